@@ -1,0 +1,120 @@
+// What the phone's engine shows and what a person can ask of it. The user interface knows only this module; the engine fills it.
+
+import type { ReadonlySignal } from "@preact/signals";
+
+/** A fault a person must see. `code` selects the sentence in the catalogue; `detail` is for the curious. */
+export interface Fault {
+  code:
+    | "server_unreachable"
+    | "invitation_refused"
+    | "microphone_refused"
+    | "peer_key_changed"
+    | "peer_not_ready"
+    | "short_code_mismatch"
+    | "media_undecryptable"
+    | "media_blocked"
+    | "conversation_broken"
+    | "storage_refused"
+    | "session_taken_over"
+    | "unexpected";
+  detail: string;
+}
+
+export interface Contact {
+  accountId: string;
+  displayName: string;
+  online: boolean;
+  unread: number;
+  /** The peer's device key is not the one pinned at first contact: calls and texts are refused. */
+  keyChanged: boolean;
+}
+
+export type TextState = "queued" | "sent" | "delivered" | "failed";
+export type CallOutcome = "answered" | "missed" | "declined" | "busy" | "cancelled" | "unanswered" | "failed";
+
+/** `at` is in milliseconds since 1970. */
+export type ThreadEntry =
+  | { kind: "text"; id: string; outgoing: boolean; body: string; at: number; state: TextState }
+  | { kind: "call"; id: string; outgoing: boolean; at: number; outcome: CallOutcome; durationS: number };
+
+export type CallPhase = "requesting" | "ringing" | "incoming" | "connecting" | "active" | "ended";
+
+/** What the receiver really hears: measured, never assumed. */
+export type MediaHealth = "starting" | "good" | "interrupted" | "undecryptable";
+
+export interface CallView {
+  callId: string;
+  peer: Contact;
+  outgoing: boolean;
+  phase: CallPhase;
+  outcome: CallOutcome | null;
+  /** Milliseconds since 1970 at which audio began; null before. */
+  activeSince: number | null;
+  /** Six digits, the same at both ends; null until both nonces are known. */
+  shortCode: string | null;
+  muted: boolean;
+  health: MediaHealth;
+  /** Measured by WebRTC statistics: round trip to the far end, share of packets lost in the last seconds; null until known. */
+  measuredRttMs: number | null;
+  measuredLoss: number | null;
+  framesDecrypted: number;
+  framesRefused: number;
+  fault: Fault | null;
+}
+
+/** The phone's own path at this moment, from its profile. Always simulated in this build, and said so. */
+export interface PathView {
+  place: string;
+  carrier: string;
+  source: string;
+  simulated: boolean;
+  satellite: string | null;
+  elevationDeg: number | null;
+  gateway: string | null;
+  pointOfPresence: string;
+  oneWayDelayMs: number | null;
+  loss: number;
+  inOutage: boolean;
+  /** Seconds until the next handover; null if none is known. */
+  nextHandoverS: number | null;
+  /** One-way delay over the coming seconds, for drawing: [seconds from now, ms or null]. */
+  forecast: [number, number | null][];
+}
+
+export interface AccessOption {
+  id: string;
+  name: string;
+  detail: string;
+}
+
+export interface PhoneState {
+  enrolment: "unknown" | "needed" | "working" | "done";
+  me: { accountId: string; deviceId: string; displayName: string } | null;
+  server: "connecting" | "online" | "offline";
+  fault: Fault | null;
+  contacts: Contact[];
+  /** By the peer's account id, oldest first. */
+  threads: Readonly<Record<string, readonly ThreadEntry[]>>;
+  call: CallView | null;
+  access: { placeId: string; carrierId: string; places: AccessOption[]; carriers: AccessOption[] } | null;
+  path: PathView | null;
+}
+
+export interface PhoneEngine {
+  readonly state: ReadonlySignal<PhoneState>;
+  /** Opens local storage and, if this device is enrolled, connects. */
+  start(): Promise<void>;
+  enrol(invitation: string, displayName: string): Promise<void>;
+  sendText(accountId: string, body: string): Promise<void>;
+  /** Sends a text again that failed. */
+  retryText(accountId: string, id: string): Promise<void>;
+  markRead(accountId: string): void;
+  call(accountId: string): Promise<void>;
+  answer(): Promise<void>;
+  decline(): Promise<void>;
+  /** Ends, cancels or dismisses the call on screen. */
+  hangUp(): Promise<void>;
+  setMuted(muted: boolean): void;
+  chooseAccess(placeId: string, carrierId: string): Promise<void>;
+  dismissFault(): void;
+}
