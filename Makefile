@@ -1,0 +1,67 @@
+# make up | make test | make check | make bench | make wheel
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DELETE_ON_ERROR:
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STATIC := src/tramontana/control/static
+WEB_SOURCES := $(shell find web/src web/public web/patches -type f 2>/dev/null) $(wildcard web/*.html web/*.ts web/package*.json)
+
+.PHONY: up test check bench wheel web setup setup-dev system-packages clean
+
+up: setup web
+	@exec $(BIN)/tramontana up $(ARGS)
+
+setup: $(VENV)/.runtime
+web: $(STATIC)/phone.html
+setup-dev: $(VENV)/.dev
+
+$(VENV)/bin/python:
+	@scripts/requirements python
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.runtime: requirements.lock pyproject.toml | $(VENV)/bin/python
+	$(BIN)/pip install --quiet --require-hashes -r requirements.lock -r requirements-build.lock
+	$(BIN)/pip install --quiet --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(VENV)/.dev: requirements-dev.lock $(VENV)/.runtime
+	$(BIN)/pip install --quiet --require-hashes -r requirements-dev.lock
+	@touch $@
+
+# Install scripts of packages never run (web/.npmrc); our own patches are applied by name.
+web/node_modules/.installed: web/package-lock.json web/.npmrc $(wildcard web/patches/*)
+	@scripts/requirements node
+	cd web && npm ci --no-progress --loglevel=error && npx --no-install patch-package
+	@touch $@
+
+$(STATIC)/phone.html: web/node_modules/.installed $(WEB_SOURCES)
+	cd web && npm run --silent build -- --logLevel warn
+	@touch $@
+
+check: setup-dev web/node_modules/.installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	cd web && npx --no-install tsc --noEmit
+
+system-packages:
+	@scripts/requirements tests
+
+test: system-packages check web
+	cd web && npm test --silent
+	$(BIN)/pytest -rs $(ARGS)
+
+bench: setup-dev
+	@for bench in bench/*.py; do echo; echo "== $$bench"; $(BIN)/python "$$bench"; done
+
+wheel: setup-dev web
+	$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
+	@ls dist/*.whl
+
+clean:
+	rm -rf $(VENV) web/node_modules $(STATIC) dist build

@@ -1,0 +1,1 @@
+"""The command `tramontana`: builds the objects and wires them together."""
