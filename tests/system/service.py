@@ -1,0 +1,117 @@
+"""A real service under test: `tramontana up` in a process of its own, watched through what it prints."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+READY_TIMEOUT_S = 60.0
+STOP_TIMEOUT_S = 30.0
+
+
+def free_port() -> int:
+    """A port that was free a moment ago, for both TCP and UDP."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Service:
+    """One running `tramontana up`."""
+
+    def __init__(self, data: Path, port: int, arguments: tuple[str, ...] = (), user: int | None = None) -> None:
+        self.data = data
+        self.port = port
+        self.lines: list[str] = []
+        self._changed = threading.Condition()
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "tramontana.cli.main", "up", "--data", str(data), "--port", str(port), *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env={**os.environ, "PYTHONUNBUFFERED": "1"},
+            user=user,
+        )
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            with self._changed:
+                self.lines.append(line.rstrip("\n"))
+                self._changed.notify_all()
+        with self._changed:
+            self._changed.notify_all()
+
+    def wait_for_line(self, pattern: str, timeout_s: float = READY_TIMEOUT_S, after: int = 0) -> re.Match[str]:
+        """The first line (from number `after`) that the pattern matches; fails the test with all output if none comes."""
+        expression = re.compile(pattern)
+        deadline = time.monotonic() + timeout_s
+        with self._changed:
+            while True:
+                for line in self.lines[after:]:
+                    if found := expression.search(line):
+                        return found
+                left = deadline - time.monotonic()
+                if left <= 0 or (self.process.poll() is not None and not self._reader.is_alive()):
+                    raise AssertionError(f"no line matched {pattern!r}; the service printed:\n" + "\n".join(self.lines))
+                self._changed.wait(min(left, 0.5))
+
+    @property
+    def output(self) -> str:
+        with self._changed:
+            return "\n".join(self.lines)
+
+    def invitations(self) -> list[str]:
+        self.wait_for_line(r"Phone invitation 2")
+        return re.findall(r"(http\S+/phone#invite=\S+)", self.output)
+
+    def administrator_link(self) -> str:
+        return self.wait_for_line(r"(http\S+/console#admin=\S+)").group(1)
+
+    def child_pid(self, command: str) -> int:
+        """The process id of one supervised part: ``serve``, ``relay`` or ``player``."""
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        for pid in children:
+            arguments = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+            if command.encode() in arguments:
+                return int(pid)
+        raise AssertionError(f"no {command} among the children {children}")
+
+    def kill_child(self, command: str) -> None:
+        """kill -9, as a crash would."""
+        os.kill(self.child_pid(command), signal.SIGKILL)
+
+    def stop(self) -> int:
+        """Ctrl-C; returns the exit status."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGINT)
+            try:
+                self.process.wait(STOP_TIMEOUT_S)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+                raise
+        self._reader.join(5)
+        return self.process.returncode
+
+
+@contextmanager
+def running(data: Path, *arguments: str, port: int | None = None) -> Iterator[Service]:
+    """A service that is ready, and stopped at the end."""
+    service = Service(data, port or free_port(), arguments)
+    try:
+        service.wait_for_line(r"Phone invitation 2")
+        yield service
+    finally:
+        service.stop()
