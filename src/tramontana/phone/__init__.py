@@ -1,0 +1,1 @@
+"""Telephony: what carries the media of calls."""
