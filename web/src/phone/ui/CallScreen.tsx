@@ -1,0 +1,173 @@
+import { useEffect, useRef } from "preact/hooks";
+import { format, t } from "../../i18n";
+import { Avatar } from "../../ui/Avatar";
+import { Icon } from "../../ui/icons";
+import { useNow } from "../../ui/useNow";
+import type { CallView } from "../model";
+import { attempt, openThread, usePhone } from "./context";
+import { FaultNotice } from "./FaultNotice";
+import { PathPanel } from "./PathPanel";
+
+const TICK_MS = 500;
+
+/** The phase in words; the running time once audio flows. */
+export function CallProgress({ call }: { call: CallView }) {
+  const now = useNow(TICK_MS);
+  if (call.phase === "active" && call.activeSince !== null) {
+    return (
+      <span class="figures" role="timer" aria-label={t("call.duration")}>
+        {format.duration((now - call.activeSince) / 1000)}
+      </span>
+    );
+  }
+  if (call.phase === "ended") return <span>{t(`call.outcome.${call.outcome ?? "answered"}`)}</span>;
+  return <span>{t(`call.phase.${call.phase}`)}</span>;
+}
+
+function ShortCode({ code }: { code: string }) {
+  return (
+    <section class="card short-code" aria-labelledby="short-code-title">
+      <h2 id="short-code-title">{t("shortCode.title")}</h2>
+      {/* single digits for a screen reader, two groups of three for the eye */}
+      <p class="short-code-digits figures" aria-hidden="true">
+        <span>{code.slice(0, 3)}</span> <span>{code.slice(3)}</span>
+      </p>
+      <p class="visually-hidden">{[...code].join(" ")}</p>
+      <p class="quiet">{t("shortCode.why")}</p>
+    </section>
+  );
+}
+
+function Health({ call }: { call: CallView }) {
+  const name = call.peer.displayName;
+  if (call.phase !== "active") return null;
+  switch (call.health) {
+    case "undecryptable":
+      return (
+        <div class="notice notice-danger" role="alert">
+          <Icon name="warning" size={26} />
+          <div class="notice-body">
+            <p class="notice-title">{t("health.undecryptable", { name })}</p>
+            <p>{t("health.undecryptableNext")}</p>
+          </div>
+        </div>
+      );
+    case "interrupted":
+      return (
+        <div class="notice notice-warn" role="alert">
+          <Icon name="offline" size={26} />
+          <div class="notice-body">
+            <p class="notice-title">{t("health.interrupted", { name })}</p>
+            <p>{t("health.interruptedNext")}</p>
+          </div>
+        </div>
+      );
+    case "starting":
+      return <p class="call-health quiet">{t("health.starting")}</p>;
+    case "good":
+      return (
+        <p class="call-health call-health-good">
+          <Icon name="lock" size={18} />
+          {t("health.good")}
+        </p>
+      );
+  }
+}
+
+/** A call that was begun here or answered: everything but the ringing question. */
+export function CallScreen({ call }: { call: CallView }) {
+  const screen = usePhone();
+  const { path } = screen.engine.state.value;
+  const title = useRef<HTMLHeadingElement>(null);
+  const ended = call.phase === "ended";
+
+  useEffect(() => title.current?.focus({ preventScroll: true }), [call.callId, ended]);
+
+  const readThread = () => {
+    screen.callFolded.value = true;
+    openThread(screen, call.peer.accountId);
+  };
+  return (
+    <section class="call" aria-labelledby="call-title">
+      <div class="call-scroll">
+        <div class="call-person">
+          <Avatar name={call.peer.displayName} size="large" />
+          <h1 id="call-title" ref={title} tabIndex={-1}>
+            {call.peer.displayName}
+          </h1>
+          <p class="call-progress">
+            <CallProgress call={call} />
+          </p>
+          {call.fault && <FaultNotice fault={call.fault} />}
+          <Health call={call} />
+          {call.shortCode !== null && !ended && <ShortCode code={call.shortCode} />}
+        </div>
+        {path && !ended && <PathPanel path={path} call={call} />}
+      </div>
+      <div class="call-controls" role="group" aria-label={t("call.controls")}>
+        {ended ? (
+          <>
+            <button type="button" class="button" onClick={() => attempt(screen, screen.engine.hangUp())}>
+              {t("call.close")}
+            </button>
+            <button
+              type="button"
+              class="button button-good"
+              onClick={() =>
+                attempt(
+                  screen,
+                  screen.engine.hangUp().then(() => screen.engine.call(call.peer.accountId)),
+                )
+              }
+            >
+              <Icon name="handset" />
+              {t("call.again")}
+            </button>
+          </>
+        ) : (
+          <>
+            <button type="button" class="button" onClick={readThread}>
+              <Icon name="message" />
+              {t("call.messages")}
+            </button>
+            {(call.phase === "active" || call.phase === "connecting") && (
+              <button
+                type="button"
+                class="button call-mute"
+                aria-pressed={call.muted}
+                onClick={() => screen.engine.setMuted(!call.muted)}
+              >
+                <Icon name={call.muted ? "microphoneOff" : "microphone"} />
+                {t(call.muted ? "call.muted" : "call.mute")}
+              </button>
+            )}
+            <button type="button" class="button button-danger" onClick={() => attempt(screen, screen.engine.hangUp())}>
+              <Icon name="hangUp" />
+              {t(call.phase === "active" || call.phase === "connecting" ? "call.hangUp" : "call.cancel")}
+            </button>
+          </>
+        )}
+      </div>
+    </section>
+  );
+}
+
+/** The call while the person reads a thread: it stays in sight and can be ended. */
+export function FoldedCall({ call }: { call: CallView }) {
+  const screen = usePhone();
+  return (
+    <section class="folded-call" aria-label={t("call.foldedLabel", { name: call.peer.displayName })}>
+      <button type="button" class="button button-small button-good" onClick={() => (screen.callFolded.value = false)}>
+        <Icon name="handset" size={18} />
+        {t("call.unfold")}
+      </button>
+      <span class="folded-call-name">{call.peer.displayName}</span>
+      <CallProgress call={call} />
+      <button type="button" class="button button-small button-danger" onClick={() => attempt(screen, screen.engine.hangUp())}>
+        {t("call.hangUp")}
+      </button>
+      {call.fault && <FaultNotice fault={call.fault} />}
+      <Health call={call} />
+    </section>
+  );
+}

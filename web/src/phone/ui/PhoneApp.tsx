@@ -1,0 +1,137 @@
+import { effect } from "@preact/signals";
+import { useEffect } from "preact/hooks";
+import { t } from "../../i18n";
+import { Announcer, announce } from "../../ui/Announcer";
+import { Icon } from "../../ui/icons";
+import { LanguageSwitch } from "../../ui/LanguageSwitch";
+import { Mark } from "../../ui/Mark";
+import type { PhoneState } from "../model";
+import { AccessDialog } from "./AccessDialog";
+import { announcements } from "./announcements";
+import { CallScreen, FoldedCall } from "./CallScreen";
+import { ContactList } from "./ContactList";
+import { followBrowserHistory, PhoneContext, type PhoneScreen, usePhone } from "./context";
+import { Enrolment } from "./Enrolment";
+import { Faults } from "./Faults";
+import { IncomingCall } from "./IncomingCall";
+import { PathStrip } from "./PathStrip";
+import { Ringer } from "./ringer";
+import { Thread } from "./Thread";
+
+function pageTitle({ call, contacts }: PhoneState): string {
+  if (call && call.phase !== "ended") return t("title.call", { phase: t(`call.phase.${call.phase}`), name: call.peer.displayName });
+  const unread = contacts.reduce((sum, contact) => sum + contact.unread, 0);
+  return unread > 0 ? t("title.unread", { unread }) : t("title.phone");
+}
+
+/** Everything outside the page's own elements that follows the state: title, ring, what a screen reader speaks. */
+function useSideEffects(screen: PhoneScreen): void {
+  useEffect(() => {
+    const ringer = new Ringer();
+    let previous = screen.engine.state.peek();
+    const stop = effect(() => {
+      const state = screen.engine.state.value;
+      document.title = pageTitle(state);
+      ringer.follow(state.call?.phase ?? null);
+      if (state.call === null || state.call.callId !== previous.call?.callId) screen.callFolded.value = false;
+      const sentences = announcements(previous, state);
+      if (sentences.length > 0) announce(sentences.join(" "));
+      previous = state;
+    });
+    const unfollow = followBrowserHistory(screen);
+    return () => {
+      stop();
+      unfollow();
+      ringer.follow(null);
+    };
+  }, [screen]);
+}
+
+function ServerBanner({ server }: { server: PhoneState["server"] }) {
+  if (server === "online") return null;
+  return (
+    <div class={`server-banner ${server === "offline" ? "server-offline" : ""}`} role="status">
+      <Icon name={server === "offline" ? "offline" : "clock"} size={20} />
+      <span>{t(server === "offline" ? "server.offline" : "server.connecting")}</span>
+    </div>
+  );
+}
+
+function Telephone() {
+  const screen = usePhone();
+  const { me, contacts, call, access, server } = screen.engine.state.value;
+  const open = contacts.find((contact) => contact.accountId === screen.openThread.value);
+  const onScreen = call && call.phase !== "incoming" ? call : null;
+  const unfolded = onScreen !== null && !screen.callFolded.value;
+  return (
+    <div class={`telephone ${unfolded || open ? "detail-open" : ""}`}>
+      <ServerBanner server={server} />
+      <Faults />
+      <div class="panes">
+        <aside class="list-pane">
+          <header class="list-head">
+            <Mark size={30} />
+            <div class="list-owner">
+              <span class="list-brand">{t("app.name")}</span>
+              {me && <span class="quiet">{me.displayName}</span>}
+            </div>
+            <LanguageSwitch />
+          </header>
+          {onScreen && !unfolded && !open && <FoldedCall call={onScreen} />}
+          <ContactList />
+          <PathStrip />
+        </aside>
+        <main class="detail-pane">
+          {unfolded ? (
+            <CallScreen call={onScreen} />
+          ) : (
+            <>
+              {onScreen && open && <FoldedCall call={onScreen} />}
+              {open ? (
+                <Thread contact={open} />
+              ) : (
+                <div class="nothing-open quiet">
+                  <Mark size={64} />
+                  <p>{t("contacts.choose")}</p>
+                </div>
+              )}
+            </>
+          )}
+        </main>
+      </div>
+      {call?.phase === "incoming" && <IncomingCall key={call.callId} call={call} />}
+      {screen.accessOpen.value && access && <AccessDialog access={access} />}
+    </div>
+  );
+}
+
+function Page({ invitation }: { invitation: string | null }) {
+  const screen = usePhone();
+  useSideEffects(screen);
+  switch (screen.engine.state.value.enrolment) {
+    case "unknown":
+      return (
+        <main class="opening">
+          <Mark size={72} />
+          <h1 class="visually-hidden">{t("app.name")}</h1>
+          <p class="quiet">{t("app.opening")}</p>
+          <Faults />
+        </main>
+      );
+    case "needed":
+    case "working":
+      return <Enrolment received={invitation} />;
+    case "done":
+      return <Telephone />;
+  }
+}
+
+/** The whole phone. `invitation` is what came in the link, already removed from the address bar. */
+export function PhoneApp({ screen, invitation }: { screen: PhoneScreen; invitation: string | null }) {
+  return (
+    <PhoneContext.Provider value={screen}>
+      <Page invitation={invitation} />
+      <Announcer />
+    </PhoneContext.Provider>
+  );
+}

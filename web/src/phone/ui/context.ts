@@ -1,0 +1,57 @@
+import { type Signal, signal } from "@preact/signals";
+import { createContext } from "preact";
+import { useContext } from "preact/hooks";
+import type { Fault, PhoneEngine } from "../model";
+
+/** What is on screen but is none of the engine's business. */
+export interface PhoneScreen {
+  engine: PhoneEngine;
+  /** Account id of the open thread. */
+  openThread: Signal<string | null>;
+  /** The call goes on, but the person reads the thread. */
+  callFolded: Signal<boolean>;
+  accessOpen: Signal<boolean>;
+  /** Something that was asked of the engine failed without the engine saying why. */
+  unexpectedFault: Signal<Fault | null>;
+}
+
+export function createPhoneScreen(engine: PhoneEngine): PhoneScreen {
+  return {
+    engine,
+    openThread: signal(null),
+    callFolded: signal(false),
+    accessOpen: signal(false),
+    unexpectedFault: signal(null),
+  };
+}
+
+export const PhoneContext = createContext<PhoneScreen | null>(null);
+
+export function usePhone(): PhoneScreen {
+  const screen = useContext(PhoneContext);
+  if (!screen) throw new Error("PhoneContext is missing");
+  return screen;
+}
+
+/** Waits for what was asked of the engine, so that nothing fails unseen. */
+export function attempt(screen: PhoneScreen, asked: Promise<void>): void {
+  asked.catch((reason: unknown) => {
+    screen.unexpectedFault.value = { code: "unexpected", detail: reason instanceof Error ? reason.message : String(reason) };
+  });
+}
+
+/** Opens a thread so that the browser's Back leads to the list again. */
+export function openThread(screen: PhoneScreen, accountId: string): void {
+  const replace = screen.openThread.value !== null;
+  screen.openThread.value = accountId;
+  history[replace ? "replaceState" : "pushState"]({ thread: accountId }, "");
+}
+
+export function followBrowserHistory(screen: PhoneScreen): () => void {
+  const onPopState = (event: PopStateEvent) => {
+    const thread: unknown = (event.state as { thread?: unknown } | null)?.thread;
+    screen.openThread.value = typeof thread === "string" ? thread : null;
+  };
+  addEventListener("popstate", onPopState);
+  return () => removeEventListener("popstate", onPopState);
+}

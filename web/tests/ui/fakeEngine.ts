@@ -1,0 +1,268 @@
+// A telephone engine made of plain state: scenes to look at and to test the interface with. Never shipped.
+
+import { signal } from "@preact/signals";
+import type { CallView, Contact, Fault, PathView, PhoneEngine, PhoneState, TextState, ThreadEntry } from "../../src/phone/model";
+
+const NOW = Date.now();
+const MINUTE = 60_000;
+const HOUR = 60 * MINUTE;
+
+const crisisRoom: Contact = { accountId: "a1", displayName: "Crisis room", online: true, unread: 0, keyChanged: false };
+const embassy: Contact = { accountId: "a2", displayName: "Embassy Tunis, duty officer", online: true, unread: 2, keyChanged: false };
+const ship: Contact = { accountId: "a3", displayName: "Patrol vessel P402", online: false, unread: 1, keyChanged: false };
+const field: Contact = { accountId: "a4", displayName: "Field post Norcia", online: false, unread: 0, keyChanged: true };
+const fresh: Contact = { accountId: "a5", displayName: "Civil protection Catania", online: true, unread: 0, keyChanged: false };
+
+function text(id: string, outgoing: boolean, agoMs: number, body: string, state: TextState = "delivered"): ThreadEntry {
+  return { kind: "text", id, outgoing, body, at: NOW - agoMs, state };
+}
+
+const threads: Record<string, readonly ThreadEntry[]> = {
+  a1: [
+    text("t0", false, 26 * HOUR, "Handover at six. Two field posts on satellite, one on fibre."),
+    { kind: "call", id: "c0", outgoing: true, at: NOW - 25 * HOUR, outcome: "answered", durationS: 754 },
+    text("t1", false, 41 * MINUTE, "Shaking felt from Rieti to Ascoli. Terrestrial cells are down in the valley. Which of your posts still answer?"),
+    text("t2", true, 40 * MINUTE, "Norcia and Amatrice by satellite. Visso is silent since 03:36."),
+    text("t3", false, 38 * MINUTE, "Send the list of blocked roads as soon as you have it.\nThe convoy leaves from Spoleto."),
+    text("t4", true, 12 * MINUTE, "SP 477 blocked at km 8, SS 685 open to one lane.", "delivered"),
+    text("t5", true, 4 * MINUTE, "Helicopter can land at the sports ground, lights are on.", "sent"),
+    text("t6", true, 2 * MINUTE, "Second list follows.", "queued"),
+    text("t7", true, 1 * MINUTE, "Generator fuel for nine hours.", "failed"),
+  ],
+  a2: [
+    text("u0", true, 3 * HOUR, "Line check at 21:00?"),
+    text("u1", false, 2.6 * HOUR, "Confirmed. The minister will join from the residence."),
+    { kind: "call", id: "c1", outgoing: false, at: NOW - 34 * MINUTE, outcome: "missed", durationS: 0 },
+    text("u2", false, 30 * MINUTE, "Tried to reach you. Please call when you can."),
+  ],
+  a3: [
+    text("v0", false, 20 * HOUR, "Position 36.4 N 13.9 E, sea state 4."),
+    { kind: "call", id: "c2", outgoing: false, at: NOW - 90 * MINUTE, outcome: "missed", durationS: 0 },
+  ],
+  a4: [text("w0", false, 50 * HOUR, "Antenna is up.")],
+};
+
+function forecast(): [number, number | null][] {
+  return Array.from({ length: 61 }, (_, i) => {
+    const s = i * 2;
+    const slot = Math.floor((s + 6) / 15);
+    const base = [27.5, 31.2, 25.8, 29.6, 34.1, 28.2, 26.4, 30.3, 27.7][slot] ?? 28;
+    return [s, base + 0.06 * ((s + 6) % 15)] as [number, number];
+  });
+}
+
+const satellitePath: PathView = {
+  place: "Rome",
+  carrier: "Starlink, residential",
+  source: "simulated, Starlink Gen1 as filed",
+  simulated: true,
+  satellite: "S2-17-05",
+  elevationDeg: 61.4,
+  gateway: "Foggia",
+  pointOfPresence: "Milan",
+  oneWayDelayMs: 27.9,
+  loss: 0.004,
+  inOutage: false,
+  nextHandoverS: 9,
+  forecast: forecast(),
+};
+
+const idle: PhoneState = {
+  enrolment: "done",
+  me: { accountId: "me", deviceId: "d0", displayName: "Duty officer, field post" },
+  server: "online",
+  fault: null,
+  contacts: [crisisRoom, embassy, ship, field, fresh],
+  threads,
+  call: null,
+  access: {
+    placeId: "rome",
+    carrierId: "starlink",
+    places: [
+      { id: "rome", name: "Rome", detail: "41.90° N, 12.50° E" },
+      { id: "lampedusa", name: "Lampedusa", detail: "35.50° N, 12.61° E" },
+      { id: "amatrice", name: "Amatrice", detail: "42.63° N, 13.29° E" },
+      { id: "ionian", name: "Ionian Sea", detail: "37.50° N, 18.00° E" },
+    ],
+    carriers: [
+      { id: "starlink", name: "Starlink, residential", detail: "Low orbit, simulated from the constellation as filed" },
+      { id: "fibre", name: "Fibre", detail: "Terrestrial, national operator" },
+    ],
+  },
+  path: satellitePath,
+};
+
+const call: CallView = {
+  callId: "11",
+  peer: crisisRoom,
+  outgoing: true,
+  phase: "active",
+  outcome: null,
+  activeSince: NOW - 83_000,
+  shortCode: "482913",
+  muted: false,
+  health: "good",
+  measuredRttMs: 118,
+  measuredLoss: 0.006,
+  framesDecrypted: 4152,
+  framesRefused: 0,
+  fault: null,
+};
+
+const notActive: Partial<CallView> = { activeSince: null, shortCode: null, measuredRttMs: null, measuredLoss: null, framesDecrypted: 0, health: "starting" };
+const fault = (code: Fault["code"], detail = ""): Fault => ({ code, detail });
+
+/** State and, for scenes that need it, the open thread or dialog. */
+export const SCENES: Record<string, { state: PhoneState; open?: string; accessOpen?: true; folded?: true }> = {
+  opening: { state: { ...idle, enrolment: "unknown", me: null, server: "connecting" } },
+  enrol: { state: { ...idle, enrolment: "needed", me: null } },
+  enrolWorking: { state: { ...idle, enrolment: "working", me: null } },
+  enrolRefused: { state: { ...idle, enrolment: "needed", me: null, fault: fault("invitation_refused", "409 invitation_used") } },
+  list: { state: idle },
+  empty: { state: { ...idle, contacts: [], threads: {} } },
+  thread: { state: idle, open: "a1" },
+  threadMissed: { state: idle, open: "a2" },
+  threadEmpty: { state: idle, open: "a5" },
+  keyChanged: { state: idle, open: "a4" },
+  offline: { state: { ...idle, server: "offline" }, open: "a1" },
+  faults: { state: { ...idle, fault: fault("session_taken_over", "websocket closed: 4409") } },
+  incoming: { state: { ...idle, call: { ...call, ...notActive, outgoing: false, phase: "incoming" } } },
+  ringing: { state: { ...idle, call: { ...call, ...notActive, phase: "ringing" } } },
+  connecting: { state: { ...idle, call: { ...call, ...notActive, phase: "connecting" } } },
+  active: { state: { ...idle, call } },
+  muted: { state: { ...idle, call: { ...call, muted: true } } },
+  interrupted: { state: { ...idle, call: { ...call, health: "interrupted", measuredLoss: 0.84 } } },
+  undecryptable: { state: { ...idle, call: { ...call, health: "undecryptable", framesDecrypted: 0, framesRefused: 912 } } },
+  outage: {
+    state: {
+      ...idle,
+      call: { ...call, health: "interrupted" },
+      path: {
+        ...satellitePath,
+        inOutage: true,
+        oneWayDelayMs: null,
+        satellite: null,
+        elevationDeg: null,
+        gateway: null,
+        forecast: forecast().map(([s, ms]) => [s, s < 24 ? null : ms]),
+      },
+    },
+  },
+  fibre: {
+    state: {
+      ...idle,
+      call,
+      path: {
+        ...satellitePath,
+        carrier: "Fibre",
+        satellite: null,
+        elevationDeg: null,
+        gateway: null,
+        nextHandoverS: null,
+        oneWayDelayMs: 6.1,
+        forecast: forecast().map(([s]) => [s, 6.1]),
+      },
+    },
+  },
+  ended: { state: { ...idle, call: { ...call, phase: "ended", outcome: "answered" } } },
+  failed: { state: { ...idle, call: { ...call, ...notActive, phase: "ended", outcome: "failed", fault: fault("short_code_mismatch") } } },
+  folded: { state: { ...idle, call }, open: "a1", folded: true },
+  access: { state: idle, accessOpen: true },
+};
+
+/** Behaves as the real engine does as far as the interface can tell; what was asked is kept in `asked`. */
+export class FakeEngine implements PhoneEngine {
+  readonly asked: string[] = [];
+  readonly state;
+
+  constructor(initial: PhoneState) {
+    this.state = signal(initial);
+  }
+
+  #patch(change: Partial<PhoneState>): void {
+    this.state.value = { ...this.state.value, ...change };
+  }
+
+  #patchCall(change: Partial<CallView>): void {
+    const current = this.state.value.call;
+    if (current) this.#patch({ call: { ...current, ...change } });
+  }
+
+  #setText(accountId: string, id: string, state: TextState): void {
+    const entries = this.state.value.threads[accountId] ?? [];
+    this.#patch({
+      threads: {
+        ...this.state.value.threads,
+        [accountId]: entries.map((entry) => (entry.kind === "text" && entry.id === id ? { ...entry, state } : entry)),
+      },
+    });
+  }
+
+  async start(): Promise<void> {
+    this.asked.push("start");
+  }
+
+  async enrol(invitation: string, displayName: string): Promise<void> {
+    this.asked.push(`enrol ${invitation} ${displayName}`);
+    this.#patch({ enrolment: "working" });
+    setTimeout(() => this.#patch({ enrolment: "done", me: { accountId: "me", deviceId: "d0", displayName } }), 300);
+  }
+
+  async sendText(accountId: string, body: string): Promise<void> {
+    this.asked.push(`sendText ${accountId} ${body}`);
+    const id = `new-${this.asked.length}`;
+    const entry: ThreadEntry = { kind: "text", id, outgoing: true, body, at: Date.now(), state: "queued" };
+    this.#patch({ threads: { ...this.state.value.threads, [accountId]: [...(this.state.value.threads[accountId] ?? []), entry] } });
+    setTimeout(() => this.#setText(accountId, id, "sent"), 100);
+    setTimeout(() => this.#setText(accountId, id, "delivered"), 200);
+  }
+
+  async retryText(accountId: string, id: string): Promise<void> {
+    this.asked.push(`retryText ${accountId} ${id}`);
+    this.#setText(accountId, id, "sent");
+  }
+
+  markRead(accountId: string): void {
+    this.asked.push(`markRead ${accountId}`);
+    this.#patch({ contacts: this.state.value.contacts.map((each) => (each.accountId === accountId ? { ...each, unread: 0 } : each)) });
+  }
+
+  async call(accountId: string): Promise<void> {
+    this.asked.push(`call ${accountId}`);
+    const peer = this.state.value.contacts.find((each) => each.accountId === accountId);
+    if (peer) this.#patch({ call: { ...call, ...notActive, peer, phase: "ringing" } });
+  }
+
+  async answer(): Promise<void> {
+    this.asked.push("answer");
+    this.#patchCall({ phase: "connecting" });
+    setTimeout(() => this.#patchCall({ ...call, outgoing: false, activeSince: Date.now() }), 200);
+  }
+
+  async decline(): Promise<void> {
+    this.asked.push("decline");
+    this.#patch({ call: null });
+  }
+
+  async hangUp(): Promise<void> {
+    this.asked.push("hangUp");
+    if (this.state.value.call?.phase === "ended") this.#patch({ call: null });
+    else this.#patchCall({ phase: "ended", outcome: "answered" });
+  }
+
+  setMuted(muted: boolean): void {
+    this.asked.push(`setMuted ${muted}`);
+    this.#patchCall({ muted });
+  }
+
+  async chooseAccess(placeId: string, carrierId: string): Promise<void> {
+    this.asked.push(`chooseAccess ${placeId} ${carrierId}`);
+    const { access } = this.state.value;
+    if (access) this.#patch({ access: { ...access, placeId, carrierId } });
+  }
+
+  dismissFault(): void {
+    this.asked.push("dismissFault");
+    this.#patch({ fault: null });
+  }
+}
