@@ -79,7 +79,9 @@ def load_relay_secret(path: Path) -> RelaySecret:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     except OSError as error:
-        raise RelaySecretError(f"Cannot read the relay secret {path}: {error.strerror}. Start the server once: it makes the file.") from None
+        raise RelaySecretError(
+            f"Cannot read the relay secret {path}: {error.strerror}. Start the server once: it makes the file."
+        ) from None
     with os.fdopen(descriptor, "rb") as file:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode) or status.st_mode & 0o077:
@@ -108,5 +110,7 @@ def load_or_make_relay_secret(path: Path) -> RelaySecret:
         except FileExistsError:
             pass
         except OSError as error:
-            raise RelaySecretError(f"Cannot make the relay secret {path}: {error.strerror}. Choose a directory that can be written.") from None
+            raise RelaySecretError(
+                f"Cannot make the relay secret {path}: {error.strerror}. Choose a directory that can be written."
+            ) from None
     return load_relay_secret(path)

@@ -1,0 +1,1 @@
+"""Plays a path profile on real packets: the simulated radio path."""
