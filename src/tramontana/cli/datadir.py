@@ -1,0 +1,36 @@
+"""Where Tramontana keeps what it must not forget."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+from tramontana.errors import LocalError
+
+ENVIRONMENT_VARIABLE = "TRAMONTANA_DATA"
+
+
+def data_dir(option: Path | None) -> Path:
+    """The data directory: the option, else $TRAMONTANA_DATA, else $XDG_DATA_HOME/tramontana, else ~/.local/share/tramontana.
+
+    It is made, readable by its owner only, if it does not exist. Raises `LocalError` if it cannot be made or written to.
+    """
+    configured = option or _absolute(ENVIRONMENT_VARIABLE)
+    path = configured or (_absolute("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "tramontana"
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            pass
+    except OSError as error:
+        raise LocalError(
+            f"the data directory {path} cannot be written ({error.strerror}): "
+            f"choose another one with --data or {ENVIRONMENT_VARIABLE}, or change its owner"
+        ) from error
+    return path
+
+
+def _absolute(variable: str) -> Path | None:
+    """The path in an environment variable, made absolute; None if it is unset or empty."""
+    value = os.environ.get(variable)
+    return Path(value).absolute() if value else None
