@@ -1,0 +1,160 @@
+"""Who gets in: invitations, enrolment, logins by proof of possession, administrator links."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tramontana.control.challenges import Challenges
+from tramontana.control.limits import Limits, TokenBuckets
+from tramontana.control.problem import Problem
+from tramontana.control.store import accounts, audit, invitations, sessions
+from tramontana.control.store.database import Store
+from tramontana.keys.identity import SignatureRefused, UnverifiedEnrolment, UnverifiedLogin
+from tramontana.keys.secret import Token
+
+_ANY_POINT = bytes.fromhex("5866666666666666666666666666666666666666666666666666666666666666")
+"""The Ed25519 base point: checked in place of an unknown device's key, so that the answer takes as long; it is refused either way."""
+BOOT_INVITATIONS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class NewInvitation:
+    """An invitation with its token, at the only moment when both are known."""
+
+    invitation_id: str
+    token: Token
+    expires_at: float
+
+
+async def invite(store: Store, *, origin: invitations.Origin, actor: str, note: str, now: float) -> NewInvitation:
+    """Make an invitation."""
+    token = Token.generate()
+    async with store.write() as connection:
+        made = await invitations.create(connection, token.sha256(), origin=origin, note=note, now=now)
+        await audit.append(
+            connection,
+            now=now,
+            actor=actor,
+            action="invitation.created",
+            subject=f"invitation {made.invitation_id}",
+            details={"note": note},
+        )
+    return NewInvitation(made.invitation_id, token, made.expires_at)
+
+
+async def boot_invitations(store: Store, *, now: float, count: int = BOOT_INVITATIONS) -> list[NewInvitation]:
+    """Invitations that a start prints; unused ones of earlier starts are withdrawn."""
+    async with store.write() as connection:
+        withdrawn = await invitations.withdraw_unused_of_starts(connection, now)
+        if withdrawn:
+            await audit.append(connection, now=now, actor=audit.SERVER, action="invitation.withdrawn", details={"count": withdrawn})
+    return [await invite(store, origin="start", actor=audit.SERVER, note=f"start, phone {n}", now=now) for n in range(1, count + 1)]
+
+
+async def administrator_link(store: Store, *, actor: str, now: float) -> tuple[Token, float]:
+    """A one-time administrator token and when it expires."""
+    token = Token.generate()
+    async with store.write() as connection:
+        expires_at = await sessions.create_administrator_link(connection, token.sha256(), now)
+        await audit.append(connection, now=now, actor=actor, action="administrator_link.created")
+    return token, expires_at
+
+
+class Admission:
+    """Enrolments and logins of one service."""
+
+    def __init__(self, store: Store, service_id: str, buckets: TokenBuckets, limits: Limits, clock: Callable[[], float]) -> None:
+        self.service_id = service_id
+        self.challenges = Challenges()
+        self._store = store
+        self._buckets = buckets
+        self._limits = limits
+        self._clock = clock
+        self._refusals_not_recorded = 0
+
+    async def enrol(self, invitation: str, enrolment: Callable[[bytes], UnverifiedEnrolment], address: str) -> tuple[str, str, bool]:
+        """Use an invitation up and make an account with its first device: (account_id, device_id, whether it is new).
+
+        `enrolment` gives the statement for the digest of the invitation. The same key with the same invitation gets the same answer
+        again. Raises `Problem`.
+        """
+        now = self._clock()
+        token = Token.parse(invitation)
+        if token is None:
+            raise Problem("invitation_refused")
+        unverified = enrolment(token.sha256())
+        try:
+            verified = unverified.verify()
+        except SignatureRefused as error:
+            raise Problem("invitation_refused", f"The proof of possession was refused: {error}.") from error
+        async with self._store.write() as connection:
+            found = await invitations.by_token(connection, verified.invitation_sha256)
+            holder = await accounts.device_by_key(connection, verified.signature_public_key)
+            if (
+                found
+                and found.device_id
+                and holder
+                and holder.device_id == found.device_id
+                and holder.display_name == verified.display_name
+            ):
+                return holder.account_id, holder.device_id, False
+            if found is None or found.state(now) != "open":
+                raise Problem("invitation_refused")
+            if holder is not None:
+                raise Problem("already_enrolled")
+            account_id, device_id = await accounts.create(connection, verified, now)
+            if not await invitations.use_up(connection, found.invitation_id, device_id, now):
+                raise Problem("invitation_refused")
+            details = {"invitation": found.invitation_id, "account": account_id, "address": address}
+            await audit.append(
+                connection,
+                now=now,
+                actor=audit.device_actor(device_id),
+                action="device.enrolled",
+                subject=f"device {device_id}",
+                details=details,
+            )
+        return account_id, device_id, True
+
+    async def login(self, login: UnverifiedLogin, address: str) -> tuple[Token, float]:
+        """Begin a session: (token, when it expires). Raises `Problem`, the same one for whatever is wrong."""
+        now = self._clock()
+        async with self._store.read() as connection:
+            device = await accounts.device(connection, login.device_id)
+        try:
+            verified = login.verify(device.signature_public_key if device else _ANY_POINT)
+        except SignatureRefused:
+            verified = None
+        if device is None or verified is None or not self.challenges.is_open(verified.device_id, verified.challenge, now):
+            await self._record_refusal(login.device_id if device else "", address, now)
+            raise Problem("login_refused")
+        self.challenges.use_up(verified.challenge, now)
+        token = Token.generate()
+        async with self._store.write() as connection:
+            expires_at = await sessions.begin_device(connection, token.sha256(), device.device_id, now)
+        return token, expires_at
+
+    async def administrator_login(self, text: str, address: str) -> tuple[Token, float]:
+        """Exchange a one-time administrator token for a session. Raises `Problem`."""
+        now = self._clock()
+        link, token = Token.parse(text), Token.generate()
+        async with self._store.write() as connection:
+            if link is not None and await sessions.use_administrator_link(connection, link.sha256(), now):
+                expires_at = await sessions.begin_administrator(connection, token.sha256(), now)
+                await audit.append(
+                    connection, now=now, actor=audit.ADMINISTRATOR, action="administrator.login", details={"address": address}
+                )
+                return token, expires_at
+        await self._record_refusal(audit.ADMINISTRATOR, address, now)
+        raise Problem("administrator_link_refused")
+
+    async def _record_refusal(self, who: str, address: str, now: float) -> None:
+        """Audit a refused login. Strangers cannot fill the disk: above a rate, refusals are counted and the next row tells how many."""
+        if self._buckets.take("refused_logins", "", self._limits.refused_logins, now):
+            self._refusals_not_recorded += 1
+            return
+        details = {"address": address, "not_recorded_before": self._refusals_not_recorded}
+        self._refusals_not_recorded = 0
+        async with self._store.write() as connection:
+            await audit.append(connection, now=now, actor=who or "unknown device", action="login.refused", details=details)

@@ -1,0 +1,37 @@
+"""Calls: who is in one, and the way to the media relay."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Request, Response
+
+from tramontana.control.api import models
+from tramontana.control.api.access import DeviceOf, ServicesOf
+from tramontana.control.problem import problems
+from tramontana.control.shapes import Id
+
+router = APIRouter(prefix="/api/v1", tags=["calls"])
+
+
+@router.put(
+    "/calls/{call_id}",
+    responses=problems("not_logged_in", "not_found", "call_ended", "call_elsewhere", "media_unavailable", "sky_unavailable"),
+)
+async def join_call(
+    call_id: Annotated[Id, Path()], body: models.CallRequest, sender: DeviceOf, services: ServicesOf, request: Request
+) -> models.CallGrant:
+    """Join or refresh a call. A device is in one call at a time: joining another leaves the one before."""
+    grant = await services.calls.join(sender, call_id, body.conversation_id, body.precedence, request.url.hostname or "")
+    return models.CallGrant(
+        call_id=call_id,
+        ice_servers=[models.IceServer(urls=list(grant.urls), username=grant.username, credential=grant.credential)],
+        expires_at=grant.expires_at,
+        simulated=grant.simulated,
+    )
+
+
+@router.delete("/calls/{call_id}", status_code=204, response_class=Response, responses=problems("not_logged_in"))
+async def leave_call(call_id: Annotated[Id, Path()], sender: DeviceOf, services: ServicesOf) -> None:
+    """Leave a call; leaving one that one is not in is no error."""
+    await services.calls.leave(sender, call_id)

@@ -1,0 +1,368 @@
+"""Requests and answers of the HTTP interface. Field names are those of docs/protocols.md."""
+
+from __future__ import annotations
+
+import unicodedata
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field
+
+from tramontana.control.shapes import (
+    ApplicationMessage,
+    Challenge,
+    CommitMessage,
+    Epoch,
+    Id,
+    KeyPackageMessage,
+    Name,
+    PublicKey,
+    Sequence,
+    Shape,
+    Signature,
+    Token,
+    UnixSeconds,
+    WelcomeMessage,
+)
+
+MAX_KEY_PACKAGES = 50
+
+
+def _displayable(name: str) -> str:
+    if name != name.strip() or any(unicodedata.category(c) in ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp") for c in name):
+        raise ValueError("must not start or end with a space or contain control or formatting characters")
+    return name
+
+
+DisplayName = Annotated[str, Field(min_length=1, max_length=64), AfterValidator(_displayable)]
+PrecedenceLabel = Literal["routine", "priority", "immediate", "flash", "flash-override"]
+
+
+# Service, enrolment, sessions
+
+
+class Service(Shape):
+    """What a phone must know before it enrols."""
+
+    service_id: Id
+    version: str
+    suite: int = Field(description="the MLS cipher suite of every conversation")
+
+
+class Enrolment(Shape):
+    invitation: Token = Field(repr=False)
+    display_name: DisplayName
+    signature_public_key: PublicKey
+    proof: Signature = Field(repr=False)
+
+
+class Enrolled(Shape):
+    account_id: Id
+    device_id: Id
+
+
+class ChallengeRequest(Shape):
+    device_id: Id
+
+
+class ChallengeAnswer(Shape):
+    challenge: Challenge
+    expires_at: UnixSeconds
+
+
+class Login(Shape):
+    device_id: Id
+    challenge: Challenge
+    signature: Signature = Field(repr=False)
+
+
+class Session(Shape):
+    token: Token = Field(repr=False)
+    expires_at: UnixSeconds
+
+
+# One's own account, directory, key packages, access
+
+
+class Me(Shape):
+    account_id: Id
+    display_name: str
+    device_id: Id
+    signature_public_key: PublicKey
+
+
+class DirectoryDevice(Shape):
+    device_id: Id
+    signature_public_key: PublicKey
+
+
+class DirectoryAccount(Shape):
+    account_id: Id
+    display_name: str
+    online: bool
+    devices: list[DirectoryDevice]
+
+
+class KeyPackages(Shape):
+    """Each is an MLSMessage that carries a KeyPackage. They replace everything that was there."""
+
+    key_packages: list[KeyPackageMessage] = Field(max_length=MAX_KEY_PACKAGES)
+    last_resort: KeyPackageMessage
+
+
+class KeyPackagesRemaining(Shape):
+    remaining: int = Field(description="single-use packages left; the last-resort one is not counted")
+
+
+class ClaimedKeyPackage(Shape):
+    device_id: Id
+    key_package: KeyPackageMessage
+
+
+class Access(Shape):
+    """Where the phone pretends to be, and over which carrier. Simulated."""
+
+    place_id: Name
+    carrier_id: Name
+
+
+class PlaceOption(Shape):
+    place_id: Name
+    name: str
+    country: str = Field(description="ISO 3166-1 alpha-2; empty on the high seas")
+    kind: Literal["city", "embassy", "ship"]
+    latitude_deg: float
+    longitude_deg: float
+
+
+class CarrierOption(Shape):
+    carrier_id: Name
+    name: str
+    kind: str
+    operator: str
+    jurisdiction: str
+
+
+class AccessOptions(Shape):
+    places: list[PlaceOption]
+    carriers: list[CarrierOption]
+    chosen: Access
+
+
+class PathProfileShape(Shape):
+    """`tramontana.path_profile.PathProfile` as JSON; null stands for NaN (no coverage)."""
+
+    place: str
+    carrier: str
+    source: str
+    point_of_presence: str
+    satellite_names: list[str]
+    gateway_names: list[str]
+    time_unix_s: list[float]
+    one_way_delay_s: list[float | None]
+    capacity_down_bps: list[float]
+    capacity_up_bps: list[float]
+    loss: list[float]
+    elevation_deg: list[float | None]
+    serving: list[int]
+    gateway: list[int]
+    outage_start_unix_s: list[float]
+    outage_end_unix_s: list[float]
+    handover_unix_s: list[float]
+    notes: list[str]
+
+
+class MyPath(Shape):
+    profile: PathProfileShape
+    simulated: bool
+
+
+# Conversations
+
+
+class ConversationRequest(Shape):
+    kind: Literal["direct"]
+    members: list[Id] = Field(min_length=1, max_length=1, description="the peer's account id")
+
+
+class Conversation(Shape):
+    conversation_id: Id
+    kind: Literal["direct"]
+    members: list[Id] = Field(description="account ids, one's own included")
+    epoch: Epoch | None
+    creator_device_id: Id | None
+
+
+class CommitRequest(Shape):
+    """`epoch` is the epoch in which the commit was made; 0 for the one that creates the group."""
+
+    epoch: Epoch
+    commit: CommitMessage = Field(repr=False)
+    welcome: WelcomeMessage | None = Field(repr=False)
+
+
+class CommitAccepted(Shape):
+    epoch: Epoch = Field(description="the conversation's epoch from now on")
+    accepted_at: UnixSeconds
+
+
+class MessageRequest(Shape):
+    message_id: Id
+    message: ApplicationMessage = Field(repr=False)
+
+
+class MessageAccepted(Shape):
+    accepted_at: UnixSeconds
+
+
+# Calls
+
+
+class CallRequest(Shape):
+    conversation_id: Id
+    precedence: PrecedenceLabel
+
+
+class IceServer(Shape):
+    urls: list[str]
+    username: str
+    credential: str = Field(repr=False)
+
+
+class CallGrant(Shape):
+    call_id: Id
+    ice_servers: list[IceServer]
+    expires_at: UnixSeconds
+    simulated: bool
+
+
+# Administration
+
+
+class AdminLogin(Shape):
+    token: Token = Field(repr=False)
+
+
+class InvitationRequest(Shape):
+    note: Annotated[str, Field(max_length=120), AfterValidator(_displayable)] = ""
+
+
+class NewInvitation(Shape):
+    """The only time that the token is shown; the server keeps its SHA-256."""
+
+    invitation_id: Id
+    token: Token = Field(repr=False)
+    link: str = Field(repr=False)
+    expires_at: UnixSeconds
+
+
+class Invitation(Shape):
+    invitation_id: Id
+    note: str
+    origin: Literal["administrator", "command", "start"]
+    state: Literal["open", "used", "withdrawn", "expired"]
+    created_at: UnixSeconds
+    expires_at: UnixSeconds
+    account_id: Id | None
+
+
+class AdminDevice(Shape):
+    device_id: Id
+    signature_public_key: PublicKey
+    enrolled_at: UnixSeconds
+    online: bool
+    pending: int = Field(description="mailbox items not yet acknowledged")
+
+
+class AdminAccount(Shape):
+    account_id: Id
+    display_name: str
+    created_at: UnixSeconds
+    devices: list[AdminDevice]
+
+
+class CallParticipant(Shape):
+    device_id: Id
+    account_id: Id
+    display_name: str
+    joined_at: UnixSeconds
+    online: bool
+    place_id: Name | None
+    carrier_id: Name | None
+
+
+class CallInProgress(Shape):
+    """Who is in a call since when; the server knows no more."""
+
+    call_id: Id
+    conversation_id: Id
+    precedence: PrecedenceLabel
+    began_at: UnixSeconds
+    participants: list[CallParticipant]
+
+
+class AuditEntry(Shape):
+    seq: Sequence
+    at: UnixSeconds
+    actor: str
+    action: str
+    subject: str
+    details: dict[str, Any]
+    hash: str = Field(description="SHA-256 in hex over this row and the hash of the one before")
+
+
+class AuditPage(Shape):
+    entries: list[AuditEntry]
+    intact: bool = Field(description="whether every row of this page follows from the one before it")
+    more: bool
+
+
+# Console
+
+
+class SkySite(Shape):
+    """A gateway or a point of presence, with the source of its position."""
+
+    site_id: str
+    name: str
+    country: str
+    latitude_deg: float
+    longitude_deg: float
+    source: str
+
+
+class SkySummary(Shape):
+    constellation: str = Field(description="as people call it, e.g. `Starlink Gen1 as filed`")
+    provenance: Literal["filed", "elements"] = Field(description="generated from a filing, or real elements")
+    simulated: bool
+    elements_epoch: UnixSeconds
+    age_s: float | None = Field(description="null for a constellation as filed, which does not age")
+    satellite_count: int
+    slot_s: float
+    places: list[PlaceOption]
+    gateways: list[SkySite]
+    points_of_presence: list[SkySite]
+
+
+class Link(Shape):
+    place_id: Name
+    satellite_index: int | None
+    satellite: str | None
+    elevation_deg: float | None
+    gateway_id: str | None
+    one_way_delay_ms: float | None
+    next_satellite_index: int | None
+
+
+class Links(Shape):
+    slot_start: UnixSeconds
+    next_slot: UnixSeconds
+    links: list[Link]
+
+
+# Health
+
+
+class Health(Shape):
+    """Whether the server can do its work, for a supervisor; says nothing about who uses it."""
+
+    status: Literal["ok"]

@@ -1,0 +1,244 @@
+"""The WebSocket of a device: hello, ready, then its mailbox in order, presence and the directory (docs/protocols.md).
+
+Two tasks serve a socket: one reads frames, one writes what the outbox and the store hold. At most `WINDOW_ITEMS` items or
+`WINDOW_BYTES` are unacknowledged on the way, so a client that has stalled costs no memory: the rest waits in the store.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+
+from fastapi import APIRouter, WebSocket
+from starlette.websockets import WebSocketDisconnect, WebSocketState
+
+from tramontana.control import frames
+from tramontana.control.api.access import client_address, limit, services_of, session_of
+from tramontana.control.hub import Outbox
+from tramontana.control.limits import address_key
+from tramontana.control.problem import Problem
+from tramontana.control.services import Services
+from tramontana.control.store import mailbox
+from tramontana.control.store.database import StoreUnavailable
+
+PING_EVERY_S = 20.0
+SILENCE_S = 45.0
+BATCH_ITEMS = 32
+WINDOW_ITEMS = 256
+WINDOW_BYTES = 4 * 1024 * 1024
+MAX_CLIENT_FRAME = 4096
+
+router = APIRouter()
+logger = logging.getLogger(__name__)
+
+
+class _Closed(Exception):
+    """The socket is to be closed with this code."""
+
+    def __init__(self, code: int, reason: str = "") -> None:
+        self.code = code
+        self.reason = reason
+        super().__init__(f"{code} {reason}")
+
+
+async def _receive(websocket: WebSocket) -> frames.Hello | frames.Ack | frames.Ping | frames.Pong:
+    message = await websocket.receive()
+    if message["type"] == "websocket.disconnect":
+        raise WebSocketDisconnect(message.get("code", 1005))
+    text = message.get("text")
+    if text is None or len(text) > MAX_CLIENT_FRAME:
+        raise _Closed(frames.CLOSE_BAD_FRAME, "frames are JSON text of at most 4096 characters")
+    try:
+        return frames.parse_client_frame(text)
+    except ValueError:
+        raise _Closed(frames.CLOSE_BAD_FRAME, "not a frame of the protocol") from None
+
+
+@router.websocket("/api/v1/socket")
+async def socket(websocket: WebSocket) -> None:
+    """Serve one device until it leaves, is silent, or is replaced."""
+    services = services_of(websocket)
+    try:
+        limit(services, "stranger", address_key(client_address(websocket)), services.limits.stranger)
+        if services.sockets_before_hello >= services.limits.sockets_before_hello:
+            raise Problem("too_many_requests")
+    except Problem:
+        await websocket.close(frames.CLOSE_TOO_MANY_FRAMES)
+        return
+    await websocket.accept()
+    try:
+        device = await _login(websocket, services)
+        await device.serve()
+    except _Closed as closed:
+        await _close(websocket, closed)
+    except WebSocketDisconnect:
+        pass
+    except StoreUnavailable as error:
+        logger.error("socket closed: %s", error)
+        await _close(websocket, _Closed(1013, "try again later"))
+
+
+async def _close(websocket: WebSocket, closed: _Closed) -> None:
+    if websocket.application_state is WebSocketState.CONNECTED and websocket.client_state is WebSocketState.CONNECTED:
+        try:
+            await websocket.close(closed.code, closed.reason)
+        except (RuntimeError, WebSocketDisconnect, OSError):
+            logger.debug("the peer closed first")
+
+
+async def _login(websocket: WebSocket, services: Services) -> _DeviceSocket:
+    services.sockets_before_hello += 1
+    try:
+        async with asyncio.timeout(services.limits.hello_timeout_s):
+            hello = await _receive(websocket)
+    except (TimeoutError, _Closed):
+        raise _Closed(frames.CLOSE_NOT_LOGGED_IN, "say hello first") from None
+    finally:
+        services.sockets_before_hello -= 1
+    session = await session_of(services, hello.token) if isinstance(hello, frames.Hello) else None
+    if session is None or session.device_id is None or session.account_id is None:
+        raise _Closed(frames.CLOSE_NOT_LOGGED_IN, "log in again")
+    assert isinstance(hello, frames.Hello)
+    return _DeviceSocket(websocket, services, Outbox(session.device_id, session.account_id), hello.after, session.expires_at)
+
+
+class _DeviceSocket:
+    """One logged-in socket."""
+
+    def __init__(self, websocket: WebSocket, services: Services, outbox: Outbox, after: int, expires_at: float) -> None:
+        self._websocket = websocket
+        self._services = services
+        self._outbox = outbox
+        self._sent = after
+        self._expires_at = expires_at
+        self._acked = 0
+        self._ack_wanted = 0
+        self._unacknowledged: deque[tuple[int, int]] = deque()  # (seq, bytes)
+        self._unacknowledged_bytes = 0
+        self._pong_wanted = False
+
+    async def serve(self) -> None:
+        """Raises `_Closed` or `WebSocketDisconnect` in the end."""
+        async with self._services.store.read() as connection:
+            acked, last = await mailbox.positions(connection, self._outbox.device_id)
+            if self._sent > last:
+                raise _Closed(frames.CLOSE_BAD_FRAME, "after is past the end of this mailbox")
+            self._sent = max(self._sent, acked)
+            self._acked = self._ack_wanted = acked
+            pending = await mailbox.pending_after(connection, self._outbox.device_id, self._sent)
+        self._services.hub.attach(self._outbox, frames.CLOSE_REPLACED)
+        try:
+            await self._send(frames.Ready(device_id=self._outbox.device_id, pending=pending))
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._read())
+                group.create_task(self._write())
+        except* (_Closed, WebSocketDisconnect, StoreUnavailable) as group_error:
+            raise _first(group_error) from None
+        finally:
+            self._services.hub.detach(self._outbox)
+
+    async def _send(
+        self, frame: frames.Ready | frames.Deliver | frames.Presence | frames.DirectoryChanged | frames.Ping | frames.Pong
+    ) -> None:
+        async with asyncio.timeout(SILENCE_S):
+            await self._websocket.send_text(frames.encode(frame))
+
+    async def _read(self) -> None:
+        limits, device_id = self._services.limits, self._outbox.device_id
+        while True:
+            try:
+                async with asyncio.timeout(SILENCE_S):
+                    frame = await _receive(self._websocket)
+            except TimeoutError:
+                raise _Closed(frames.CLOSE_SILENT, "silent for too long") from None
+            if self._services.buckets.take("frames", device_id, limits.frames, self._services.clock()):
+                raise _Closed(frames.CLOSE_TOO_MANY_FRAMES, "too many frames")
+            match frame:
+                case frames.Ack():
+                    if frame.seq > self._sent:
+                        raise _Closed(frames.CLOSE_BAD_FRAME, "an item was acknowledged that was not delivered")
+                    self._ack_wanted = max(self._ack_wanted, frame.seq)
+                case frames.Ping():
+                    self._pong_wanted = True
+                case frames.Pong():
+                    continue
+                case frames.Hello():
+                    raise _Closed(frames.CLOSE_BAD_FRAME, "hello was said already")
+            self._outbox.wake.set()
+
+    async def _write(self) -> None:
+        loop = asyncio.get_running_loop()
+        next_ping = loop.time() + PING_EVERY_S
+        while True:
+            try:
+                async with asyncio.timeout_at(next_ping):
+                    await self._outbox.wake.wait()
+            except TimeoutError:
+                next_ping = loop.time() + PING_EVERY_S
+                await self._send(frames.Ping())
+            self._outbox.wake.clear()
+            if self._outbox.close_code is not None:
+                raise _Closed(self._outbox.close_code)
+            if self._services.clock() >= self._expires_at:
+                raise _Closed(frames.CLOSE_NOT_LOGGED_IN, "the session has expired")
+            await self._tell()
+
+    async def _tell(self) -> None:
+        """Acknowledge and send what is due now."""
+        if self._pong_wanted:
+            self._pong_wanted = False
+            await self._send(frames.Pong())
+        await self._acknowledge()
+        if self._outbox.directory:
+            self._outbox.directory = False
+            await self._send(frames.DirectoryChanged())
+        while self._outbox.presence:
+            account_id, online = self._outbox.presence.popitem()
+            await self._send(frames.Presence(account_id=account_id, online=online))
+        if self._outbox.mail and self._room > 0:
+            await self._deliver()
+
+    async def _acknowledge(self) -> None:
+        # Acknowledgements that arrive while one is written are merged into the next.
+        if (wanted := self._ack_wanted) <= self._acked:
+            return
+        async with self._services.store.write() as connection:
+            await mailbox.acknowledge(connection, self._outbox.device_id, wanted)
+        self._acked = wanted
+        while self._unacknowledged and self._unacknowledged[0][0] <= wanted:
+            self._unacknowledged_bytes -= self._unacknowledged.popleft()[1]
+
+    @property
+    def _room(self) -> int:
+        return WINDOW_ITEMS - len(self._unacknowledged) if self._unacknowledged_bytes < WINDOW_BYTES else 0
+
+    async def _deliver(self) -> None:
+        self._outbox.mail = False
+        limit_items = min(BATCH_ITEMS, self._room)
+        async with self._services.store.read() as connection:
+            items = await mailbox.items_after(connection, self._outbox.device_id, self._sent, limit_items)
+        for item in items:
+            if self._outbox.close_code is not None:
+                return
+            deliver = frames.Deliver(
+                seq=item.seq,
+                conversation_id=item.conversation_id,
+                kind=item.kind,
+                sender_device_id=item.sender_device_id,
+                payload=item.payload,
+                accepted_at=item.accepted_at,
+            )
+            self._sent = item.seq
+            self._unacknowledged.append((item.seq, len(item.payload)))
+            self._unacknowledged_bytes += len(item.payload)
+            await self._send(deliver)
+        if len(items) == limit_items:  # there may be more: look again, when acknowledgements have made room
+            self._outbox.mail = True
+            self._outbox.wake.set()
+
+
+def _first(group: BaseExceptionGroup[Exception]) -> Exception:
+    """The reason to close: what we decided counts more than how the peer went."""
+    errors = [error for error in group.exceptions if isinstance(error, Exception)]
+    return next((error for error in errors if not isinstance(error, WebSocketDisconnect)), errors[0])

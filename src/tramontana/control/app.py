@@ -1,0 +1,172 @@
+"""Assembles the server: services, guard, routers, background work."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from tramontana import __version__
+from tramontana.control import frames, pages
+from tramontana.control.admission import Admission
+from tramontana.control.api import admin, calls, console, conversations, entry, me, socket
+from tramontana.control.calls import Calls
+from tramontana.control.delivery import Delivery
+from tramontana.control.guard import LOOPBACK_NAMES, Guard
+from tramontana.control.hub import Hub
+from tramontana.control.limits import Limits, TokenBuckets
+from tramontana.control.media import Media, Relay
+from tramontana.control.player import PathPlayer
+from tramontana.control.problem import Problem, answer_problem
+from tramontana.control.services import Services
+from tramontana.control.sky import SkyService
+from tramontana.control.store import accounts, key_packages, mailbox, sessions
+from tramontana.control.store import calls as call_rows
+from tramontana.control.store.database import Store, StoreUnavailable
+
+REAP_EVERY_S = 5.0
+FORGET_EVERY_S = 3600.0
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a server is made from. Without a relay there are no calls; without a player media goes to the relay directly."""
+
+    store: Store
+    sky: SkyService
+    relay: Relay | None = None
+    player: PathPlayer | None = None
+    limits: Limits = field(default_factory=Limits)
+    host_names: frozenset[str] = LOOPBACK_NAMES
+    static: Path = pages.STATIC
+    clock: Callable[[], float] = time.time
+
+
+async def _assemble(parts: Parts, buckets: TokenBuckets) -> Services:
+    async with parts.store.write() as connection:
+        service_id = await accounts.service_id(connection, parts.clock())
+    hub = Hub()
+    media = Media(parts.store, parts.sky, parts.relay, parts.player, parts.clock)
+    return Services(
+        store=parts.store,
+        hub=hub,
+        admission=Admission(parts.store, service_id, buckets, parts.limits, parts.clock),
+        delivery=Delivery(parts.store, hub, parts.clock),
+        calls=Calls(parts.store, hub, media, parts.clock),
+        sky=parts.sky,
+        buckets=buckets,
+        limits=parts.limits,
+        clock=parts.clock,
+    )
+
+
+async def forget_old(store: Store, now: float) -> None:
+    """Delete what is kept for a time only."""
+    async with store.write() as connection:
+        await sessions.forget_expired(connection, now)
+        await key_packages.forget_old_claims(connection, now)
+        await mailbox.forget_old_message_ids(connection, now)
+        await call_rows.forget_old(connection, now)
+
+
+async def _repeat(every_s: float, work: Callable[[], Any], what: str) -> None:
+    while True:
+        try:
+            await work()
+        except StoreUnavailable as error:
+            logger.error("%s: %s", what, error)
+        except Exception:
+            logger.exception("%s failed; it is tried again", what)
+        await asyncio.sleep(every_s)
+
+
+async def _keep_calls(services: Services) -> None:
+    await services.calls.reap()
+    await services.calls.refresh_media()
+
+
+def create_app(parts: Parts) -> FastAPI:
+    """The ASGI application."""
+    buckets = TokenBuckets()
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        services = await _assemble(parts, buckets)
+        app.state.services = services
+        async with asyncio.TaskGroup() as group:
+            background = (
+                group.create_task(_repeat(REAP_EVERY_S, lambda: _keep_calls(services), "keeping calls")),
+                group.create_task(_repeat(FORGET_EVERY_S, lambda: forget_old(parts.store, parts.clock()), "forgetting old rows")),
+            )
+            yield
+            services.hub.close_all(frames.CLOSE_RESTARTING)
+            for task in background:
+                task.cancel()
+
+    app = _bare_app(lifespan)
+    app.include_router(pages.pages_router(parts.static))
+    app.mount("/assets", pages.assets(parts.static))
+    app.mount("/", pages.files(parts.static))
+    app.add_middleware(Guard, host_names=parts.host_names, limits=parts.limits, buckets=buckets, clock=parts.clock)
+    return app
+
+
+def schema_app() -> FastAPI:
+    """The routes of the API alone, for its document."""
+    return _bare_app(None)
+
+
+def _bare_app(lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]] | None) -> FastAPI:
+    app = FastAPI(
+        title="Tramontana",
+        version=__version__,
+        summary="Encrypted telephone and messaging over any satellite or terrestrial network.",
+        openapi_url=None,  # docs/openapi.json is the document; no documentation pages, which would load scripts of another host
+        docs_url=None,
+        redoc_url=None,
+        lifespan=lifespan,
+    )
+    app.add_exception_handler(Problem, answer_problem)
+    app.add_exception_handler(RequestValidationError, _invalid_request)
+    app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(StoreUnavailable, _store_unavailable)
+    app.add_exception_handler(Exception, _internal)
+    for module in (entry, me, conversations, calls, admin, console, socket):
+        app.include_router(module.router)
+    return app
+
+
+async def _invalid_request(_request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)
+    # Location and reason only: what was sent may be a secret.
+    faults = [{"loc": [str(part) for part in fault["loc"]], "msg": fault["msg"], "type": fault["type"]} for fault in error.errors()[:20]]
+    return Problem("invalid_request", errors=faults).response()
+
+
+async def _http_error(_request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    code = {405: "method_not_allowed", 404: "not_found", 413: "too_large"}.get(error.status_code)
+    if code is None:
+        code = "invalid_request" if error.status_code < 500 else "internal"
+    return Problem(code).response()
+
+
+async def _store_unavailable(_request: Request, error: Exception) -> JSONResponse:
+    logger.error("%s", error)
+    return Problem("store_unavailable").response()
+
+
+async def _internal(_request: Request, _error: Exception) -> JSONResponse:
+    return Problem("internal").response()  # uvicorn logs the traceback

@@ -1,0 +1,95 @@
+"""The WebSocket's frames (docs/protocols.md, "Mailbox and WebSocket"): JSON text, told apart by `type`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, TypeAdapter
+
+from tramontana.control.shapes import Id, Payload, Sequence, Shape, Token, UnixSeconds
+
+ItemKind = Literal["welcome", "commit", "application"]
+
+CLOSE_BAD_FRAME = 4400
+CLOSE_NOT_LOGGED_IN = 4401
+CLOSE_SILENT = 4408
+CLOSE_REPLACED = 4409
+CLOSE_TOO_MANY_FRAMES = 4429
+CLOSE_RESTARTING = 1012  # RFC 6455 registry: Service Restart
+
+
+class Hello(Shape):
+    """The first frame of the client. `after` is the last item that it has already processed, 0 for none."""
+
+    type: Literal["hello"]
+    token: Token = Field(repr=False)
+    after: Sequence
+
+
+class Ack(Shape):
+    """Everything up to `seq` is processed and may be deleted."""
+
+    type: Literal["ack"]
+    seq: Sequence
+
+
+class Ping(Shape):
+    """Either side, at any time; answered with a pong."""
+
+    type: Literal["ping"] = "ping"
+
+
+class Pong(Shape):
+    """The answer to a ping."""
+
+    type: Literal["pong"] = "pong"
+
+
+class Ready(Shape):
+    """Logged in; `pending` items follow in order."""
+
+    type: Literal["ready"] = "ready"
+    device_id: Id
+    pending: int
+
+
+class Deliver(Shape):
+    """One mailbox item. `seq` ascends per device, without gaps."""
+
+    type: Literal["deliver"] = "deliver"
+    seq: Sequence
+    conversation_id: Id
+    kind: ItemKind
+    sender_device_id: Id
+    payload: Payload = Field(repr=False)
+    accepted_at: UnixSeconds
+
+
+class Presence(Shape):
+    """A contact came or went."""
+
+    type: Literal["presence"] = "presence"
+    account_id: Id
+    online: bool
+
+
+class DirectoryChanged(Shape):
+    """Accounts or devices changed: fetch the directory again."""
+
+    type: Literal["directory"] = "directory"
+
+
+ClientFrame = Annotated[Hello | Ack | Ping | Pong, Field(discriminator="type")]
+ServerFrame = Annotated[Ready | Deliver | Presence | DirectoryChanged | Ping | Pong, Field(discriminator="type")]
+
+_CLIENT_FRAME: TypeAdapter[Hello | Ack | Ping | Pong] = TypeAdapter(ClientFrame)
+
+
+def parse_client_frame(text: str) -> Hello | Ack | Ping | Pong:
+    """Read a frame of a client. Raises pydantic's `ValidationError` (a `ValueError`) on anything else."""
+    return _CLIENT_FRAME.validate_json(text)
+
+
+def encode(frame: Ready | Deliver | Presence | DirectoryChanged | Ping | Pong) -> str:
+    """A server frame as JSON text."""
+    return frame.model_dump_json()

@@ -1,0 +1,134 @@
+"""What every request passes first: the name it came under, how often its sender asks, how large it is; and the headers of every answer.
+
+Plain ASGI, so that it stands before any parsing of a body.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from tramontana.control.limits import Limits, TokenBuckets, address_key
+from tramontana.control.problem import Problem
+
+SECURITY_HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'self'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; connect-src 'self'; worker-src 'self' blob:; "
+        "object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Permissions-Policy": "microphone=(self), camera=(), geolocation=(), usb=(), payment=()",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+"""`worker-src blob:` is for the map: MapLibre starts its workers from a blob."""
+
+LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
+
+
+def host_name(netloc: str) -> str | None:
+    """The name in a Host header without port and brackets, in lower case; None where it is malformed."""
+    try:
+        parts = urlsplit(f"//{netloc}")
+        _ = parts.port
+    except ValueError:
+        return None
+    if parts.username is not None or parts.path or parts.query or parts.fragment:
+        return None
+    return parts.hostname
+
+
+def is_same_origin(origin: str, scheme: str, netloc: str) -> bool:
+    """Whether an Origin header names the server itself, under the name that the Host header says."""
+    return origin.lower() == f"{'https' if scheme in ('https', 'wss') else 'http'}://{netloc}".lower()
+
+
+class Guard:
+    """The outermost layer. `host_names` are the names under which the server answers (against DNS rebinding)."""
+
+    def __init__(
+        self, app: ASGIApp, *, host_names: frozenset[str], limits: Limits, buckets: TokenBuckets, clock: Callable[[], float]
+    ) -> None:
+        self._app = app
+        self._host_names = host_names
+        self._limits = limits
+        self._buckets = buckets
+        self._clock = clock
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] not in ("http", "websocket"):
+            await self._app(scope, receive, send)
+            return
+        try:
+            self._admit(scope)
+        except Problem as problem:
+            await self._refuse(problem, scope, receive, send)
+            return
+        if scope["type"] == "websocket":
+            await self._app(scope, receive, send)
+            return
+        await self._app(scope, _Bounded(receive, self._body_limit(scope)), _with_security_headers(scope, send))
+
+    def _admit(self, scope: Scope) -> None:
+        headers = Headers(scope=scope)
+        if host_name(headers.get("host", "")) not in self._host_names:
+            raise Problem("wrong_host")
+        if scope["type"] == "websocket" and (origin := headers.get("origin")) is not None:
+            # A browser always sends it; another site's page must not speak here with a visitor's network position.
+            if not is_same_origin(origin, scope["scheme"], headers["host"]):
+                raise Problem("origin_refused")
+        address = scope["client"][0] if scope.get("client") else "unknown"
+        if wait_s := self._buckets.take("any", address_key(address), self._limits.any, self._clock()):
+            raise Problem("too_many_requests", retry_after_s=wait_s)
+        if scope["type"] == "http" and (length := headers.get("content-length")) is not None:
+            if not length.isdigit() or int(length) > self._body_limit(scope):
+                raise Problem("too_large")
+
+    def _body_limit(self, scope: Scope) -> int:
+        path: str = scope["path"]
+        large = path == "/api/v1/me/key-packages" or (path.startswith("/api/v1/conversations/") and path.endswith("/commits"))
+        return self._limits.large_body_bytes if large else self._limits.body_bytes
+
+    async def _refuse(self, problem: Problem, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            await problem.response()(scope, receive, _with_security_headers(scope, send))
+            return
+        # Before the handshake is answered, closing means HTTP 403 (ASGI WebSocket, "Close").
+        if (await receive())["type"] == "websocket.connect":
+            await send({"type": "websocket.close", "code": 4403})
+
+
+class _Bounded:
+    """Receives a body and stops it when it grows past the limit, whatever its headers said."""
+
+    def __init__(self, receive: Receive, limit: int) -> None:
+        self._receive = receive
+        self._left = limit
+
+    async def __call__(self) -> Message:
+        message = await self._receive()
+        if message["type"] == "http.request":
+            self._left -= len(message.get("body", b""))
+            if self._left < 0:
+                raise Problem("too_large")
+        return message
+
+
+def _with_security_headers(scope: Scope, send: Send) -> Send:
+    async def send_with_headers(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers = MutableHeaders(scope=message)
+            for name, value in SECURITY_HEADERS.items():
+                headers.setdefault(name, value)
+            if scope["path"].startswith("/api/"):
+                headers.setdefault("Cache-Control", "no-store")
+            if scope["scheme"] == "https":
+                headers.setdefault("Strict-Transport-Security", "max-age=31536000")
+        await send(message)
+
+    return send_with_headers

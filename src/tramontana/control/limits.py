@@ -1,0 +1,79 @@
+"""Rate limits: token buckets in memory, in a table of bounded size.
+
+| bucket | counts | per | burst | per second |
+|---|---|---|---|---|
+| `any` | every request and WebSocket | address | 600 | 60 |
+| `stranger` | what needs no session: enrolment, challenge, login, administrator login, WebSocket | address | 60 | 1 |
+| `account` | every request with a session | account | 400 | 20 |
+| `claim` | key package claims | account | 60 | 0.5 |
+| `frames` | WebSocket frames of a client | device | 400 | 50 |
+| `refused_logins` | audit rows about refused logins | service | 60 | 0.2 |
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections import OrderedDict
+from dataclasses import dataclass
+
+MAX_BUCKETS = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """A bucket that holds `burst` tokens and gains `per_second`."""
+
+    burst: float
+    per_second: float
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """All rates and sizes; the numbers of the table above unless said otherwise."""
+
+    any: Rate = Rate(600, 60)
+    stranger: Rate = Rate(60, 1)
+    account: Rate = Rate(400, 20)
+    claim: Rate = Rate(60, 0.5)
+    frames: Rate = Rate(400, 50)
+    refused_logins: Rate = Rate(60, 0.2)
+    body_bytes: int = 256 * 1024
+    large_body_bytes: int = 1024 * 1024
+    """For key packages and commits."""
+    sockets_before_hello: int = 200
+    hello_timeout_s: float = 10.0
+
+
+class TokenBuckets:
+    """Buckets by key; the one used longest ago gives way when the table is full."""
+
+    def __init__(self, max_buckets: int = MAX_BUCKETS) -> None:
+        self._max_buckets = max_buckets
+        self._buckets: OrderedDict[tuple[str, str], tuple[float, float]] = OrderedDict()
+
+    def take(self, name: str, key: str, rate: Rate, now: float) -> float:
+        """Take one token: 0.0 where there was one, else the seconds until there is."""
+        tokens, since = self._buckets.get((name, key), (rate.burst, now))
+        tokens = min(rate.burst, tokens + max(0.0, now - since) * rate.per_second)
+        wait_s = 0.0 if tokens >= 1 else (1 - tokens) / rate.per_second
+        self._buckets[name, key] = (tokens - 1 if wait_s == 0 else tokens, now)
+        self._buckets.move_to_end((name, key))
+        if len(self._buckets) > self._max_buckets:
+            self._buckets.popitem(last=False)
+        return wait_s
+
+    def __len__(self) -> int:
+        return len(self._buckets)
+
+
+def address_key(address: str) -> str:
+    """What counts as one sender: an IPv4 address, or the /64 that one IPv6 subscriber gets."""
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return address[:64]
+    if isinstance(parsed, ipaddress.IPv6Address):
+        if parsed.ipv4_mapped:
+            return str(parsed.ipv4_mapped)
+        return str(ipaddress.ip_network((parsed, 64), strict=False))
+    return str(parsed)

@@ -1,0 +1,126 @@
+"""The way of a phone's media: its front on the path player, and its credentials at the relay.
+
+A front plays the profile of its phone for at least `AHEAD_S` to come; `refresh` replaces it in time and opens fronts again that a
+restarted player has lost, on the same port, so that a call goes on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from tramontana.control.player import PathPlayer, PlayerUnavailable
+from tramontana.control.problem import Problem
+from tramontana.control.sky import SkyService
+from tramontana.control.store import accounts
+from tramontana.control.store.database import Store
+from tramontana.phone.relay_secret import RelaySecret
+
+AHEAD_S = 30 * 60.0
+REFRESH_BELOW_S = 15 * 60.0
+CREDENTIAL_S = 4 * 3600.0
+LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Relay:
+    """Where the relay listens, and the secret that it shares with the server."""
+
+    host: str
+    port: int
+    secret: RelaySecret = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """What a phone needs to send media."""
+
+    urls: tuple[str, ...]
+    username: str
+    credential: str = field(repr=False)
+    expires_at: float
+    simulated: bool
+
+
+@dataclass(slots=True)
+class _Front:
+    port: int
+    profile_end: float
+    access: tuple[str, str]
+
+
+class Media:
+    """Fronts and credentials. Without a player phones reach the relay directly, and nothing is simulated."""
+
+    def __init__(self, store: Store, sky: SkyService, relay: Relay | None, player: PathPlayer | None, clock: Callable[[], float]) -> None:
+        self._store = store
+        self._sky = sky
+        self._relay = relay
+        self._player = player
+        self._clock = clock
+        self._fronts: dict[str, _Front] = {}
+        self._changing = asyncio.Lock()
+
+    async def grant(self, device_id: str, host: str) -> Grant:
+        """Open the way for a device. `host` is the name under which it reached the server. Raises `Problem`."""
+        if self._relay is None:
+            raise Problem("media_unavailable", "This server was started without a media relay; calls are not possible.")
+        port = self._relay.port
+        if self._player is not None:
+            try:
+                async with self._changing:
+                    port = (await self._front(device_id, self._player, self._relay)).port
+            except PlayerUnavailable as error:
+                logger.warning("path player: %s", error)
+                raise Problem("media_unavailable") from error
+        expires_at = float(int(self._clock() + CREDENTIAL_S))
+        issued = self._relay.secret.issue(device_id, expires_at)
+        urls = (f"turn:{self._reachable(host)}:{port}?transport=udp",)
+        return Grant(urls, issued.username, issued.credential, expires_at, self._player is not None)
+
+    def _reachable(self, host: str) -> str:
+        # On this machine every name leads to the address on which the fronts listen: `localhost` may mean ::1 to a browser.
+        assert self._relay is not None
+        if host in LOOPBACK_NAMES and self._relay.host in LOOPBACK_NAMES:
+            host = "127.0.0.1" if self._relay.host == "localhost" else self._relay.host
+        return f"[{host}]" if ":" in host else host
+
+    async def _front(self, device_id: str, player: PathPlayer, relay: Relay, *, lost: bool = False) -> _Front:
+        """The front of a device with a profile that reaches far enough. Call under the lock. Raises `PlayerUnavailable`."""
+        now = self._clock()
+        async with self._store.read() as connection:
+            device = await accounts.device(connection, device_id)
+        if device is None:
+            raise Problem("not_logged_in")
+        access = self._sky.access_of(device.place_id, device.carrier_id)
+        known = self._fronts.get(device_id)
+        if known is not None and not lost and known.access == access and known.profile_end - now >= REFRESH_BELOW_S:
+            return known
+        profile = await self._sky.profile(*access, now, AHEAD_S + REFRESH_BELOW_S)
+        port = await player.attach(
+            device_id, profile, seed=device.path_seed, upstream=(relay.host, relay.port), port=known.port if known else device.front_port
+        )
+        if port != device.front_port:
+            async with self._store.write() as connection:
+                await accounts.set_front_port(connection, device_id, port)
+        front = self._fronts[device_id] = _Front(port, profile.end_unix_s, access)
+        return front
+
+    async def refresh(self, device_ids: frozenset[str]) -> None:
+        """Bring the player in line: exactly these devices have fronts, each with enough profile ahead. Faults are logged and tried again."""
+        if self._player is None or self._relay is None:
+            return
+        async with self._changing:
+            try:
+                played = frozenset(await self._player.stats())
+                for device_id in sorted(device_ids):
+                    await self._front(device_id, self._player, self._relay, lost=device_id not in played)
+                for flow in sorted((played | self._fronts.keys()) - device_ids):
+                    self._fronts.pop(flow, None)
+                    await self._player.detach(flow)
+            except PlayerUnavailable as error:
+                logger.warning("path player: %s", error)

@@ -1,0 +1,119 @@
+"""Errors of the HTTP interface: `application/problem+json` (RFC 9457) with a stable `code`.
+
+`CODES` is the whole list. The sentence in `detail` may be shown to a person and says what to do next; it never repeats what was sent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from fastapi import Request
+from fastapi.responses import JSONResponse
+from pydantic import Field
+
+from tramontana.control.shapes import Shape
+
+MEDIA_TYPE = "application/problem+json"
+
+CODES: Mapping[str, tuple[int, str]] = {
+    "not_logged_in": (401, "Log in again: this needs a valid session."),
+    "login_refused": (401, "The login was refused. Ask for a new challenge and sign it with the key of this device."),
+    "administrator_link_refused": (
+        401,
+        "This administrator link is used up, expired or wrong. Make a new one with `tramontana admin-link`.",
+    ),
+    "invitation_refused": (403, "This invitation is used up, expired or wrong. Ask for a new one."),
+    "not_joined": (403, "This device is not yet in the group of this conversation. Wait for its welcome."),
+    "origin_refused": (403, "Open the phone or the console from the address of the server itself."),
+    "not_found": (404, "There is nothing here for you."),
+    "method_not_allowed": (405, "This address does not take that method; see the API document."),
+    "epoch_taken": (409, "Another commit was accepted first. Drop the pending one, process what was accepted, and try again."),
+    "epoch_out_of_range": (409, "The message is of an epoch that is no longer accepted. Process what is pending and encrypt it again."),
+    "message_id_reused": (409, "This message id was used for other content. Choose a new one."),
+    "call_ended": (409, "This call has ended. Start a new one."),
+    "call_elsewhere": (409, "This call id belongs to another conversation. Choose a new one."),
+    "mailbox_full": (409, "A mailbox that this must reach is full. Try again when its device has been online."),
+    "already_enrolled": (409, "This key is already enrolled. Log in with it, or make a new one."),
+    "too_large": (413, "The request is too large. Send less at once."),
+    "wrong_host": (421, "The server does not answer under this name. Use the address that it printed, or start it with --host-name."),
+    "invalid_request": (422, "The request is not as the API document describes; `errors` names the fields."),
+    "bad_mls_message": (422, "The MLS message is malformed or does not belong here; `detail` says why."),
+    "key_package_refused": (422, "A key package was refused; `detail` says why. Make new ones with the device's own key."),
+    "welcome_refused": (422, "The welcome admits somebody whose key package was not claimed here. Claim again and make a new commit."),
+    "unknown_access": (422, "This place or carrier is not offered; see the access options."),
+    "too_many_requests": (429, "Too many requests. Wait as long as Retry-After says."),
+    "internal": (500, "The server failed; the operator finds the cause in its log. Try again later."),
+    "media_unavailable": (503, "The media relay or the path player does not answer. Try again in a few seconds."),
+    "store_unavailable": (503, "The server cannot write its data now (disk full or busy). Nothing was changed. Try again later."),
+    "sky_unavailable": (503, "The sky is not ready. Try again in a few seconds."),
+}
+
+
+class ProblemShape(Shape):
+    """RFC 9457 §3.1, with our `code`."""
+
+    type: str = "about:blank"
+    title: str
+    status: int
+    code: str
+    detail: str
+    epoch: int | None = Field(default=None, description="with `epoch_taken` and `epoch_out_of_range`: the current epoch")
+    errors: list[dict[str, Any]] | None = Field(default=None, description="with `invalid_request`: location and reason of each fault")
+
+
+class Problem(Exception):
+    """An answer that is an error. `code` is one of `CODES`."""
+
+    def __init__(
+        self,
+        code: str,
+        detail: str | None = None,
+        *,
+        retry_after_s: float | None = None,
+        epoch: int | None = None,
+        errors: list[dict[str, Any]] | None = None,
+    ) -> None:
+        self.code = code
+        self.status, standard = CODES[code]
+        self.detail = detail or standard
+        self.retry_after_s = retry_after_s if retry_after_s is not None else (5.0 if self.status == 503 else None)
+        self.epoch = epoch
+        self.errors = errors
+        super().__init__(f"{code}: {self.detail}")
+
+    def response(self) -> JSONResponse:
+        body = ProblemShape(
+            title=self.code.replace("_", " ").capitalize(),
+            status=self.status,
+            code=self.code,
+            detail=self.detail,
+            epoch=self.epoch,
+            errors=self.errors,
+        ).model_dump(exclude_none=True)
+        headers = {"Cache-Control": "no-store"}
+        if self.retry_after_s is not None:
+            headers["Retry-After"] = str(max(1, int(-(-self.retry_after_s // 1))))
+        if self.status == 401:
+            headers["WWW-Authenticate"] = "Bearer"
+        return JSONResponse(body, self.status, headers=headers, media_type=MEDIA_TYPE)
+
+
+def problems(*codes: str) -> dict[int | str, dict[str, Any]]:
+    """The OpenAPI `responses` of a route that may answer with these codes, besides those that every route may give."""
+    by_status: dict[int, list[str]] = {}
+    for code in (*codes, "invalid_request", "too_many_requests", "too_large", "wrong_host", "internal", "store_unavailable"):
+        by_status.setdefault(CODES[code][0], []).append(code)
+    return {
+        status: {
+            "description": "; ".join(f"`{code}`: {CODES[code][1]}" for code in sorted(set(listed))),
+            "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemShape"}}},
+        }
+        for status, listed in sorted(by_status.items())
+    }
+
+
+async def answer_problem(_request: Request, error: Exception) -> JSONResponse:
+    """FastAPI's handler of `Problem`."""
+    assert isinstance(error, Problem)
+    return error.response()

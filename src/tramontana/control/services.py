@@ -1,0 +1,30 @@
+"""What one running server consists of; the API finds it at `app.state.services`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from tramontana.control.admission import Admission
+from tramontana.control.calls import Calls
+from tramontana.control.delivery import Delivery
+from tramontana.control.hub import Hub
+from tramontana.control.limits import Limits, TokenBuckets
+from tramontana.control.sky import SkyService
+from tramontana.control.store.database import Store
+
+
+@dataclass(slots=True)
+class Services:
+    """Everything that lives as long as the server does. `clock` gives POSIX seconds."""
+
+    store: Store
+    hub: Hub
+    admission: Admission
+    delivery: Delivery
+    calls: Calls
+    sky: SkyService
+    buckets: TokenBuckets
+    limits: Limits
+    clock: Callable[[], float]
+    sockets_before_hello: int = field(default=0)

@@ -1,0 +1,67 @@
+"""Field types that requests, answers and WebSocket frames share: base64 byte strings, ids, instants."""
+
+from __future__ import annotations
+
+from base64 import b64decode, b64encode
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
+
+
+class Shape(BaseModel):
+    """A JSON object: unknown fields are refused and nothing is converted silently."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+def _decode(value: object) -> object:
+    if isinstance(value, bytes):
+        return value
+    if not isinstance(value, str):
+        raise ValueError("must be a base64 string")
+    decoded = b64decode(value, validate=True)
+    if len(value) % 4 or b64encode(decoded).decode() != value:
+        raise ValueError("must be standard base64 with padding, in its one canonical spelling")
+    return decoded
+
+
+def _encode(value: bytes) -> str:
+    return b64encode(value).decode("ascii")
+
+
+def base64_bytes(min_bytes: int, max_bytes: int) -> tuple[Any, ...]:
+    """The annotations of a byte string that travels as standard base64 with padding."""
+    schema = {
+        "type": "string",
+        "contentEncoding": "base64",
+        "minLength": -(-min_bytes // 3) * 4,
+        "maxLength": -(-max_bytes // 3) * 4,
+    }
+    return (
+        Field(min_length=min_bytes, max_length=max_bytes),
+        BeforeValidator(_decode),
+        PlainSerializer(_encode, return_type=str, when_used="json"),
+        WithJsonSchema(schema),
+    )
+
+
+MAX_KEY_PACKAGE_BYTES = 16 * 1024
+MAX_MESSAGE_BYTES = 128 * 1024
+MAX_COMMIT_BYTES = 384 * 1024
+MAX_WELCOME_BYTES = 384 * 1024
+
+PublicKey = Annotated[bytes, *base64_bytes(32, 32)]
+Signature = Annotated[bytes, *base64_bytes(64, 64)]
+Challenge = Annotated[bytes, *base64_bytes(1, 128)]
+KeyPackageMessage = Annotated[bytes, *base64_bytes(1, MAX_KEY_PACKAGE_BYTES)]
+CommitMessage = Annotated[bytes, *base64_bytes(1, MAX_COMMIT_BYTES)]
+WelcomeMessage = Annotated[bytes, *base64_bytes(1, MAX_WELCOME_BYTES)]
+ApplicationMessage = Annotated[bytes, *base64_bytes(1, MAX_MESSAGE_BYTES)]
+Payload = Annotated[bytes, *base64_bytes(1, MAX_COMMIT_BYTES)]
+
+Token = Annotated[str, Field(min_length=1, max_length=128, description="32 random bytes, base64url without padding")]
+Id = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$", description="16 bytes in lower-case hex")]
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
+Epoch = Annotated[int, Field(ge=0, lt=2**53)]
+Sequence = Annotated[int, Field(ge=0, lt=2**53)]
+UnixSeconds = Annotated[float, Field(allow_inf_nan=False, description="POSIX seconds (UTC)")]

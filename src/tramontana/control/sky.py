@@ -1,0 +1,212 @@
+"""The sky as the server shows it: computed in worker threads, kept per slot, never on the event loop.
+
+Places, carriers and profiles come from `tramontana.space` and `tramontana.carriers`; all of it is simulated and says so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+
+from tramontana.carriers.carrier import Carrier
+from tramontana.carriers.catalogue import CARRIERS
+from tramontana.carriers.paths import path_profile
+from tramontana.control.api import models
+from tramontana.path_profile import PathProfile
+from tramontana.space.ground import Place
+from tramontana.space.serving import slot_of, slot_start_unix_s
+from tramontana.space.sky import Serving, Sky
+
+DEFAULT_PLACE = "rome"
+DEFAULT_CARRIER = "starlink"
+POSITION_STEPS = 4
+POSITION_STEP_S = 5.0
+"""Four positions, 0 to 15 s after the slot's start: the last is the first of the next slot, so a map can interpolate without a gap."""
+SLOTS_KEPT = 8
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Overhead:
+    """What stands over a place at an instant, for the live lines."""
+
+    place: str
+    satellites_in_view: int
+    serving: Serving | None
+
+
+class _PerSlot:
+    """Answers by slot, each computed once even when many ask at the same time; the oldest give way."""
+
+    def __init__(self) -> None:
+        self._answers: OrderedDict[tuple[str, int], asyncio.Future[object]] = OrderedDict()
+
+    async def get(self, name: str, slot: int, make: Callable[[], Awaitable[T]]) -> T:
+        key = (name, slot)
+        known = self._answers.get(key)
+        if known is None:
+            known = self._answers[key] = asyncio.ensure_future(make())
+            if len(self._answers) > SLOTS_KEPT:
+                self._answers.popitem(last=False)
+        try:
+            # shield: one client that goes away must not cancel the answer of the others
+            return await asyncio.shield(known)  # type: ignore[return-value]
+        except BaseException:
+            if known.done() and self._answers.get(key) is known:
+                del self._answers[key]
+            raise
+
+
+class SkyService:
+    """One sky for phones and console."""
+
+    def __init__(self, sky: Sky, carriers: Sequence[Carrier] = CARRIERS) -> None:
+        self._sky = sky
+        self._places = {place.id: place for place in sky.ground.places}
+        self._carriers = {carrier.id: carrier for carrier in carriers}
+        self._cache = _PerSlot()
+        self._profiles = asyncio.Semaphore(2)
+
+    @property
+    def label(self) -> str:
+        return self._sky.label
+
+    def age_s(self, now: float) -> float | None:
+        """Age of the elements; None for a constellation as filed."""
+        return self._sky.age_s(now)
+
+    def is_offered(self, place_id: str, carrier_id: str) -> bool:
+        return place_id in self._places and carrier_id in self._carriers
+
+    def access_of(self, place_id: str | None, carrier_id: str | None) -> tuple[str, str]:
+        """What a device chose, or the defaults where it chose nothing or something that is no longer offered."""
+        place = place_id if place_id in self._places else DEFAULT_PLACE if DEFAULT_PLACE in self._places else next(iter(self._places))
+        carrier = (
+            carrier_id
+            if carrier_id in self._carriers
+            else DEFAULT_CARRIER
+            if DEFAULT_CARRIER in self._carriers
+            else next(iter(self._carriers))
+        )
+        assert place is not None
+        assert carrier is not None
+        return place, carrier
+
+    def place_options(self) -> list[models.PlaceOption]:
+        return [
+            models.PlaceOption(
+                place_id=place.id,
+                name=place.name,
+                country=place.country,
+                kind=place.kind,
+                latitude_deg=place.latitude_deg,
+                longitude_deg=place.longitude_deg,
+            )
+            for place in self._places.values()
+        ]
+
+    def carrier_options(self) -> list[models.CarrierOption]:
+        return [
+            models.CarrierOption(
+                carrier_id=carrier.id,
+                name=carrier.name,
+                kind=carrier.kind.value,
+                operator=carrier.operator,
+                jurisdiction=carrier.jurisdiction,
+            )
+            for carrier in self._carriers.values()
+        ]
+
+    async def profile(self, place_id: str, carrier_id: str, start: float, duration_s: float) -> PathProfile:
+        """The path from a place over a carrier, computed in a worker thread."""
+        async with self._profiles:
+            return await asyncio.to_thread(path_profile, self._carriers[carrier_id], self._places[place_id], self._sky, start, duration_s)
+
+    async def summary(self, now: float) -> models.SkySummary:
+        ground = self._sky.ground
+        return models.SkySummary(
+            constellation=self._sky.label,
+            provenance=self._sky.provenance,
+            simulated=True,
+            elements_epoch=self._sky.elements_epoch_unix_s,
+            age_s=self._sky.age_s(now),
+            satellite_count=self._sky.satellite_count,
+            slot_s=slot_start_unix_s(1) - slot_start_unix_s(0),
+            places=self.place_options(),
+            gateways=[
+                models.SkySite(
+                    site_id=site.id,
+                    name=site.name,
+                    country=site.country,
+                    latitude_deg=site.latitude_deg,
+                    longitude_deg=site.longitude_deg,
+                    source=site.source,
+                )
+                for site in ground.gateways
+            ],
+            points_of_presence=[
+                models.SkySite(
+                    site_id=site.id,
+                    name=site.name,
+                    country=site.country,
+                    latitude_deg=site.latitude_deg,
+                    longitude_deg=site.longitude_deg,
+                    source=site.source,
+                )
+                for site in ground.points_of_presence
+            ],
+        )
+
+    def slot_end(self, at: float) -> float:
+        return slot_start_unix_s(slot_of(at) + 1)
+
+    async def positions(self, at: float) -> bytes:
+        """The positions of the slot that contains an instant, as docs/protocols.md lays them out."""
+        slot = slot_of(at)
+        return await self._cache.get("positions", slot, lambda: asyncio.to_thread(self._positions, slot))
+
+    def _positions(self, slot: int) -> bytes:
+        start = slot_start_unix_s(slot)
+        times = start + POSITION_STEP_S * np.arange(POSITION_STEPS)
+        kilometres = (self._sky.positions_itrs_m(times) / 1000.0).astype("<f4")
+        return struct.pack("<IIdd", kilometres.shape[1], POSITION_STEPS, start, POSITION_STEP_S) + kilometres.tobytes()
+
+    async def links(self, at: float) -> models.Links:
+        """Who serves each place in the slot that contains an instant, as at the middle of the slot."""
+        slot = slot_of(at)
+        return await self._cache.get("links", slot, lambda: asyncio.to_thread(self._links, slot))
+
+    def _links(self, slot: int) -> models.Links:
+        start, end = slot_start_unix_s(slot), slot_start_unix_s(slot + 1)
+        return models.Links(
+            slot_start=start, next_slot=end, links=[self._link(place, slot, (start + end) / 2) for place in self._places.values()]
+        )
+
+    def _link(self, place: Place, slot: int, at: float) -> models.Link:
+        serving = self._sky.serving(place, at)
+        following = self._sky.assignment(place, slot + 1)
+        return models.Link(
+            place_id=place.id,
+            satellite_index=serving.satellite_index if serving else None,
+            satellite=serving.satellite if serving else None,
+            elevation_deg=serving.elevation_deg if serving else None,
+            gateway_id=serving.gateway_id if serving else None,
+            one_way_delay_ms=serving.one_way_delay_s * 1000 if serving else None,
+            next_satellite_index=following.satellite if following else None,
+        )
+
+    async def overhead(self, now: float, place_id: str = DEFAULT_PLACE) -> Overhead:
+        """What stands over a place now."""
+        place = self._places[self.access_of(place_id, None)[0]]
+
+        def look() -> Overhead:
+            return Overhead(place.name, self._sky.in_view(place, now), self._sky.serving(place, now))
+
+        return await asyncio.to_thread(look)

@@ -1,0 +1,109 @@
+"""Accounts, their devices, and where each device pretends to be."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from tramontana.control.store.schema import accounts, devices, service
+from tramontana.keys.identity import VerifiedEnrolment
+
+
+def new_id() -> str:
+    """16 random bytes in lower-case hex: ids of accounts, devices, conversations, invitations."""
+    return secrets.token_hex(16)
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """A device with its account. `mailbox_seq` and `acked_seq` bound what waits in its mailbox."""
+
+    device_id: str
+    account_id: str
+    display_name: str
+    signature_public_key: bytes
+    enrolled_at: float
+    mailbox_seq: int
+    acked_seq: int
+    place_id: str | None
+    carrier_id: str | None
+    path_seed: int
+    front_port: int | None
+    account_created_at: float
+
+    @property
+    def pending(self) -> int:
+        return self.mailbox_seq - self.acked_seq
+
+
+_DEVICE = select(
+    devices.c.device_id,
+    devices.c.account_id,
+    accounts.c.display_name,
+    devices.c.signature_public_key,
+    devices.c.enrolled_at,
+    devices.c.mailbox_seq,
+    devices.c.acked_seq,
+    devices.c.place_id,
+    devices.c.carrier_id,
+    devices.c.path_seed,
+    devices.c.front_port,
+    accounts.c.created_at.label("account_created_at"),
+).join_from(devices, accounts)
+
+
+async def service_id(connection: AsyncConnection, now: float) -> str:
+    """The id of this service, made once."""
+    known: str | None = (await connection.execute(select(service.c.service_id))).scalar_one_or_none()
+    if known is None:
+        known = new_id()
+        await connection.execute(insert(service).values(id=1, service_id=known, created_at=now))
+    return known
+
+
+async def create(connection: AsyncConnection, enrolment: VerifiedEnrolment, now: float) -> tuple[str, str]:
+    """A new account with its first device: (account_id, device_id)."""
+    account_id, device_id = new_id(), new_id()
+    await connection.execute(insert(accounts).values(account_id=account_id, display_name=enrolment.display_name, created_at=now))
+    await connection.execute(
+        insert(devices).values(
+            device_id=device_id,
+            account_id=account_id,
+            signature_public_key=enrolment.signature_public_key,
+            enrolled_at=now,
+            path_seed=secrets.randbits(53),
+        )
+    )
+    return account_id, device_id
+
+
+async def device(connection: AsyncConnection, device_id: str) -> Device | None:
+    row = (await connection.execute(_DEVICE.where(devices.c.device_id == device_id))).mappings().first()
+    return Device(**row) if row else None
+
+
+async def device_by_key(connection: AsyncConnection, signature_public_key: bytes) -> Device | None:
+    row = (await connection.execute(_DEVICE.where(devices.c.signature_public_key == signature_public_key))).mappings().first()
+    return Device(**row) if row else None
+
+
+async def all_devices(connection: AsyncConnection) -> Sequence[Device]:
+    """Every device, those of one account next to each other, accounts by name."""
+    rows = await connection.execute(_DEVICE.order_by(accounts.c.display_name, accounts.c.account_id, devices.c.enrolled_at))
+    return [Device(**row) for row in rows.mappings()]
+
+
+async def exists(connection: AsyncConnection, account_id: str) -> bool:
+    return (await connection.execute(select(accounts.c.account_id).where(accounts.c.account_id == account_id))).first() is not None
+
+
+async def set_access(connection: AsyncConnection, device_id: str, place_id: str, carrier_id: str) -> None:
+    await connection.execute(update(devices).where(devices.c.device_id == device_id).values(place_id=place_id, carrier_id=carrier_id))
+
+
+async def set_front_port(connection: AsyncConnection, device_id: str, port: int) -> None:
+    await connection.execute(update(devices).where(devices.c.device_id == device_id).values(front_port=port))

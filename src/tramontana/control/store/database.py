@@ -1,0 +1,209 @@
+"""Opening the store: SQLite in WAL mode with full synchronisation, migrated to this release, with clear errors.
+
+An accepted message is on disk before it is acknowledged (`synchronous=FULL`). Writers queue on one lock in this process and begin
+with `BEGIN IMMEDIATE`, so a transaction that read first never fails on its first write; other processes (`tramontana invite`) are
+waited for during `BUSY_TIMEOUT_S`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import sqlite3
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from alembic import command
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+from alembic.util import CommandError
+from sqlalchemy import Connection, event
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from tramontana.errors import LocalError
+
+DATABASE_NAME = "tramontana.db"
+LOCK_NAME = "server.lock"
+BUSY_TIMEOUT_S = 10
+MIGRATIONS = Path(__file__).parent / "migrations"
+
+
+class StoreError(LocalError):
+    """The store cannot be opened; the message says why and what to do."""
+
+
+class StoreUnavailable(LocalError):
+    """The store cannot be written now (disk full, busy, read-only). The transaction was rolled back; try again later."""
+
+
+class StoreInUse(StoreError):
+    """Another server holds this data directory; stop it first, or choose another directory with --data."""
+
+
+def prepare_directory(directory: Path) -> None:
+    """Make the data directory for its owner alone and make sure that it can be written. Raises `StoreError`."""
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        probe = directory / f".write-test-{os.getpid()}"
+        probe.touch(mode=0o600)
+        probe.unlink()
+    except OSError as error:
+        raise StoreError(
+            f"the data directory {directory} cannot be used: this user cannot write there ({error.strerror}); nothing was changed. "
+            "Give it write permission or free space, or choose another directory with --data"
+        ) from error
+
+
+class DirectoryLock:
+    """Held by the one server of a data directory; freed by the operating system when the process ends, however it ends."""
+
+    def __init__(self, directory: Path) -> None:
+        """Raises `StoreInUse`."""
+        self._descriptor = os.open(directory / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            holder = os.read(self._descriptor, 32).decode("ascii", "replace").strip() or "unknown"
+            os.close(self._descriptor)
+            raise StoreInUse(
+                f"another server (process {holder}) already uses {directory}; nothing was changed. "
+                "Stop it first, or choose another directory with --data"
+            ) from error
+        os.ftruncate(self._descriptor, 0)
+        os.pwrite(self._descriptor, str(os.getpid()).encode(), 0)
+
+    def release(self) -> None:
+        os.close(self._descriptor)
+
+
+def _check_file(path: Path) -> None:
+    """Read-only look at an existing database. Raises `StoreError` where SQLite finds damage."""
+    if not path.exists() or path.stat().st_size == 0:
+        return
+    finding = "ok"
+    try:
+        connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=BUSY_TIMEOUT_S)
+        try:
+            finding = str(connection.execute("PRAGMA quick_check(1)").fetchone()[0])
+        finally:
+            connection.close()
+    except sqlite3.OperationalError as error:
+        raise StoreError(
+            f"the database {path} cannot be read ({error}); nothing was changed. Check its permissions and the disk"
+        ) from error
+    except sqlite3.DatabaseError as error:
+        finding = str(error)
+    if finding != "ok":
+        raise StoreError(
+            f"the database is damaged: {path}: {' '.join(finding.split())}; nothing was changed. "
+            f"Restore {path.name} from a backup, or move it away to begin with an empty one"
+        )
+
+
+def _on_connect(connection: Any, _record: Any) -> None:
+    connection.isolation_level = None  # SQLAlchemy's documented way: we begin transactions ourselves, below
+    cursor = connection.cursor()
+    for pragma in (
+        "journal_mode=WAL",
+        "synchronous=FULL",
+        "foreign_keys=ON",
+        f"busy_timeout={BUSY_TIMEOUT_S * 1000}",
+        "trusted_schema=OFF",
+        "secure_delete=ON",  # what was acknowledged is overwritten, not only unlinked
+    ):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _on_begin(connection: Connection) -> None:
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if connection.get_execution_options().get("tramontana_write") else "BEGIN")
+
+
+def alembic_config(connection: Connection | None = None) -> Config:
+    """Alembic's configuration for the migrations in the package, bound to a connection."""
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    config.attributes["connection"] = connection
+    return config
+
+
+def upgrade(connection: Connection, revision: str = "head") -> None:
+    """Bring the schema up to a revision."""
+    command.upgrade(alembic_config(connection), revision)
+
+
+def downgrade(connection: Connection, revision: str) -> None:
+    """Take the schema down to a revision; what it added is lost."""
+    command.downgrade(alembic_config(connection), revision)
+
+
+def latest_revision() -> str:
+    """The revision that this release writes."""
+    head = ScriptDirectory.from_config(alembic_config()).get_current_head()
+    assert head is not None
+    return head
+
+
+class Store:
+    """The open store. `read` and `write` yield a connection inside a transaction."""
+
+    def __init__(self, engine: AsyncEngine, path: Path) -> None:
+        self.path = path
+        self._engine = engine
+        self._writing = asyncio.Lock()
+
+    @classmethod
+    async def open(cls, directory: Path) -> Store:
+        """Open the store in a directory, creating and migrating it. Raises `StoreError`."""
+        prepare_directory(directory)
+        path = directory / DATABASE_NAME
+        await asyncio.to_thread(_check_file, path)
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        # hide_parameters: an error message must never carry a digest or a payload into a log
+        engine = create_async_engine(f"sqlite+aiosqlite:///{path}", hide_parameters=True, pool_size=4, max_overflow=4)
+        event.listen(engine.sync_engine, "connect", _on_connect)
+        event.listen(engine.sync_engine, "begin", _on_begin)
+        store = cls(engine, path)
+        try:
+            async with store.write() as connection:
+                await connection.run_sync(upgrade)
+        except CommandError as error:
+            await store.close()
+            raise StoreError(
+                f"the database {path} was written by another release ({error}); nothing was changed. Install the release that wrote it"
+            ) from error
+        except DBAPIError as error:
+            await store.close()
+            raise StoreError(
+                f"the database {path} cannot be prepared ({error.orig}); nothing was changed. Restore it from a backup"
+            ) from error
+        except StoreUnavailable as error:
+            await store.close()
+            raise StoreError(f"the database {path} cannot be opened: {error}") from error
+        return store
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[AsyncConnection]:
+        """One consistent snapshot."""
+        async with self._engine.connect() as connection, connection.begin():
+            yield connection
+
+    @asynccontextmanager
+    async def write(self) -> AsyncIterator[AsyncConnection]:
+        """One transaction, committed at the end and rolled back by an exception. Raises `StoreUnavailable`."""
+        try:
+            async with self._writing, self._engine.connect() as connection:
+                await connection.execution_options(tramontana_write=True)
+                async with connection.begin():
+                    yield connection
+        except DBAPIError as error:
+            if isinstance(error.orig, sqlite3.OperationalError):
+                raise StoreUnavailable(f"the store cannot be written now ({error.orig}); nothing was changed") from error
+            raise
+
+    async def close(self) -> None:
+        await self._engine.dispose()

@@ -1,0 +1,125 @@
+"""Mailboxes: one ordered queue per device; a payload is stored once and kept until its last receiver has acknowledged it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import and_, delete, exists, func, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from tramontana.control.frames import ItemKind
+from tramontana.control.store.schema import devices, mailbox, messages, sent_messages
+
+MAX_PENDING_ITEMS = 10_000
+"""Above this a mailbox takes nothing more until its device comes online."""
+MESSAGE_ID_KEPT_S = 30 * 86400.0
+"""How long a message id makes repeats harmless."""
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One item of a mailbox."""
+
+    seq: int
+    conversation_id: str
+    kind: ItemKind
+    sender_device_id: str
+    payload: bytes
+    accepted_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A message that was accepted under a message id."""
+
+    conversation_id: str
+    digest: bytes
+    accepted_at: float
+
+
+class MailboxFull(Exception):
+    """A receiver's mailbox takes nothing more; the transaction must be rolled back."""
+
+
+async def put(
+    connection: AsyncConnection, receivers: Iterable[str], *, conversation_id: str, kind: ItemKind, sender: str, payload: bytes, now: float
+) -> None:
+    """Store a payload and queue it for each receiver. Raises `MailboxFull`."""
+    targets = sorted(receivers)  # one order for every writer, so that two never wait for each other
+    if not targets:
+        return
+    row = {"conversation_id": conversation_id, "kind": kind, "sender_device_id": sender, "payload": payload, "accepted_at": now}
+    key = (await connection.execute(insert(messages).values(row).returning(messages.c.message_key))).scalar_one()
+    bumped = await connection.execute(
+        update(devices)
+        .where(devices.c.device_id.in_(targets))
+        .values(mailbox_seq=devices.c.mailbox_seq + 1)
+        .returning(devices.c.device_id, devices.c.mailbox_seq, devices.c.acked_seq)
+    )
+    items = []
+    for device in bumped.all():
+        if device.mailbox_seq - device.acked_seq > MAX_PENDING_ITEMS:
+            raise MailboxFull
+        items.append({"device_id": device.device_id, "seq": device.mailbox_seq, "message_key": key})
+    await connection.execute(insert(mailbox), items)
+
+
+async def items_after(connection: AsyncConnection, device_id: str, after: int, limit: int) -> Sequence[Item]:
+    """At most `limit` items after a sequence number, in order."""
+    query = (
+        select(
+            mailbox.c.seq,
+            messages.c.conversation_id,
+            messages.c.kind,
+            messages.c.sender_device_id,
+            messages.c.payload,
+            messages.c.accepted_at,
+        )
+        .join_from(mailbox, messages)
+        .where(mailbox.c.device_id == device_id, mailbox.c.seq > after)
+        .order_by(mailbox.c.seq)
+        .limit(limit)
+    )
+    return [Item(**row) for row in (await connection.execute(query)).mappings()]
+
+
+async def acknowledge(connection: AsyncConnection, device_id: str, seq: int) -> None:
+    """Forget everything up to `seq`, and every payload that nobody waits for any more."""
+    done = and_(mailbox.c.device_id == device_id, mailbox.c.seq <= seq)
+    keys = (await connection.execute(select(mailbox.c.message_key).where(done))).scalars().all()
+    await connection.execute(delete(mailbox).where(done))
+    for start in range(0, len(keys), 500):  # SQLite bounds the number of parameters
+        batch = keys[start : start + 500]
+        waited_for = exists(select(mailbox.c.seq).where(mailbox.c.message_key == messages.c.message_key))
+        await connection.execute(delete(messages).where(messages.c.message_key.in_(batch), ~waited_for))
+    behind = and_(devices.c.device_id == device_id, devices.c.acked_seq < seq, devices.c.mailbox_seq >= seq)
+    await connection.execute(update(devices).where(behind).values(acked_seq=seq))
+
+
+async def positions(connection: AsyncConnection, device_id: str) -> tuple[int, int]:
+    """(last item acknowledged, last item ever put in)."""
+    query = select(devices.c.acked_seq, devices.c.mailbox_seq).where(devices.c.device_id == device_id)
+    row = (await connection.execute(query)).one()
+    return int(row.acked_seq), int(row.mailbox_seq)
+
+
+async def pending_after(connection: AsyncConnection, device_id: str, after: int) -> int:
+    query = select(func.count()).select_from(mailbox).where(mailbox.c.device_id == device_id, mailbox.c.seq > after)
+    return int((await connection.execute(query)).scalar_one())
+
+
+async def sent(connection: AsyncConnection, sender: str, message_id: str) -> Sent | None:
+    query = select(sent_messages.c.conversation_id, sent_messages.c.digest, sent_messages.c.accepted_at)
+    mine = (sent_messages.c.sender_device_id == sender, sent_messages.c.message_id == message_id)
+    row = (await connection.execute(query.where(*mine))).mappings().first()
+    return Sent(**row) if row else None
+
+
+async def remember_sent(connection: AsyncConnection, sender: str, message_id: str, message: Sent) -> None:
+    row = {"conversation_id": message.conversation_id, "digest": message.digest, "accepted_at": message.accepted_at}
+    await connection.execute(insert(sent_messages).values(sender_device_id=sender, message_id=message_id, **row))
+
+
+async def forget_old_message_ids(connection: AsyncConnection, now: float) -> None:
+    await connection.execute(delete(sent_messages).where(sent_messages.c.accepted_at < now - MESSAGE_ID_KEPT_S))

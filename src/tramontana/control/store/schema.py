@@ -1,0 +1,229 @@
+"""The tables. Migrations create them (`migrations/versions`); a test compares the two.
+
+Every random token is kept as its SHA-256 only. Payloads are MLS messages: ciphertext that this server cannot read.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+Id = String(32)
+Digest = LargeBinary(32)
+
+service = Table(
+    "service",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    CheckConstraint("id = 1", name="one_row"),
+    Column("service_id", Id, nullable=False),
+    Column("created_at", Double, nullable=False),
+)
+
+accounts = Table(
+    "accounts",
+    metadata,
+    Column("account_id", Id, primary_key=True),
+    Column("display_name", String(64), nullable=False),
+    Column("created_at", Double, nullable=False),
+)
+
+devices = Table(
+    "devices",
+    metadata,
+    Column("device_id", Id, primary_key=True),
+    Column("account_id", Id, ForeignKey("accounts.account_id"), nullable=False, index=True),
+    Column("signature_public_key", LargeBinary(32), nullable=False, unique=True),
+    Column("enrolled_at", Double, nullable=False),
+    Column("mailbox_seq", BigInteger, nullable=False, server_default="0"),  # the last item ever put in
+    Column("acked_seq", BigInteger, nullable=False, server_default="0"),  # the last item acknowledged
+    Column("place_id", String(64)),
+    Column("carrier_id", String(64)),
+    Column("path_seed", BigInteger, nullable=False),
+    Column("front_port", Integer),  # the UDP port of this phone's front on the path player, kept over restarts
+)
+
+invitations = Table(
+    "invitations",
+    metadata,
+    Column("invitation_id", Id, primary_key=True),
+    Column("token_sha256", Digest, nullable=False, unique=True),
+    Column("origin", String(16), nullable=False),
+    Column("note", String(120), nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("expires_at", Double, nullable=False),
+    Column("used_at", Double),
+    Column("withdrawn_at", Double),
+    Column("device_id", Id, ForeignKey("devices.device_id")),
+)
+
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("token_sha256", Digest, primary_key=True),
+    Column("role", String(16), nullable=False),
+    Column("device_id", Id, ForeignKey("devices.device_id"), index=True),
+    Column("created_at", Double, nullable=False),
+    Column("expires_at", Double, nullable=False, index=True),
+    CheckConstraint("(role = 'device') = (device_id IS NOT NULL)", name="role"),
+)
+
+administrator_links = Table(
+    "administrator_links",
+    metadata,
+    Column("token_sha256", Digest, primary_key=True),
+    Column("created_at", Double, nullable=False),
+    Column("expires_at", Double, nullable=False),
+    Column("used_at", Double),
+)
+
+key_packages = Table(
+    "key_packages",
+    metadata,
+    Column("reference", LargeBinary(48), primary_key=True),
+    Column("device_id", Id, ForeignKey("devices.device_id"), nullable=False, index=True),
+    Column("last_resort", Boolean, nullable=False),
+    Column("package", LargeBinary),  # null once it can no longer be handed out; the row still tells whom a Welcome admits
+    Column("position", Integer, nullable=False),
+    Column("expires_at", Double, nullable=False),
+    Column("claimed_at", Double),
+)
+
+conversations = Table(
+    "conversations",
+    metadata,
+    Column("conversation_id", Id, primary_key=True),
+    Column("kind", String(16), nullable=False),
+    Column("pair", String(65), unique=True),  # the two account ids in order, for direct conversations
+    Column("epoch", BigInteger),
+    Column("creator_device_id", Id, ForeignKey("devices.device_id")),
+    Column("created_at", Double, nullable=False),
+)
+
+conversation_members = Table(
+    "conversation_members",
+    metadata,
+    Column("conversation_id", Id, ForeignKey("conversations.conversation_id"), primary_key=True),
+    Column("account_id", Id, ForeignKey("accounts.account_id"), primary_key=True, index=True),
+)
+
+conversation_devices = Table(
+    "conversation_devices",
+    metadata,
+    Column("conversation_id", Id, ForeignKey("conversations.conversation_id"), primary_key=True),
+    Column("device_id", Id, ForeignKey("devices.device_id"), primary_key=True),
+    Column("joined_epoch", BigInteger, nullable=False),
+)
+
+commits = Table(
+    "commits",
+    metadata,
+    Column("conversation_id", Id, ForeignKey("conversations.conversation_id"), primary_key=True),
+    Column("epoch", BigInteger, primary_key=True, autoincrement=False),  # the primary key is the rule: one accepted commit per epoch
+    Column("device_id", Id, ForeignKey("devices.device_id"), nullable=False),
+    Column("digest", Digest, nullable=False),
+    Column("accepted_at", Double, nullable=False),
+)
+
+messages = Table(
+    "messages",
+    metadata,
+    Column("message_key", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
+    Column("conversation_id", Id, ForeignKey("conversations.conversation_id"), nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("sender_device_id", Id, ForeignKey("devices.device_id"), nullable=False),
+    Column("payload", LargeBinary, nullable=False),
+    Column("accepted_at", Double, nullable=False),
+)
+
+mailbox = Table(
+    "mailbox",
+    metadata,
+    Column("device_id", Id, ForeignKey("devices.device_id"), primary_key=True),
+    Column("seq", BigInteger, primary_key=True, autoincrement=False),
+    Column("message_key", BigInteger, ForeignKey("messages.message_key"), nullable=False, index=True),
+)
+
+sent_messages = Table(
+    "sent_messages",
+    metadata,
+    Column("sender_device_id", Id, ForeignKey("devices.device_id"), primary_key=True),
+    Column("message_id", Id, primary_key=True),
+    Column("conversation_id", Id, ForeignKey("conversations.conversation_id"), nullable=False),
+    Column("digest", Digest, nullable=False),
+    Column("accepted_at", Double, nullable=False, index=True),
+)
+
+calls = Table(
+    "calls",
+    metadata,
+    Column("call_id", Id, primary_key=True),
+    Column("conversation_id", Id, ForeignKey("conversations.conversation_id"), nullable=False),
+    Column("precedence", String(16), nullable=False),
+    Column("began_at", Double, nullable=False),
+    Column("joined_by_two", Boolean, nullable=False),
+    Column("ended_at", Double),
+    Index("ix_calls_ended_at", "ended_at"),
+)
+
+call_participants = Table(
+    "call_participants",
+    metadata,
+    Column("call_id", Id, ForeignKey("calls.call_id"), primary_key=True),
+    Column("device_id", Id, ForeignKey("devices.device_id"), primary_key=True, index=True),
+    Column("joined_at", Double, nullable=False),
+    Column("expires_at", Double, nullable=False),
+    Column("left_at", Double),
+)
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("seq", BigInteger, primary_key=True, autoincrement=False),
+    Column("at", Double, nullable=False),
+    Column("actor", String(80), nullable=False),
+    Column("action", String(40), nullable=False),
+    Column("subject", String(80), nullable=False),
+    Column("details", Text, nullable=False),
+    Column("hash", Digest, nullable=False),
+    UniqueConstraint("hash"),
+)
+
+audit_head = Table(
+    "audit_head",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    CheckConstraint("id = 1", name="one_row"),
+    Column("seq", BigInteger, nullable=False),
+    Column("hash", Digest, nullable=False),
+)
+
+APPEND_ONLY = (
+    "CREATE TRIGGER audit_no_update BEFORE UPDATE ON audit BEGIN SELECT RAISE(ABORT, 'the audit trail is append-only'); END",
+    "CREATE TRIGGER audit_no_delete BEFORE DELETE ON audit BEGIN SELECT RAISE(ABORT, 'the audit trail is append-only'); END",
+)
+"""SQLite's own guard of the trail, besides the chain of hashes. PostgreSQL gets its own when it is supported."""

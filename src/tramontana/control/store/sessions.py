@@ -1,0 +1,81 @@
+"""Bearer sessions of devices and administrators, and one-time administrator links. Tokens are kept as SHA-256 only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from sqlalchemy import delete, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from tramontana.control.store.schema import administrator_links, devices, sessions
+
+DEVICE_SESSION_S = 12 * 3600.0
+ADMINISTRATOR_SESSION_S = 8 * 3600.0
+ADMINISTRATOR_LINK_S = 15 * 60.0
+MAX_SESSIONS_PER_DEVICE = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A live session. `device_id` and `account_id` are None for an administrator."""
+
+    role: Literal["device", "administrator"]
+    device_id: str | None
+    account_id: str | None
+    expires_at: float
+
+
+async def begin_device(connection: AsyncConnection, token_sha256: bytes, device_id: str, now: float) -> float:
+    """Begin a session and end the device's oldest ones above `MAX_SESSIONS_PER_DEVICE`. Returns when it expires."""
+    row = {"token_sha256": token_sha256, "role": "device", "device_id": device_id, "created_at": now, "expires_at": now + DEVICE_SESSION_S}
+    await connection.execute(insert(sessions).values(row))
+    kept = select(sessions.c.token_sha256).where(sessions.c.device_id == device_id).order_by(sessions.c.created_at.desc())
+    surplus = (await connection.execute(kept.offset(MAX_SESSIONS_PER_DEVICE))).scalars().all()
+    await connection.execute(delete(sessions).where(sessions.c.token_sha256.in_(surplus)))
+    return now + DEVICE_SESSION_S
+
+
+async def begin_administrator(connection: AsyncConnection, token_sha256: bytes, now: float) -> float:
+    """Begin an administrator's session. Returns when it expires."""
+    expires_at = now + ADMINISTRATOR_SESSION_S
+    row = {"token_sha256": token_sha256, "role": "administrator", "device_id": None, "created_at": now, "expires_at": expires_at}
+    await connection.execute(insert(sessions).values(row))
+    return expires_at
+
+
+async def find(connection: AsyncConnection, token_sha256: bytes, now: float) -> Session | None:
+    """The live session of a token."""
+    query = (
+        select(sessions.c.role, sessions.c.device_id, devices.c.account_id, sessions.c.expires_at)
+        .join_from(sessions, devices, isouter=True)
+        .where(sessions.c.token_sha256 == token_sha256, sessions.c.expires_at > now)
+    )
+    row = (await connection.execute(query)).mappings().first()
+    return Session(**row) if row else None
+
+
+async def create_administrator_link(connection: AsyncConnection, token_sha256: bytes, now: float) -> float:
+    """Store a one-time link. Returns when it expires."""
+    expires_at = now + ADMINISTRATOR_LINK_S
+    await connection.execute(insert(administrator_links).values(token_sha256=token_sha256, created_at=now, expires_at=expires_at))
+    return expires_at
+
+
+async def use_administrator_link(connection: AsyncConnection, token_sha256: bytes, now: float) -> bool:
+    """Use a link up. Exactly one caller gets True, before it expires."""
+    done = await connection.execute(
+        update(administrator_links)
+        .where(
+            administrator_links.c.token_sha256 == token_sha256,
+            administrator_links.c.used_at.is_(None),
+            administrator_links.c.expires_at > now,
+        )
+        .values(used_at=now)
+    )
+    return done.rowcount == 1
+
+
+async def forget_expired(connection: AsyncConnection, now: float) -> None:
+    await connection.execute(delete(sessions).where(sessions.c.expires_at <= now))
+    await connection.execute(delete(administrator_links).where(administrator_links.c.expires_at <= now - 86400.0))
