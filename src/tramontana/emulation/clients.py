@@ -15,9 +15,8 @@ ESTABLISHED_PER_FRONT: Final = 48
 ESTABLISHED_AFTER_PACKETS: Final = 8
 """In each direction. A TURN allocation, a permission and the first checks of ICE take about as many."""
 ESTABLISHED_AFTER_S: Final = 1.0
-NEWCOMER_IDLE_S: Final = 30.0
-ESTABLISHED_IDLE_S: Final = 900.0
-"""Above the refresh interval of a TURN allocation (RFC 8656 §3.2: 600 s), whose five-tuple must not change."""
+IDLE_S: Final = 900.0
+"""Above the refresh interval of a TURN allocation (RFC 8656 §3.2: 600 s): while a phone rings it is silent, yet must keep its five-tuple."""
 
 Address = tuple[str, int]
 
@@ -95,9 +94,10 @@ class ClientTable(Generic[Resource]):
 
     def close_idle(self, now: float) -> None:
         """Let those go who have been silent too long."""
-        for clients, idle_s in ((self._newcomers, NEWCOMER_IDLE_S), (self._established, ESTABLISHED_IDLE_S)):
-            for client in [client for client in clients.values() if now - client.last_at > idle_s]:
-                del clients[client.address]
+        for client in self.all():
+            if now - client.last_at > IDLE_S:
+                self._newcomers.pop(client.address, None)
+                self._established.pop(client.address, None)
                 client.resource.close()
 
     def close(self) -> None:
