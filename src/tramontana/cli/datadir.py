@@ -6,9 +6,20 @@ import os
 import tempfile
 from pathlib import Path
 
+import click
+
 from tramontana.errors import LocalError
 
 ENVIRONMENT_VARIABLE = "TRAMONTANA_DATA"
+
+data_option = click.option(
+    "--data",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=None,
+    metavar="DIRECTORY",
+    help=f"Where everything is kept; else ${ENVIRONMENT_VARIABLE}, else the user's data directory.",
+)
+"""The option `--data`, for every command that keeps something; pass its value to `data_dir`."""
 
 
 def data_dir(option: Path | None) -> Path:

@@ -95,7 +95,7 @@ class Scheduler:
             coverage_half_angle_rad(propagator.apogee_radius_m, MINIMUM_ELEVATION_DEG) + rate * half_block_s + _PREFILTER_MARGIN_RAD
         )
         self._directions_at = lru_cache(maxsize=8)(self._directions)
-        self._block_at = lru_cache(maxsize=4096)(self._block)
+        self._block_at = lru_cache(maxsize=1024)(self._block)
 
     def assignment(self, place: Place, slot: int) -> Assignment | None:
         """The satellite and gateway that serve the place in the slot, or None without coverage."""

@@ -34,6 +34,7 @@ class Serving:
     gateway_id: str
     gateway: str
     point_of_presence_id: str
+    point_of_presence: str
     one_way_delay_s: float
     slot_start_unix_s: float
     next_slot_unix_s: float
@@ -126,6 +127,7 @@ class Sky:
             gateway_id=gateway.id,
             gateway=gateway.name,
             point_of_presence_id=pop.id,
+            point_of_presence=pop.name,
             one_way_delay_s=float(delay),
             slot_start_unix_s=slot_start_unix_s(slot),
             next_slot_unix_s=slot_start_unix_s(slot + 1),

@@ -1,0 +1,174 @@
+"""`tramontana sky`: which constellation is in use, and what it means for a place."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import click
+import numpy as np
+
+from tramontana.carriers.carrier import CarrierKind
+from tramontana.carriers.catalogue import CARRIERS
+from tramontana.carriers.catalogue import carrier as carrier_of
+from tramontana.carriers.paths import path_profile
+from tramontana.cli.datadir import data_dir, data_option
+from tramontana.errors import LocalError
+from tramontana.path_profile import PathProfile
+from tramontana.space.driver import ATTRIBUTION, fetch_elements
+from tramontana.space.elements import LARGEST_FILE_BYTES, LoadedElements, parse_elements
+from tramontana.space.fleet import Fleet, utc_text
+from tramontana.space.fleet_file import load_fleet, save_fleet, use_default
+from tramontana.space.ground import mediterranean
+from tramontana.space.sky import Sky
+
+REJECTIONS_SHOWN = 20
+ELEMENTS_OLD_AFTER_S = 2 * 86400.0  # the figures are in docs/space.md
+
+_place_option = click.option("--place", "place_id", default="rome", show_default=True, help="Where the user is; `sky places` lists them.")
+_carrier_option = click.option(
+    "--carrier",
+    "carrier_id",
+    type=click.Choice([c.id for c in CARRIERS]),
+    default="starlink",
+    show_default=True,
+    help="What carries the traffic.",
+)
+
+
+@click.group()
+def sky() -> None:
+    """The constellation in use: load it, look at it, compute paths with it."""
+
+
+@sky.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@data_option
+def load(file: Path, data: Path | None) -> None:
+    """Use the element sets of FILE: TLE, or OMM in JSON, CSV or XML, plain or in gzip."""
+    directory = data_dir(data)
+    try:
+        with file.open("rb") as stream:
+            content = stream.read(LARGEST_FILE_BYTES + 1)
+    except OSError as error:
+        raise LocalError(f"cannot read {file} ({error.strerror}): check the path and its permissions") from error
+    _take_over(parse_elements(content, name=file.name), directory)
+
+
+@sky.command()
+@click.option("--group", default="starlink", show_default=True, help="A group of CelesTrak, for example starlink, oneweb, kuiper.")
+@data_option
+def fetch(group: str, data: Path | None) -> None:
+    """Use current element sets from CelesTrak (needs internet; at most once in two hours a group)."""
+    directory = data_dir(data)
+    fetched = fetch_elements(group, directory=directory, now_unix_s=time.time())
+    click.echo(f"Downloaded {len(fetched.data):,} bytes. Data: {ATTRIBUTION}.")
+    _take_over(parse_elements(fetched.data, name=f"CelesTrak {group}", source=f"{ATTRIBUTION}, group {group}"), directory)
+
+
+@sky.command()
+@data_option
+def default(data: Path | None) -> None:
+    """Return to the built-in constellation, Starlink Gen1 as filed."""
+    directory = data_dir(data)
+    aside = use_default(directory)
+    click.echo(f"In use: {load_fleet(directory).label} (built in)." + (f" The other one was set aside as {aside}." if aside else ""))
+
+
+@sky.command()
+@_place_option
+@_carrier_option
+@data_option
+def show(place_id: str, carrier_id: str, data: Path | None) -> None:
+    """What is in use, and who serves a place at this moment."""
+    fleet = load_fleet(data_dir(data))
+    now = time.time()
+    simulated, chosen = Sky(fleet), carrier_of(carrier_id)
+    place = simulated.ground.place(place_id)
+    _row("Constellation", f"{fleet.label}  (the radio path is simulated)")
+    _row("Source", fleet.source)
+    _row("Age of elements", _age(fleet, now))
+    _row("Place", f"{place.name}  {place.latitude_deg:.2f}° {place.longitude_deg:.2f}°")
+    _row("Carrier", f"{chosen.name} ({chosen.kind.value}), {chosen.operator}, jurisdiction {chosen.jurisdiction}")
+    if chosen.kind is not CarrierKind.LEO:
+        _show_state(path_profile(chosen, place, simulated, now, 1.0))
+        return
+    _row("In view", f"{simulated.in_view(place, now)} of {len(fleet):,} satellites at 25° or higher")
+    serving = simulated.serving(place, now)
+    if serving is None:
+        _row("Serving", "none: no satellite in view sees a gateway")
+        return
+    _row("Serving", f"{serving.satellite}, elevation {serving.elevation_deg:.1f}°, range {serving.slant_range_m / 1e3:.0f} km")
+    _row("Gateway", f"{serving.gateway}, point of presence {serving.point_of_presence}")
+    _row("One-way delay", f"{serving.one_way_delay_s * 1e3:.1f} ms")
+    if serving.next_handover_unix_s is None:
+        _row("Next handover", "none in the next six minutes")
+    else:
+        following = serving.next_satellite_index
+        to = "no coverage" if following is None else fleet.names[following]
+        _row("Next handover", f"in {serving.next_handover_unix_s - now:.0f} s, to {to}")
+
+
+@sky.command()
+@_place_option
+@_carrier_option
+@click.option("--seconds", type=click.FloatRange(min=0, min_open=True), default=60.0, show_default=True, help="How long, from now on.")
+@click.option("--json", "as_json", is_flag=True, help="The profile itself, as one line of JSON.")
+@data_option
+def profile(place_id: str, carrier_id: str, seconds: float, as_json: bool, data: Path | None) -> None:
+    """The path from a place over a carrier, from now on: delay, capacity, loss, outages, handovers."""
+    simulated = Sky(load_fleet(data_dir(data)))
+    path = path_profile(carrier_of(carrier_id), simulated.ground.place(place_id), simulated, time.time(), seconds)
+    if as_json:
+        click.echo(path.to_json())
+        return
+    _row("Path", f"{path.place} over {path.carrier} to {path.point_of_presence or 'nowhere'}  ({path.source})")
+    _show_state(path)
+    outage_s = float(np.sum(path.outage_end_unix_s - path.outage_start_unix_s))
+    _row("Handovers", f"{path.handover_unix_s.shape[0]}, outages {path.outage_start_unix_s.shape[0]} of {outage_s:.2f} s together")
+    for note in path.notes:
+        _row("Note", note)
+
+
+@sky.command()
+def places() -> None:
+    """The places that can be asked for."""
+    for place in mediterranean().places:
+        click.echo(f"{place.id:<22}{place.name:<28}{place.country:<4}{place.latitude_deg:>7.2f}{place.longitude_deg:>8.2f}")
+
+
+def _take_over(loaded: LoadedElements, directory: Path) -> None:
+    path = save_fleet(loaded.fleet, directory)
+    click.echo(f"Accepted {len(loaded.fleet):,} satellites ({loaded.format}), rejected {len(loaded.rejections):,}.")
+    for rejection in loaded.rejections[:REJECTIONS_SHOWN]:
+        click.echo(f"  {rejection.where}: {rejection.name or '(no name)'}: {rejection.reason}")
+    if len(loaded.rejections) > REJECTIONS_SHOWN:
+        click.echo(f"  and {len(loaded.rejections) - REJECTIONS_SHOWN:,} more")
+    epochs = loaded.fleet.epochs
+    click.echo(f"Epochs {utc_text(epochs.oldest_unix_s)} to {utc_text(epochs.newest_unix_s)}, median {utc_text(epochs.median_unix_s)}.")
+    click.echo(f"In use from the next start on: {loaded.fleet.label}. Saved as {path}.")
+
+
+def _age(fleet: Fleet, now_unix_s: float) -> str:
+    age_s = fleet.age_s(now_unix_s)
+    if age_s is None:
+        return "does not apply: generated as filed, not observed"
+    days = f"{age_s / 86400:.1f} days (median epoch {utc_text(fleet.epochs.median_unix_s)})"
+    if abs(age_s) <= ELEMENTS_OLD_AFTER_S:
+        return days
+    return f"{days}: old, median errors were 6 km after one day and 162 km after nine; load newer ones"
+
+
+def _show_state(path: PathProfile) -> None:
+    covered = path.one_way_delay_s[np.isfinite(path.one_way_delay_s)]
+    if covered.shape[0] == 0:
+        _row("One-way delay", "none: the carrier does not reach this place")
+        return
+    low, middle, high = np.percentile(covered, [0, 50, 100]) * 1e3
+    _row("One-way delay", f"{middle:.1f} ms" + (f" ({low:.1f} to {high:.1f})" if high - low > 0.05 else ""))
+    _row("Capacity", f"{np.max(path.capacity_down_bps) / 1e6:g} Mbit/s down, {np.max(path.capacity_up_bps) / 1e6:g} Mbit/s up")
+    _row("Loss", f"{np.min(path.loss):.3%} at random")
+
+
+def _row(what: str, text: str) -> None:
+    click.echo(f"{what:<17}{text}")
