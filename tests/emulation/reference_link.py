@@ -40,7 +40,7 @@ class ReferenceLink:
             start = next((t for t in later if self._is_open(t)), start)
         rate = self._rate(start)
         if not self._is_open(start):
-            if rate > 0:
+            if rate > 0 and self.outage_mode is OutageMode.DROP:
                 self.sent.append((start + size * 8.0 / rate, size))
             return Fate.LOST_IN_OUTAGE, None
         departure = start + size * 8.0 / rate

@@ -16,7 +16,7 @@ ESTABLISHED_AFTER_PACKETS: Final = 8
 """In each direction. A TURN allocation, a permission and the first checks of ICE take about as many."""
 ESTABLISHED_AFTER_S: Final = 1.0
 IDLE_S: Final = 900.0
-"""Above the refresh interval of a TURN allocation (RFC 8656 §3.2: 600 s): while a phone rings it is silent, yet must keep its five-tuple."""
+"""Above the refresh interval of a TURN allocation (600 s, RFC 8656 §3.2): while a phone rings it is silent, but keeps its five-tuple."""
 
 Address = tuple[str, int]
 

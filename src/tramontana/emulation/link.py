@@ -7,7 +7,7 @@ For each packet, in this order:
 
 1. It is lost with the profile's loss probability. The draw is a hash of seed and packet number, so timing cannot change it.
 2. It waits until the link is free: ``start = max(now, end of the packet before)``. A backlog above the queue's limit drops it.
-3. In an outage at `start` it is lost, or (`OutageMode.HOLD`) waits for the outage's end.
+3. In an outage at `start` it is lost, or (`OutageMode.HOLD`) waits for the outage's end; without an end it is lost as well.
 4. It is sent, ``departure = start + length / capacity(start)``, and comes out at ``departure + delay(start)``, though never
    before the packet that came before it.
 """
@@ -159,7 +159,7 @@ class Link(Generic[Item]):
         if not self._open and self._hold:
             start = self._next_opening(start)
         if not self._open:
-            if self._rate > 0.0:  # the radio sends on, into the void: what waits behind is not spared
+            if self._rate > 0.0 and not self._hold:  # the radio sends on, into the void: what waits behind is not spared
                 self._depart(start + size * 8.0 / self._rate, size)
             stats.lost_in_outage += 1
             return Fate.LOST_IN_OUTAGE
@@ -195,7 +195,7 @@ class Link(Generic[Item]):
         self._waiting_bytes += size
 
     def _next_opening(self, start: float) -> float:
-        """The end of the outage at `start`; its piece becomes the current one. Without an end, `start` and a closed piece."""
+        """The end of the outage at `start`, whose piece becomes the current one. For an outage without end the piece stays closed."""
         opening = start
         while not self._open:
             if self._piece_end == inf:
