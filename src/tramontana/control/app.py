@@ -25,6 +25,7 @@ from tramontana.control.delivery import Delivery
 from tramontana.control.guard import LOOPBACK_NAMES, Guard
 from tramontana.control.hub import Hub
 from tramontana.control.limits import Limits, TokenBuckets
+from tramontana.control.logs import AccessLog
 from tramontana.control.media import Media, Relay
 from tramontana.control.player import PathPlayer
 from tramontana.control.problem import Problem, answer_problem
@@ -106,10 +107,12 @@ def create_app(parts: Parts) -> FastAPI:
         services = await _assemble(parts, buckets)
         app.state.services = services
         async with asyncio.TaskGroup() as group:
-            background = (
+            background = [
                 group.create_task(_repeat(REAP_EVERY_S, lambda: _keep_calls(services), "keeping calls")),
                 group.create_task(_repeat(FORGET_EVERY_S, lambda: forget_old(parts.store, parts.clock()), "forgetting old rows")),
-            )
+            ]
+            if parts.player is not None:
+                background.append(group.create_task(parts.player.run()))
             yield
             services.hub.close_all(frames.CLOSE_RESTARTING)
             for task in background:
@@ -120,6 +123,7 @@ def create_app(parts: Parts) -> FastAPI:
     app.mount("/assets", pages.assets(parts.static))
     app.mount("/", pages.files(parts.static))
     app.add_middleware(Guard, host_names=parts.host_names, limits=parts.limits, buckets=buckets, clock=parts.clock)
+    app.add_middleware(AccessLog)
     return app
 
 
@@ -137,6 +141,7 @@ def _bare_app(lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]] |
         docs_url=None,
         redoc_url=None,
         lifespan=lifespan,
+        generate_unique_id_function=lambda route: route.name,
     )
     app.add_exception_handler(Problem, answer_problem)
     app.add_exception_handler(RequestValidationError, _invalid_request)

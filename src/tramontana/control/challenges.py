@@ -1,7 +1,7 @@
 """Login challenges without a table that strangers could fill: random, authenticated, for one device, 60 s, single use.
 
-A challenge is `nonce (16) ‖ expiry (8, milliseconds) ‖ HMAC-SHA-256 (32)` under a key of this process, so handing one out stores nothing and says
-nothing about whether the device exists. Only challenges that a *correct* signature used up are remembered, until they expire.
+A challenge is `nonce (16) ‖ expiry (8, milliseconds) ‖ HMAC-SHA-256 (32)` under a key of this process: handing one out stores nothing
+and says nothing about whether the device exists. Only challenges that a *correct* signature used up are remembered, until they expire.
 """
 
 from __future__ import annotations

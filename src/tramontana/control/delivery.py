@@ -7,7 +7,7 @@ either all of it or nothing; what was accepted survives the death of the process
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -197,7 +197,7 @@ class Delivery:
         return conversation
 
     async def _audit(
-        self, connection: AsyncConnection, sender: Sender, action: str, conversation_id: str, details: dict[str, object], now: float
+        self, connection: AsyncConnection, sender: Sender, action: str, conversation_id: str, details: Mapping[str, object], now: float
     ) -> None:
         actor = audit.device_actor(sender.device_id)
         await audit.append(connection, now=now, actor=actor, action=action, subject=f"conversation {conversation_id}", details=details)

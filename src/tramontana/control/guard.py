@@ -78,16 +78,16 @@ class Guard:
         headers = Headers(scope=scope)
         if host_name(headers.get("host", "")) not in self._host_names:
             raise Problem("wrong_host")
-        if scope["type"] == "websocket" and (origin := headers.get("origin")) is not None:
-            # A browser always sends it; another site's page must not speak here with a visitor's network position.
-            if not is_same_origin(origin, scope["scheme"], headers["host"]):
-                raise Problem("origin_refused")
+        origin = headers.get("origin") if scope["type"] == "websocket" else None
+        # A browser always sends it; another site's page must not speak here with a visitor's network position.
+        if origin is not None and not is_same_origin(origin, scope["scheme"], headers["host"]):
+            raise Problem("origin_refused")
         address = scope["client"][0] if scope.get("client") else "unknown"
         if wait_s := self._buckets.take("any", address_key(address), self._limits.any, self._clock()):
             raise Problem("too_many_requests", retry_after_s=wait_s)
-        if scope["type"] == "http" and (length := headers.get("content-length")) is not None:
-            if not length.isdigit() or int(length) > self._body_limit(scope):
-                raise Problem("too_large")
+        length = headers.get("content-length", "0") if scope["type"] == "http" else "0"
+        if not length.isdecimal() or int(length) > self._body_limit(scope):
+            raise Problem("too_large")
 
     def _body_limit(self, scope: Scope) -> int:
         path: str = scope["path"]

@@ -1,7 +1,7 @@
 """The way of a phone's media: its front on the path player, and its credentials at the relay.
 
-A front plays the profile of its phone for at least `AHEAD_S` to come; `refresh` replaces it in time and opens fronts again that a
-restarted player has lost, on the same port, so that a call goes on.
+A front plays the profile of its phone, `AHEAD_S` long; `refresh` replaces it when less than `REFRESH_BELOW_S` of it are left, and opens
+fronts again that a restarted player has lost, on the same port, so that a call goes on.
 """
 
 from __future__ import annotations
@@ -11,11 +11,12 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from tramontana.control.player import PathPlayer, PlayerUnavailable
+from tramontana.control.player import PathPlayer
 from tramontana.control.problem import Problem
 from tramontana.control.sky import SkyService
 from tramontana.control.store import accounts
 from tramontana.control.store.database import Store
+from tramontana.emulation.client.driver import PathPlayerRefused, PathPlayerUnavailable
 from tramontana.phone.relay_secret import RelaySecret
 
 AHEAD_S = 30 * 60.0
@@ -74,7 +75,7 @@ class Media:
             try:
                 async with self._changing:
                     port = (await self._front(device_id, self._player, self._relay)).port
-            except PlayerUnavailable as error:
+            except (PathPlayerUnavailable, PathPlayerRefused) as error:
                 logger.warning("path player: %s", error)
                 raise Problem("media_unavailable") from error
         expires_at = float(int(self._clock() + CREDENTIAL_S))
@@ -90,7 +91,7 @@ class Media:
         return f"[{host}]" if ":" in host else host
 
     async def _front(self, device_id: str, player: PathPlayer, relay: Relay, *, lost: bool = False) -> _Front:
-        """The front of a device with a profile that reaches far enough. Call under the lock. Raises `PlayerUnavailable`."""
+        """The front of a device with a profile that reaches far enough. Call under the lock. Raises what the player raises."""
         now = self._clock()
         async with self._store.read() as connection:
             device = await accounts.device(connection, device_id)
@@ -100,7 +101,7 @@ class Media:
         known = self._fronts.get(device_id)
         if known is not None and not lost and known.access == access and known.profile_end - now >= REFRESH_BELOW_S:
             return known
-        profile = await self._sky.profile(*access, now, AHEAD_S + REFRESH_BELOW_S)
+        profile = await self._sky.profile(*access, now, AHEAD_S)
         port = await player.attach(
             device_id, profile, seed=device.path_seed, upstream=(relay.host, relay.port), port=known.port if known else device.front_port
         )
@@ -111,7 +112,7 @@ class Media:
         return front
 
     async def refresh(self, device_ids: frozenset[str]) -> None:
-        """Bring the player in line: exactly these devices have fronts, each with enough profile ahead. Faults are logged and tried again."""
+        """Bring the player in line: exactly these devices have fronts, each with enough profile ahead. Faults are logged."""
         if self._player is None or self._relay is None:
             return
         async with self._changing:
@@ -122,5 +123,5 @@ class Media:
                 for flow in sorted((played | self._fronts.keys()) - device_ids):
                     self._fronts.pop(flow, None)
                     await self._player.detach(flow)
-            except PlayerUnavailable as error:
+            except (PathPlayerUnavailable, PathPlayerRefused) as error:
                 logger.warning("path player: %s", error)

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from tramontana.errors import RemoteError
+from tramontana.emulation.client.driver import PathPlayerUnavailable
 from tramontana.path_profile import PathProfile
 
 
-class PlayerUnavailable(RemoteError):
-    """The path player does not answer or refused. `tramontana up` starts it again by itself; else start `tramontana player`."""
-
-
 class PathPlayer(Protocol):
-    """Plays path profiles between phones and the relay. Every method raises `PlayerUnavailable`."""
+    """Plays path profiles between phones and the relay. Requests raise `PathPlayerUnavailable` or `PathPlayerRefused`.
 
-    async def attach(self, flow: str, profile: PathProfile, *, seed: int, upstream: tuple[str, int], port: int | None) -> int:
+    The real one is `tramontana.emulation.client.driver.PathPlayerClient`.
+    """
+
+    async def run(self) -> None:
+        """Stay connected until cancelled; requests are answered while this runs."""
+
+    async def attach(self, flow: str, profile: PathProfile, *, seed: int, upstream: tuple[str, int], port: int | None = None) -> int:
         """Open a flow's front or replace its profile; returns the front's UDP port, `port` if that is free."""
 
     async def detach(self, flow: str) -> None:
@@ -48,13 +51,16 @@ class MemoryPlayer:
 
     def _check(self) -> None:
         if self.is_down:
-            raise PlayerUnavailable("the path player is down")
+            raise PathPlayerUnavailable("the path player is down")
+
+    async def run(self) -> None:
+        await asyncio.Event().wait()
 
     def lose_everything(self) -> None:
         """Be a player that was started again."""
         self.flows.clear()
 
-    async def attach(self, flow: str, profile: PathProfile, *, seed: int, upstream: tuple[str, int], port: int | None) -> int:
+    async def attach(self, flow: str, profile: PathProfile, *, seed: int, upstream: tuple[str, int], port: int | None = None) -> int:
         self._check()
         known = self.flows.get(flow)
         if known is not None:

@@ -8,9 +8,9 @@ from __future__ import annotations
 import asyncio
 import struct
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 import numpy as np
 
@@ -42,25 +42,25 @@ class Overhead:
     serving: Serving | None
 
 
-class _PerSlot:
+class _PerSlot(Generic[T]):
     """Answers by slot, each computed once even when many ask at the same time; the oldest give way."""
 
     def __init__(self) -> None:
-        self._answers: OrderedDict[tuple[str, int], asyncio.Future[object]] = OrderedDict()
+        self._answers: OrderedDict[int, asyncio.Future[T]] = OrderedDict()
 
-    async def get(self, name: str, slot: int, make: Callable[[], Awaitable[T]]) -> T:
-        key = (name, slot)
-        known = self._answers.get(key)
+    async def get(self, slot: int, make: Callable[[int], T]) -> T:
+        """The answer of a slot, made in a worker thread if it is not known yet."""
+        known = self._answers.get(slot)
         if known is None:
-            known = self._answers[key] = asyncio.ensure_future(make())
+            known = self._answers[slot] = asyncio.ensure_future(asyncio.to_thread(make, slot))
             if len(self._answers) > SLOTS_KEPT:
                 self._answers.popitem(last=False)
         try:
             # shield: one client that goes away must not cancel the answer of the others
-            return await asyncio.shield(known)  # type: ignore[return-value]
-        except BaseException:
-            if known.done() and self._answers.get(key) is known:
-                del self._answers[key]
+            return await asyncio.shield(known)
+        except Exception:
+            if self._answers.get(slot) is known:  # a failure is not kept
+                del self._answers[slot]
             raise
 
 
@@ -71,7 +71,8 @@ class SkyService:
         self._sky = sky
         self._places = {place.id: place for place in sky.ground.places}
         self._carriers = {carrier.id: carrier for carrier in carriers}
-        self._cache = _PerSlot()
+        self._positions_of_slot: _PerSlot[bytes] = _PerSlot()
+        self._links_of_slot: _PerSlot[models.Links] = _PerSlot()
         self._profiles = asyncio.Semaphore(2)
 
     @property
@@ -169,19 +170,17 @@ class SkyService:
 
     async def positions(self, at: float) -> bytes:
         """The positions of the slot that contains an instant, as docs/protocols.md lays them out."""
-        slot = slot_of(at)
-        return await self._cache.get("positions", slot, lambda: asyncio.to_thread(self._positions, slot))
+        return await self._positions_of_slot.get(slot_of(at), self._positions)
 
     def _positions(self, slot: int) -> bytes:
         start = slot_start_unix_s(slot)
-        times = start + POSITION_STEP_S * np.arange(POSITION_STEPS)
+        times = start + POSITION_STEP_S * np.arange(POSITION_STEPS, dtype=np.float64)
         kilometres = (self._sky.positions_itrs_m(times) / 1000.0).astype("<f4")
         return struct.pack("<IIdd", kilometres.shape[1], POSITION_STEPS, start, POSITION_STEP_S) + kilometres.tobytes()
 
     async def links(self, at: float) -> models.Links:
         """Who serves each place in the slot that contains an instant, as at the middle of the slot."""
-        slot = slot_of(at)
-        return await self._cache.get("links", slot, lambda: asyncio.to_thread(self._links, slot))
+        return await self._links_of_slot.get(slot_of(at), self._links)
 
     def _links(self, slot: int) -> models.Links:
         start, end = slot_start_unix_s(slot), slot_start_unix_s(slot + 1)

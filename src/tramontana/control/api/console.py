@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Response
 
@@ -13,7 +13,9 @@ from tramontana.control.problem import Problem, problems
 router = APIRouter(prefix="/api/v1/console", tags=["console"])
 At = Annotated[float | None, Query(description="POSIX seconds; now, if left out. At most a day away from now.", allow_inf_nan=False)]
 MAX_DISTANCE_S = 86400.0
-BINARY = {200: {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}}
+BINARY: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}
+}
 
 
 def _instant(services: ServicesOf, at: float | None) -> float:

@@ -15,6 +15,7 @@ from tramontana.control.shapes import (
     Id,
     KeyPackageMessage,
     Name,
+    PrecedenceLabel,
     PublicKey,
     Sequence,
     Shape,
@@ -34,7 +35,6 @@ def _displayable(name: str) -> str:
 
 
 DisplayName = Annotated[str, Field(min_length=1, max_length=64), AfterValidator(_displayable)]
-PrecedenceLabel = Literal["routine", "priority", "immediate", "flash", "flash-override"]
 
 
 # Service, enrolment, sessions

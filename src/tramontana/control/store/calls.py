@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from sqlalchemy import delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from tramontana.control.shapes import PrecedenceLabel
 from tramontana.control.store.schema import accounts, call_participants, calls, devices
 
 ENDED_CALL_KEPT_S = 30 * 86400.0
@@ -33,7 +34,7 @@ class Call:
 
     call_id: str
     conversation_id: str
-    precedence: str
+    precedence: PrecedenceLabel
     began_at: float
     joined_by_two: bool
     ended_at: float | None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import RowMapping, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from tramontana.control.store.accounts import new_id
@@ -40,10 +40,10 @@ async def _members(connection: AsyncConnection, ids: Sequence[str]) -> Mapping[s
     return found
 
 
-async def _read(connection: AsyncConnection, rows: Iterable[Mapping[str, object]]) -> list[Conversation]:
+async def _read(connection: AsyncConnection, rows: Iterable[RowMapping]) -> list[Conversation]:
     listed = list(rows)
-    members = await _members(connection, [str(row["conversation_id"]) for row in listed])
-    return [Conversation(members=members[str(row["conversation_id"])], **row) for row in listed]  # type: ignore[arg-type]
+    members = await _members(connection, [row["conversation_id"] for row in listed])
+    return [Conversation(members=members[row["conversation_id"]], **row) for row in listed]
 
 
 _CONVERSATION = select(conversations.c.conversation_id, conversations.c.kind, conversations.c.epoch, conversations.c.creator_device_id)

@@ -54,9 +54,10 @@ _INVITATION = select(
 
 
 async def create(connection: AsyncConnection, token_sha256: bytes, *, origin: Origin, note: str, now: float) -> Invitation:
-    row = {"invitation_id": new_id(), "origin": origin, "note": note, "created_at": now, "expires_at": now + INVITATION_LIFETIME_S}
+    made = Invitation(new_id(), origin, note, now, now + INVITATION_LIFETIME_S, None, None, None, None)
+    row = {"invitation_id": made.invitation_id, "origin": origin, "note": note, "created_at": now, "expires_at": made.expires_at}
     await connection.execute(insert(invitations).values(token_sha256=token_sha256, **row))
-    return Invitation(**row, used_at=None, withdrawn_at=None, device_id=None, account_id=None)
+    return made
 
 
 async def by_token(connection: AsyncConnection, token_sha256: bytes) -> Invitation | None:

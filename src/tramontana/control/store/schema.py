@@ -221,9 +221,3 @@ audit_head = Table(
     Column("seq", BigInteger, nullable=False),
     Column("hash", Digest, nullable=False),
 )
-
-APPEND_ONLY = (
-    "CREATE TRIGGER audit_no_update BEFORE UPDATE ON audit BEGIN SELECT RAISE(ABORT, 'the audit trail is append-only'); END",
-    "CREATE TRIGGER audit_no_delete BEFORE DELETE ON audit BEGIN SELECT RAISE(ABORT, 'the audit trail is append-only'); END",
-)
-"""SQLite's own guard of the trail, besides the chain of hashes. PostgreSQL gets its own when it is supported."""

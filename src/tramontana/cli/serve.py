@@ -1,0 +1,228 @@
+"""`tramontana serve`: the server alone, for a supervisor or a service manager."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ipaddress
+import json
+import signal
+import socket
+import ssl
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import click
+import uvicorn
+from fastapi import FastAPI
+
+from tramontana.cli.datadir import data_dir, data_option
+from tramontana.control import live, logs
+from tramontana.control.app import Parts, create_app
+from tramontana.control.bootstrap import remember_address
+from tramontana.control.guard import LOOPBACK_NAMES
+from tramontana.control.media import Relay
+from tramontana.control.sky import SkyService
+from tramontana.control.store.database import DirectoryLock, Store, prepare_directory
+from tramontana.emulation.client.driver import PathPlayerClient
+from tramontana.errors import LocalError
+from tramontana.phone.relay_secret import load_or_make_relay_secret
+from tramontana.space.fleet_file import load_fleet
+from tramontana.space.sky import Sky
+
+DEFAULT_PORT = 8440
+GRACEFUL_SHUTDOWN_S = 5
+MAX_WEBSOCKET_FRAME = 64 * 1024
+
+
+class ListenError(LocalError):
+    """The server cannot listen there; the message says why and what to change."""
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without its signal handling (ours ends with exit status 0), telling when it listens."""
+
+    def __init__(self, config: uvicorn.Config, on_ready: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._on_ready = on_ready
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            self._on_ready()
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """A listening TCP socket. Raises `ListenError`."""
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        listener = socket.socket(family, socket.SOCK_STREAM)
+    except OSError as error:
+        raise ListenError(f"{host} is not an address of this machine ({error.strerror}); choose another with --host") from error
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(1024)
+    except OSError as error:
+        listener.close()
+        raise ListenError(
+            f"the server cannot listen on {host} port {port} ({error.strerror}); "
+            "stop what uses it, or choose another with --port (0 takes any free one)"
+        ) from error
+    listener.setblocking(False)
+    return listener
+
+
+def _host_port(text: str) -> tuple[str, int]:
+    host, colon, port = text.rpartition(":")
+    if not colon or not host or not port.isdecimal() or not 0 < int(port) < 65536:
+        raise click.BadParameter(f"{text!r} is not HOST:PORT, for example 127.0.0.1:3478")
+    return host.strip("[]"), int(port)
+
+
+async def _serve(
+    directory: Path,
+    listener: socket.socket,
+    config: Callable[[FastAPI], uvicorn.Config],
+    parts: Callable[[Store], Parts],
+    url: str,
+    *,
+    say_live: bool,
+) -> None:
+    store = await Store.open(directory)
+    try:
+        app = create_app(parts(store))
+
+        started = asyncio.Event()
+
+        def ready() -> None:
+            started.set()
+            remember_address(directory, url)
+            click.echo(json.dumps({"ready": {"address": url, "port": listener.getsockname()[1]}}))
+
+        server = _Server(config(app), ready)
+
+        def stop() -> None:
+            server.should_exit = True
+
+        loop = asyncio.get_running_loop()
+        for name in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(name, stop)
+        async with asyncio.TaskGroup() as group:
+            serving = group.create_task(server.serve(sockets=[listener]))
+            talking = group.create_task(_talk(started, app)) if say_live else None
+            await serving
+            if talking is not None:
+                talking.cancel()
+    finally:
+        await store.close()
+    if not server.started:
+        raise ListenError("the server did not start; its log above says why")
+
+
+async def _talk(started: asyncio.Event, app: FastAPI) -> None:
+    await started.wait()
+    await live.print_status(app.state.services, click.echo)
+
+
+@click.command()
+@data_option
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen at.")
+@click.option("--port", default=DEFAULT_PORT, show_default=True, type=click.IntRange(0, 65535), help="TCP port; 0 takes any free one.")
+@click.option(
+    "--host-name", "host_names", multiple=True, help="A name under which phones reach the server, besides the address; repeatable."
+)
+@click.option("--relay", metavar="HOST:PORT", help="The media relay; without it there are no calls.")
+@click.option(
+    "--relay-secret", type=click.Path(path_type=Path), help="Secret shared with the relay; by default relay.secret in the data directory."
+)
+@click.option("--player", type=click.Path(path_type=Path), help="Control socket of the path player.")
+@click.option("--no-emulation", is_flag=True, help="Let media go to the relay directly: carriers are real, nothing is simulated.")
+@click.option("--tls-cert", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Certificate chain (PEM).")
+@click.option("--tls-key", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Private key (PEM).")
+@click.option("--behind-proxy", is_flag=True, help="A proxy in front of the server ends TLS and passes X-Forwarded-For on.")
+@click.option("--proxy-address", default="127.0.0.1", show_default=True, help="The proxy whose X-Forwarded headers are believed.")
+@click.option("--live", "say_live", is_flag=True, help="Print every 15 s what is going on.")
+@click.option("--log-level", default="warning", show_default=True, type=click.Choice(["debug", "info", "warning", "error"]))
+def serve(
+    data: Path | None,
+    host: str,
+    port: int,
+    host_names: tuple[str, ...],
+    relay: str | None,
+    relay_secret: Path | None,
+    player: Path | None,
+    no_emulation: bool,
+    tls_cert: Path | None,
+    tls_key: Path | None,
+    behind_proxy: bool,
+    proxy_address: str,
+    say_live: bool,
+    log_level: str,
+) -> None:
+    """Run the server: accounts, delivery of messages, calls, console.
+
+    The first line on standard output says when it is ready, as JSON.
+    """
+    if (tls_cert is None) != (tls_key is None):
+        raise click.UsageError("--tls-cert and --tls-key belong together: give both")
+    if not _is_loopback(host) and tls_cert is None and not behind_proxy:
+        raise click.UsageError(
+            f"{host} can be reached from outside this machine, and browsers give a microphone to encrypted pages only. "
+            "Give --tls-cert and --tls-key, or say --behind-proxy if a proxy in front ends TLS"
+        )
+    if relay is not None and player is None and not no_emulation:
+        raise click.UsageError("say where the path player is with --player, or --no-emulation if the carriers are real")
+    logs.set_up(log_level)
+    directory = data_dir(data)
+    prepare_directory(directory)
+    lock = DirectoryLock(directory)
+    listener = _listen(host, port)
+    try:
+        names = LOOPBACK_NAMES if _is_loopback(host) else frozenset({host})
+        sky = SkyService(Sky(load_fleet(directory)))
+        secret_file = relay_secret or directory / "relay.secret"
+        relay_at = Relay(*_host_port(relay), load_or_make_relay_secret(secret_file)) if relay else None
+        path_player = PathPlayerClient(player) if player and not no_emulation else None
+        bound = listener.getsockname()[1]
+        url = f"{'https' if tls_cert else 'http'}://{f'[{host}]' if ':' in host else host}:{bound}"
+
+        def parts(store: Store) -> Parts:
+            return Parts(store, sky, relay_at, path_player, host_names=names | {name.lower() for name in host_names})
+
+        def config(app: FastAPI) -> uvicorn.Config:
+            return uvicorn.Config(
+                app,
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                proxy_headers=behind_proxy,
+                forwarded_allow_ips=proxy_address,
+                timeout_graceful_shutdown=GRACEFUL_SHUTDOWN_S,
+                ws="websockets-sansio",
+                ws_max_size=MAX_WEBSOCKET_FRAME,
+                ws_ping_interval=None,  # the protocol has its own ping, which an application behind a proxy sees as well
+                ws_per_message_deflate=False,  # ciphertext does not shrink
+                ssl_certfile=tls_cert,
+                ssl_keyfile=tls_key,
+                lifespan="on",
+            )
+
+        try:
+            asyncio.run(_serve(directory, listener, config, parts, url, say_live=say_live))
+        except ssl.SSLError as error:
+            raise ListenError(f"the TLS certificate or key cannot be used ({error.reason}); check --tls-cert and --tls-key") from error
+    finally:
+        listener.close()
+        lock.release()

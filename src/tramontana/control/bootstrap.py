@@ -1,0 +1,89 @@
+"""What a start of `tramontana up` does to the store before the server runs: open or migrate it, make the links that are printed."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from tramontana.control import admission
+from tramontana.control.store import accounts, audit
+from tramontana.control.store.database import DirectoryLock, Store, prepare_directory
+from tramontana.errors import LocalError
+from tramontana.keys.secret import Token
+
+T = TypeVar("T")
+ADDRESS_NAME = "address"
+
+
+class AddressUnknown(LocalError):
+    """Nobody knows the server's address yet; say it with --origin."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bootstrap:
+    """One-time tokens for the terminal. The store holds their digests only."""
+
+    administrator_token: Token
+    invitation_tokens: tuple[Token, ...]
+
+
+def with_store(directory: Path, work: Callable[[Store], Awaitable[T]]) -> T:
+    """Open the store, do one thing and close it, from code without an event loop. Raises `StoreError`."""
+
+    async def run() -> T:
+        store = await Store.open(directory)
+        try:
+            return await work(store)
+        finally:
+            await store.close()
+
+    return asyncio.run(run())
+
+
+def prepare(directory: Path) -> Bootstrap:
+    """Open or migrate the store and make an administrator link and two invitations; unused ones of earlier starts are withdrawn.
+
+    Raises `StoreError`; `StoreInUse` where a server runs on this directory: then nothing was withdrawn.
+    """
+    prepare_directory(directory)
+    lock = DirectoryLock(directory)
+
+    async def work(store: Store) -> Bootstrap:
+        now = time.time()
+        async with store.write() as connection:
+            await accounts.service_id(connection, now)
+        token, _ = await admission.administrator_link(store, actor=audit.SERVER, now=now)
+        made = await admission.boot_invitations(store, now=now)
+        return Bootstrap(token, tuple(invitation.token for invitation in made))
+
+    try:
+        return with_store(directory, work)
+    finally:
+        lock.release()
+
+
+def make_invitation(directory: Path, note: str) -> admission.NewInvitation:
+    """An invitation made at the command line, beside a running server or without one."""
+    return with_store(directory, lambda store: admission.invite(store, origin="command", actor=audit.COMMAND, note=note, now=time.time()))
+
+
+def make_administrator_link(directory: Path) -> tuple[Token, float]:
+    """A one-time administrator token made at the command line, and when it expires."""
+    return with_store(directory, lambda store: admission.administrator_link(store, actor=audit.COMMAND, now=time.time()))
+
+
+def remember_address(directory: Path, url: str) -> None:
+    """Note where the server listens, for links that are made beside it."""
+    (directory / ADDRESS_NAME).write_text(url + "\n", "utf-8")
+
+
+def last_address(directory: Path) -> str:
+    """Where a server of this directory listened last. Raises `AddressUnknown`."""
+    try:
+        return (directory / ADDRESS_NAME).read_text("utf-8").strip()
+    except OSError as error:
+        raise AddressUnknown("no server has run on this data directory yet; say its address with --origin") from error

@@ -1,0 +1,78 @@
+"""The live lines: what is going on now, for a person at a terminal without a browser."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from tramontana.control.services import Services
+from tramontana.control.sky import Overhead
+
+DAY_S = 86400.0
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """One look at the service. `elements_age_s` is None for a constellation as filed."""
+
+    at: float
+    constellation: str
+    elements_age_s: float | None
+    overhead: Overhead
+    calls: int
+    devices_online: int
+
+
+async def status(services: Services) -> Status:
+    """The state of the service now."""
+    now = services.clock()
+    return Status(
+        at=now,
+        constellation=services.sky.label,
+        elements_age_s=services.sky.age_s(now),
+        overhead=await services.sky.overhead(now),
+        calls=await services.calls.in_progress(),
+        devices_online=services.hub.devices_online,
+    )
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _clock(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).strftime("%H:%M:%S")
+
+
+def describe(seen: Status) -> tuple[str, str]:
+    """Two lines: the sky, and the path and the calls."""
+    place, serving = seen.overhead.place, seen.overhead.serving
+    age = "elements as filed, without age" if seen.elements_age_s is None else f"elements {seen.elements_age_s / DAY_S:.1f} days old"
+    sky = (
+        f"{_clock(seen.at)} UTC  {seen.constellation} (simulated), {age}, "
+        f"{_count(seen.overhead.satellites_in_view, 'satellite')} in view of {place}"
+    )
+    if serving is None:
+        path = f"{place} has no coverage now"
+    else:
+        handover = serving.next_handover_unix_s
+        when = (
+            f"next handover {_clock(handover)} UTC, in {max(0.0, handover - seen.at):.0f} s" if handover else "next handover not in sight"
+        )
+        path = (
+            f"{place} served by {serving.satellite}, elevation {serving.elevation_deg:.0f}°, over {serving.gateway}; "
+            f"one-way delay {serving.one_way_delay_s * 1000:.1f} ms; {when}"
+        )
+    calls = f"{_count(seen.calls, 'call')} in progress, {_count(seen.devices_online, 'phone')} online"
+    return sky, f"{' ' * 14}{path}; {calls}"
+
+
+async def print_status(services: Services, say: Callable[[str], None]) -> None:
+    """Say how things stand now and at the beginning of every slot, until cancelled."""
+    while True:
+        for line in describe(await status(services)):
+            say(line)
+        now = services.clock()
+        await asyncio.sleep(max(0.5, services.sky.slot_end(now) - now + 0.05))
