@@ -6,6 +6,11 @@ import { defineConfig } from "vite";
 
 const root = import.meta.dirname;
 
+/** A worker that is fetched by its address keeps its name, but as `.js`: not every machine's table of file types knows `.mjs`. */
+export function assetFileNames({ names }: { names: string[] }): string {
+  return names[0]?.endsWith(".mjs") ? "assets/[name]-[hash].js" : "assets/[name]-[hash][extname]";
+}
+
 export default defineConfig({
   root,
   base: "/",
@@ -20,6 +25,7 @@ export default defineConfig({
     // MapLibre is one file of about 1 MB, fetched by the console alone, from the server next door
     chunkSizeWarningLimit: 1300,
     rollupOptions: {
+      output: { assetFileNames },
       input: {
         index: resolve(root, "index.html"),
         phone: resolve(root, "phone.html"),

@@ -67,7 +67,7 @@ export function watchDocumentLanguage(): void {
 const translators = computed(() => instance.getFixedT(language.value));
 
 /** The sentence of a key in the chosen language. A component that calls it is drawn again when the language changes. */
-export const t = ((...args: unknown[]) => (translators.value as (...args: unknown[]) => unknown)(...args)) as TFunction;
+export const t = ((...args: Parameters<typeof translators.value>) => Reflect.apply(translators.value, undefined, args)) as unknown as TFunction;
 
 const locale = computed(() => LOCALES[language.value]);
 
@@ -84,8 +84,7 @@ const day = formatter(dateTime, { weekday: "long", day: "numeric", month: "long"
 const dayAndClock = formatter(dateTime, { dateStyle: "medium", timeStyle: "short" });
 const relativeDay = formatter((tag, options: Intl.RelativeTimeFormatOptions) => new Intl.RelativeTimeFormat(tag, options), { numeric: "auto" });
 const integer = formatter(number, { maximumFractionDigits: 0 });
-const milliseconds = formatter(number, { style: "unit", unit: "millisecond", maximumFractionDigits: 0 });
-const seconds = formatter(number, { style: "unit", unit: "second", maximumFractionDigits: 0 });
+const dayShort = formatter(dateTime, { day: "numeric", month: "short" });
 const degrees = formatter(number, { style: "unit", unit: "degree", unitDisplay: "narrow", maximumFractionDigits: 0 });
 const percent = formatter(number, { style: "percent", maximumFractionDigits: 1 });
 
@@ -106,9 +105,16 @@ export const format = {
     const daysAgo = Math.round((midnight(now) - midnight(at)) / DAY_MS);
     return daysAgo >= 0 && daysAgo < 2 ? relativeDay.value.format(-daysAgo, "day") : day.value.format(at);
   },
+  /** As short as a list allows: the clock today, "yesterday", else day and month. */
+  recent(at: number, now: number): string {
+    const daysAgo = Math.round((midnight(now) - midnight(at)) / DAY_MS);
+    if (daysAgo === 0) return clock.value.format(at);
+    return daysAgo === 1 ? relativeDay.value.format(-1, "day") : dayShort.value.format(at);
+  },
   integer: (value: number): string => integer.value.format(value),
-  milliseconds: (value: number): string => milliseconds.value.format(value),
-  seconds: (value: number): string => seconds.value.format(value),
+  // SI symbols are the same in both languages; Intl would write "9 secs"
+  milliseconds: (value: number): string => `${integer.value.format(value)}\u00a0ms`,
+  seconds: (value: number): string => `${integer.value.format(value)}\u00a0s`,
   degrees: (value: number): string => degrees.value.format(value),
   percent: (share: number): string => percent.value.format(share),
   /** m:ss or h:mm:ss, as a telephone shows it. */

@@ -31,7 +31,6 @@ function Preview({ entry }: { entry: ThreadEntry | undefined }) {
 
 function ContactRow({ contact, last, now }: { contact: Contact; last: ThreadEntry | undefined; now: number }) {
   const screen = usePhone();
-  const today = last && new Date(last.at).toDateString() === new Date(now).toDateString();
   return (
     <li>
       <button
@@ -59,7 +58,7 @@ function ContactRow({ contact, last, now }: { contact: Contact; last: ThreadEntr
           </span>
         </span>
         <span class="contact-side">
-          {last && <time dateTime={new Date(last.at).toISOString()}>{today ? format.clock(last.at) : format.day(last.at, now)}</time>}
+          {last && <time dateTime={new Date(last.at).toISOString()}>{format.recent(last.at, now)}</time>}
           {contact.unread > 0 && (
             <span class="unread">
               <span aria-hidden="true">{format.integer(contact.unread)}</span>

@@ -27,15 +27,15 @@ export class Ringer {
     clearInterval(this.#timer);
     void this.#context?.close();
     this.#context = null;
-    if (!ring || typeof AudioContext === "undefined") return;
+    // a page that was never touched may not sound or vibrate; it still shows the call
+    if (!ring || !navigator.userActivation?.hasBeenActive) return;
     const context = new AudioContext();
     this.#context = context;
     const strike = () => {
-      // a page that was never touched may not sound; it still shows the call
-      if (context.state === "running") this.#strike(context, ring);
+      this.#strike(context, ring);
       if (ring === "incoming") navigator.vibrate?.([300, 150, 300]);
     };
-    void context.resume().then(strike, () => undefined);
+    strike();
     this.#timer = setInterval(strike, RINGS[ring].everyS * 1000);
   }
 

@@ -1,0 +1,98 @@
+import { useRef } from "preact/hooks";
+import { format, t } from "../i18n";
+import { Icon } from "../ui/icons";
+import type { AuditEntry, ConsoleApi } from "./api";
+import { ErrorNotice } from "./ErrorNotice";
+import { useLoaded } from "./useLoaded";
+
+const REFRESH_MS = 5_000;
+/** The newest rows that the page keeps; the whole trail is on the server. */
+const SHOWN = 500;
+
+interface Trail {
+  entries: readonly AuditEntry[];
+  intact: boolean;
+  lastSeq: number;
+}
+
+/** Reads on from where the trail was read before, page after page. */
+async function readOn(api: ConsoleApi, from: Trail): Promise<Trail> {
+  let { entries, intact, lastSeq } = from;
+  for (;;) {
+    const page = await api.audit(lastSeq);
+    entries = [...entries, ...page.entries].slice(-SHOWN);
+    intact = intact && page.intact;
+    lastSeq = page.entries.at(-1)?.seq ?? lastSeq;
+    if (!page.more || page.entries.length === 0) return { entries, intact, lastSeq };
+  }
+}
+
+function details(entry: AuditEntry): string {
+  return Object.entries(entry.details)
+    .map(([name, value]) => `${name}: ${typeof value === "string" ? value : JSON.stringify(value)}`)
+    .join(", ");
+}
+
+export function Audit({ api }: { api: ConsoleApi }) {
+  const read = useRef<Trail>({ entries: [], intact: true, lastSeq: 0 });
+  const { value: trail, error } = useLoaded(async () => {
+    read.current = await readOn(api, read.current);
+    return read.current;
+  }, REFRESH_MS);
+  return (
+    <div class="page">
+      <h1>{t("console.view.audit")}</h1>
+      {error && <ErrorNotice error={error} />}
+      {trail?.intact === true && (
+        <p class="with-icon audit-intact">
+          <Icon name="check" size={18} />
+          {t("audit.intact")}
+        </p>
+      )}
+      {trail?.intact === false && (
+        <div class="notice notice-danger" role="alert">
+          <Icon name="warning" />
+          <div class="notice-body">
+            <p class="notice-title">{t("audit.broken")}</p>
+            <p>{t("audit.brokenNext")}</p>
+          </div>
+        </div>
+      )}
+      {trail && (
+        <div class="table-scroll card-table" role="region" aria-label={t("audit.list")} tabIndex={0}>
+          <table class="table">
+            <caption class="visually-hidden">{t("audit.list")}</caption>
+            <thead>
+              <tr>
+                <th scope="col">{t("audit.number")}</th>
+                <th scope="col">{t("audit.at")}</th>
+                <th scope="col">{t("audit.actor")}</th>
+                <th scope="col">{t("audit.action")}</th>
+                <th scope="col">{t("audit.subject")}</th>
+                <th scope="col">{t("audit.details")}</th>
+              </tr>
+            </thead>
+            <tbody>
+              {[...trail.entries].reverse().map((entry) => (
+                <tr key={entry.seq}>
+                  <td class="number">{entry.seq}</td>
+                  <td class="nowrap">
+                    {format.dayAndClock(entry.at * 1000)}
+                  </td>
+                  <td>
+                    <code class="identifier">{entry.actor}</code>
+                  </td>
+                  <th scope="row">{entry.action}</th>
+                  <td>
+                    <code class="identifier">{entry.subject}</code>
+                  </td>
+                  <td class="quiet">{details(entry)}</td>
+                </tr>
+              ))}
+            </tbody>
+          </table>
+        </div>
+      )}
+    </div>
+  );
+}

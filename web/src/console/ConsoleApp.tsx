@@ -1,0 +1,91 @@
+import { signal } from "@preact/signals";
+import { useEffect } from "preact/hooks";
+import { t } from "../i18n";
+import { Announcer } from "../ui/Announcer";
+import { Icon, type IconName } from "../ui/icons";
+import { LanguageSwitch } from "../ui/LanguageSwitch";
+import { Mark } from "../ui/Mark";
+import { Audit } from "./Audit";
+import { Calls } from "./Calls";
+import { Invitations } from "./Invitations";
+import { People } from "./People";
+import { SignIn } from "./SignIn";
+import type { ConsoleSession } from "./session";
+import { SkyView } from "./sky/SkyView";
+
+const VIEWS = ["sky", "invitations", "people", "calls", "audit"] as const;
+type View = (typeof VIEWS)[number];
+
+const ICONS: Record<View, IconName> = { sky: "satellite", invitations: "ticket", people: "person", calls: "handset", audit: "list" };
+
+function viewInAddress(): View {
+  const named = location.hash.replace(/^#\//, "");
+  return VIEWS.find((view) => view === named) ?? "sky";
+}
+
+const view = signal<View>(viewInAddress());
+
+function Present({ session }: { session: ConsoleSession }) {
+  const { api } = session;
+  switch (view.value) {
+    case "sky":
+      return <SkyView api={api} />;
+    case "invitations":
+      return <Invitations api={api} />;
+    case "people":
+      return <People api={api} />;
+    case "calls":
+      return <Calls api={api} />;
+    case "audit":
+      return <Audit api={api} />;
+  }
+}
+
+function Frame({ session }: { session: ConsoleSession }) {
+  return (
+    <div class="console">
+      <header class="console-head">
+        <span class="console-brand">
+          <Mark size={28} />
+          <span>{t("app.name")}</span>
+        </span>
+        <nav class="console-nav" aria-label={t("console.nav")}>
+          {VIEWS.map((each) => (
+            <a key={each} href={`#/${each}`} aria-current={view.value === each ? "page" : undefined}>
+              <Icon name={ICONS[each]} />
+              <span>{t(`console.view.${each}`)}</span>
+            </a>
+          ))}
+        </nav>
+        <span class="console-tools">
+          <LanguageSwitch />
+          <button type="button" class="button button-small" onClick={() => session.signOut()}>
+            {t("console.signOut")}
+          </button>
+        </span>
+      </header>
+      <main class="console-main" key={view.value}>
+        <Present session={session} />
+      </main>
+    </div>
+  );
+}
+
+export function ConsoleApp({ session }: { session: ConsoleSession }) {
+  const signedIn = session.signedIn.value;
+  useEffect(() => {
+    const follow = () => (view.value = viewInAddress());
+    addEventListener("hashchange", follow);
+    return () => removeEventListener("hashchange", follow);
+  }, []);
+  const title = t("title.console", { view: signedIn ? t(`console.view.${view.value}`) : t("signIn.title") });
+  useEffect(() => {
+    document.title = title;
+  }, [title]);
+  return (
+    <>
+      {signedIn ? <Frame session={session} /> : <SignIn session={session} />}
+      <Announcer />
+    </>
+  );
+}

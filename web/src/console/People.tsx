@@ -1,0 +1,61 @@
+import { format, t } from "../i18n";
+import { Avatar } from "../ui/Avatar";
+import type { ConsoleApi } from "./api";
+import { ErrorNotice } from "./ErrorNotice";
+import { useLoaded } from "./useLoaded";
+
+const REFRESH_MS = 5_000;
+
+export function People({ api }: { api: ConsoleApi }) {
+  const { value: accounts, error } = useLoaded(() => api.accounts(), REFRESH_MS);
+  return (
+    <div class="page">
+      <h1>{t("console.view.people")}</h1>
+      {error && <ErrorNotice error={error} />}
+      {accounts?.length === 0 && <p class="quiet">{t("people.empty")}</p>}
+      {accounts && accounts.length > 0 && (
+        <div class="table-scroll card-table" role="region" aria-label={t("people.list")} tabIndex={0}>
+          <table class="table">
+            <caption class="visually-hidden">{t("people.list")}</caption>
+            <thead>
+              <tr>
+                <th scope="col">{t("people.name")}</th>
+                <th scope="col">{t("people.presence")}</th>
+                <th scope="col">{t("people.since")}</th>
+                <th scope="col">{t("people.devices")}</th>
+                <th scope="col">{t("people.pending")}</th>
+              </tr>
+            </thead>
+            <tbody>
+              {accounts.map((account) => {
+                const online = account.devices.some((device) => device.online);
+                return (
+                  <tr key={account.account_id}>
+                    <th scope="row">
+                      <span class="person">
+                        <Avatar name={account.display_name} />
+                        {account.display_name}
+                      </span>
+                    </th>
+                    <td>
+                      <span class={online ? "badge badge-good" : "badge"}>{t(online ? "presence.online" : "presence.offline")}</span>
+                    </td>
+                    <td>{format.dayAndClock(account.created_at * 1000)}</td>
+                    <td>
+                      {account.devices.map((device) => (
+                        <code key={device.device_id} class="identifier" title={device.device_id}>
+                          {device.device_id.slice(0, 8)}
+                        </code>
+                      ))}
+                    </td>
+                    <td class="number">{format.integer(account.devices.reduce((sum, device) => sum + device.pending, 0))}</td>
+                  </tr>
+                );
+              })}
+            </tbody>
+          </table>
+        </div>
+      )}
+    </div>
+  );
+}

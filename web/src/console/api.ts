@@ -1,0 +1,101 @@
+// The console's part of the HTTP interface (docs/openapi.json). Every call carries the administrator's bearer token.
+
+import { ApiError, type Method, request, type Schemas, Unreachable } from "../api/client";
+
+export type AdminSession = Schemas["Session"];
+export type NewInvitation = Schemas["NewInvitation"];
+export type Invitation = Schemas["Invitation"];
+export type Account = Schemas["AdminAccount"];
+export type CallInProgress = Schemas["CallInProgress"];
+export type AuditEntry = Schemas["AuditEntry"];
+export type AuditPage = Schemas["AuditPage"];
+export type SkySummary = Schemas["SkySummary"];
+export type Link = Schemas["Link"];
+export type Links = Schemas["Links"];
+
+/** Differences below this are rounding (`Date` has whole seconds) and travel time, not a wrong clock. */
+const CLOCK_TOLERANCE_S = 2.5;
+const BASE = "/api/v1";
+
+export class ConsoleApi {
+  #clockOffsetS = 0;
+
+  constructor(
+    private readonly token: () => string | null,
+    private readonly onExpired: () => void,
+  ) {}
+
+  /** Now as the server sees it, POSIX seconds: satellites are drawn at its time even where this machine's clock is wrong. */
+  nowS(): number {
+    return Date.now() / 1000 + this.#clockOffsetS;
+  }
+
+  /** Rejects with `ApiError` or `Unreachable`. A refused bearer token ends the session. */
+  async #call<T>(method: Method, path: string, body?: unknown): Promise<T> {
+    const token = this.token();
+    try {
+      const { value, serverUnixS } = await request<T>((input, init) => fetch(input, init), method, BASE + path, body, token ?? undefined);
+      if (serverUnixS !== null) {
+        const offset = serverUnixS + 0.5 - Date.now() / 1000;
+        this.#clockOffsetS = Math.abs(offset) > CLOCK_TOLERANCE_S ? offset : 0;
+      }
+      return value;
+    } catch (reason) {
+      if (reason instanceof ApiError && reason.status === 401 && token !== null) this.onExpired();
+      throw reason;
+    }
+  }
+
+  exchange(token: string): Promise<AdminSession> {
+    return this.#call("POST", "/admin/sessions", { token });
+  }
+
+  invite(note: string): Promise<NewInvitation> {
+    return this.#call("POST", "/admin/invitations", { note });
+  }
+
+  invitations(): Promise<Invitation[]> {
+    return this.#call("GET", "/admin/invitations");
+  }
+
+  withdraw(invitationId: string): Promise<void> {
+    return this.#call("DELETE", `/admin/invitations/${encodeURIComponent(invitationId)}`);
+  }
+
+  accounts(): Promise<Account[]> {
+    return this.#call("GET", "/admin/accounts");
+  }
+
+  calls(): Promise<CallInProgress[]> {
+    return this.#call("GET", "/admin/calls");
+  }
+
+  audit(afterSeq: number): Promise<AuditPage> {
+    return this.#call("GET", `/admin/audit?after=${afterSeq}`);
+  }
+
+  sky(): Promise<SkySummary> {
+    return this.#call("GET", "/console/sky");
+  }
+
+  links(): Promise<Links> {
+    return this.#call("GET", "/console/links");
+  }
+
+  /** Octets, not JSON: read by `sky/positions.ts`. */
+  async positions(atUnixS: number): Promise<ArrayBuffer> {
+    let response: Response;
+    try {
+      response = await fetch(`${BASE}/console/positions?at=${atUnixS}`, {
+        headers: { Authorization: `Bearer ${this.token() ?? ""}` },
+        credentials: "omit",
+        redirect: "error",
+      });
+    } catch (reason) {
+      throw new Unreachable("positions", { cause: reason });
+    }
+    if (response.status === 401) this.onExpired();
+    if (!response.ok) throw new ApiError(response.status, "positions", response.statusText, null);
+    return response.arrayBuffer();
+  }
+}

@@ -1,0 +1,239 @@
+import { Map as MapLibreMap, Marker, NavigationControl, setWorkerUrl } from "maplibre-gl";
+import "maplibre-gl/dist/maplibre-gl.css";
+import workerUrl from "maplibre-gl/dist/maplibre-gl-worker.mjs?url";
+import { useEffect, useRef, useState } from "preact/hooks";
+import { t } from "../../i18n";
+import type { SkySummary } from "../api";
+import { baseStyle, loadBaseMap, type MapColours } from "./baseMap";
+import type { PositionTrack } from "./positions";
+import { type Colour, type DrawnLink, type LayerColours, SatelliteLayer } from "./satelliteLayer";
+
+setWorkerUrl(workerUrl); // its own file: a blob: worker would need a looser content policy
+
+/** The central Mediterranean, from Gibraltar to the Levant. */
+const MEDITERRANEAN: [[number, number], [number, number]] = [
+  [-6, 30],
+  [32, 48],
+];
+const ZOOM = { min: 0.6, max: 7.5, place: 5 };
+const MOTION = matchMedia("(prefers-reduced-motion: reduce)");
+const DARK = matchMedia("(prefers-color-scheme: dark)");
+
+const MAP_COLOURS: Record<"light" | "dark", MapColours> = {
+  light: { sea: "#cfdeec", land: "#f5f3ec", border: "#c9c4b6", coast: "#94a8bd", graticule: "#bccfe0" },
+  dark: { sea: "#0a1422", land: "#18253a", border: "#2c3d58", coast: "#3d5373", graticule: "#14233a" },
+};
+
+const LAYER_COLOURS: Record<"light" | "dark", LayerColours> = {
+  light: {
+    satellite: [0.13, 0.23, 0.38, 0.75],
+    serving: [0.04, 0.35, 0.68, 1],
+    userLink: [0.04, 0.35, 0.68, 0.85],
+    feederLink: [0.54, 0.32, 0, 0.8],
+  },
+  dark: {
+    satellite: [0.72, 0.81, 0.93, 0.7],
+    serving: [0.49, 0.75, 1, 1],
+    userLink: [0.49, 0.75, 1, 0.85],
+    feederLink: [0.95, 0.75, 0.38, 0.75],
+  },
+};
+
+const scheme = (): "light" | "dark" => (DARK.matches ? "dark" : "light");
+
+function sign(kind: "place" | "gateway" | "pop", name: string): HTMLElement {
+  const element = document.createElement("div");
+  element.className = `sign sign-${kind}`;
+  const dot = document.createElement("span");
+  dot.className = "sign-dot";
+  const label = document.createElement("span");
+  label.className = "sign-name";
+  label.textContent = name;
+  element.append(dot, label);
+  return element;
+}
+
+interface Sign {
+  element: HTMLElement;
+  at: [number, number];
+}
+
+const LABEL = { characterPx: 7.2, leftPx: 9, heightPx: 18 };
+
+/** Names that would cover another stay hidden; their dots stay, and zooming in brings them back. Earlier signs win. */
+function declutter(map: MapLibreMap, signs: readonly Sign[]): void {
+  const taken: { left: number; right: number; top: number; bottom: number }[] = [];
+  const inOrder = [...signs].sort((a, b) => Number(b.element.matches(".sign-selected")) - Number(a.element.matches(".sign-selected")));
+  for (const { element, at } of inOrder) {
+    const { x, y } = map.project(at);
+    const width = LABEL.leftPx + (element.textContent?.length ?? 0) * LABEL.characterPx;
+    const box = { left: x - LABEL.leftPx, right: x + width, top: y - LABEL.heightPx / 2, bottom: y + LABEL.heightPx / 2 };
+    const free = taken.every((other) => box.right < other.left || box.left > other.right || box.bottom < other.top || box.top > other.bottom);
+    element.classList.toggle("sign-crowded", !free);
+    if (free) taken.push(box);
+  }
+}
+
+interface Scene {
+  map: MapLibreMap;
+  layer: SatelliteLayer;
+  /** By place id. */
+  signs: Map<string, HTMLElement>;
+  tidy: () => void;
+}
+
+function build(container: HTMLElement, sky: SkySummary, nowUnixS: () => number, baseMap: Awaited<ReturnType<typeof loadBaseMap>>, onLost: () => void): Scene {
+  const map = new MapLibreMap({
+    container,
+    style: baseStyle(baseMap, MAP_COLOURS[scheme()]),
+    bounds: MEDITERRANEAN,
+    minZoom: ZOOM.min,
+    maxZoom: ZOOM.max,
+    renderWorldCopies: false,
+    attributionControl: false, // the page itself says "Natural Earth"
+    dragRotate: false,
+    pitchWithRotate: false,
+    touchPitch: false,
+    fadeDuration: 0,
+    locale: {
+      "Map.Title": t("sky.mapLabel"),
+      "NavigationControl.ZoomIn": t("sky.zoomIn"),
+      "NavigationControl.ZoomOut": t("sky.zoomOut"),
+    },
+  });
+  map.touchZoomRotate.disableRotation();
+  map.keyboard.disableRotation();
+  map.addControl(new NavigationControl({ showCompass: false }), "top-right");
+  const layer = new SatelliteLayer(nowUnixS, () => MOTION.matches, LAYER_COLOURS[scheme()]);
+  map.on("load", () => map.addLayer(layer));
+  map.on("webglcontextlost", onLost);
+  const all: Sign[] = [];
+  const signs = new Map<string, HTMLElement>();
+  const put = (kind: "place" | "gateway" | "pop", site: { name: string; longitude_deg: number; latitude_deg: number }): HTMLElement => {
+    const element = sign(kind, site.name);
+    const at: [number, number] = [site.longitude_deg, site.latitude_deg];
+    new Marker({ element }).setLngLat(at).addTo(map);
+    all.push({ element, at });
+    // MapLibre makes every marker an image with a name; here the table says it all, in order
+    element.removeAttribute("role");
+    element.removeAttribute("aria-label");
+    element.removeAttribute("tabindex");
+    element.setAttribute("aria-hidden", "true");
+    return element;
+  };
+  for (const place of sky.places) signs.set(place.place_id, put("place", place));
+  for (const site of sky.gateways) put("gateway", site);
+  for (const site of sky.points_of_presence) put("pop", site);
+  const tidy = () => declutter(map, all);
+  map.on("moveend", tidy);
+  map.on("resize", tidy);
+  tidy();
+  return { map, layer, signs, tidy };
+}
+
+function toCss([r, g, b]: Colour): string {
+  return `rgb(${r * 255} ${g * 255} ${b * 255})`;
+}
+
+/** Key to the drawing, in words and in the colours that the layer uses. */
+function Legend() {
+  const colours = LAYER_COLOURS[scheme()];
+  const swatch = (colour: Colour, dashes: string | undefined) => (
+    <svg width="28" height="10" viewBox="0 0 28 10" aria-hidden="true">
+      <line x1="1" y1="5" x2="27" y2="5" stroke={toCss(colour)} stroke-width="2.5" stroke-dasharray={dashes} />
+    </svg>
+  );
+  const dot = (colour: Colour, ring: boolean) => (
+    <svg width="20" height="20" viewBox="0 0 20 20" aria-hidden="true">
+      <circle cx="10" cy="10" r={ring ? 4 : 3} fill={toCss(colour)} />
+      {ring && <circle cx="10" cy="10" r="8" fill="none" stroke={toCss(colour)} stroke-width="1.75" />}
+    </svg>
+  );
+  return (
+    <ul class="legend">
+      <li>
+        {dot(colours.satellite, false)} {t("sky.legend.satellite")}
+      </li>
+      <li>
+        {dot(colours.serving, true)} {t("sky.legend.serving")}
+      </li>
+      <li>
+        {swatch(colours.userLink, undefined)} {t("sky.legend.userLink")}
+      </li>
+      <li>
+        {swatch(colours.feederLink, "5 3")} {t("sky.legend.feederLink")}
+      </li>
+    </ul>
+  );
+}
+
+export interface SkyMapProps {
+  sky: SkySummary;
+  track: PositionTrack | null;
+  links: readonly DrawnLink[];
+  /** Satellites that took over a place just now; a new array for each slot. */
+  tookOver: readonly number[];
+  selectedPlaceId: string | null;
+  nowUnixS: () => number;
+}
+
+/** The map. It adds to the table and says nothing that the table does not say. */
+export default function SkyMap({ sky, track, links, tookOver, selectedPlaceId, nowUnixS }: SkyMapProps) {
+  const container = useRef<HTMLDivElement>(null);
+  const [scene, setScene] = useState<Scene | null>(null);
+  const [failed, setFailed] = useState(false);
+  const [turn, setTurn] = useState(0);
+  const siteKey = sky.places.map((place) => place.place_id).join();
+
+  useEffect(() => {
+    let gone = false;
+    let built: Scene | null = null;
+    loadBaseMap()
+      .then((baseMap) => {
+        if (gone || !container.current) return;
+        // a lost context comes back with a map built anew: the layer's buffers went with the old one
+        built = build(container.current, sky, nowUnixS, baseMap, () => setTimeout(() => setTurn((last) => last + 1), 1000));
+        setScene(built);
+      })
+      .catch(() => setFailed(true));
+    const rebuild = () => setTurn((last) => last + 1);
+    DARK.addEventListener("change", rebuild);
+    return () => {
+      gone = true;
+      DARK.removeEventListener("change", rebuild);
+      built?.map.remove();
+      setScene(null);
+    };
+  }, [turn, siteKey]);
+
+  useEffect(() => {
+    if (track) scene?.layer.setTrack(track);
+  }, [scene, track]);
+  useEffect(() => scene?.layer.setLinks(links), [scene, links]);
+  useEffect(() => {
+    for (const satellite of tookOver) scene?.layer.flash(satellite);
+  }, [scene, tookOver]);
+  useEffect(() => {
+    if (!scene) return;
+    for (const [placeId, element] of scene.signs) element.classList.toggle("sign-selected", placeId === selectedPlaceId);
+    scene.tidy();
+    const place = sky.places.find((each) => each.place_id === selectedPlaceId);
+    if (!place) return;
+    scene.map.easeTo({
+      center: [place.longitude_deg, place.latitude_deg],
+      zoom: Math.max(scene.map.getZoom(), ZOOM.place),
+      duration: MOTION.matches ? 0 : 700,
+    });
+  }, [scene, selectedPlaceId]);
+
+  if (failed) return <p class="map-message">{t("sky.mapFailed")}</p>;
+  return (
+    <figure class="map-figure">
+      <div class="map" ref={container} />
+      <figcaption class="map-caption">
+        <Legend />
+        <span class="quiet">{t("sky.attribution")}</span>
+      </figcaption>
+    </figure>
+  );
+}

@@ -1,0 +1,95 @@
+import type { ComponentType } from "preact";
+import { useEffect, useMemo, useRef, useState } from "preact/hooks";
+import { format, t } from "../../i18n";
+import type { ConsoleApi, Links, SkySummary } from "../api";
+import { ErrorNotice } from "../ErrorNotice";
+import { drawnLinks, takenOver } from "./links";
+import type { SkyMapProps } from "./SkyMap";
+import { SkyTable } from "./SkyTable";
+import { useSky } from "./useSky";
+
+function hasWebGl(): boolean {
+  try {
+    return document.createElement("canvas").getContext("webgl2") !== null;
+  } catch {
+    return false;
+  }
+}
+
+/** MapLibre is a megabyte: it is fetched only by those who look at the sky. */
+function useMapComponent(wanted: boolean): ComponentType<SkyMapProps> | null {
+  const [component, setComponent] = useState<{ map: ComponentType<SkyMapProps> } | null>(null);
+  useEffect(() => {
+    if (wanted) void import("./SkyMap").then((module) => setComponent({ map: module.default }));
+  }, [wanted]);
+  return component?.map ?? null;
+}
+
+const DAY_S = 86_400;
+
+function Provenance({ sky }: { sky: SkySummary }) {
+  return (
+    <div class="card sky-card">
+      <div class="sky-card-head">
+        <h2>{sky.constellation}</h2>
+        {sky.simulated && <span class="badge badge-warn">{t("sky.simulated")}</span>}
+      </div>
+      <p>{sky.age_s === null ? t("sky.asFiled") : t("sky.elementsAge", { age: t("sky.days", { count: Math.floor(sky.age_s / DAY_S) }) })}</p>
+      <p class="quiet">
+        {t("sky.satelliteCount", { number: format.integer(sky.satellite_count) })}
+      </p>
+    </div>
+  );
+}
+
+/** Satellites that took over in the newest slot, compared with the slot before. */
+function useTakenOver(links: Links | null): readonly number[] {
+  const before = useRef<Links | null>(null);
+  return useMemo(() => {
+    const previous = before.current;
+    before.current = links;
+    return previous && links && links.slot_start > previous.slot_start ? takenOver(previous.links, links.links) : [];
+  }, [links]);
+}
+
+export function SkyView({ api }: { api: ConsoleApi }) {
+  const { summary, links, track, error } = useSky(api);
+  const [selectedPlaceId, select] = useState<string | null>(null);
+  const webGl = useMemo(hasWebGl, []);
+  const SkyMap = useMapComponent(webGl);
+  const tookOver = useTakenOver(links);
+  const drawn = useMemo(
+    () => (summary && links ? drawnLinks(summary, links.links, selectedPlaceId) : []),
+    [summary, links, selectedPlaceId],
+  );
+  const nowUnixS = useMemo(() => () => api.nowS(), [api]);
+
+  return (
+    <div class="sky">
+      <div class="sky-map">
+        {!webGl ? (
+          <p class="map-message">{t("sky.noWebGl")}</p>
+        ) : SkyMap && summary ? (
+          <SkyMap
+            sky={summary}
+            track={track}
+            links={drawn}
+            tookOver={tookOver}
+            selectedPlaceId={selectedPlaceId}
+            nowUnixS={nowUnixS}
+          />
+        ) : (
+          !error && <p class="map-message quiet">{t("console.loading")}</p>
+        )}
+      </div>
+      <div class="sky-side">
+        <h1 class="visually-hidden">{t("console.view.sky")}</h1>
+        {error && <ErrorNotice error={error} />}
+        {summary && <Provenance sky={summary} />}
+        {summary && links && (
+          <SkyTable sky={summary} links={links} nowUnixS={nowUnixS} selectedPlaceId={selectedPlaceId} onSelect={select} />
+        )}
+      </div>
+    </div>
+  );
+}

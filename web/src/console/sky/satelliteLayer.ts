@@ -1,0 +1,329 @@
+// Satellites and serving links, drawn by the graphics processor.
+//
+// All time steps lie in one buffer; a frame only says between which two steps it stands and how far. The vertex shader mixes the two
+// positions of each satellite as vectors in space (so the date line needs no care), and projects the point below it. No JavaScript runs
+// per satellite, so ten thousand cost the page as much as ten.
+
+import type { CustomLayerInterface, CustomRenderMethodInput, Map as MapLibreMap } from "maplibre-gl";
+import { type PositionTrack, positionAt, stepAt, type Vector, WGS84_A_KM, WGS84_E2 } from "./positions";
+
+/** Red, green, blue, alpha, each 0–1, not premultiplied. */
+export type Colour = readonly [number, number, number, number];
+
+export interface LayerColours {
+  satellite: Colour;
+  serving: Colour;
+  userLink: Colour;
+  feederLink: Colour;
+}
+
+/** A link as the layer needs it: where it begins, through which satellite, where it lands. */
+export interface DrawnLink {
+  satellite: number;
+  place: Vector;
+  gateway: Vector | null;
+  selected: boolean;
+}
+
+const MERCATOR = `
+const float PI = 3.14159265358979;
+const float E2 = ${WGS84_E2};
+const float A_KM = ${WGS84_A_KM};
+// The point below a position (ITRS kilometres) in web mercator, 0–1 from the north-west. The latitude is geodetic, to better than 0.01°.
+vec2 below(vec3 p) {
+  float equatorial = length(p.xy);
+  float latitude = atan(p.z, equatorial * (1.0 - E2 * A_KM / length(p)));
+  latitude = clamp(latitude, -1.4844, 1.4844);
+  return vec2(0.5 + atan(p.y, p.x) / (2.0 * PI), 0.5 - log(tan(PI / 4.0 + latitude / 2.0)) / (2.0 * PI));
+}`;
+
+const POINT_VERTEX = `#version 300 es
+precision highp float;
+layout(location = 0) in vec3 a_from;
+layout(location = 1) in vec3 a_to;
+uniform mat4 u_matrix;
+uniform float u_share;
+uniform float u_size;
+${MERCATOR}
+void main() {
+  vec3 p = mix(a_from, a_to, u_share);
+  if (!(length(p) > 6000.0)) { // a satellite that is no more is NaN, for which no comparison holds
+    gl_Position = vec4(2.0, 2.0, 2.0, 1.0);
+    gl_PointSize = 0.0;
+    return;
+  }
+  gl_Position = u_matrix * vec4(below(p), 0.0, 1.0);
+  gl_PointSize = u_size;
+}`;
+
+const POINT_FRAGMENT = `#version 300 es
+precision highp float;
+uniform vec4 u_colour;
+uniform float u_size;
+uniform float u_ring; // 0 for a disc, else the width of a ring in pixels
+out vec4 colour;
+void main() {
+  float r = length(gl_PointCoord - 0.5) * u_size;
+  float cover = clamp(u_size * 0.5 - r, 0.0, 1.0);
+  if (u_ring > 0.0) cover *= clamp(r - (u_size * 0.5 - u_ring) + 1.0, 0.0, 1.0);
+  float alpha = u_colour.a * cover;
+  colour = vec4(u_colour.rgb * alpha, alpha);
+}`;
+
+const SEGMENTS = 24;
+
+const LINK_VERTEX = `#version 300 es
+precision highp float;
+uniform mat4 u_matrix;
+uniform vec3 u_start;
+uniform vec3 u_end;
+uniform vec2 u_viewport;
+uniform float u_width;
+out float v_along;
+${MERCATOR}
+vec4 at(float t) {
+  vec2 m = below(mix(u_start, u_end, t)); // below the straight line through space that the radio takes
+  m.x -= floor(m.x - below(u_start).x + 0.5); // the short way round, over the date line too
+  return u_matrix * vec4(m, 0.0, 1.0);
+}
+void main() {
+  float t = float(gl_VertexID / 2) / float(${SEGMENTS});
+  vec4 here = at(t);
+  vec4 before = at(t - 0.01);
+  vec4 after = at(t + 0.01);
+  vec2 along = (after.xy / after.w - before.xy / before.w) * u_viewport;
+  vec2 across = length(along) > 0.0 ? normalize(vec2(-along.y, along.x)) : vec2(0.0);
+  float side = float(gl_VertexID % 2) * 2.0 - 1.0;
+  here.xy += across * side * u_width / u_viewport * here.w;
+  v_along = t;
+  gl_Position = here;
+}`;
+
+const LINK_FRAGMENT = `#version 300 es
+precision highp float;
+uniform vec4 u_colour;
+uniform float u_dashes; // 0 for an unbroken line
+in float v_along;
+out vec4 colour;
+void main() {
+  if (u_dashes > 0.0 && fract(v_along * u_dashes) > 0.6) discard;
+  colour = vec4(u_colour.rgb * u_colour.a, u_colour.a);
+}`;
+
+const FLASH_S = 1.4;
+const FLASH_GROWTH_PX = 44;
+
+function compile(gl: WebGL2RenderingContext, kind: GLenum, source: string): WebGLShader {
+  const shader = gl.createShader(kind);
+  if (!shader) throw new Error("the graphics processor gives no shader");
+  gl.shaderSource(shader, source);
+  gl.compileShader(shader);
+  if (!gl.getShaderParameter(shader, gl.COMPILE_STATUS)) throw new Error(gl.getShaderInfoLog(shader) ?? "the shader does not compile");
+  return shader;
+}
+
+/** A program and its uniforms by name. */
+class Program {
+  readonly #program: WebGLProgram;
+  readonly #uniforms = new Map<string, WebGLUniformLocation | null>();
+
+  constructor(
+    private readonly gl: WebGL2RenderingContext,
+    vertex: string,
+    fragment: string,
+  ) {
+    this.#program = gl.createProgram();
+    gl.attachShader(this.#program, compile(gl, gl.VERTEX_SHADER, vertex));
+    gl.attachShader(this.#program, compile(gl, gl.FRAGMENT_SHADER, fragment));
+    gl.linkProgram(this.#program);
+    if (!gl.getProgramParameter(this.#program, gl.LINK_STATUS)) throw new Error(gl.getProgramInfoLog(this.#program) ?? "the program does not link");
+  }
+
+  use(): void {
+    this.gl.useProgram(this.#program);
+  }
+
+  uniform(name: string): WebGLUniformLocation | null {
+    const known = this.#uniforms.get(name);
+    if (known !== undefined) return known;
+    const location = this.gl.getUniformLocation(this.#program, name);
+    this.#uniforms.set(name, location);
+    return location;
+  }
+
+  delete(): void {
+    this.gl.deleteProgram(this.#program);
+  }
+}
+
+interface Drawing {
+  gl: WebGL2RenderingContext;
+  points: Program;
+  links: Program;
+  buffer: WebGLBuffer;
+  array: WebGLVertexArrayObject;
+  emptyArray: WebGLVertexArrayObject;
+}
+
+export class SatelliteLayer implements CustomLayerInterface {
+  readonly id = "satellites";
+  readonly type = "custom";
+  readonly renderingMode = "2d";
+
+  #map: MapLibreMap | null = null;
+  #drawing: Drawing | null = null;
+  #track: PositionTrack | null = null;
+  #nextTrack: PositionTrack | null = null;
+  #uploaded: PositionTrack | null = null;
+  #pointedStep = -1;
+  #links: readonly DrawnLink[] = [];
+  #flashes: { satellite: number; sinceUnixS: number }[] = [];
+  #wake: ReturnType<typeof setTimeout> | undefined;
+  colours: LayerColours;
+
+  /** `nowUnixS` is the server's clock. With `still` the picture moves once a second instead of with every frame, and nothing flashes. */
+  constructor(
+    private readonly nowUnixS: () => number,
+    private readonly still: () => boolean,
+    colours: LayerColours,
+  ) {
+    this.colours = colours;
+  }
+
+  /** A track that begins later takes over when its time has come. */
+  setTrack(track: PositionTrack): void {
+    if (this.#track && track.startUnixS > this.nowUnixS()) this.#nextTrack = track;
+    else this.#track = track;
+    this.#map?.triggerRepaint();
+  }
+
+  setLinks(links: readonly DrawnLink[]): void {
+    this.#links = links;
+    this.#map?.triggerRepaint();
+  }
+
+  /** A satellite took over: a ring opens around it. */
+  flash(satellite: number): void {
+    if (!this.still()) this.#flashes.push({ satellite, sinceUnixS: this.nowUnixS() });
+  }
+
+  onAdd(map: MapLibreMap, gl: WebGL2RenderingContext): void {
+    this.#map = map;
+    this.#drawing = {
+      gl,
+      points: new Program(gl, POINT_VERTEX, POINT_FRAGMENT),
+      links: new Program(gl, LINK_VERTEX, LINK_FRAGMENT),
+      buffer: gl.createBuffer(),
+      array: gl.createVertexArray(),
+      emptyArray: gl.createVertexArray(),
+    };
+    this.#uploaded = null;
+  }
+
+  onRemove(): void {
+    clearTimeout(this.#wake);
+    const drawing = this.#drawing;
+    if (drawing) {
+      drawing.points.delete();
+      drawing.links.delete();
+      drawing.gl.deleteBuffer(drawing.buffer);
+      drawing.gl.deleteVertexArray(drawing.array);
+      drawing.gl.deleteVertexArray(drawing.emptyArray);
+    }
+    this.#drawing = null;
+    this.#map = null;
+  }
+
+  render(_gl: WebGL2RenderingContext, { defaultProjectionData }: CustomRenderMethodInput): void {
+    const drawing = this.#drawing;
+    const now = this.nowUnixS();
+    if (this.#nextTrack && now >= this.#nextTrack.startUnixS) {
+      this.#track = this.#nextTrack;
+      this.#nextTrack = null;
+    }
+    const track = this.#track;
+    if (!drawing || !track) return;
+    const matrix = Float32Array.from(defaultProjectionData.mainMatrix);
+    const { gl } = drawing;
+    gl.enable(gl.BLEND);
+    gl.blendFunc(gl.ONE, gl.ONE_MINUS_SRC_ALPHA);
+    this.#drawLinks(drawing, track, matrix, now);
+    this.#drawSatellites(drawing, track, matrix, now);
+    gl.bindVertexArray(null);
+    this.#next();
+  }
+
+  #next(): void {
+    if (!this.still()) {
+      this.#map?.triggerRepaint();
+      return;
+    }
+    clearTimeout(this.#wake);
+    this.#wake = setTimeout(() => this.#map?.triggerRepaint(), 1000);
+  }
+
+  /** Uploads a new track once and points the two attributes at the two steps around now. */
+  #point({ gl, buffer, array }: Drawing, track: PositionTrack, step: number): void {
+    gl.bindVertexArray(array);
+    if (this.#uploaded === track && this.#pointedStep === step) return;
+    gl.bindBuffer(gl.ARRAY_BUFFER, buffer);
+    if (this.#uploaded !== track) gl.bufferData(gl.ARRAY_BUFFER, track.kilometres, gl.STATIC_DRAW);
+    for (const location of [0, 1]) {
+      gl.enableVertexAttribArray(location);
+      gl.vertexAttribPointer(location, 3, gl.FLOAT, false, 0, (step + location) * track.count * 12);
+    }
+    this.#uploaded = track;
+    this.#pointedStep = step;
+  }
+
+  #drawSatellites(drawing: Drawing, track: PositionTrack, matrix: Float32Array, now: number): void {
+    const { gl, points } = drawing;
+    const { step, share } = stepAt(track, now);
+    const scale = devicePixelRatio;
+    points.use();
+    this.#point(drawing, track, step);
+    gl.uniformMatrix4fv(points.uniform("u_matrix"), false, matrix);
+    gl.uniform1f(points.uniform("u_share"), share);
+    const draw = (first: number, count: number, colour: Colour, size: number, ring: number): void => {
+      gl.uniform4fv(points.uniform("u_colour"), colour);
+      gl.uniform1f(points.uniform("u_size"), size * scale);
+      gl.uniform1f(points.uniform("u_ring"), ring * scale);
+      gl.drawArrays(gl.POINTS, first, count);
+    };
+    const zoom = this.#map?.getZoom() ?? 4;
+    draw(0, track.count, this.colours.satellite, Math.min(Math.max(zoom * 0.9, 2.5), 6), 0);
+    for (const { satellite, selected } of this.#links) {
+      if (satellite < 0 || satellite >= track.count) continue;
+      draw(satellite, 1, this.colours.serving, 9, 0);
+      draw(satellite, 1, this.colours.serving, selected ? 24 : 18, selected ? 3 : 1.75);
+    }
+    this.#flashes = this.#flashes.filter(({ sinceUnixS }) => now - sinceUnixS < FLASH_S);
+    for (const { satellite, sinceUnixS } of this.#flashes) {
+      const age = Math.max(0, (now - sinceUnixS) / FLASH_S);
+      const [r, g, b] = this.colours.serving;
+      if (satellite >= 0 && satellite < track.count) draw(satellite, 1, [r, g, b, 1 - age], 18 + FLASH_GROWTH_PX * age, 3);
+    }
+  }
+
+  #drawLinks({ gl, links, emptyArray }: Drawing, track: PositionTrack, matrix: Float32Array, now: number): void {
+    links.use();
+    gl.bindVertexArray(emptyArray);
+    gl.uniformMatrix4fv(links.uniform("u_matrix"), false, matrix);
+    gl.uniform2f(links.uniform("u_viewport"), gl.drawingBufferWidth, gl.drawingBufferHeight);
+    const leg = (start: Vector, end: Vector, colour: Colour, width: number, dashes: number): void => {
+      gl.uniform3fv(links.uniform("u_start"), start);
+      gl.uniform3fv(links.uniform("u_end"), end);
+      gl.uniform4fv(links.uniform("u_colour"), colour);
+      gl.uniform1f(links.uniform("u_width"), width * devicePixelRatio);
+      gl.uniform1f(links.uniform("u_dashes"), dashes);
+      gl.drawArrays(gl.TRIANGLE_STRIP, 0, (SEGMENTS + 1) * 2);
+    };
+    for (const { satellite, place, gateway, selected } of this.#links) {
+      const position = positionAt(track, satellite, now);
+      if (!position) continue;
+      const width = selected ? 3 : 1.6;
+      if (gateway) leg(position, gateway, this.colours.feederLink, width, 14);
+      leg(place, position, this.colours.userLink, width, 0);
+    }
+  }
+}

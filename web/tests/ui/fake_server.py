@@ -1,0 +1,303 @@
+"""Serves the built pages with the server's own content policy, and a console API over a made-up fleet, for the tests in this folder.
+
+Nothing here is shipped. The fleet is a plain Walker pattern: it is for drawing, not for figures.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import struct
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import numpy as np
+
+from tramontana.control.guard import SECURITY_HEADERS
+
+SLOT_S = 15.0
+SLOT_PHASE_S = 12.0
+STEP_S = 5.0
+STEPS = 4
+EARTH_ROTATION_RAD_S = 7.2921150e-5
+EARTH_GM_KM3_S2 = 398600.4418
+
+PLACES = [
+    ("rome", "Rome", 41.90, 12.50),
+    ("milan", "Milan", 45.46, 9.19),
+    ("naples", "Naples", 40.85, 14.27),
+    ("palermo", "Palermo", 38.12, 13.36),
+    ("cagliari", "Cagliari", 39.22, 9.12),
+    ("lampedusa", "Lampedusa", 35.50, 12.61),
+    ("valletta", "Embassy in Valletta", 35.90, 14.51),
+    ("tunis", "Embassy in Tunis", 36.81, 10.18),
+    ("tripoli", "Embassy in Tripoli", 32.89, 13.19),
+    ("athens", "Embassy in Athens", 37.98, 23.73),
+    ("ship-ionian", "Ship, Ionian Sea", 37.30, 18.30),
+    ("ship-levantine", "Ship, south of Crete", 33.80, 25.00),
+]
+GATEWAYS = [("milano", "Milano", 45.3185, 9.1873), ("foggia", "Foggia", 41.5082, 15.5865), ("marsala", "Marsala", 37.7943, 12.4931)]
+
+
+def walker_km(count: int, at_unix_s: float) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """(count, 3) ITRS kilometres of `count` satellites at 550 km and 53°, spread over 72 planes."""
+    planes = 72
+    index = np.arange(count)
+    plane, slot = index % planes, index // planes
+    radius = 6378.137 + 550.0
+    motion = math.sqrt(EARTH_GM_KM3_S2 / radius**3)
+    u = 2 * np.pi * slot / max(1, -(-count // planes)) + 2 * np.pi * plane * 11 / planes**2 + motion * (at_unix_s % 86400.0 * 7)
+    node = 2 * np.pi * plane / planes - EARTH_ROTATION_RAD_S * (at_unix_s % 86164.0)
+    inclination = math.radians(53.0)
+    x, y = np.cos(u), np.sin(u) * math.cos(inclination)
+    return radius * np.stack([x * np.cos(node) - y * np.sin(node), x * np.sin(node) + y * np.cos(node), np.sin(u) * math.sin(inclination)], 1)
+
+
+def ground_km(latitude_deg: float, longitude_deg: float) -> np.ndarray[Any, np.dtype[np.float64]]:
+    latitude, longitude = math.radians(latitude_deg), math.radians(longitude_deg)
+    return 6371.0 * np.array([math.cos(latitude) * math.cos(longitude), math.cos(latitude) * math.sin(longitude), math.sin(latitude)])
+
+
+def slot_start(at_unix_s: float) -> float:
+    return (at_unix_s - SLOT_PHASE_S) // SLOT_S * SLOT_S + SLOT_PHASE_S
+
+
+def positions(count: int, at_unix_s: float) -> bytes:
+    start = slot_start(at_unix_s)
+    track = np.stack([walker_km(count, start + i * STEP_S) for i in range(STEPS)]).astype("<f4")
+    return struct.pack("<IIdd", count, STEPS, start, STEP_S) + track.tobytes()
+
+
+def links(count: int, at_unix_s: float) -> dict[str, Any]:
+    start = slot_start(at_unix_s)
+
+    def serving(instant: float, site: np.ndarray[Any, np.dtype[np.float64]]) -> tuple[int, float]:
+        distance = np.linalg.norm(walker_km(count, instant) - site, axis=1)
+        return int(np.argmin(distance)), float(distance.min())
+
+    answer = []
+    for number, (place_id, _, latitude, longitude) in enumerate(PLACES):
+        site = ground_km(latitude, longitude)
+        satellite, distance = serving(start + SLOT_S / 2, site)
+        following, _ = serving(start + 1.5 * SLOT_S, site)
+        covered = number != len(PLACES) - 1
+        answer.append(
+            {
+                "place_id": place_id,
+                "satellite_index": satellite if covered else None,
+                "satellite": f"S1-{satellite % 72 + 1:02d}-{satellite // 72 + 1:02d}" if covered else None,
+                "elevation_deg": math.degrees(math.asin(min(1.0, 550.0 / distance))) if covered else None,
+                "gateway_id": GATEWAYS[number % len(GATEWAYS)][0] if covered else None,
+                "one_way_delay_ms": 2 * distance / 299.792458 + 18 if covered else None,
+                "next_satellite_index": following if covered else None,
+            }
+        )
+    return {"slot_start": start, "next_slot": start + SLOT_S, "links": answer}
+
+
+def summary(count: int, now: float) -> dict[str, Any]:
+    def site(entry: tuple[str, str, float, float]) -> dict[str, Any]:
+        return {
+            "site_id": entry[0],
+            "name": entry[1],
+            "country": "IT",
+            "latitude_deg": entry[2],
+            "longitude_deg": entry[3],
+            "source": "made up",
+        }
+
+    return {
+        "constellation": "Starlink Gen1 as filed",
+        "provenance": "filed",
+        "simulated": True,
+        "elements_epoch": now,
+        "age_s": None,
+        "satellite_count": count,
+        "slot_s": SLOT_S,
+        "places": [
+            {"place_id": p[0], "name": p[1], "country": "IT", "kind": "city", "latitude_deg": p[2], "longitude_deg": p[3]} for p in PLACES
+        ],
+        "gateways": [site(entry) for entry in GATEWAYS],
+        "points_of_presence": [site(("milan", "Milan", 45.46, 9.19))],
+    }
+
+
+def hexadecimal(number: int) -> str:
+    return f"{number * 0x9E3779B97F4A7C15 % 2**128:032x}"
+
+
+class Api:
+    """The made-up administration: what the console asks for, answered from plain lists."""
+
+    def __init__(self, satellites: int) -> None:
+        self.satellites = satellites
+        self.intact = True
+        now = time.time()
+        self.invitations: list[dict[str, Any]] = [
+            self._invitation(1, "Embassy Tunis, duty officer", "administrator", "used", now - 90000),
+            self._invitation(2, "", "start", "open", now - 7200),
+            self._invitation(3, "Field post Norcia", "administrator", "withdrawn", now - 200000),
+        ]
+
+    @staticmethod
+    def _invitation(number: int, note: str, origin: str, state: str, created_at: float) -> dict[str, Any]:
+        return {
+            "invitation_id": hexadecimal(number),
+            "note": note,
+            "origin": origin,
+            "state": state,
+            "created_at": created_at,
+            "expires_at": created_at + 7 * 86400,
+            "account_id": None,
+        }
+
+    def answer(self, method: str, path: str, query: dict[str, list[str]], body: Any) -> tuple[int, Any]:
+        now = time.time()
+        match method, path:
+            case "POST", "/api/v1/admin/sessions":
+                if body["token"].startswith("A"):
+                    return 200, {"token": "bearer", "expires_at": now + 8 * 3600}
+                return 401, {"code": "administrator_link_refused", "detail": "used up"}
+            case "GET", "/api/v1/console/sky":
+                return 200, summary(self.satellites, now)
+            case "GET", "/api/v1/console/links":
+                return 200, links(self.satellites, now)
+            case "GET", "/api/v1/console/positions":
+                return 200, positions(self.satellites, float(query.get("at", [str(now)])[0]))
+            case "GET", "/api/v1/admin/invitations":
+                return 200, self.invitations
+            case "POST", "/api/v1/admin/invitations":
+                made = self._invitation(len(self.invitations) + 10, body["note"], "administrator", "open", now)
+                self.invitations.insert(0, made)
+                link = "http://127.0.0.1:8443/phone#invite=" + "Q" * 43
+                return 201, {
+                    "invitation_id": made["invitation_id"],
+                    "token": "Q" * 43,
+                    "link": link,
+                    "expires_at": made["expires_at"],
+                }
+            case "DELETE", _:
+                for invitation in self.invitations:
+                    if path.endswith(invitation["invitation_id"]):
+                        invitation["state"] = "withdrawn"
+                return 204, None
+            case "GET", "/api/v1/admin/accounts":
+                return 200, [
+                    {
+                        "account_id": hexadecimal(50 + i),
+                        "display_name": name,
+                        "created_at": now - 86400 * (i + 1),
+                        "devices": [
+                            {
+                                "device_id": hexadecimal(70 + i),
+                                "signature_public_key": "A" * 43 + "=",
+                                "enrolled_at": now - 86400 * (i + 1),
+                                "online": i % 3 != 2,
+                                "pending": i % 3 * 2,
+                            }
+                        ],
+                    }
+                    for i, name in enumerate(["Crisis room", "Embassy Tunis, duty officer", "Patrol vessel P402", "Field post Norcia"])
+                ]
+            case "GET", "/api/v1/admin/calls":
+                return 200, [
+                    {
+                        "call_id": hexadecimal(90),
+                        "conversation_id": hexadecimal(91),
+                        "precedence": "immediate",
+                        "began_at": now - 754,
+                        "participants": [
+                            {
+                                "device_id": hexadecimal(92 + i),
+                                "account_id": hexadecimal(94 + i),
+                                "display_name": name,
+                                "joined_at": now - 754,
+                                "online": True,
+                                "place_id": place,
+                                "carrier_id": carrier,
+                            }
+                            for i, (name, place, carrier) in enumerate(
+                                [("Crisis room", "rome", "fibre"), ("Patrol vessel P402", "ship-ionian", "starlink")]
+                            )
+                        ],
+                    }
+                ]
+            case "GET", "/api/v1/admin/audit":
+                after = int(query.get("after", ["0"])[0])
+                rows = [
+                    (1, "server", "service.created", "service", {}),
+                    (2, "administrator", "session.opened", "administrator", {"origin": "link"}),
+                    (3, "administrator", "invitation.created", f"invitation {hexadecimal(1)[:8]}", {"note": "Embassy Tunis, duty officer"}),
+                    (4, f"device {hexadecimal(71)[:8]}", "device.enrolled", f"account {hexadecimal(51)[:8]}", {}),
+                    (5, f"device {hexadecimal(71)[:8]}", "call.began", f"call {hexadecimal(90)[:8]}", {"precedence": "immediate"}),
+                ]
+                entries = [
+                    {"seq": n, "at": now - 9000 + 700 * n, "actor": a, "action": b, "subject": c, "details": d, "hash": "0" * 64}
+                    for n, a, b, c, d in rows
+                    if n > after
+                ]
+                return 200, {"entries": entries, "intact": self.intact, "more": False}
+        return 404, {"code": "not_found", "detail": "There is nothing here for you."}
+
+
+class _Handler(SimpleHTTPRequestHandler):
+    def __init__(self, api: Api, *arguments: Any, **options: Any) -> None:
+        self.api = api
+        super().__init__(*arguments, **options)
+
+    def log_message(self, format: str, *arguments: Any) -> None:  # noqa: A002  (the name that http.server calls it by)
+        pass
+
+    def end_headers(self) -> None:
+        for name, value in SECURITY_HEADERS.items():
+            self.send_header(name, value)
+        super().end_headers()
+
+    def _api(self) -> None:
+        address = urlsplit(self.path)
+        length = int(self.headers.get("Content-Length") or 0)
+        body = json.loads(self.rfile.read(length)) if length else None
+        status, answer = self.api.answer(self.command, address.path, parse_qs(address.query), body)
+        content = answer if isinstance(answer, bytes) else b"" if answer is None else json.dumps(answer).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/octet-stream" if isinstance(answer, bytes) else "application/json")
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def do_GET(self) -> None:
+        if self.path.startswith("/api/"):
+            self._api()
+            return
+        page = {"/console": "/console.html", "/phone": "/phone.html", "/": "/index.html"}.get(urlsplit(self.path).path)
+        if page:
+            self.path = page
+        super().do_GET()
+
+    def do_POST(self) -> None:
+        self._api()
+
+    def do_DELETE(self) -> None:
+        self._api()
+
+
+@contextmanager
+def serving(root: Path, satellites: int = 1584) -> Iterator[tuple[str, Api]]:
+    """The pages under `root` on a free port of the loopback address: yields the origin and the API behind it."""
+    api = Api(satellites)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Handler, api, directory=str(root)))
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}", api
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
