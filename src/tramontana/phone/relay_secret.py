@@ -77,16 +77,20 @@ def parse_username(username: str) -> tuple[int, str] | None:
 def load_relay_secret(path: Path) -> RelaySecret:
     """Read the secret file. Raises `RelaySecretError` if it is missing, or readable by anyone but its owner."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError as error:
         raise RelaySecretError(
             f"Cannot read the relay secret {path}: {error.strerror}. Start the server once: it makes the file."
         ) from None
-    with os.fdopen(descriptor, "rb") as file:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode) or status.st_mode & 0o077:
-            raise RelaySecretError(f"Others may read the relay secret {path}: make it private with `chmod 600 {path}`, or delete it.")
-        text = file.read(_MAX_FILE_BYTES)
+    try:
+        mode = os.fstat(descriptor).st_mode
+        if not stat.S_ISREG(mode):
+            raise RelaySecretError(f"The relay secret {path} is not a file: choose another path.")
+        if mode & 0o077:
+            raise RelaySecretError(f"Others may use the relay secret {path}: make it private with `chmod 600 {path}`, or delete it.")
+        text = os.read(descriptor, _MAX_FILE_BYTES)
+    finally:
+        os.close(descriptor)
     try:
         return RelaySecret(text.decode("ascii").strip())
     except UnicodeDecodeError:
