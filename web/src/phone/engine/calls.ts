@@ -1,0 +1,409 @@
+// Carries out what the call table decides: messages, media, keys, short code, tones.
+
+import { ApiError, Unreachable, type Schemas } from "../../api/client";
+import { fromHex, randomId, toBase64 } from "../../keys/bytes";
+import type { EpochKeys } from "../../keys/conversation";
+import { mlsKid } from "../../keys/sframe";
+import { commitTo, newNonce, revealMatches, shortCode } from "../../keys/shortcode";
+import type { CallOutcome, Fault, MediaHealth } from "../model";
+import { stepCall, type CallEffect, type CallInput, type CallState } from "./call";
+import { Broken, NotReady, type Groups } from "./groups";
+import { Lane } from "./lane";
+import { MediaBlocked, MicrophoneRefused, type CallMedia, type IceServers, type MediaEvents, type MediaReport, type OpenMedia } from "./media";
+import { encodeMessage, type CallMessage, type CallStep } from "./messages";
+import type { Session } from "./session";
+import type { Tone } from "./tones";
+
+const BASE_KEY_LABEL = "SFrame 1.0 Base Key"; // RFC 9605 §5.2
+const BASE_KEY_BYTES = 32;
+/** How long a call message is tried again while the server is away. */
+const SEND_FOR_MS = 45_000;
+const SEND_RETRY_MS = 1_000;
+const TICK_MS = 500;
+const WELCOME_PAUSE_MS = 300;
+
+/** What the screen shows of the call, beyond its state. */
+export interface CallDetails {
+  shortCode: string | null;
+  muted: boolean;
+  health: MediaHealth;
+  rttMs: number | null;
+  loss: number | null;
+  framesDecrypted: number;
+  framesRefused: number;
+  fault: Fault | null;
+}
+
+export interface CallEvents {
+  changed(): void;
+  record(peer: string, callId: string, outgoing: boolean, outcome: CallOutcome, beganAt: number, durationS: number): void;
+  /** The conversation should be renewed. */
+  renewKeys(peer: string): void;
+  tone(tone: Tone | null): void;
+  /** Whether the server, if it is there, says that the peer's phone is not. */
+  peerGone(peer: string): boolean;
+}
+
+export interface CallsEnvironment {
+  openMedia: OpenMedia;
+  /** Milliseconds since 1970. */
+  now: () => number;
+  pause: (ms: number) => Promise<void>;
+}
+
+/** The parts of one call that are not in its state: media, keys and nonces. */
+interface Line {
+  callId: string;
+  peer: string;
+  peerDeviceId: string | null;
+  beganAt: number;
+  media: CallMedia | null;
+  /** Candidates that came before the media was open. */
+  early: RTCIceCandidateInit[];
+  ownNonce: Uint8Array;
+  /** The callee's copy of the caller's commitment. */
+  commitment: Uint8Array | null;
+  peerNonce: Uint8Array | null;
+  keys: EpochKeys | null;
+  released: boolean;
+  work: Lane;
+}
+
+const NO_DETAILS: CallDetails = {
+  shortCode: null,
+  muted: false,
+  health: "starting",
+  rttMs: null,
+  loss: null,
+  framesDecrypted: 0,
+  framesRefused: 0,
+  fault: null,
+};
+
+export class Calls {
+  state: CallState | null = null;
+  details: CallDetails = NO_DETAILS;
+  private line: Line | null = null;
+  private readonly outgoing = new Lane();
+  private readonly ticking: ReturnType<typeof setInterval>;
+
+  constructor(
+    private readonly environment: CallsEnvironment,
+    private readonly session: Session,
+    private readonly groups: Groups,
+    private readonly events: CallEvents,
+  ) {
+    this.ticking = setInterval(() => this.state !== null && this.step({ kind: "time" }), TICK_MS);
+  }
+
+  /** Whether a call is being set up or held, with this peer or with anybody. */
+  busy(peer?: string): boolean {
+    return this.state !== null && this.state.phase !== "ended" && (peer === undefined || this.state.peerAccountId === peer);
+  }
+
+  dial(peer: string): void {
+    if (!this.busy()) this.step({ kind: "dial", callId: randomId(), peerAccountId: peer });
+  }
+
+  answer(): void {
+    this.step({ kind: "pressAnswer" });
+  }
+
+  decline(): void {
+    this.step({ kind: "pressDecline" });
+  }
+
+  hangUp(): void {
+    this.step({ kind: "pressHangUp" });
+  }
+
+  setMuted(muted: boolean): void {
+    this.line?.media?.setMuted(muted);
+    this.show({ muted });
+  }
+
+  /** A call message from a verified sender. `keys` are those of the epoch in which it was sealed, null if that is over. */
+  receive(peer: string, deviceId: string, message: CallMessage, acceptedUnixS: number, keys: EpochKeys | null): void {
+    const { callId, type: _, ...step } = message;
+    if (step.step === "invite") {
+      const ageMs = 1_000 * (this.session.serverUnixS() - acceptedUnixS);
+      this.step({ kind: "invite", callId, peerAccountId: peer, ageMs, invite: step });
+      if (this.line?.callId === callId) this.line.peerDeviceId ??= deviceId;
+      return;
+    }
+    if (step.step === "answer" && this.line?.callId === callId && this.line.peer === peer) {
+      this.line.peerDeviceId = deviceId;
+      this.line.keys = keys;
+    }
+    this.step({ kind: "message", callId, peerAccountId: peer, message: step });
+  }
+
+  /** The server is back: it is told of the call again, as it may have forgotten while it was away. */
+  serverBack(): void {
+    const line = this.line;
+    if (line?.media != null && !line.released) void this.grant(line).catch(() => undefined);
+  }
+
+  close(): void {
+    clearInterval(this.ticking);
+    if (this.line !== null) this.release(this.line);
+    this.events.tone(null);
+  }
+
+  private step(input: CallInput): void {
+    const before = this.state;
+    const now = this.environment.now();
+    const [next, effects] = stepCall(before, input, now);
+    this.state = next;
+    if (next !== null && next.callId !== before?.callId) {
+      this.details = NO_DETAILS;
+      const line = { callId: next.callId, peer: next.peerAccountId, beganAt: now, ownNonce: newNonce(), work: new Lane() };
+      const previous = this.line;
+      this.line = { ...line, peerDeviceId: null, media: null, early: [], commitment: next.invite?.commitment ?? null, peerNonce: null, keys: null, released: false };
+      if (previous !== null) this.release(previous);
+    }
+    for (const effect of effects) this.carryOut(effect);
+    if (next === null) this.line = null;
+    this.events.tone(toneFor(next));
+    if (next !== before || effects.length > 0) this.events.changed();
+  }
+
+  private carryOut(effect: CallEffect): void {
+    const line = this.line;
+    switch (effect.kind) {
+      case "send":
+        this.post(effect.peerAccountId, effect.callId, effect.message);
+        break;
+      case "prepareOffer":
+        if (line !== null) this.attempt(line, () => this.prepareOffer(line));
+        break;
+      case "prepareAnswer":
+        if (line !== null) {
+          line.commitment = effect.invite.commitment;
+          this.attempt(line, () => this.prepareAnswer(line, effect.invite.sdp));
+        }
+        break;
+      case "media":
+        if (line?.callId === effect.callId) this.attempt(line, () => this.handToMedia(line, effect.message));
+        break;
+      case "restartMedia":
+        // A failed attempt is no reason to give up: the table asks again until its deadline.
+        if (line !== null) void line.work.run(() => this.restart(line)).catch(() => undefined);
+        break;
+      case "release":
+        if (line?.callId === effect.callId) this.release(line);
+        break;
+      case "record": {
+        const beganAt = line?.callId === effect.callId ? line.beganAt : this.environment.now();
+        this.events.record(effect.peerAccountId, effect.callId, effect.outgoing, effect.outcome, beganAt, effect.durationS);
+        break;
+      }
+      case "fault":
+        this.show({ fault: effect.fault });
+        break;
+      case "renewKeys":
+        this.events.renewKeys(effect.peerAccountId);
+        break;
+    }
+  }
+
+  /** Media work of one call, in order; what fails ends the call with a fault. */
+  private attempt(line: Line, work: () => Promise<void>): void {
+    line.work
+      .run(async () => {
+        if (!line.released) await work();
+      })
+      .catch((error: unknown) => {
+        if (!line.released) this.step({ kind: "setupFailed", callId: line.callId, fault: faultOf(error) });
+      });
+  }
+
+  private async prepareOffer(line: Line): Promise<void> {
+    await this.ensureConversation(line);
+    const media = await this.openMedia(line);
+    const sdp = await media.offer();
+    const commitment = await commitTo(line.ownNonce);
+    if (!line.released) this.step({ kind: "offerReady", callId: line.callId, invite: { step: "invite", sdp, commitment, precedence: "routine" } });
+  }
+
+  /** Waits for a welcome that is on its way, for as long as the call is wanted. */
+  private async ensureConversation(line: Line): Promise<void> {
+    while (!line.released) {
+      try {
+        await this.groups.ensure(line.peer);
+        return;
+      } catch (error) {
+        if (!(error instanceof NotReady && error.soon)) throw error;
+      }
+      await this.environment.pause(WELCOME_PAUSE_MS);
+    }
+  }
+
+  private async prepareAnswer(line: Line, offer: string): Promise<void> {
+    const media = await this.openMedia(line);
+    const sdp = await media.answerOffer(offer);
+    await media.addCandidates(line.early.splice(0));
+    if (!line.released) this.step({ kind: "answerReady", callId: line.callId, answer: { step: "answer", sdp, nonce: new Uint8Array(line.ownNonce) } });
+  }
+
+  private async handToMedia(line: Line, message: CallStep): Promise<void> {
+    const { media } = line;
+    switch (message.step) {
+      case "candidate":
+        if (media === null) line.early.push(...message.candidates);
+        else await media.addCandidates(message.candidates);
+        break;
+      case "answer":
+        if (media === null) throw new MediaBlocked("an answer without an offer");
+        line.peerNonce = message.nonce;
+        await this.useKeys(line, true);
+        await media.acceptAnswer(message.sdp);
+        this.post(line.peer, line.callId, { step: "reveal", nonce: new Uint8Array(line.ownNonce) });
+        await this.showShortCode(line, line.ownNonce, message.nonce);
+        break;
+      case "reveal":
+        if (line.commitment === null || line.peerNonce !== null) return;
+        line.peerNonce = message.nonce;
+        if (await revealMatches(line.commitment, message.nonce)) await this.showShortCode(line, message.nonce, line.ownNonce);
+        else this.step({ kind: "revealFailed", callId: line.callId });
+        break;
+      case "restart":
+        if (media !== null) this.post(line.peer, line.callId, { step: "restarted", sdp: await media.answerRestart(message.sdp) });
+        break;
+      case "restarted":
+        if (media !== null) await media.acceptAnswer(message.sdp);
+        break;
+      default:
+        break;
+    }
+  }
+
+  private async openMedia(line: Line): Promise<CallMedia> {
+    const mine = (): boolean => this.line === line && !line.released;
+    const events: MediaEvents = {
+      candidates: (candidates) => mine() && this.post(line.peer, line.callId, { step: "candidate", candidates }),
+      connected: () => mine() && this.step({ kind: "connected", callId: line.callId }),
+      disconnected: () => mine() && this.step({ kind: "disconnected", callId: line.callId, peerGone: this.events.peerGone(line.peer) }),
+      audioBegan: () => mine() && this.step({ kind: "audioBegan", callId: line.callId }),
+      report: (report) => mine() && this.report(report),
+    };
+    const media = await this.environment.openMedia(() => this.grant(line), events);
+    if (line.released) {
+      media.close();
+      throw new MediaBlocked("the call is over");
+    }
+    media.setMuted(this.details.muted);
+    line.media = media;
+    return media;
+  }
+
+  private async grant(line: Line): Promise<IceServers> {
+    const conversationId = this.groups.conversationId(line.peer);
+    if (conversationId === null) throw new NotReady("no conversation", true);
+    const request: Schemas["CallRequest"] = { conversation_id: conversationId, precedence: "routine" };
+    return (await this.session.call<Schemas["CallGrant"]>("PUT", `/api/v1/calls/${line.callId}`, request)).ice_servers;
+  }
+
+  private async restart(line: Line): Promise<void> {
+    if (line.media === null || line.released) return;
+    const sdp = await line.media.restart(await this.grant(line));
+    if (sdp !== null) this.post(line.peer, line.callId, { step: "restart", sdp });
+  }
+
+  /** Media keys of the epoch in which `answer` was sealed, the same at both ends. */
+  private async useKeys(line: Line, fromAnswer: boolean): Promise<void> {
+    const { keys } = line;
+    const peerLeaf = keys?.members.find((member) => member.accountId === line.peer && member.deviceId === line.peerDeviceId)?.leafIndex;
+    if (keys === null || peerLeaf === undefined || line.media === null) {
+      throw new MediaBlocked(fromAnswer ? "the answer came in an epoch that is over" : "the caller is not in the conversation");
+    }
+    const baseKey = await keys.export(BASE_KEY_LABEL, fromHex(line.callId), BASE_KEY_BYTES);
+    line.media.useKeys({
+      send: { kid: mlsKid(keys.ownLeaf, keys.epoch), baseKey },
+      receive: { kid: mlsKid(peerLeaf, keys.epoch), baseKey },
+    });
+  }
+
+  private async showShortCode(line: Line, callerNonce: Uint8Array, calleeNonce: Uint8Array): Promise<void> {
+    if (line.keys === null) return;
+    const code = await shortCode(line.keys.export, line.callId, callerNonce, calleeNonce);
+    if (this.line === line) this.show({ shortCode: code });
+  }
+
+  /** Sends a call message, in order, trying again for a while if the server is away. */
+  private post(peer: string, callId: string, message: CallStep): void {
+    const giveUpAt = this.environment.now() + SEND_FOR_MS;
+    const line = this.line?.callId === callId ? this.line : null;
+    void this.outgoing
+      .run(() => this.deliver(peer, callId, message, line, giveUpAt))
+      .catch((error: unknown) => {
+        const needed = message.step === "invite" || message.step === "answer";
+        if (needed && line !== null && !line.released) this.step({ kind: "setupFailed", callId, fault: faultOf(error) });
+      });
+  }
+
+  private async deliver(peer: string, callId: string, message: CallStep, line: Line | null, giveUpAt: number): Promise<void> {
+    // Farewells go out for calls that are over; everything else of such a call is pointless.
+    const farewell = message.step === "cancel" || message.step === "end" || message.step === "decline" || message.step === "busy";
+    const messageId = randomId();
+    let request: Schemas["MessageRequest"] | null = null;
+    for (;;) {
+      if (!farewell && line?.released === true) return;
+      try {
+        if (request === null) {
+          const { sealed, keys } = await this.groups.seal(peer, encodeMessage({ type: "call", callId, ...message }), () => []);
+          request = { message_id: messageId, message: toBase64(sealed.message) };
+          if (message.step === "answer" && line !== null) {
+            line.keys = keys;
+            await this.useKeys(line, false);
+          }
+        }
+        const id = this.groups.conversationId(peer);
+        if (id === null) throw new NotReady("no conversation", true);
+        await this.session.call<Schemas["MessageAccepted"]>("POST", `/api/v1/conversations/${id}/messages`, request);
+        return;
+      } catch (error) {
+        const passing = error instanceof Unreachable || (error instanceof ApiError && error.passing);
+        if (!passing || this.environment.now() >= giveUpAt) throw error;
+        await this.environment.pause(SEND_RETRY_MS);
+      }
+    }
+  }
+
+  private report({ counts, health, rttMs, loss }: MediaReport): void {
+    const wasUndecryptable = this.details.fault?.code === "media_undecryptable";
+    const undecryptable: Fault = { code: "media_undecryptable", detail: `${counts.refused} frames refused` };
+    const fault = health === "undecryptable" ? undecryptable : wasUndecryptable && health === "good" ? null : this.details.fault;
+    this.show({ health, rttMs, loss, fault, framesDecrypted: counts.decrypted, framesRefused: counts.refused });
+  }
+
+  private release(line: Line): void {
+    if (line.released) return;
+    line.released = true;
+    line.media?.close();
+    void this.session.call("DELETE", `/api/v1/calls/${line.callId}`).catch(() => undefined); // it ends by itself if this is lost
+  }
+
+  private show(details: Partial<CallDetails>): void {
+    this.details = { ...this.details, ...details };
+    this.events.changed();
+  }
+}
+
+function toneFor(state: CallState | null): Tone | null {
+  if (state?.phase === "ringing") return "ringback";
+  if (state?.phase === "incoming") return "incoming";
+  if (state?.phase === "ended" && (state.outcome === "busy" || state.outcome === "declined")) return "busy";
+  return null;
+}
+
+/** The fault that a person sees for what went wrong. */
+export function faultOf(error: unknown): Fault {
+  const detail = error instanceof Error ? error.message : String(error);
+  if (error instanceof MicrophoneRefused) return { code: "microphone_refused", detail };
+  if (error instanceof MediaBlocked) return { code: "media_blocked", detail };
+  if (error instanceof NotReady) return { code: "peer_not_ready", detail };
+  if (error instanceof Broken) return { code: error.code, detail };
+  if (error instanceof Unreachable || (error instanceof ApiError && error.passing)) return { code: "server_unreachable", detail };
+  return { code: "unexpected", detail };
+}

@@ -1,0 +1,174 @@
+// Application messages inside MLS (docs/protocols.md): UTF-8 JSON. What parses is checked field by field; unknown types are ignored.
+
+import { fromBase64, fromUtf8, toBase64, utf8, type Bytes } from "../../keys/bytes";
+
+export const MAX_TEXT_CHARACTERS = 10_000;
+const MAX_SDP_CHARACTERS = 64_000;
+const MAX_CANDIDATES = 64;
+const MAX_RECEIPT_IDS = 500;
+
+export const PRECEDENCES = ["routine", "priority", "immediate", "flash", "flash-override"] as const;
+export type Precedence = (typeof PRECEDENCES)[number];
+
+export interface TextMessage {
+  type: "text";
+  id: string;
+  body: string;
+  /** POSIX seconds. */
+  sentAt: number;
+}
+
+export interface ReceiptMessage {
+  type: "receipt";
+  ids: string[];
+  state: "delivered";
+}
+
+export type CallStep =
+  | { step: "invite"; sdp: string; commitment: Bytes; precedence: Precedence }
+  | { step: "ringing" }
+  | { step: "answer"; sdp: string; nonce: Bytes }
+  | { step: "reveal"; nonce: Bytes }
+  | { step: "candidate"; candidates: RTCIceCandidateInit[] }
+  | { step: "restart"; sdp: string }
+  | { step: "restarted"; sdp: string }
+  | { step: "decline" }
+  | { step: "busy" }
+  | { step: "cancel" }
+  | { step: "end"; reason: EndReason };
+
+export type EndReason = "hang_up" | "media" | "short_code" | "superseded";
+
+export type CallMessage = { type: "call"; callId: string } & CallStep;
+export type ApplicationMessage = TextMessage | ReceiptMessage | CallMessage;
+
+/** The sender broke the format; the message is dropped. */
+export class MalformedMessage extends Error {}
+
+export function encodeMessage(message: ApplicationMessage): Bytes {
+  return utf8(JSON.stringify(toWire(message)));
+}
+
+function toWire(message: ApplicationMessage): object {
+  switch (message.type) {
+    case "text":
+      return { type: "text", id: message.id, body: message.body, sent_at: message.sentAt };
+    case "receipt":
+      return message;
+    case "call": {
+      const { callId, type, ...step } = message;
+      const wire: Record<string, unknown> = { type, call_id: callId, ...step };
+      if ("commitment" in step) wire["commitment"] = toBase64(step.commitment);
+      if ("nonce" in step) wire["nonce"] = toBase64(step.nonce);
+      return wire;
+    }
+  }
+}
+
+/** null for a type or call step that this version does not know. Throws MalformedMessage. */
+export function parseMessage(plaintext: Uint8Array): ApplicationMessage | null {
+  let wire: unknown;
+  try {
+    wire = JSON.parse(fromUtf8(plaintext));
+  } catch {
+    throw new MalformedMessage("not UTF-8 JSON");
+  }
+  if (!isRecord(wire)) throw new MalformedMessage("not a JSON object");
+  switch (wire["type"]) {
+    case "text":
+      return { type: "text", id: id(wire, "id"), body: text(wire, "body", MAX_TEXT_CHARACTERS), sentAt: number(wire, "sent_at") };
+    case "receipt": {
+      const ids = wire["ids"];
+      if (!Array.isArray(ids) || ids.length > MAX_RECEIPT_IDS || !ids.every(isId)) throw new MalformedMessage("ids");
+      return wire["state"] === "delivered" ? { type: "receipt", ids, state: "delivered" } : null;
+    }
+    case "call": {
+      const step = parseStep(wire);
+      return step === null ? null : { type: "call", callId: id(wire, "call_id"), ...step };
+    }
+    default:
+      return null;
+  }
+}
+
+function parseStep(wire: Record<string, unknown>): CallStep | null {
+  const step = wire["step"];
+  switch (step) {
+    case "invite": {
+      const precedence = PRECEDENCES.find((known) => known === wire["precedence"]);
+      if (precedence === undefined) throw new MalformedMessage("precedence");
+      return { step, sdp: text(wire, "sdp", MAX_SDP_CHARACTERS), commitment: octets(wire, "commitment", 32), precedence };
+    }
+    case "answer":
+      return { step, sdp: text(wire, "sdp", MAX_SDP_CHARACTERS), nonce: octets(wire, "nonce", 16) };
+    case "reveal":
+      return { step, nonce: octets(wire, "nonce", 16) };
+    case "candidate": {
+      const candidates = wire["candidates"];
+      if (!Array.isArray(candidates) || candidates.length > MAX_CANDIDATES) throw new MalformedMessage("candidates");
+      return { step, candidates: candidates.map(parseCandidate) };
+    }
+    case "restart":
+    case "restarted":
+      return { step, sdp: text(wire, "sdp", MAX_SDP_CHARACTERS) };
+    case "end": {
+      const known: readonly EndReason[] = ["hang_up", "media", "short_code", "superseded"];
+      return { step, reason: known.find((reason) => reason === wire["reason"]) ?? "hang_up" };
+    }
+    case "ringing":
+    case "decline":
+    case "busy":
+    case "cancel":
+      return { step };
+    default:
+      return null;
+  }
+}
+
+function parseCandidate(value: unknown): RTCIceCandidateInit {
+  if (!isRecord(value)) throw new MalformedMessage("candidate");
+  const line = value["sdpMLineIndex"];
+  const mid = value["sdpMid"];
+  return {
+    candidate: text(value, "candidate", 1_000),
+    sdpMid: typeof mid === "string" && mid.length <= 64 ? mid : null,
+    sdpMLineIndex: typeof line === "number" && Number.isInteger(line) && line >= 0 ? line : null,
+  };
+}
+
+export function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+export function isId(value: unknown): value is string {
+  return typeof value === "string" && /^[0-9a-f]{32}$/.test(value);
+}
+
+function id(wire: Record<string, unknown>, name: string): string {
+  const value = wire[name];
+  if (!isId(value)) throw new MalformedMessage(name);
+  return value;
+}
+
+function text(wire: Record<string, unknown>, name: string, maxCharacters: number): string {
+  const value = wire[name];
+  if (typeof value !== "string" || value.length > maxCharacters) throw new MalformedMessage(name);
+  return value;
+}
+
+function number(wire: Record<string, unknown>, name: string): number {
+  const value = wire[name];
+  if (typeof value !== "number" || !Number.isFinite(value)) throw new MalformedMessage(name);
+  return value;
+}
+
+function octets(wire: Record<string, unknown>, name: string, length: number): Bytes {
+  const value = wire[name];
+  try {
+    const bytes = fromBase64(typeof value === "string" ? value : "");
+    if (bytes.length === length) return bytes;
+  } catch {
+    // falls through to the one refusal
+  }
+  throw new MalformedMessage(name);
+}

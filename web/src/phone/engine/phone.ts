@@ -1,0 +1,443 @@
+// The phone: puts the parts together and shows them as one state.
+
+import { signal, type ReadonlySignal } from "@preact/signals";
+
+import { ApiError, request, Unreachable, type Fetch, type Schemas } from "../../api/client";
+import { fromBase64Url, toBase64 } from "../../keys/bytes";
+import { MessageRefused, MlsDevice } from "../../keys/conversation";
+import { DeviceKey, enrolmentStatement } from "../../keys/statement";
+import { SUITE_ID } from "../../keys/suite";
+import type { AccessOption, CallView, Contact, Fault, PhoneEngine, PhoneState } from "../model";
+import { Calls, faultOf } from "./calls";
+import { Directory } from "./directory";
+import { Groups } from "./groups";
+import { KeyPackages } from "./keypackages";
+import { openBrowserMedia, type OpenMedia } from "./media";
+import { isId, isRecord, MalformedMessage, MAX_TEXT_CHARACTERS, parseMessage, type ApplicationMessage } from "./messages";
+import { pathView, type PathProfile } from "./path";
+import { Session, type MailboxItem, type Socket } from "./session";
+import { openIndexedDbStore, type Change, type PhoneStore } from "./store";
+import { Texts } from "./texts";
+import { Tones, type Tone } from "./tones";
+
+const LOCK = "tramontana-phone";
+const PATH_SECONDS = 120;
+const PATH_POLL_MS = 45_000;
+const PATH_DRAW_MS = 500;
+const RENEWAL_PAUSE_MS = 1_500;
+
+interface Enrolment {
+  serviceId: string;
+  accountId: string;
+  deviceId: string;
+  displayName: string;
+}
+
+/** Everything outside the engine: the browser, or a test's world. */
+export interface PhoneEnvironment {
+  fetch: Fetch;
+  openSocket: () => Socket;
+  openStore: () => Promise<PhoneStore>;
+  openMedia: OpenMedia;
+  /** False if another tab of this browser has the phone open. */
+  claim: () => Promise<boolean>;
+  playTone: (tone: Tone | null) => void;
+  /** Calls back when the browser believes that the network has come back. */
+  onNetworkBack: (callback: () => void) => void;
+  /** Milliseconds since 1970. */
+  now: () => number;
+  random: () => number;
+  pause: (ms: number) => Promise<void>;
+}
+
+export function createPhoneEngine(): PhoneEngine {
+  const tones = new Tones();
+  return new Phone({
+    fetch: (input, init) => fetch(input, init),
+    openSocket: () => new WebSocket(new URL("/api/v1/socket", location.href.replace(/^http/, "ws"))),
+    openStore: openIndexedDbStore,
+    openMedia: openBrowserMedia,
+    claim: claimThisBrowser,
+    playTone: (tone) => tones.play(tone),
+    onNetworkBack: (callback) => addEventListener("online", callback),
+    now: () => Date.now(),
+    random: () => Math.random(),
+    pause: (ms) => new Promise((resolve) => setTimeout(resolve, ms)),
+  });
+}
+
+/** Two writers on one ratchet would reuse keys: the first tab holds this lock for as long as it lives. */
+function claimThisBrowser(): Promise<boolean> {
+  return new Promise((resolve, reject) => {
+    const held = navigator.locks.request(LOCK, { ifAvailable: true }, (lock) => {
+      resolve(lock !== null);
+      return lock === null ? undefined : new Promise<never>(() => undefined);
+    });
+    held.catch(reject);
+  });
+}
+
+/** The parts that exist once the device is enrolled. */
+interface Enrolled {
+  identity: Enrolment;
+  directory: Directory;
+  session: Session;
+  keyPackages: KeyPackages;
+  groups: Groups;
+  texts: Texts;
+  calls: Calls;
+}
+
+const NOTHING: PhoneState = {
+  enrolment: "unknown",
+  me: null,
+  server: "connecting",
+  fault: null,
+  contacts: [],
+  threads: {},
+  call: null,
+  access: null,
+  path: null,
+};
+
+export class Phone implements PhoneEngine {
+  private readonly shown = signal<PhoneState>(NOTHING);
+  private store: PhoneStore | null = null;
+  private enrolled: Enrolled | null = null;
+  private processedSeq = 0;
+  private path: { profile: PathProfile; simulated: boolean } | null = null;
+  private readonly timers: ReturnType<typeof setInterval>[] = [];
+
+  constructor(private readonly environment: PhoneEnvironment) {}
+
+  get state(): ReadonlySignal<PhoneState> {
+    return this.shown;
+  }
+
+  async start(): Promise<void> {
+    if (this.store !== null) return;
+    try {
+      if (!(await this.environment.claim())) {
+        this.fault({ code: "session_taken_over", detail: "another tab" });
+        return;
+      }
+      this.store = await this.environment.openStore();
+      const identity = (await this.store.readAll("device")).get("enrolment");
+      const stored = await this.store.readDeviceKey();
+      if (isEnrolment(identity) && stored !== null) await this.open(identity, DeviceKey.restore(stored));
+      else this.show({ enrolment: "needed", server: "offline" });
+    } catch (error) {
+      this.fault({ code: "storage_refused", detail: messageOf(error) });
+    }
+  }
+
+  async enrol(invitation: string, displayName: string): Promise<void> {
+    const store = this.store;
+    if (store === null || this.shown.value.enrolment !== "needed") return;
+    this.show({ enrolment: "working", fault: null });
+    try {
+      const token = invitationToken(invitation);
+      const { value: service } = await request<Schemas["Service"]>(this.environment.fetch, "GET", "/api/v1/service");
+      if (service.suite !== SUITE_ID) throw new Error("the server uses another cipher suite");
+      // Kept before it is shown to anybody: if the answer is lost, the same key asks again and gets the same answer.
+      const stored = await store.readDeviceKey();
+      const key = stored === null ? await DeviceKey.generate() : DeviceKey.restore(stored);
+      await store.writeDeviceKey(key.store());
+      const name = displayName.trim();
+      const proof = await key.sign(await enrolmentStatement(service.service_id, token, key.publicKey, name));
+      const body: Schemas["Enrolment"] = {
+        invitation: token,
+        display_name: name,
+        signature_public_key: toBase64(key.publicKey),
+        proof: toBase64(proof),
+      };
+      const { value: made } = await request<Schemas["Enrolled"]>(this.environment.fetch, "POST", "/api/v1/enrolments", body);
+      const identity: Enrolment = { serviceId: service.service_id, accountId: made.account_id, deviceId: made.device_id, displayName: name };
+      await store.write([{ table: "device", key: "enrolment", value: identity }]);
+      await this.open(identity, key);
+    } catch (error) {
+      const refused = error instanceof ApiError && !error.passing;
+      this.show({ enrolment: "needed", fault: refused || error instanceof RangeError ? { code: "invitation_refused", detail: messageOf(error) } : faultOf(error) });
+    }
+  }
+
+  async sendText(accountId: string, body: string): Promise<void> {
+    if (body.trim() === "" || body.length > MAX_TEXT_CHARACTERS) return;
+    await this.guard((parts) => parts.texts.queue(accountId, body, this.environment.now()));
+  }
+
+  async retryText(accountId: string, id: string): Promise<void> {
+    await this.guard((parts) => parts.texts.retry(accountId, id));
+  }
+
+  markRead(accountId: string): void {
+    this.enrolled?.texts.markRead(accountId);
+  }
+
+  async call(accountId: string): Promise<void> {
+    await this.guard((parts) => {
+      if (parts.directory.keyChanged(accountId)) this.fault({ code: "peer_key_changed", detail: accountId });
+      else parts.calls.dial(accountId);
+    });
+  }
+
+  async answer(): Promise<void> {
+    await this.guard((parts) => parts.calls.answer());
+  }
+
+  async decline(): Promise<void> {
+    await this.guard((parts) => parts.calls.decline());
+  }
+
+  async hangUp(): Promise<void> {
+    await this.guard((parts) => parts.calls.hangUp());
+  }
+
+  setMuted(muted: boolean): void {
+    this.enrolled?.calls.setMuted(muted);
+  }
+
+  async chooseAccess(placeId: string, carrierId: string): Promise<void> {
+    await this.guard(async (parts) => {
+      const access: Schemas["Access"] = { place_id: placeId, carrier_id: carrierId };
+      await parts.session.call("PUT", "/api/v1/me/access", access);
+      if (this.shown.value.access !== null) this.show({ access: { ...this.shown.value.access, placeId, carrierId } });
+      await this.pollPath(parts);
+    });
+  }
+
+  dismissFault(): void {
+    this.show({ fault: null });
+  }
+
+  /** Ends everything that runs; the store keeps what it has. For tests and for a page that is being closed. */
+  stop(): void {
+    for (const timer of this.timers) clearInterval(timer);
+    this.enrolled?.calls.close();
+    this.enrolled?.session.stop();
+    this.store?.close();
+  }
+
+  /** What a person asked for: a failure is shown, not thrown. */
+  private async guard(work: (parts: Enrolled) => Promise<void> | void): Promise<void> {
+    if (this.enrolled === null) return;
+    try {
+      await work(this.enrolled);
+    } catch (error) {
+      this.fault(faultOf(error));
+    }
+  }
+
+  private async open(identity: Enrolment, key: DeviceKey): Promise<void> {
+    const store = this.store;
+    if (store === null) return;
+    const directory = new Directory(identity, key.publicKey);
+    const device = new MlsDevice(key, identity, directory);
+    const session = new Session(
+      this.environment,
+      { serviceId: identity.serviceId, deviceId: identity.deviceId, key },
+      {
+        deliver: (item) => this.process(item),
+        connecting: () => this.connecting(),
+        online: () => this.online(),
+        offline: () => this.offline(),
+        presence: (accountId, online) => {
+          directory.presence(accountId, online);
+          if (online) this.enrolled?.texts.flush(); // he may have been waited for
+          this.showPeople();
+        },
+        directoryChanged: () => void this.guard(() => this.refreshDirectory()),
+        takenOver: () => this.fault({ code: "session_taken_over", detail: "another connection of this device" }),
+        failed: (error) => this.fault(faultOf(error)),
+      },
+      () => this.processedSeq,
+    );
+    const keyPackages = new KeyPackages(device, store);
+    const groups = new Groups(device, store, session, directory, keyPackages);
+    const texts = new Texts(store, groups, session, { threadsChanged: () => this.showPeople(), fault: (code, detail) => this.fault({ code, detail }) });
+    const calls = new Calls(this.environment, session, groups, {
+      changed: () => this.showCall(),
+      tone: this.environment.playTone,
+      peerGone: (peer) => this.shown.value.server === "online" && this.contacts().some(({ accountId, online }) => accountId === peer && !online),
+      renewKeys: (peer) => void this.renewKeys(peer),
+      record: (peer, id, outgoing, outcome, at, durationS) =>
+        void this.guard(() => texts.recordCall(peer, { kind: "call", id, outgoing, at, outcome, durationS })),
+    });
+    this.enrolled = { identity, directory, session, keyPackages, groups, texts, calls };
+    directory.load(await store.readAll("pins"));
+    const mailbox = (await store.readAll("device")).get("mailbox");
+    this.processedSeq = typeof mailbox === "number" ? mailbox : 0;
+    await keyPackages.load();
+    await groups.load();
+    await texts.load();
+    this.show({ enrolment: "done", me: { accountId: identity.accountId, deviceId: identity.deviceId, displayName: identity.displayName } });
+    this.showPeople();
+    this.timers.push(
+      setInterval(() => void this.guardQuietly((parts) => this.pollPath(parts)), PATH_POLL_MS),
+      setInterval(() => this.drawPath(), PATH_DRAW_MS),
+    );
+    this.environment.onNetworkBack(() => session.hurry());
+    session.start();
+  }
+
+  /** Before the mailbox opens: know everybody's keys, and have key packages at the server. */
+  private async connecting(): Promise<void> {
+    if (this.shown.value.server !== "online") this.show({ server: "connecting" });
+    await this.refreshDirectory();
+    await this.enrolled?.keyPackages.replenish(this.enrolled.session);
+  }
+
+  private online(): void {
+    this.show({ server: "online" });
+    this.enrolled?.texts.flush();
+    this.enrolled?.calls.serverBack();
+    void this.guardQuietly((parts) => this.loadAccess(parts));
+    void this.guardQuietly((parts) => this.pollPath(parts));
+  }
+
+  private offline(): void {
+    this.enrolled?.directory.serverLost();
+    this.show({ server: "offline" });
+    this.showPeople();
+  }
+
+  private async refreshDirectory(): Promise<void> {
+    if (this.enrolled === null || this.store === null) return;
+    const { session, directory, texts } = this.enrolled;
+    await this.store.write(directory.update(await session.call<Schemas["DirectoryAccount"][]>("GET", "/api/v1/accounts")));
+    texts.flush();
+    this.showPeople();
+  }
+
+  /** One mailbox item. Resolves when its results are persisted. */
+  private async process(item: MailboxItem): Promise<void> {
+    if (this.enrolled === null) return;
+    const { groups, texts, calls, keyPackages, session } = this.enrolled;
+    const done: Change = { table: "device", key: "mailbox", value: item.seq };
+    let afterwards: () => void = () => undefined;
+    try {
+      await groups.process(item, done, (peer, received, keys) => {
+        const message = parseQuietly(received.plaintext);
+        switch (message?.type) {
+          case "text":
+            return texts.receive(peer, message);
+          case "receipt":
+            return texts.receipt(peer, message);
+          case "call": {
+            const epochKeys = keys.epoch === received.epoch ? keys : null;
+            afterwards = () => calls.receive(peer, received.sender.deviceId, message, item.accepted_at, epochKeys);
+            return [];
+          }
+          default:
+            return [];
+        }
+      });
+    } catch (error) {
+      if (!(error instanceof MessageRefused)) throw error;
+      this.fault({ code: "conversation_broken", detail: error.message });
+    }
+    this.processedSeq = item.seq;
+    afterwards();
+    texts.flush();
+    if (item.kind === "welcome") void this.guardQuietly(() => keyPackages.replenish(session));
+    this.showPeople();
+  }
+
+  private async renewKeys(peer: string): Promise<void> {
+    await this.guardQuietly(async ({ groups, calls }) => {
+      await this.environment.pause(RENEWAL_PAUSE_MS); // let the farewell go first
+      if (calls.busy()) return;
+      await groups.renewKeys(peer, (attempt) => this.environment.pause(attempt * RENEWAL_PAUSE_MS * (0.5 + this.environment.random())));
+    });
+  }
+
+  private async loadAccess({ session }: Enrolled): Promise<void> {
+    const options = await session.call<Schemas["AccessOptions"]>("GET", "/api/v1/access-options");
+    const places = options.places.map((place): AccessOption => ({ id: place.place_id, name: place.name, detail: place.country }));
+    const carriers = options.carriers.map((carrier): AccessOption => ({ id: carrier.carrier_id, name: carrier.name, detail: `${carrier.kind}, ${carrier.operator}` }));
+    this.show({ access: { placeId: options.chosen.place_id, carrierId: options.chosen.carrier_id, places, carriers } });
+  }
+
+  private async pollPath({ session }: Enrolled): Promise<void> {
+    this.path = await session.call<Schemas["MyPath"]>("GET", `/api/v1/me/path?seconds=${PATH_SECONDS}`);
+    this.drawPath();
+  }
+
+  private drawPath(): void {
+    if (this.path === null || this.enrolled === null) return;
+    this.show({ path: pathView(this.path.profile, this.path.simulated, this.enrolled.session.serverUnixS()) });
+  }
+
+  /** Work that nobody asked for: if the server is away it is done at the next opportunity. */
+  private async guardQuietly(work: (parts: Enrolled) => Promise<void>): Promise<void> {
+    if (this.enrolled === null) return;
+    try {
+      await work(this.enrolled);
+    } catch (error) {
+      if (error instanceof Unreachable || error instanceof ApiError || error instanceof MessageRefused) return;
+      this.fault(faultOf(error));
+    }
+  }
+
+  private contacts(): Contact[] {
+    const parts = this.enrolled;
+    if (parts === null) return [];
+    return parts.directory
+      .people()
+      .map(({ accountId, displayName, online, keyChanged }): Contact => ({ accountId, displayName, online, keyChanged, unread: parts.texts.unreadOf(accountId) }))
+      .sort((a, b) => a.displayName.localeCompare(b.displayName));
+  }
+
+  private showPeople(): void {
+    if (this.enrolled === null) return;
+    this.show({ contacts: this.contacts(), threads: this.enrolled.texts.threads });
+    this.showCall();
+  }
+
+  private showCall(): void {
+    if (this.enrolled === null) return;
+    const { state, details } = this.enrolled.calls;
+    if (state === null) {
+      if (this.shown.value.call !== null) this.show({ call: null });
+      return;
+    }
+    const { callId, peerAccountId, outgoing, phase, outcome, activeSince } = state;
+    const unknown: Contact = { accountId: peerAccountId, displayName: peerAccountId.slice(0, 8), online: false, unread: 0, keyChanged: false };
+    const peer = this.shown.value.contacts.find((contact) => contact.accountId === peerAccountId) ?? unknown;
+    const { rttMs: measuredRttMs, loss: measuredLoss, ...view } = details;
+    const call: CallView = { callId, peer, outgoing, phase, outcome, activeSince, measuredRttMs, measuredLoss, ...view };
+    this.show({ call });
+  }
+
+  private fault(fault: Fault): void {
+    this.show({ fault });
+  }
+
+  private show(change: Partial<PhoneState>): void {
+    this.shown.value = { ...this.shown.value, ...change };
+  }
+}
+
+/** The token of an invitation link, or the token itself. Throws RangeError if it is neither. */
+export function invitationToken(invitation: string): string {
+  const token = /[#&]invite=([^&]*)/.exec(invitation)?.[1] ?? invitation.trim();
+  if (fromBase64Url(token).length !== 32) throw new RangeError("not an invitation");
+  return token;
+}
+
+function parseQuietly(plaintext: Uint8Array): ApplicationMessage | null {
+  try {
+    return parseMessage(plaintext);
+  } catch (error) {
+    if (error instanceof MalformedMessage) return null; // the peer's fault; nothing in it can be shown
+    throw error;
+  }
+}
+
+function isEnrolment(value: unknown): value is Enrolment {
+  return isRecord(value) && isId(value["accountId"]) && isId(value["deviceId"]) && typeof value["serviceId"] === "string" && typeof value["displayName"] === "string";
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
