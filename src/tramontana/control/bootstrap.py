@@ -1,4 +1,4 @@
-"""What a start of `tramontana up` does to the store before the server runs: open or migrate it, make the links that are printed."""
+"""Links made beside a running server, or before it: those that `tramontana up` prints and those of the command line."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from tramontana.control import admission
-from tramontana.control.store import accounts, audit
-from tramontana.control.store.database import DirectoryLock, Store, prepare_directory
+from tramontana.control.store import audit
+from tramontana.control.store.database import Store
 from tramontana.errors import LocalError
 from tramontana.keys.secret import Token
 
@@ -45,25 +45,18 @@ def with_store(directory: Path, work: Callable[[Store], Awaitable[T]]) -> T:
 
 
 def prepare(directory: Path) -> Bootstrap:
-    """Open or migrate the store and make an administrator link and two invitations; unused ones of earlier starts are withdrawn.
+    """Make an administrator link and two invitations beside the server that has just started; unused ones of earlier starts are withdrawn.
 
-    Raises `StoreError`; `StoreInUse` where a server runs on this directory: then nothing was withdrawn.
+    Raises `StoreError`.
     """
-    prepare_directory(directory)
-    lock = DirectoryLock(directory)
 
     async def work(store: Store) -> Bootstrap:
         now = time.time()
-        async with store.write() as connection:
-            await accounts.service_id(connection, now)
         token, _ = await admission.administrator_link(store, actor=audit.SERVER, now=now)
         made = await admission.boot_invitations(store, now=now)
         return Bootstrap(token, tuple(invitation.token for invitation in made))
 
-    try:
-        return with_store(directory, work)
-    finally:
-        lock.release()
+    return with_store(directory, work)
 
 
 def make_invitation(directory: Path, note: str) -> admission.NewInvitation:

@@ -1,0 +1,124 @@
+"""`tramontana up`: the whole service on one machine, for one person at a terminal."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from tramontana import __version__
+from tramontana.cli.datadir import data_dir, data_option
+from tramontana.cli.serve import DEFAULT_PORT
+from tramontana.cli.supervise import Child, keep_running
+from tramontana.control.bootstrap import Bootstrap, prepare
+from tramontana.errors import LocalError
+
+LOOPBACK = "127.0.0.1"
+
+
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """Where the parts of one service find each other."""
+
+    data: Path
+    port: int
+    relay_port: int
+    runtime: Path
+
+    @property
+    def relay(self) -> list[str]:
+        return ["relay", "--host", LOOPBACK, "--port", str(self.relay_port), "--secret-file", str(self.data / "relay.secret")]
+
+    @property
+    def player_socket(self) -> Path:
+        return self.runtime / "player.sock"
+
+    @property
+    def player(self) -> list[str]:
+        return ["player", "--host", LOOPBACK, "--control", str(self.player_socket)]
+
+    @property
+    def serve(self) -> list[str]:
+        return [
+            "serve",
+            *("--data", str(self.data)),
+            *("--host", LOOPBACK),
+            *("--port", str(self.port)),
+            *("--relay", f"{LOOPBACK}:{self.relay_port}"),
+            *("--player", str(self.player_socket)),
+            "--live",
+        ]
+
+
+def _free_udp_port() -> int:
+    """A port for the relay that stays the same when the relay is started again."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.bind((LOOPBACK, 0))
+        return int(probe.getsockname()[1])
+
+
+def _welcome(bootstrap: Bootstrap, address: str, data: Path) -> None:
+    # A browser keeps the data of one phone per origin, so the second link names this machine differently: two windows of one
+    # browser are then two phones.
+    origins = (address, address.replace(LOOPBACK, "localhost"))
+    click.echo(f"  Address              {address}")
+    click.echo(f"  Administrator        {address}/console#admin={bootstrap.administrator_token.reveal()}   (once, within 15 minutes)")
+    for number, (origin, token) in enumerate(zip(origins, bootstrap.invitation_tokens, strict=True), start=1):
+        click.echo(f"  Phone invitation {number}   {origin}/phone#invite={token.reveal()}   (once, within 7 days)")
+    click.echo(f"  Data                 {data}")
+    click.echo()
+    click.echo("Open each invitation in a browser window, give each phone a name, and let one call the other. Ctrl-C stops everything.")
+    click.echo()
+
+
+async def _run(layout: _Layout) -> None:
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    # The media parts first: the server hands out their addresses.
+    children = [Child("media relay", layout.relay, click.echo), Child("path player", layout.player, click.echo)]
+    server = Child("server", layout.serve, click.echo)
+    try:
+        for child in (*children, server):
+            await child.start()
+        bootstrap = await asyncio.to_thread(prepare, layout.data)
+        _welcome(bootstrap, str(server.ready["address"]), layout.data)
+        await _until(stop, [*children, server], click.echo)
+        click.echo("Stopping.")
+    finally:
+        for child in (server, *children):  # the server first: it tells the phones
+            await child.stop()
+    click.echo("Stopped. Accounts and messages are kept.")
+
+
+async def _until(stop: asyncio.Event, children: list[Child], say: Callable[[str], None]) -> None:
+    """Keep the children running until the event. Raises `ChildFailed` of a child that cannot be kept running."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            keepers = [group.create_task(keep_running(child, say)) for child in children]
+            await stop.wait()
+            for keeper in keepers:
+                keeper.cancel()
+    except* LocalError as failures:
+        raise failures.exceptions[0] from None
+
+
+@click.command()
+@data_option
+@click.option(
+    "--port", default=DEFAULT_PORT, show_default=True, type=click.IntRange(0, 65535), help="TCP port of the server; 0 takes a free one."
+)
+def up(data: Path | None, port: int) -> None:
+    """Run the whole service on this machine: server, media relay and path player."""
+    directory = data_dir(data)
+    click.echo(f"Tramontana {__version__}: cryptography and telephony are real, the radio path is simulated.")
+    click.echo()
+    with tempfile.TemporaryDirectory(prefix="tramontana-") as runtime:
+        asyncio.run(_run(_Layout(directory, port, _free_udp_port(), Path(runtime))))
