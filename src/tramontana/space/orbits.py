@@ -8,6 +8,8 @@ Directions agree with skyfield to 0.01°. How true the elements are is another m
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 from sgp4.api import WGS72, Satrec, SatrecArray
@@ -15,8 +17,10 @@ from sgp4.api import WGS72, Satrec, SatrecArray
 from tramontana.space.fleet import SECONDS_PER_DAY, Fleet, Floats
 
 UNIX_EPOCH_JD = 2440587.5
+_SGP4_EPOCH_JD = 2433281.5  # 1949-12-31T00:00Z
+_EPOCH_DECIMALS = 11  # of a day: what one double holds beside the days since 1949
 EARTH_ROTATION_RAD_PER_S = 7.292115e-5  # WGS 84, NIMA TR8350.2
-_REV_PER_DAY_TO_RAD_PER_MIN = 2 * np.pi / 1440.0
+_REV_PER_DAY_IN_RAD_PER_MIN = 1440.0 / (2 * np.pi)  # dividing, as the reference program does, keeps its last digits
 
 
 def julian_date(unix_s: Floats) -> tuple[Floats, Floats]:
@@ -44,14 +48,18 @@ def satrecs(fleet: Fleet) -> list[Satrec]:
         (fleet.argument_of_perigee_deg * to_rad).tolist(),
         (fleet.inclination_deg * to_rad).tolist(),
         (fleet.mean_anomaly_deg * to_rad).tolist(),
-        (fleet.mean_motion_rev_per_day * _REV_PER_DAY_TO_RAD_PER_MIN).tolist(),
+        (fleet.mean_motion_rev_per_day / _REV_PER_DAY_IN_RAD_PER_MIN).tolist(),
         (fleet.raan_deg * to_rad).tolist(),
         strict=True,
     )
     for epoch, bstar, ecc, argp, incl, anomaly, motion, raan in columns:
         record = Satrec()
         # The number plays no part in the propagation, and the package refuses those above 339999: 0 for all.
-        record.sgp4init(WGS72, "i", 0, epoch, bstar, 0.0, 0.0, ecc, argp, incl, anomaly, motion, raan)
+        # The reference program hands the epoch over as one Julian date, which drops its last digits, and the deep-space terms of the
+        # official vectors rest on that. The exact epoch, from which times are counted, goes in afterwards.
+        record.sgp4init(WGS72, "i", 0, (epoch + _SGP4_EPOCH_JD) - _SGP4_EPOCH_JD, bstar, 0.0, 0.0, ecc, argp, incl, anomaly, motion, raan)
+        day = math.floor(epoch)
+        record.jdsatepoch, record.jdsatepochF = day + _SGP4_EPOCH_JD, round(epoch - day, _EPOCH_DECIMALS)
         records.append(record)
     return records
 

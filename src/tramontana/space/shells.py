@@ -36,7 +36,7 @@ class Shell:
 STARLINK_GEN1_AS_FILED = (
     Shell(altitude_km=550.0, inclination_deg=53.0, planes=72, satellites_per_plane=22, phasing=65),
     Shell(altitude_km=540.0, inclination_deg=53.2, planes=72, satellites_per_plane=22, phasing=65),
-    Shell(altitude_km=570.0, inclination_deg=70.0, planes=36, satellites_per_plane=20, phasing=31),
+    Shell(altitude_km=570.0, inclination_deg=70.0, planes=36, satellites_per_plane=20, phasing=25),
     Shell(altitude_km=560.0, inclination_deg=97.6, planes=6, satellites_per_plane=58, phasing=1),
     Shell(altitude_km=560.0, inclination_deg=97.6, planes=4, satellites_per_plane=43, phasing=2),
 )

@@ -33,7 +33,7 @@ def checksum(line: str) -> int:
 def parse_tle(text: str) -> Iterator[ElementSet | Rejection]:
     """Every element set of a TLE file, or why it was refused, in file order."""
     name = ""
-    name_line = 0
+    name_line = 0  # where the name stands that the next element lines belong to; 0 for none
     pending: tuple[int, str] | None = None
     for number, raw in enumerate(text.split("\n"), start=1):
         line = raw.rstrip("\r \t\0")
@@ -42,23 +42,23 @@ def parse_tle(text: str) -> Iterator[ElementSet | Rejection]:
         if line.startswith("2 ") and pending is not None:
             first_number, first = pending
             yield _pair(first_number, name, first, line)
-            name, pending = "", None
+            name, name_line, pending = "", 0, None
             continue
         if pending is not None:
             yield Rejection(f"line {pending[0]}", name, "line 1 without a line 2 after it")
-            name, pending = "", None
+            name, name_line, pending = "", 0, None
         if line.startswith("1 "):
             pending = (number, line)
         elif line.startswith("2 "):
             yield Rejection(f"line {number}", name, "line 2 without a line 1 before it")
-            name = ""
+            name, name_line = "", 0
         else:
-            if name:
+            if name_line:
                 yield Rejection(f"line {name_line}", name, "text that no element lines follow")
             name, name_line = clean_name(line.removeprefix("0 ")), number
     if pending is not None:
         yield Rejection(f"line {pending[0]}", name, "line 1 without a line 2 after it: the file may be cut off")
-    elif name:
+    elif name_line:
         yield Rejection(f"line {name_line}", name, "text that no element lines follow")
 
 
