@@ -1,4 +1,4 @@
-"""A real service under test: `tramontana up` in a process of its own, watched through what it prints."""
+"""A real service under test: `tramontana up` in an unprivileged process of its own, watched through what it prints."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from pathlib import Path
 
 READY_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 30.0
+# Root without any capability may do what any user may do with files of his own: the service must need no more.
+UNPRIVILEGED = ("setpriv", "--bounding-set=-all", "--inh-caps=-all", "--no-new-privs") if os.getuid() == 0 else ()
 
 
 def free_port() -> int:
@@ -28,18 +30,17 @@ def free_port() -> int:
 class Service:
     """One running `tramontana up`."""
 
-    def __init__(self, data: Path, port: int, arguments: tuple[str, ...] = (), user: int | None = None) -> None:
+    def __init__(self, data: Path, port: int, arguments: tuple[str, ...] = ()) -> None:
         self.data = data
         self.port = port
         self.lines: list[str] = []
         self._changed = threading.Condition()
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "tramontana.cli.main", "up", "--data", str(data), "--port", str(port), *arguments],
+            [*UNPRIVILEGED, sys.executable, "-m", "tramontana.cli.main", "up", "--data", str(data), "--port", str(port), *arguments],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
             env={**os.environ, "PYTHONUNBUFFERED": "1"},
-            user=user,
         )
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
@@ -103,6 +104,8 @@ class Service:
                 self.process.wait()
                 raise
         self._reader.join(5)
+        assert self.process.stdout is not None
+        self.process.stdout.close()
         return self.process.returncode
 
 
