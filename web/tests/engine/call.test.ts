@@ -1,0 +1,240 @@
+// Conversations with the call table: what is said to it, what it answers.
+
+import { describe, expect, it } from "vitest";
+
+import { CONNECT_MS, REPAIR_ALONE_MS, REPAIR_MS, RESTART_RETRY_MS, RING_MS, stepCall, type CallEffect, type CallInput, type CallState } from "../../src/phone/engine/call";
+import type { CallStep } from "../../src/phone/engine/messages";
+
+const LOW = "0".repeat(32);
+const HIGH = "f".repeat(32);
+const PEER = "a".repeat(32);
+const OTHER = "b".repeat(32);
+const invite: Extract<CallStep, { step: "invite" }> = { step: "invite", sdp: "offer", commitment: new Uint8Array(32), precedence: "routine" };
+const answer: Extract<CallStep, { step: "answer" }> = { step: "answer", sdp: "answer", nonce: new Uint8Array(16) };
+
+/** One phone's call, played step by step from time 0. */
+class Play {
+  state: CallState | null = null;
+  now = 0;
+  effects: CallEffect[] = [];
+
+  say(input: CallInput): this {
+    [this.state, this.effects] = stepCall(this.state, input, this.now);
+    return this;
+  }
+
+  hear(message: Exclude<CallStep, { step: "invite" }>, callId = LOW, peerAccountId = PEER): this {
+    return this.say({ kind: "message", callId, peerAccountId, message });
+  }
+
+  invited(callId = LOW, peerAccountId = PEER, ageMs = 0): this {
+    return this.say({ kind: "invite", callId, peerAccountId, ageMs, invite });
+  }
+
+  at(now: number): this {
+    this.now = now;
+    return this.say({ kind: "time" });
+  }
+
+  expect(phase: CallState["phase"] | null, ...effects: string[]): this {
+    expect(this.state?.phase ?? null).toBe(phase);
+    expect(this.effects.map(summary)).toEqual(effects);
+    return this;
+  }
+}
+
+function summary(effect: CallEffect): string {
+  switch (effect.kind) {
+    case "send":
+      return `send ${effect.message.step}`;
+    case "record":
+      return `record ${effect.outcome} ${effect.durationS}`;
+    case "media":
+      return `media ${effect.message.step}`;
+    case "fault":
+      return `fault ${effect.fault.code}`;
+    default:
+      return effect.kind;
+  }
+}
+
+function dialled(callId = LOW): Play {
+  return new Play().say({ kind: "dial", callId, peerAccountId: PEER }).expect("requesting", "prepareOffer");
+}
+
+function offered(callId = LOW): Play {
+  return dialled(callId).say({ kind: "offerReady", callId, invite }).expect("requesting", "send invite");
+}
+
+function ringing(): Play {
+  return offered().hear({ step: "ringing" }).expect("ringing");
+}
+
+function callerActive(): Play {
+  return ringing()
+    .hear(answer)
+    .expect("connecting", "media answer")
+    .say({ kind: "connected", callId: LOW })
+    .expect("active")
+    .say({ kind: "audioBegan", callId: LOW })
+    .expect("active");
+}
+
+function calleeConnecting(): Play {
+  return new Play()
+    .invited()
+    .expect("incoming", "send ringing")
+    .say({ kind: "pressAnswer" })
+    .expect("connecting", "prepareAnswer")
+    .say({ kind: "answerReady", callId: LOW, answer })
+    .expect("connecting", "send answer");
+}
+
+describe("the caller", () => {
+  it("talks and hangs up", () => {
+    const play = callerActive();
+    play.now = 65_000;
+    play.say({ kind: "pressHangUp" }).expect("ended", "send end", "release", "record answered 65", "renewKeys");
+    expect(play.state?.outcome).toBe("answered");
+    play.say({ kind: "pressHangUp" }).expect(null);
+  });
+
+  it("hears that the other side hung up", () => {
+    const play = callerActive();
+    play.now = 10_400;
+    play.hear({ step: "end", reason: "hang_up" }).expect("ended", "release", "record answered 10", "renewKeys");
+  });
+
+  it.each([
+    ["decline", "declined"],
+    ["busy", "busy"],
+  ] as const)("is told %s", (step, outcome) => {
+    ringing().hear({ step }).expect("ended", "release", `record ${outcome} 0`);
+    offered().hear({ step }).expect("ended", "release", `record ${outcome} 0`);
+  });
+
+  it("cancels", () => {
+    ringing().say({ kind: "pressHangUp" }).expect("ended", "send cancel", "release", "record cancelled 0");
+    dialled().say({ kind: "pressHangUp" }).expect("ended", "send cancel", "release", "record cancelled 0");
+  });
+
+  it("gives up after 45 seconds", () => {
+    ringing()
+      .at(RING_MS - 1)
+      .expect("ringing")
+      .at(RING_MS)
+      .expect("ended", "send cancel", "release", "record unanswered 0");
+  });
+
+  it("is told why there is no call, and tells the other side only if that knows of it", () => {
+    const refused: CallInput = { kind: "setupFailed", callId: LOW, fault: { code: "microphone_refused", detail: "" } };
+    dialled().say(refused).expect("ended", "release", "record failed 0", "fault microphone_refused");
+    ringing().say(refused).expect("ended", "send end", "release", "record failed 0", "fault microphone_refused");
+  });
+
+  it("gives up when no media path is found", () => {
+    ringing()
+      .hear(answer)
+      .at(CONNECT_MS - 1)
+      .expect("connecting")
+      .at(CONNECT_MS)
+      .expect("ended", "send end", "release", "record failed 0", "renewKeys");
+  });
+
+  it("repairs a broken media path and goes on", () => {
+    const play = callerActive();
+    play.say({ kind: "disconnected", callId: LOW, peerGone: false }).expect("active", "restartMedia");
+    play.at(RESTART_RETRY_MS).expect("active", "restartMedia");
+    play.hear({ step: "restarted", sdp: "answer" }).expect("active", "media restarted");
+    play.say({ kind: "connected", callId: LOW }).expect("active");
+    play.at(2 * REPAIR_MS).expect("active");
+  });
+
+  it("gives a broken call up after a minute, sooner if the other phone is gone", () => {
+    const broken = callerActive().say({ kind: "disconnected", callId: LOW, peerGone: false });
+    broken.at(REPAIR_MS - 1).expect("active", "restartMedia").at(REPAIR_MS).expect("ended", "send end", "release", "record answered 60", "renewKeys");
+    const alone = callerActive().say({ kind: "disconnected", callId: LOW, peerGone: true });
+    alone.at(REPAIR_ALONE_MS).expect("ended", "send end", "release", "record answered 10", "renewKeys");
+  });
+});
+
+describe("the callee", () => {
+  it("answers, is connected, and the other side ends", () => {
+    const play = calleeConnecting()
+      .hear({ step: "reveal", nonce: new Uint8Array(16) })
+      .expect("connecting", "media reveal")
+      .say({ kind: "connected", callId: LOW })
+      .expect("active")
+      .say({ kind: "audioBegan", callId: LOW });
+    play.now = 3_000;
+    play.hear({ step: "end", reason: "hang_up" }).expect("ended", "release", "record answered 3");
+  });
+
+  it("declines", () => {
+    new Play().invited().say({ kind: "pressDecline" }).expect("ended", "send decline", "release", "record declined 0");
+    new Play().invited().say({ kind: "pressHangUp" }).expect("ended", "send decline", "release", "record declined 0");
+  });
+
+  it("misses a call that is cancelled, rings out, or arrives too late", () => {
+    new Play().invited().hear({ step: "cancel" }).expect("ended", "release", "record missed 0");
+    new Play().invited().at(RING_MS).expect("ended", "release", "record missed 0");
+    new Play().invited(LOW, PEER, 30_000).at(15_000).expect("ended", "release", "record missed 0");
+    new Play().invited(LOW, PEER, RING_MS + 1).expect(null, "record missed 0");
+    calleeConnecting().hear({ step: "cancel" }).expect("ended", "release", "record missed 0");
+  });
+
+  it("leaves ICE restarts to the caller", () => {
+    const play = calleeConnecting().say({ kind: "connected", callId: LOW });
+    play.say({ kind: "disconnected", callId: LOW, peerGone: false }).expect("active");
+    play.at(RESTART_RETRY_MS).expect("active");
+    play.hear({ step: "restart", sdp: "offer" }).expect("active", "media restart");
+  });
+
+  it("ends a call whose short code was tampered with, visibly at both ends", () => {
+    calleeConnecting().say({ kind: "revealFailed", callId: LOW }).expect("ended", "send end", "release", "record failed 0", "fault short_code_mismatch");
+    callerActive().hear({ step: "end", reason: "short_code" }).expect("ended", "release", "record answered 0", "renewKeys", "fault short_code_mismatch");
+  });
+});
+
+describe("more than one call", () => {
+  it("is busy for a third person, and shows him as missed", () => {
+    for (const play of [callerActive(), calleeConnecting(), ringing(), new Play().invited()]) {
+      const { phase } = play.state as CallState;
+      play.invited(HIGH, OTHER).expect(phase, "send busy", "record missed 0");
+      expect(play.effects[0]).toMatchObject({ peerAccountId: OTHER, callId: HIGH });
+    }
+  });
+
+  it("glare: the lower id goes on at both ends", () => {
+    offered(LOW).invited(HIGH).expect("requesting");
+    const yielding = offered(HIGH).invited(LOW).expect("connecting", "release", "prepareAnswer");
+    expect(yielding.state).toMatchObject({ callId: LOW, outgoing: false, phase: "connecting" });
+    dialled(HIGH).invited(LOW).expect("connecting", "release", "prepareAnswer");
+  });
+
+  it("takes a redial of the same person as the end of the call that he lost", () => {
+    const play = callerActive().invited(HIGH);
+    play.expect("incoming", "release", "record answered 0", "renewKeys", "send ringing");
+    new Play().invited(LOW).invited(HIGH).expect("incoming", "release", "record missed 0", "send ringing");
+  });
+
+  it("rings and dials again after a call has ended", () => {
+    const ended = (): Play => ringing().hear({ step: "decline" });
+    ended().invited(HIGH).expect("incoming", "send ringing");
+    ended().say({ kind: "dial", callId: HIGH, peerAccountId: OTHER }).expect("requesting", "prepareOffer");
+  });
+});
+
+describe("what does not belong", () => {
+  it("changes nothing: other calls, other people, repeated invites, late answers", () => {
+    ringing().hear(answer, HIGH).expect("ringing");
+    ringing().hear(answer, LOW, OTHER).expect("ringing");
+    new Play().invited().invited().expect("incoming");
+    new Play().hear(answer).expect(null);
+    callerActive().hear(answer).expect("active");
+    callerActive().hear({ step: "decline" }).expect("active");
+    new Play().say({ kind: "pressAnswer" }).expect(null);
+    const ended = ringing().hear({ step: "decline" });
+    ended.hear(answer).expect("ended").at(10 * RING_MS).expect("ended");
+  });
+});

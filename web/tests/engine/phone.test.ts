@@ -1,0 +1,363 @@
+// Whole phones against the server's twin: what two people live through.
+
+import { afterEach, describe, expect, it, vi } from "vitest";
+
+import { toBase64, toHex } from "../../src/keys/bytes";
+import type { MediaKeys } from "../../src/phone/engine/frames";
+import { MicrophoneRefused, type CallMedia, type MediaEvents } from "../../src/phone/engine/media";
+import { Phone, type PhoneEnvironment } from "../../src/phone/engine/phone";
+import { MemoryStore } from "../../src/phone/engine/store";
+import type { PhoneState, ThreadEntry } from "../../src/phone/model";
+import { TwinServer } from "./twin";
+
+/** Media that is connected as soon as both ends have each other's description. */
+class FakeMedia implements CallMedia {
+  keys: MediaKeys | null = null;
+  closed = false;
+  muted = false;
+  restarts = 0;
+
+  constructor(readonly events: MediaEvents) {}
+
+  offer(): Promise<string> {
+    queueMicrotask(() => this.events.candidates([{ candidate: "candidate:caller" }]));
+    return Promise.resolve("offer");
+  }
+  answerOffer(): Promise<string> {
+    queueMicrotask(() => this.events.connected());
+    return Promise.resolve("answer");
+  }
+  acceptAnswer(): Promise<void> {
+    queueMicrotask(() => this.events.connected());
+    return Promise.resolve();
+  }
+  addCandidates(): Promise<void> {
+    return Promise.resolve();
+  }
+  restart(): Promise<string> {
+    this.restarts++;
+    return Promise.resolve("restart");
+  }
+  answerRestart(): Promise<string> {
+    return this.answerOffer();
+  }
+  useKeys(keys: MediaKeys): void {
+    this.keys = keys;
+  }
+  setMuted(muted: boolean): void {
+    this.muted = muted;
+  }
+  close(): void {
+    this.closed = true;
+  }
+}
+
+interface Handset {
+  phone: Phone;
+  store: MemoryStore;
+  media: FakeMedia[];
+  state(): PhoneState;
+  texts(peer: string): string[];
+  id(): string;
+}
+
+const handsets: Handset[] = [];
+afterEach(() => {
+  for (const { phone } of handsets.splice(0)) phone.stop();
+});
+
+function handset(server: TwinServer, store = new MemoryStore(), microphone = true): Handset {
+  const media: FakeMedia[] = [];
+  const environment: PhoneEnvironment = {
+    fetch: server.fetch,
+    openSocket: () => server.openSocket(),
+    openStore: () => Promise.resolve(store),
+    openMedia: async (iceServers, events) => {
+      if (!microphone) throw new MicrophoneRefused("NotAllowedError");
+      await iceServers();
+      media.push(new FakeMedia(events));
+      return media.at(-1) as FakeMedia;
+    },
+    claim: () => Promise.resolve(true),
+    playTone: () => undefined,
+    onNetworkBack: () => undefined,
+    now: () => Date.now(),
+    random: () => 0,
+    pause: (ms) => new Promise((resolve) => setTimeout(resolve, ms / 20)),
+  };
+  const phone = new Phone(environment);
+  const made: Handset = {
+    phone,
+    store,
+    media,
+    state: () => phone.state.value,
+    texts: (peer) => (made.state().threads[peer] ?? []).map(line),
+    id: () => made.state().me?.accountId ?? "",
+  };
+  handsets.push(made);
+  return made;
+}
+
+function line(entry: ThreadEntry): string {
+  return entry.kind === "text" ? `${entry.outgoing ? ">" : "<"} ${entry.body} ${entry.state}` : `${entry.outgoing ? ">" : "<"} call ${entry.outcome}`;
+}
+
+const until = (condition: () => boolean): Promise<void> => vi.waitFor(() => expect(condition()).toBe(true), { timeout: 8_000, interval: 5 });
+const invitation = (): string => `https://service.example/phone#invite=${toBase64(crypto.getRandomValues(new Uint8Array(32))).replaceAll("+", "-").replaceAll("/", "_").replace("=", "")}`;
+
+async function enrolled(server: TwinServer, name: string, microphone = true): Promise<Handset> {
+  const made = handset(server, new MemoryStore(), microphone);
+  await made.phone.start();
+  expect(made.state().enrolment).toBe("needed");
+  await made.phone.enrol(invitation(), name);
+  await until(() => made.state().server === "online");
+  return made;
+}
+
+async function twoPeople(): Promise<{ server: TwinServer; anna: Handset; bruno: Handset }> {
+  const server = new TwinServer();
+  const [anna, bruno] = [await enrolled(server, "Anna"), await enrolled(server, "Bruno")];
+  await until(() => anna.state().contacts.length === 1 && bruno.state().contacts.length === 1);
+  return { server, anna, bruno };
+}
+
+describe("enrolment", () => {
+  it("asks again with the same key when the answer was lost", async () => {
+    const server = new TwinServer();
+    const anna = handset(server);
+    await anna.phone.start();
+    server.loseAnswersTo = /enrolments/;
+    await anna.phone.enrol(invitation(), "Anna");
+    expect(anna.state()).toMatchObject({ enrolment: "needed", fault: { code: "server_unreachable" } });
+    await anna.phone.enrol(invitation(), "Anna");
+    expect(anna.state()).toMatchObject({ enrolment: "done", fault: null });
+    await until(() => anna.state().server === "online");
+    expect(server.keyPackagesOf(anna.id())).toBeGreaterThanOrEqual(10);
+  });
+
+  it("says that an invitation is none", async () => {
+    const anna = handset(new TwinServer());
+    await anna.phone.start();
+    await anna.phone.enrol("https://service.example/phone", "Anna");
+    expect(anna.state()).toMatchObject({ enrolment: "needed", fault: { code: "invitation_refused" } });
+  });
+});
+
+describe("texts", () => {
+  it("arrive, are confirmed, and the server sees none of it", async () => {
+    const { server, anna, bruno } = await twoPeople();
+    await anna.phone.sendText(bruno.id(), "ciao Bruno");
+    await until(() => anna.texts(bruno.id()).includes("> ciao Bruno delivered"));
+    expect(bruno.texts(anna.id())).toEqual(["< ciao Bruno delivered"]);
+    expect(bruno.state().contacts[0]?.unread).toBe(1);
+    bruno.phone.markRead(anna.id());
+    expect(bruno.state().contacts[0]?.unread).toBe(0);
+    await bruno.phone.sendText(anna.id(), "ciao Anna");
+    await until(() => bruno.texts(anna.id()).includes("> ciao Anna delivered"));
+    expect(server.seen.join().includes("ciao")).toBe(false);
+    await until(() => server.pending(anna.id()) === 0 && server.pending(bruno.id()) === 0);
+  });
+
+  it("both begin at once: one conversation, both texts arrive", async () => {
+    const { server, anna, bruno } = await twoPeople();
+    await Promise.all([anna.phone.sendText(bruno.id(), "da Anna"), bruno.phone.sendText(anna.id(), "da Bruno")]);
+    await until(() => anna.texts(bruno.id()).includes("> da Anna delivered") && bruno.texts(anna.id()).includes("> da Bruno delivered"));
+    expect(anna.texts(bruno.id())).toContain("< da Bruno delivered");
+    expect(server.epochs()).toEqual([1]);
+    expect(server.refused).toEqual(["epoch_taken"]);
+    expect([anna.state().fault, bruno.state().fault]).toEqual([null, null]);
+  });
+
+  it("wait while the server is away, survive a restart of the phone and go out in order, once", async () => {
+    const { server, anna, bruno } = await twoPeople();
+    await anna.phone.sendText(bruno.id(), "uno");
+    await until(() => bruno.texts(anna.id()).length === 1);
+    server.goDown();
+    await until(() => anna.state().server === "offline");
+    await anna.phone.sendText(bruno.id(), "due");
+    await anna.phone.sendText(bruno.id(), "tre");
+    expect(anna.texts(bruno.id()).slice(1)).toEqual(["> due queued", "> tre queued"]);
+    anna.phone.stop();
+    const again = handset(server, anna.store);
+    await again.phone.start();
+    expect(again.texts(bruno.id()).slice(1)).toEqual(["> due queued", "> tre queued"]);
+    server.up = true;
+    server.loseAnswersTo = /messages/; // the first answer is lost: the same bytes go out again
+    await until(() => again.texts(bruno.id()).includes("> tre delivered"));
+    expect(bruno.texts(anna.id())).toEqual(["< uno delivered", "< due delivered", "< tre delivered"]);
+  });
+
+  it("survive a lost answer to the commit that made the conversation", async () => {
+    const { server, anna, bruno } = await twoPeople();
+    server.loseAnswersTo = /commits/;
+    await anna.phone.sendText(bruno.id(), "primo");
+    await until(() => server.epochs()[0] === 1);
+    anna.phone.stop();
+    const again = handset(server, anna.store);
+    await again.phone.start();
+    await until(() => again.texts(bruno.id()).includes("> primo delivered"));
+    expect(bruno.texts(anna.id())).toEqual(["< primo delivered"]);
+  });
+
+  it("are acknowledged only when they are stored: with a full disk they come again", async () => {
+    const { server, anna, bruno } = await twoPeople();
+    await anna.phone.sendText(bruno.id(), "a");
+    await until(() => anna.texts(bruno.id()).includes("> a delivered"));
+    bruno.store.refuseWrites = true;
+    await anna.phone.sendText(bruno.id(), "b");
+    await until(() => bruno.state().server === "offline");
+    expect(server.pending(bruno.id())).toBe(1);
+    bruno.store.refuseWrites = false;
+    await until(() => anna.texts(bruno.id()).includes("> b delivered"));
+    bruno.phone.stop();
+    const again = handset(server, bruno.store);
+    await again.phone.start();
+    expect(again.texts(anna.id())).toEqual(["< a delivered", "< b delivered"]);
+  });
+
+  it("are refused to somebody whose key is not the pinned one, and say so", async () => {
+    const { server, anna, bruno } = await twoPeople();
+    await anna.phone.sendText(bruno.id(), "prima");
+    await until(() => anna.texts(bruno.id()).includes("> prima delivered"));
+    server.replaceKey(bruno.id(), toBase64(new Uint8Array(32).fill(9)));
+    await until(() => anna.state().contacts[0]?.keyChanged === true);
+    await anna.phone.sendText(bruno.id(), "poi");
+    await until(() => anna.texts(bruno.id()).includes("> poi failed"));
+    expect(anna.state().fault?.code).toBe("peer_key_changed");
+    await anna.phone.call(bruno.id());
+    expect(anna.state().call).toBeNull();
+  });
+
+  it("do not stop at a message that makes no sense", async () => {
+    const { server, anna, bruno } = await twoPeople();
+    await anna.phone.sendText(bruno.id(), "a");
+    await until(() => anna.texts(bruno.id()).includes("> a delivered"));
+    const conversations = [...(await anna.store.readAll("conversations")).values()] as { id: string }[];
+    const mail = (server as unknown as { mail: (...parts: unknown[]) => void }).mail.bind(server);
+    mail(bruno.id(), conversations[0]?.id, "application", { deviceId: "x" }, toBase64(new Uint8Array(80)));
+    await until(() => bruno.state().fault?.code === "conversation_broken");
+    await anna.phone.sendText(bruno.id(), "b");
+    await until(() => anna.texts(bruno.id()).includes("> b delivered"));
+    expect(server.pending(bruno.id())).toBe(0);
+  });
+});
+
+describe("calls", () => {
+  async function connected(): Promise<Awaited<ReturnType<typeof twoPeople>>> {
+    const world = await twoPeople();
+    const { anna, bruno } = world;
+    await anna.phone.call(bruno.id());
+    await until(() => bruno.state().call?.phase === "incoming" && anna.state().call?.phase === "ringing");
+    await bruno.phone.answer();
+    await until(() => anna.state().call?.phase === "active" && bruno.state().call?.phase === "active");
+    await until(() => anna.state().call?.shortCode != null && bruno.state().call?.shortCode != null);
+    return world;
+  }
+
+  it("connect with mirrored keys and the same short code; afterwards the keys are renewed", async () => {
+    const { server, anna, bruno } = await connected();
+    expect(anna.state().call?.shortCode).toMatch(/^\d{6}$/);
+    expect(bruno.state().call?.shortCode).toBe(anna.state().call?.shortCode);
+    const [mine, theirs] = [anna.media[0]?.keys, bruno.media[0]?.keys];
+    expect(mine?.send.kid).toBe(theirs?.receive.kid);
+    expect(mine?.receive.kid).toBe(theirs?.send.kid);
+    expect(mine?.send.kid).not.toBe(mine?.receive.kid);
+    expect(toHex(mine?.send.baseKey ?? new Uint8Array())).toBe(toHex(theirs?.receive.baseKey ?? new Uint8Array(1)));
+    expect([...server.calls.values()].map((devices) => devices.size)).toEqual([2]);
+    anna.phone.setMuted(true);
+    expect([anna.media[0]?.muted, anna.state().call?.muted]).toEqual([true, true]);
+    anna.media[0]?.events.audioBegan();
+    expect(anna.state().call?.activeSince).toBeGreaterThan(0);
+    await anna.phone.hangUp();
+    await until(() => bruno.state().call?.phase === "ended");
+    expect([anna.media[0]?.closed, bruno.media[0]?.closed]).toEqual([true, true]);
+    await until(() => server.epochs()[0] === 2);
+    await bruno.phone.sendText(anna.id(), "dopo");
+    await until(() => bruno.texts(anna.id()).includes("> dopo delivered"));
+    await anna.phone.hangUp();
+    expect(anna.state().call).toBeNull();
+    expect(anna.texts(bruno.id())[0]).toBe("> call answered");
+  });
+
+  it("go on while the server is away, and texts wait for it", async () => {
+    const { server, anna, bruno } = await connected();
+    server.goDown();
+    await until(() => anna.state().server === "offline" && bruno.state().server === "offline");
+    expect(anna.state().call?.phase).toBe("active");
+    await anna.phone.sendText(bruno.id(), "a voce non si capisce");
+    server.calls.clear();
+    server.up = true;
+    await until(() => anna.texts(bruno.id()).at(-1) === "> a voce non si capisce delivered");
+    await until(() => [...server.calls.values()].some((devices) => devices.size === 2)); // both told it of the call again
+    expect(anna.state().call?.phase).toBe("active");
+  });
+
+  it("mend a broken path", async () => {
+    const { anna, bruno } = await connected();
+    anna.media[0]?.events.disconnected();
+    bruno.media[0]?.events.disconnected();
+    await until(() => anna.media[0]?.restarts === 1);
+    await until(() => anna.state().call?.phase === "active");
+    expect(bruno.media[0]?.restarts).toBe(0);
+  });
+
+  it("show it when the other side's frames do not decrypt, and when they do again", async () => {
+    const { anna } = await connected();
+    const counts = { sealed: 100, withheld: 0, decrypted: 0, refused: 50 };
+    anna.media[0]?.events.report({ counts, health: "undecryptable", rttMs: 90, loss: 0.01 });
+    expect(anna.state().call).toMatchObject({ health: "undecryptable", framesRefused: 50, measuredRttMs: 90, fault: { code: "media_undecryptable" } });
+    anna.media[0]?.events.report({ counts: { ...counts, decrypted: 50 }, health: "good", rttMs: 90, loss: 0.01 });
+    expect(anna.state().call).toMatchObject({ health: "good", fault: null });
+  });
+
+  it("are declined", async () => {
+    const { anna, bruno } = await twoPeople();
+    await anna.phone.call(bruno.id());
+    await until(() => bruno.state().call?.phase === "incoming");
+    await bruno.phone.decline();
+    await until(() => anna.state().call?.outcome === "declined");
+    expect(bruno.texts(anna.id())).toEqual(["< call declined"]);
+  });
+
+  it("are missed when the caller gives up, and count as unread", async () => {
+    const { anna, bruno } = await twoPeople();
+    await anna.phone.call(bruno.id());
+    await until(() => bruno.state().call?.phase === "incoming");
+    await anna.phone.hangUp();
+    await until(() => bruno.state().call?.outcome === "missed");
+    expect(bruno.state().contacts[0]?.unread).toBe(1);
+  });
+
+  it("meet when both dial at once", async () => {
+    const { anna, bruno } = await twoPeople();
+    await Promise.all([anna.phone.call(bruno.id()), bruno.phone.call(anna.id())]);
+    await until(() => anna.state().call?.phase === "active" && bruno.state().call?.phase === "active");
+    expect(anna.state().call?.callId).toBe(bruno.state().call?.callId);
+    expect(anna.state().call?.outgoing).not.toBe(bruno.state().call?.outgoing);
+    await until(() => anna.state().call?.shortCode != null && anna.state().call?.shortCode === bruno.state().call?.shortCode);
+  });
+
+  it("fail visibly without a microphone, at the callee's end too", async () => {
+    const server = new TwinServer();
+    const [anna, bruno] = [await enrolled(server, "Anna"), await enrolled(server, "Bruno", false)];
+    await until(() => anna.state().contacts.length === 1);
+    await anna.phone.call(bruno.id());
+    await until(() => bruno.state().call?.phase === "incoming");
+    await bruno.phone.answer();
+    await until(() => anna.state().call?.outcome === "failed");
+    expect(bruno.state().call).toMatchObject({ phase: "ended", outcome: "failed", fault: { code: "microphone_refused" } });
+    await bruno.phone.hangUp();
+    await bruno.phone.call(anna.id());
+    await until(() => bruno.state().call?.fault?.code === "microphone_refused");
+    expect(anna.state().call?.callId).not.toBe(bruno.state().call?.callId);
+  });
+});
+
+describe("one phone a person", () => {
+  it("stops when another place takes the mailbox over", async () => {
+    const { server, anna } = await twoPeople();
+    server.takeOver(anna.id());
+    await until(() => anna.state().fault?.code === "session_taken_over");
+    expect(anna.state().server).toBe("offline");
+  });
+});
