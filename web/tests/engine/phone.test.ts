@@ -160,6 +160,7 @@ describe("texts", () => {
 
   it("both begin at once: one conversation, both texts arrive", async () => {
     const { server, anna, bruno } = await twoPeople();
+    server.holdUntil(2, /commits/);
     await Promise.all([anna.phone.sendText(bruno.id(), "da Anna"), bruno.phone.sendText(anna.id(), "da Bruno")]);
     await until(() => anna.texts(bruno.id()).includes("> da Anna delivered") && bruno.texts(anna.id()).includes("> da Bruno delivered"));
     expect(anna.texts(bruno.id())).toContain("< da Bruno delivered");

@@ -67,6 +67,8 @@ export class TwinServer {
   up = true;
   /** Loses the answers, not the requests, that match. */
   loseAnswersTo: RegExp | null = null;
+  /** Holds requests that match until this many are there, to force a race. */
+  barrier: { path: RegExp; missing: number; open: Promise<void>; release: () => void } | null = null;
   private readonly accounts = new Map<string, Account>();
   private readonly conversations = new Map<string, TwinConversation>();
   private readonly tokens = new Map<string, Account>();
@@ -75,6 +77,11 @@ export class TwinServer {
   readonly fetch = async (path: string, init: RequestInit): Promise<Response> => {
     await Promise.resolve();
     if (!this.up) throw new TypeError("connection refused");
+    if (this.barrier?.path.test(path)) {
+      const { open, release } = this.barrier;
+      if (--this.barrier.missing === 0) release();
+      await open;
+    }
     const body = typeof init.body === "string" ? (JSON.parse(init.body) as unknown) : undefined;
     if (typeof init.body === "string") this.seen.push(init.body);
     const token = new Headers(init.headers).get("Authorization")?.slice(7);
@@ -96,6 +103,14 @@ export class TwinServer {
     const socket = new TwinSocket((from, text) => this.hear(from, text));
     queueMicrotask(() => (this.up ? socket.onopen?.(new Event("open")) : socket.close(1006)));
     return socket;
+  }
+
+  holdUntil(count: number, path: RegExp): void {
+    let release = (): void => undefined;
+    const open = new Promise<void>((resolve) => {
+      release = resolve;
+    });
+    this.barrier = { path, missing: count, open, release };
   }
 
   goDown(): void {
