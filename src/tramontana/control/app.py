@@ -140,6 +140,7 @@ def _bare_app(lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]] |
         openapi_url=None,  # docs/openapi.json is the document; no documentation pages, which would load scripts of another host
         docs_url=None,
         redoc_url=None,
+        telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},  # no data about users leaves this process
         lifespan=lifespan,
         generate_unique_id_function=lambda route: route.name,
     )
@@ -147,7 +148,6 @@ def _bare_app(lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]] |
     app.add_exception_handler(RequestValidationError, _invalid_request)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(StoreUnavailable, _store_unavailable)
-    app.add_exception_handler(Exception, _internal)
     for module in (entry, me, conversations, calls, admin, console, socket):
         app.include_router(module.router)
     return app
@@ -171,7 +171,3 @@ async def _http_error(_request: Request, error: Exception) -> JSONResponse:
 async def _store_unavailable(_request: Request, error: Exception) -> JSONResponse:
     logger.error("%s", error)
     return Problem("store_unavailable").response()
-
-
-async def _internal(_request: Request, _error: Exception) -> JSONResponse:
-    return Problem("internal").response()  # uvicorn logs the traceback

@@ -17,6 +17,7 @@ class Outbox:
         self.device_id = device_id
         self.account_id = account_id
         self.wake = asyncio.Event()
+        self.wake.set()  # a mailbox may hold something from before
         self.mail = True
         self.directory = False
         self.presence: dict[str, bool] = {}

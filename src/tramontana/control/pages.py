@@ -20,7 +20,14 @@ NOT_BUILT = """<!doctype html>
 """
 
 
-class _Assets(StaticFiles):
+class _Files(StaticFiles):
+    """Files of a directory that may not be there yet: then nothing is found."""
+
+    async def check_config(self) -> None:
+        return
+
+
+class _Assets(_Files):
     """Files whose names carry a hash of their content: they never change."""
 
     async def get_response(self, path: str, scope: Scope) -> Response:
@@ -56,7 +63,7 @@ def pages_router(static: Path = STATIC) -> APIRouter:
 
 def files(static: Path = STATIC) -> StaticFiles:
     """Files at the root of the web build (icons, base map, manifest)."""
-    return StaticFiles(directory=static, check_dir=False)
+    return _Files(directory=static, check_dir=False)
 
 
 def assets(static: Path = STATIC) -> StaticFiles:

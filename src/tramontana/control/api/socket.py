@@ -186,10 +186,10 @@ class _DeviceSocket:
 
     async def _tell(self) -> None:
         """Acknowledge and send what is due now."""
+        await self._acknowledge()
         if self._pong_wanted:
             self._pong_wanted = False
             await self._send(frames.Pong())
-        await self._acknowledge()
         if self._outbox.directory:
             self._outbox.directory = False
             await self._send(frames.DirectoryChanged())
