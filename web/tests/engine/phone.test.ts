@@ -165,7 +165,7 @@ describe("texts", () => {
     await until(() => anna.texts(bruno.id()).includes("> da Anna delivered") && bruno.texts(anna.id()).includes("> da Bruno delivered"));
     expect(anna.texts(bruno.id())).toContain("< da Bruno delivered");
     expect(server.epochs()).toEqual([1]);
-    expect(server.refused).toEqual(["epoch_taken"]);
+    expect(server.refused).toContain("epoch_taken");
     expect([anna.state().fault, bruno.state().fault]).toEqual([null, null]);
   });
 
