@@ -173,13 +173,13 @@ class PathPlayer:
         try:
             while not self._stopped:
                 next_at = min(housekeeping_at, self._agenda[0][0]) if self._agenda else housekeeping_at
-                select.select([self._epoll], [], [], max(0.0, next_at - self._now()))
-                for descriptor, _ in self._epoll.poll(0):
+                readable, _, _ = select.select([self._epoll], [], [], max(0.0, next_at - self._now()))
+                now = self._now()
+                self._release(now)  # first what is due, then what has come
+                for descriptor, _ in self._epoll.poll(0) if readable else ():
                     handler = self._handlers.get(descriptor)
                     if handler is not None:  # else an earlier handler of this round closed it
                         handler()
-                now = self._now()
-                self._release(now)
                 if now >= housekeeping_at:
                     housekeeping_at = now + HOUSEKEEPING_S
                     for flow in self._flows.values():
