@@ -67,7 +67,8 @@ class PointOfPresence:
 class Ground:
     """Places, gateways and points of presence of one carrier.
 
-    A gateway lands at the point of presence nearest to it (an assumption: the operator's routing is not published).
+    A gateway hands its traffic to the nearest point of presence of its own country, else to the nearest of all: an assumption, the
+    operator's routing is not published.
     """
 
     places: tuple[Place, ...]
@@ -97,7 +98,13 @@ class Ground:
     @cached_property
     def point_of_presence_of_gateway(self) -> tuple[int, ...]:
         """For each gateway the index of its point of presence."""
-        return tuple(int(np.argmin([_distance_m(g, p) for p in self.points_of_presence])) for g in self.gateways)
+        indices = []
+        for gateway in self.gateways:
+            at_home = [i for i, p in enumerate(self.points_of_presence) if p.country == gateway.country]
+            indices.append(
+                min(at_home or range(len(self.points_of_presence)), key=lambda i: _distance_m(gateway, self.points_of_presence[i]))
+            )
+        return tuple(indices)
 
     @cached_property
     def backhaul_m(self) -> Floats:
