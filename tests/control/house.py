@@ -9,8 +9,8 @@ import secrets
 import socket
 import time
 from base64 import b64decode, b64encode, urlsafe_b64decode
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -86,15 +86,16 @@ class House:
         listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         listener.bind(("127.0.0.1", 0))
         listener.listen()
-        config = uvicorn.Config(app, log_config=None, ws="websockets-sansio", ws_ping_interval=None, timeout_graceful_shutdown=3)
-        server = uvicorn.Server(config)
-        server.capture_signals = _no_signals  # type: ignore[method-assign]
+        config = uvicorn.Config(
+            app, log_config=None, ws="websockets-sansio", ws_ping_interval=None, timeout_graceful_shutdown=3, server_header=False
+        )
+        server = _Server(config)
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         try:
             async with asyncio.TaskGroup() as group:
                 serving = group.create_task(server.serve(sockets=[listener]))
-                while not server.started and not serving.done():
-                    await asyncio.sleep(0.005)  # noqa: ASYNC110 - uvicorn has no event for it
+                while not server.started and not serving.done():  # noqa: ASYNC110 - uvicorn has no event for it
+                    await asyncio.sleep(0.005)
                 async with httpx.AsyncClient(base_url=url) as http:
                     try:
                         yield cls(app.state.services, http, url, clock, player, server)
@@ -129,6 +130,11 @@ class House:
         assert answer.status_code == 201, answer.text
         return ada, bea, conversation_id
 
+    async def pair_of_strangers(self) -> tuple[Phone, Phone, str]:
+        """Two phones with a conversation in which no group was begun."""
+        ada, bea = await self.phone("Ada"), await self.phone("Bea")
+        return ada, bea, await ada.open_with(bea)
+
     async def administrator(self) -> dict[str, str]:
         """Headers of an administrator's session."""
         token, _ = await admission.administrator_link(self.store, actor="test", now=self.clock())
@@ -137,9 +143,12 @@ class House:
         return {"Authorization": f"Bearer {answer.json()['token']}"}
 
 
-class _no_signals:  # noqa: N801 - stands in for a method
-    def __enter__(self) -> None: ...
-    def __exit__(self, *_: object) -> None: ...
+class _Server(uvicorn.Server):
+    """uvicorn that leaves signals to pytest."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
 
 
 class Phone:

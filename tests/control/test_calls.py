@@ -1,0 +1,222 @@
+"""Calls and the way of their media: docs/protocols.md, "Calls and media"."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hmac
+import secrets
+
+import pytest
+from house import RELAY_SECRET, House, Houses, Phone
+
+from tramontana.control.calls import NOBODY_ONLINE_S
+from tramontana.control.media import AHEAD_S, REFRESH_BELOW_S
+
+pytestmark = pytest.mark.anyio
+
+
+def body(conversation_id: str, precedence: str = "routine") -> dict[str, str]:
+    return {"conversation_id": conversation_id, "precedence": precedence}
+
+
+async def calls_in_progress(house: House) -> list[dict[str, object]]:
+    answer = await house.http.get("/api/v1/admin/calls", headers=await house.administrator())
+    assert answer.status_code == 200
+    listed: list[dict[str, object]] = answer.json()
+    return listed
+
+
+async def keep(house: House) -> None:
+    """What the server does every few seconds."""
+    await house.services.calls.reap()
+    await house.services.calls.refresh_media()
+
+
+async def test_joining_gives_credentials_and_a_front_with_a_profile(houses: Houses) -> None:
+    async with houses() as house:
+        ada, _, conversation_id = await house.pair()
+        call_id = secrets.token_hex(16)
+        grant = (await ada.put(f"/calls/{call_id}", body(conversation_id))).json()
+        flow = house.player.flows[ada.device_id]
+        [server] = grant["ice_servers"]
+        assert server["urls"] == [f"turn:127.0.0.1:{flow.port}?transport=udp"]
+        expiry, _, device_id = server["username"].partition(":")
+        assert (int(expiry), device_id) == (grant["expires_at"], ada.device_id)
+        expected = base64.b64encode(hmac.digest(RELAY_SECRET.encode(), server["username"].encode(), "sha1")).decode()
+        assert server["credential"] == expected
+        assert grant["simulated"] is True
+        assert flow.upstream == ("127.0.0.1", 3478)
+        assert flow.profile.end_unix_s - house.clock() > AHEAD_S - 60
+        again = (await ada.put(f"/calls/{call_id}", body(conversation_id))).json()
+        assert again["ice_servers"][0]["urls"] == server["urls"]
+
+
+async def test_localhost_is_told_the_address_on_which_the_fronts_listen(houses: Houses) -> None:
+    async with houses() as house:
+        ada, _, conversation_id = await house.pair()
+        url = house.url.replace("127.0.0.1", "localhost") + f"/api/v1/calls/{secrets.token_hex(16)}"
+        answer = await house.http.put(url, headers=ada.headers, json=body(conversation_id))
+        assert answer.json()["ice_servers"][0]["urls"][0].startswith("turn:127.0.0.1:")
+
+
+async def test_a_call_ends_when_one_of_two_leaves(houses: Houses) -> None:
+    async with houses() as house:
+        ada, bea, conversation_id = await house.pair()
+        call_id = secrets.token_hex(16)
+        await ada.put(f"/calls/{call_id}", body(conversation_id, "flash"))
+        await bea.put(f"/calls/{call_id}", body(conversation_id))
+        [call] = await calls_in_progress(house)
+        assert (call["call_id"], call["precedence"]) == (call_id, "flash")
+        assert [p["display_name"] for p in call["participants"]] == ["Ada", "Bea"]  # type: ignore[attr-defined]
+        assert (await bea.delete(f"/calls/{call_id}")).status_code == 204
+        assert await calls_in_progress(house) == []
+        assert house.player.flows == {}
+        late = await ada.put(f"/calls/{call_id}", body(conversation_id))
+        assert (late.status_code, late.json()["code"]) == (409, "call_ended")
+        assert (await ada.delete(f"/calls/{call_id}")).status_code == 204
+
+
+async def test_a_call_that_nobody_answers_ends_with_its_caller(houses: Houses) -> None:
+    async with houses() as house:
+        ada, _, conversation_id = await house.pair()
+        call_id = secrets.token_hex(16)
+        await ada.put(f"/calls/{call_id}", body(conversation_id))
+        assert len(await calls_in_progress(house)) == 1
+        await ada.delete(f"/calls/{call_id}")
+        assert await calls_in_progress(house) == []
+
+
+async def test_a_device_is_in_one_call_at_a_time(houses: Houses) -> None:
+    async with houses() as house:
+        ada, _, conversation_id = await house.pair()
+        first, second = secrets.token_hex(16), secrets.token_hex(16)
+        await ada.put(f"/calls/{first}", body(conversation_id))
+        await ada.put(f"/calls/{second}", body(conversation_id))
+        assert [call["call_id"] for call in await calls_in_progress(house)] == [second]
+        assert list(house.player.flows) == [ada.device_id]
+
+
+async def test_outsiders_cannot_join_and_ids_belong_to_one_conversation(houses: Houses) -> None:
+    async with houses() as house:
+        ada, _, conversation_id = await house.pair()
+        eve = await house.phone("Eve")
+        call_id = secrets.token_hex(16)
+        await ada.put(f"/calls/{call_id}", body(conversation_id))
+        refused = await eve.put(f"/calls/{call_id}", body(conversation_id))
+        assert (refused.status_code, refused.json()["code"]) == (404, "not_found")
+        own = await eve.open_with(ada)
+        elsewhere = await eve.put(f"/calls/{call_id}", body(own))
+        assert (elsewhere.status_code, elsewhere.json()["code"]) == (409, "call_elsewhere")
+        assert (await eve.delete(f"/calls/{call_id}")).status_code == 204
+        assert len(await calls_in_progress(house)) == 1
+        assert eve.device_id not in house.player.flows
+
+
+async def test_a_call_with_nobody_online_is_reaped(houses: Houses) -> None:
+    async with houses() as house:
+        ada, bea, conversation_id = await house.pair()
+        call_id = secrets.token_hex(16)
+        for phone in (ada, bea):
+            await phone.put(f"/calls/{call_id}", body(conversation_id))
+        async with ada.socket():
+            house.clock.advance(NOBODY_ONLINE_S + 1)
+            await keep(house)
+            assert len(await calls_in_progress(house)) == 1
+        async with asyncio.timeout(5):
+            while house.services.hub.devices_online:  # noqa: ASYNC110 - a plain counter
+                await asyncio.sleep(0.01)
+        house.clock.advance(NOBODY_ONLINE_S - 5)
+        await keep(house)
+        assert len(await calls_in_progress(house)) == 1
+        house.clock.advance(6)
+        await keep(house)
+        assert await calls_in_progress(house) == []
+        assert house.player.flows == {}
+
+
+async def test_a_restarted_server_gives_phones_time_to_come_back(houses: Houses) -> None:
+    async with houses() as house:
+        ada, bea, conversation_id = await house.pair()
+        call_id = secrets.token_hex(16)
+        for phone in (ada, bea):
+            await phone.put(f"/calls/{call_id}", body(conversation_id))
+        player, ports = house.player, {flow: known.port for flow, known in house.player.flows.items()}
+    async with houses(player=player) as house:
+        await keep(house)
+        assert len(await calls_in_progress(house)) == 1
+        assert {flow: known.port for flow, known in player.flows.items()} == ports
+        house.clock.advance(NOBODY_ONLINE_S + 1)
+        await keep(house)
+        assert await calls_in_progress(house) == []
+
+
+async def test_profiles_are_replaced_before_they_run_out(houses: Houses) -> None:
+    async with houses() as house:
+        ada, _, conversation_id = await house.pair()
+        async with ada.socket():
+            await ada.put(f"/calls/{secrets.token_hex(16)}", body(conversation_id))
+            flow = house.player.flows[ada.device_id]
+            end = flow.profile.end_unix_s
+            await keep(house)
+            assert flow.profile.end_unix_s == end
+            house.clock.advance(AHEAD_S - REFRESH_BELOW_S + 1)
+            await keep(house)
+            assert flow.profile.end_unix_s - house.clock() > AHEAD_S - 60
+            assert flow.profile.start_unix_s <= house.clock()
+
+
+async def test_a_player_that_lost_everything_gets_its_fronts_back(houses: Houses) -> None:
+    async with houses() as house:
+        ada, _, conversation_id = await house.pair()
+        await ada.put(f"/calls/{secrets.token_hex(16)}", body(conversation_id))
+        port = house.player.flows[ada.device_id].port
+        house.player.lose_everything()
+        await keep(house)
+        assert house.player.flows[ada.device_id].port == port
+
+
+async def test_a_change_of_access_moves_the_call(houses: Houses) -> None:
+    async with houses() as house:
+        ada, _, conversation_id = await house.pair()
+        await ada.put(f"/calls/{secrets.token_hex(16)}", body(conversation_id))
+        flow = house.player.flows[ada.device_id]
+        assert (flow.profile.place, flow.profile.carrier) == ("rome", "starlink")
+        port = flow.port
+        assert (await ada.put("/me/access", {"place_id": "palermo", "carrier_id": "fibre"})).status_code == 204
+        assert (flow.profile.place, flow.profile.carrier, flow.port) == ("palermo", "fibre", port)
+
+
+async def test_without_player_or_relay_there_is_no_grant(houses: Houses) -> None:
+    async with houses() as house:
+        ada, _, conversation_id = await house.pair()
+        house.player.is_down = True
+        answer = await ada.put(f"/calls/{secrets.token_hex(16)}", body(conversation_id))
+        assert (answer.status_code, answer.json()["code"]) == (503, "media_unavailable")
+        assert int(answer.headers["retry-after"]) > 0
+        assert await calls_in_progress(house) == []
+
+
+async def test_a_server_without_relay_says_so(houses: Houses) -> None:
+    async with houses(with_relay=False) as house:
+        ada, _, conversation_id = await house.pair()
+        answer = await ada.put(f"/calls/{secrets.token_hex(16)}", body(conversation_id))
+        assert answer.status_code == 503
+        assert "without a media relay" in answer.json()["detail"]
+
+
+async def test_access_and_path(houses: Houses) -> None:
+    async with houses() as house:
+        ada: Phone = await house.phone("Ada")
+        options = (await ada.get("/access-options")).json()
+        assert options["chosen"] == {"place_id": "rome", "carrier_id": "starlink"}
+        assert {"rome", "palermo"} <= {place["place_id"] for place in options["places"]}
+        refused = await ada.put("/me/access", {"place_id": "atlantis", "carrier_id": "starlink"})
+        assert (refused.status_code, refused.json()["code"]) == (422, "unknown_access")
+        await ada.put("/me/access", {"place_id": "palermo", "carrier_id": "starlink"})
+        path = (await ada.get("/me/path", params={"seconds": 60})).json()
+        assert path["simulated"] is True
+        assert path["profile"]["place"] == "palermo"
+        assert "simulated" in path["profile"]["source"]
+        assert path["profile"]["time_unix_s"][0] == pytest.approx(house.clock(), abs=20)
+        assert (await ada.get("/me/path", params={"seconds": 10**9})).status_code == 422
