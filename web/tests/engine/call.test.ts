@@ -197,10 +197,10 @@ describe("the callee", () => {
 });
 
 describe("more than one call", () => {
-  it("is busy for a third person, and shows him as missed", () => {
+  it("is busy for a third person, and remembers that he called", () => {
     for (const play of [callerActive(), calleeConnecting(), ringing(), new Play().invited()]) {
       const { phase } = play.state as CallState;
-      play.invited(HIGH, OTHER).expect(phase, "send busy", "record missed 0");
+      play.invited(HIGH, OTHER).expect(phase, "send busy", "record busy 0");
       expect(play.effects[0]).toMatchObject({ peerAccountId: OTHER, callId: HIGH });
     }
   });

@@ -98,15 +98,15 @@ function dial(_state: CallState | null, input: InputOf<"dial">, now: number): Ca
   return [fresh(callId, peerAccountId, true, "requesting", now + RING_MS), [{ kind: "prepareOffer", callId, peerAccountId }]];
 }
 
-function missed(input: InputOf<"invite">): CallEffect {
+function unheard(input: InputOf<"invite">, outcome: "missed" | "busy"): CallEffect {
   const { callId, peerAccountId } = input;
-  return { kind: "record", callId, peerAccountId, outgoing: false, outcome: "missed", durationS: 0 };
+  return { kind: "record", callId, peerAccountId, outgoing: false, outcome, durationS: 0 };
 }
 
 /** An invite that finds the phone free. */
 function ring(state: CallState | null, input: InputOf<"invite">, now: number): CallStepResult {
   if (state?.callId === input.callId) return [state, []];
-  if (input.ageMs > RING_MS) return [state, [missed(input)]];
+  if (input.ageMs > RING_MS) return [state, [unheard(input, "missed")]];
   const { sdp, commitment } = input.invite;
   const next = { ...fresh(input.callId, input.peerAccountId, false, "incoming", now + RING_MS - Math.max(0, input.ageMs)), invite: { sdp, commitment } };
   return [next, [send(next, { step: "ringing" })]];
@@ -115,8 +115,8 @@ function ring(state: CallState | null, input: InputOf<"invite">, now: number): C
 /** An invite during another call. */
 function busy(state: CallState, input: InputOf<"invite">): CallStepResult {
   if (state.callId === input.callId) return [state, []];
-  if (input.ageMs > RING_MS) return [state, [missed(input)]];
-  return [state, [{ kind: "send", peerAccountId: input.peerAccountId, callId: input.callId, message: { step: "busy" } }, missed(input)]];
+  if (input.ageMs > RING_MS) return [state, [unheard(input, "missed")]];
+  return [state, [{ kind: "send", peerAccountId: input.peerAccountId, callId: input.callId, message: { step: "busy" } }, unheard(input, "busy")]];
 }
 
 /** An invite while dialling: glare if it comes from the person being dialled. */

@@ -123,7 +123,7 @@ export class Texts {
   async recordCall(peer: string, entry: Extract<ThreadEntry, { kind: "call" }>): Promise<void> {
     if (this.find(peer, entry.id) !== undefined) return;
     const changes = [this.keepEntry(peer, { order: this.nextOrder++, entry })];
-    if (!entry.outgoing && entry.outcome === "missed") changes.push(...this.countUnread(peer));
+    if (!entry.outgoing && (entry.outcome === "missed" || entry.outcome === "busy")) changes.push(...this.countUnread(peer));
     await this.store.write(changes);
     this.events.threadsChanged();
   }
