@@ -9,7 +9,7 @@ export function LanguageSwitch() {
           type="button"
           lang={each}
           aria-pressed={language.value === each}
-          aria-label={t(`language.${each}`, { lng: each })}
+          aria-label={`${each.toUpperCase()}, ${t(`language.${each}`, { lng: each })}`}
           onClick={() => chooseLanguage(each)}
         >
           {each.toUpperCase()}

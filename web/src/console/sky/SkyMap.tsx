@@ -26,13 +26,13 @@ const MAP_COLOURS: Record<"light" | "dark", MapColours> = {
 
 const LAYER_COLOURS: Record<"light" | "dark", LayerColours> = {
   light: {
-    satellite: [0.13, 0.23, 0.38, 0.75],
+    satellite: [0.13, 0.23, 0.38, 0.85],
     serving: [0.04, 0.35, 0.68, 1],
     userLink: [0.04, 0.35, 0.68, 0.85],
     feederLink: [0.54, 0.32, 0, 0.8],
   },
   dark: {
-    satellite: [0.72, 0.81, 0.93, 0.7],
+    satellite: [0.78, 0.86, 0.96, 0.85],
     serving: [0.49, 0.75, 1, 1],
     userLink: [0.49, 0.75, 1, 0.85],
     feederLink: [0.95, 0.75, 0.38, 0.75],

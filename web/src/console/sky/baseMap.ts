@@ -68,10 +68,11 @@ function withoutCuts(coordinates: GeoJSON.Position[][]): GeoJSON.Position[][] {
 export async function loadBaseMap(): Promise<BaseMap> {
   const response = await fetch(countriesUrl);
   if (!response.ok) throw new Error(`base map: ${response.status}`);
-  const topology = (await response.json()) as Topology<{ countries: GeometryCollection; land: GeometryCollection }>;
-  const { countries, land } = topology.objects;
+  const topology = (await response.json()) as Topology<{ countries: GeometryCollection }>;
+  const { countries } = topology.objects;
   return {
-    land: feature(topology, land),
+    // country by country: one polygon of a whole continent is more than the triangulation of a tile takes
+    land: feature(topology, countries),
     borders: lines(mesh(topology, countries, (a, b) => a !== b).coordinates),
     coasts: lines(withoutCuts(mesh(topology, countries, (a, b) => a === b).coordinates)),
     graticule: graticule(),

@@ -80,6 +80,7 @@ uniform vec3 u_end;
 uniform vec2 u_viewport;
 uniform float u_width;
 out float v_along;
+out float v_across; // pixels from the middle of the line
 ${MERCATOR}
 vec4 at(float t) {
   vec2 m = below(mix(u_start, u_end, t)); // below the straight line through space that the radio takes
@@ -94,7 +95,9 @@ void main() {
   vec2 along = (after.xy / after.w - before.xy / before.w) * u_viewport;
   vec2 across = length(along) > 0.0 ? normalize(vec2(-along.y, along.x)) : vec2(0.0);
   float side = float(gl_VertexID % 2) * 2.0 - 1.0;
-  here.xy += across * side * u_width / u_viewport * here.w;
+  float reach = u_width * 0.5 + 1.0;
+  here.xy += across * side * reach * 2.0 / u_viewport * here.w;
+  v_across = side * reach;
   v_along = t;
   gl_Position = here;
 }`;
@@ -103,11 +106,14 @@ const LINK_FRAGMENT = `#version 300 es
 precision highp float;
 uniform vec4 u_colour;
 uniform float u_dashes; // 0 for an unbroken line
+uniform float u_width;
 in float v_along;
+in float v_across;
 out vec4 colour;
 void main() {
   if (u_dashes > 0.0 && fract(v_along * u_dashes) > 0.6) discard;
-  colour = vec4(u_colour.rgb * u_colour.a, u_colour.a);
+  float alpha = u_colour.a * clamp(u_width * 0.5 + 0.5 - abs(v_across), 0.0, 1.0);
+  colour = vec4(u_colour.rgb * alpha, alpha);
 }`;
 
 const FLASH_S = 1.4;
@@ -291,7 +297,7 @@ export class SatelliteLayer implements CustomLayerInterface {
       gl.drawArrays(gl.POINTS, first, count);
     };
     const zoom = this.#map?.getZoom() ?? 4;
-    draw(0, track.count, this.colours.satellite, Math.min(Math.max(zoom * 0.9, 2.5), 6), 0);
+    draw(0, track.count, this.colours.satellite, Math.min(Math.max(zoom * 1.1, 3), 7), 0);
     for (const { satellite, selected } of this.#links) {
       if (satellite < 0 || satellite >= track.count) continue;
       draw(satellite, 1, this.colours.serving, 9, 0);
@@ -321,7 +327,7 @@ export class SatelliteLayer implements CustomLayerInterface {
     for (const { satellite, place, gateway, selected } of this.#links) {
       const position = positionAt(track, satellite, now);
       if (!position) continue;
-      const width = selected ? 3 : 1.6;
+      const width = selected ? 3.2 : 1.8;
       if (gateway) leg(position, gateway, this.colours.feederLink, width, 14);
       leg(place, position, this.colours.userLink, width, 0);
     }

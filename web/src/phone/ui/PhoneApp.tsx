@@ -15,7 +15,6 @@ import { Enrolment } from "./Enrolment";
 import { Faults } from "./Faults";
 import { IncomingCall } from "./IncomingCall";
 import { PathStrip } from "./PathStrip";
-import { Ringer } from "./ringer";
 import { Thread } from "./Thread";
 
 function pageTitle({ call, contacts }: PhoneState): string {
@@ -24,15 +23,13 @@ function pageTitle({ call, contacts }: PhoneState): string {
   return unread > 0 ? t("title.unread", { unread }) : t("title.phone");
 }
 
-/** Everything outside the page's own elements that follows the state: title, ring, what a screen reader speaks. */
+/** Everything outside the page's own elements that follows the state: title, what a screen reader speaks. */
 function useSideEffects(screen: PhoneScreen): void {
   useEffect(() => {
-    const ringer = new Ringer();
     let previous = screen.engine.state.peek();
     const stop = effect(() => {
       const state = screen.engine.state.value;
       document.title = pageTitle(state);
-      ringer.follow(state.call?.phase ?? null);
       if (state.call === null || state.call.callId !== previous.call?.callId) screen.callFolded.value = false;
       const sentences = announcements(previous, state);
       if (sentences.length > 0) announce(sentences.join(" "));
@@ -42,7 +39,6 @@ function useSideEffects(screen: PhoneScreen): void {
     return () => {
       stop();
       unfollow();
-      ringer.follow(null);
     };
   }, [screen]);
 }
@@ -63,16 +59,17 @@ function Telephone() {
   const open = contacts.find((contact) => contact.accountId === screen.openThread.value);
   const onScreen = call && call.phase !== "incoming" ? call : null;
   const unfolded = onScreen !== null && !screen.callFolded.value;
+  const Brand = unfolded || open ? "span" : "h1"; // a page has one main heading: that of what is open
   return (
     <div class={`telephone ${unfolded || open ? "detail-open" : ""}`}>
       <ServerBanner server={server} />
       <Faults />
-      <div class="panes">
-        <aside class="list-pane">
+      <main class="panes">
+        <div class="list-pane">
           <header class="list-head">
             <Mark size={30} />
             <div class="list-owner">
-              <span class="list-brand">{t("app.name")}</span>
+              <Brand class="list-brand">{t("app.name")}</Brand>
               {me && <span class="quiet">{me.displayName}</span>}
             </div>
             <LanguageSwitch />
@@ -80,8 +77,8 @@ function Telephone() {
           {onScreen && !unfolded && !open && <FoldedCall call={onScreen} />}
           <ContactList />
           <PathStrip />
-        </aside>
-        <main class="detail-pane">
+        </div>
+        <div class="detail-pane">
           {unfolded ? (
             <CallScreen call={onScreen} />
           ) : (
@@ -97,8 +94,8 @@ function Telephone() {
               )}
             </>
           )}
-        </main>
-      </div>
+        </div>
+      </main>
       {call?.phase === "incoming" && <IncomingCall key={call.callId} call={call} />}
       {screen.accessOpen.value && access && <AccessDialog access={access} />}
     </div>

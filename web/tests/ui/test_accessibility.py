@@ -1,0 +1,98 @@
+"""axe-core in a real browser over every page and state: no violation, in light and dark, small and large."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from conftest import AXE, Watched
+from fake_server import Api
+from playwright.sync_api import Browser, Page
+
+SCENES = [
+    "opening",
+    "enrol",
+    "enrolRefused",
+    "enrolWorking",
+    "list",
+    "empty",
+    "thread",
+    "threadMissed",
+    "threadEmpty",
+    "keyChanged",
+    "offline",
+    "faults",
+    "incoming",
+    "ringing",
+    "connecting",
+    "active",
+    "muted",
+    "interrupted",
+    "undecryptable",
+    "outage",
+    "fibre",
+    "ended",
+    "failed",
+    "folded",
+    "access",
+]
+VIEWS = ["sky", "invitations", "people", "calls", "audit"]
+LOADED = {"sky": ".sky-table", "invitations": ".table", "people": ".table", "calls": ".call-card", "audit": ".table"}
+LOOKS = [("light", 1280, 800), ("dark", 360, 640)]
+
+
+@pytest.fixture(params=LOOKS, ids=lambda look: f"{look[0]}-{look[1]}")
+def look(request: pytest.FixtureRequest, browser: Browser, server: tuple[str, Api]) -> Iterator[Watched]:
+    scheme, width, height = request.param
+    context = browser.new_context(
+        viewport={"width": width, "height": height},
+        color_scheme=scheme,
+        locale="it-IT" if scheme == "dark" else "en-GB",
+        reduced_motion="reduce",
+    )
+    yield Watched(context.new_page(), server[0])
+    context.close()
+
+
+def violations(page: Page) -> list[str]:
+    """What axe-core finds, one line each; nothing is excluded."""
+    page.evaluate(AXE.read_text())
+    found = page.evaluate("async () => (await axe.run(document, { resultTypes: ['violations'] })).violations")
+    return [f"{each['id']} ({each['impact']}): {node['target']} {node['failureSummary']}" for each in found for node in each["nodes"]]
+
+
+def overflow(page: Page) -> int:
+    """By how many pixels the page is wider than its window."""
+    pixels: int = page.evaluate("() => document.documentElement.scrollWidth - window.innerWidth")
+    return max(0, pixels)
+
+
+@pytest.mark.parametrize("scene", SCENES)
+def test_telephone(look: Watched, scene: str) -> None:
+    page = look.scene(scene)
+    assert violations(page) == []
+    assert overflow(page) == 0
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_console(look: Watched, view: str) -> None:
+    page = look.console(view)
+    page.wait_for_selector(LOADED[view])
+    assert violations(page) == []
+    assert overflow(page) == 0
+
+
+def test_new_invitation(look: Watched) -> None:
+    page = look.console("invitations")
+    page.locator("form button[type=submit]").click()
+    page.wait_for_selector(".fresh .qr")
+    assert violations(page) == []
+    assert overflow(page) == 0
+
+
+@pytest.mark.parametrize("path", ["/", "/console"])
+def test_doors(look: Watched, path: str) -> None:
+    look.page.goto(look.origin + path)
+    look.page.wait_for_selector("h1")
+    assert violations(look.page) == []
+    assert overflow(look.page) == 0

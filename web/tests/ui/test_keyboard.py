@@ -1,0 +1,229 @@
+"""The telephone and the console by keyboard alone, and what must happen around them: secrets out of the address, language, focus."""
+
+from __future__ import annotations
+
+from conftest import Watched
+from playwright.sync_api import Page, expect
+
+
+def focused(page: Page) -> str:
+    """Text or label of what holds the focus."""
+    text: str = page.evaluate(
+        "() => document.activeElement.getAttribute('aria-label') || document.activeElement.innerText || document.activeElement.id"
+    )
+    return text.strip()
+
+
+def tab_to(page: Page, wanted: str, at_most: int = 40) -> None:
+    """Press Tab until the focus is on something with this text or label."""
+    seen = []
+    for _ in range(at_most):
+        page.keyboard.press("Tab")
+        seen.append(focused(page))
+        if wanted in seen[-1]:
+            return
+    raise AssertionError(f"no {wanted!r} by Tab; there were {seen}")
+
+
+def test_answer_talk_and_hang_up(watched: Watched) -> None:
+    page = watched.scene("incoming")
+    dialog = page.get_by_role("alertdialog", name="Incoming call")
+    expect(dialog).to_be_visible()
+    assert focused(page) == "Answer"
+    page.keyboard.press("Escape")
+    page.keyboard.press("Escape")
+    expect(dialog).to_be_visible()
+    stops = set()
+    for _ in range(6):
+        page.keyboard.press("Tab")
+        stops.add(page.evaluate("() => document.activeElement === document.body || !!document.activeElement.closest('dialog')"))
+    assert stops == {True}
+    page.get_by_role("button", name="Answer").focus()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name="Read these six digits to each other")).to_be_visible()
+    expect(dialog).to_have_count(0)
+    tab_to(page, "Mute")
+    page.keyboard.press("Space")
+    expect(page.get_by_role("button", name="Muted")).to_have_attribute("aria-pressed", "true")
+    tab_to(page, "Hang up")
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("Call ended").first).to_be_visible()
+    tab_to(page, "Close")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("navigation", name="Contacts")).to_be_visible()
+    assert watched.asked() == ["answer", "setMuted true", "hangUp", "hangUp"]
+
+
+def test_decline(watched: Watched) -> None:
+    page = watched.scene("incoming")
+    page.keyboard.press("Shift+Tab")
+    assert focused(page) == "Decline"
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("alertdialog")).to_have_count(0)
+    assert watched.asked() == ["decline"]
+
+
+def test_write_a_text(watched: Watched) -> None:
+    page = watched.scene("list")
+    tab_to(page, "Civil protection Catania")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name="Civil protection Catania")).to_be_focused()
+    tab_to(page, "composer")
+    page.keyboard.type("Two lines")
+    page.keyboard.press("Shift+Enter")
+    page.keyboard.type("of text")
+    page.keyboard.press("Enter")
+    sent = page.locator(".entry").filter(has_text="Two lines")
+    expect(sent).to_contain_text("Delivered")
+    expect(page.get_by_role("textbox")).to_be_focused()
+    expect(page.get_by_role("textbox")).to_have_value("")
+    expect(page.get_by_role("status").filter(has_text="Delivered to Civil protection Catania.")).to_have_count(1)
+    assert watched.asked() == ["sendText a5 Two lines\nof text"]
+
+
+def test_send_again_and_call_back(watched: Watched) -> None:
+    page = watched.scene("thread")
+    page.get_by_role("button", name="Send again").press("Enter")
+    expect(page.locator(".entry").filter(has_text="Generator fuel")).to_contain_text("Sent")
+    page = watched.scene("threadMissed")
+    page.get_by_role("button", name="Call back").press("Enter")
+    expect(page.get_by_role("heading", name="Embassy Tunis")).to_be_focused()
+    expect(page.get_by_role("button", name="Cancel call")).to_be_visible()
+
+
+def test_a_changed_key_blocks_calls_and_texts(watched: Watched) -> None:
+    page = watched.scene("keyChanged")
+    expect(page.get_by_role("alert")).to_contain_text("key has changed")
+    expect(page.get_by_role("button", name="Call Field post Norcia")).to_be_disabled()
+    expect(page.get_by_role("textbox")).to_have_count(0)
+
+
+def test_undecryptable_media_cannot_be_missed(watched: Watched) -> None:
+    page = watched.scene("undecryptable")
+    alert = page.get_by_role("alert")
+    expect(alert).to_contain_text("cannot be decrypted")
+    expect(alert).to_be_in_viewport()
+    expect(page.get_by_text("Encrypted sound arrives")).to_have_count(0)
+
+
+def test_simulation_is_always_labelled(watched: Watched) -> None:
+    for scene in ("list", "active", "outage", "fibre"):
+        page = watched.scene(scene)
+        expect(page.get_by_text("Simulated", exact=True).first).to_be_visible()
+
+
+def test_back_leads_from_thread_to_list_in_a_small_window(watched: Watched) -> None:
+    watched.page.set_viewport_size({"width": 390, "height": 844})
+    page = watched.scene("list")
+    page.get_by_role("button", name="Patrol vessel P402").click()
+    expect(page.get_by_role("heading", name="Patrol vessel P402")).to_be_visible()
+    expect(page.get_by_role("navigation", name="Contacts")).to_be_hidden()
+    page.get_by_role("button", name="Back to contacts").press("Enter")
+    expect(page.get_by_role("navigation", name="Contacts")).to_be_visible()
+
+
+def test_enrolment_by_link(watched: Watched) -> None:
+    token = "k" * 43
+    page = watched.page
+    page.goto(f"{watched.origin}/tests/ui/phone.html?scene=enrol#invite={token}")
+    expect(page.get_by_text("Invitation received")).to_be_visible()
+    assert token not in page.url
+    page.get_by_role("button", name="Set up").press("Enter")
+    expect(page.get_by_role("textbox", name="Your name")).to_be_focused()
+    expect(page.get_by_role("alert")).to_contain_text("Write the name")
+    page.keyboard.type("  Prefecture of Rieti ")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("navigation", name="Contacts")).to_be_visible()
+    assert watched.asked() == [f"enrol {token} Prefecture of Rieti"]
+
+
+def test_enrolment_by_hand_refuses_what_is_no_invitation(watched: Watched) -> None:
+    page = watched.scene("enrol")
+    page.get_by_label("Your name").fill("Prefecture of Rieti")
+    page.get_by_label("Invitation", exact=True).fill("hello")
+    page.keyboard.press("Enter")
+    expect(page.get_by_label("Invitation", exact=True)).to_be_focused()
+    expect(page.get_by_role("alert")).to_contain_text("This is not an invitation")
+    assert watched.asked() == []
+
+
+def test_language_is_kept_and_declared(watched: Watched) -> None:
+    page = watched.scene("list")
+    assert page.evaluate("() => document.documentElement.lang") == "en"
+    page.get_by_role("button", name="Italiano").press("Enter")
+    expect(page.get_by_role("navigation", name="Contatti")).to_be_visible()
+    page = watched.scene("list")
+    expect(page.get_by_role("navigation", name="Contatti")).to_be_visible()
+    assert page.evaluate("() => document.documentElement.lang") == "it"
+
+
+def test_choose_place_and_carrier(watched: Watched) -> None:
+    page = watched.scene("list")
+    strip = page.get_by_role("button", name="Starlink")
+    strip.press("Enter")
+    dialog = page.get_by_role("dialog", name="Place and carrier")
+    expect(dialog).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(dialog).to_have_count(0)
+    expect(strip).to_be_focused()
+    strip.press("Enter")
+    page.get_by_role("radio", name="Lampedusa").check()
+    page.get_by_role("button", name="Use these").press("Enter")
+    expect(dialog).to_have_count(0)
+    assert watched.asked() == ["chooseAccess lampedusa starlink"]
+
+
+def test_console_makes_shows_once_and_withdraws_an_invitation(watched: Watched) -> None:
+    page = watched.console("invitations")
+    assert "admin=" not in page.url
+    page.get_by_role("textbox", name="For whom").fill("Prefecture of Rieti")
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("#invite=")).to_be_visible()
+    page.get_by_role("button", name="Done").press("Enter")
+    expect(page.get_by_text("#invite=")).to_have_count(0)
+    row = page.get_by_role("row").filter(has_text="Prefecture of Rieti")
+    row.get_by_role("button").press("Enter")
+    dialog = page.get_by_role("dialog", name="Withdraw this invitation?")
+    dialog.get_by_role("button", name="Withdraw").press("Enter")
+    expect(row).to_contain_text("Withdrawn")
+
+
+def test_console_session_survives_a_reload_and_ends_at_will(watched: Watched) -> None:
+    page = watched.console("people")
+    page.reload()
+    expect(page.get_by_role("row").filter(has_text="Crisis room")).to_be_visible()
+    page.get_by_role("button", name="Sign out").press("Enter")
+    expect(page.get_by_role("heading", name="Operator's console")).to_be_visible()
+    page.reload()
+    expect(page.get_by_role("heading", name="Operator's console")).to_be_visible()
+
+
+def test_console_says_that_a_link_was_refused(watched: Watched) -> None:
+    page = watched.page
+    page.goto(f"{watched.origin}/console#admin=" + "B" * 43)
+    expect(page.get_by_role("alert")).to_contain_text("The link was refused")
+    assert "admin=" not in page.url
+    watched.faults.clear()  # the refusal itself, which Chromium logs
+
+
+def test_sky_table_gives_what_the_map_gives(watched: Watched) -> None:
+    page = watched.console("sky")
+    expect(page.locator(".maplibregl-canvas")).to_be_visible()
+    row = page.get_by_role("row").filter(has_text="Rome")
+    expect(row).to_contain_text("Milano")
+    expect(row).to_contain_text("ms")
+    expect(page.get_by_role("row").filter(has_text="south of Crete")).to_contain_text("No coverage")
+    expect(page.get_by_text("Simulated radio path")).to_be_visible()
+    rome = row.get_by_role("button", name="Rome")
+    rome.press("Enter")
+    expect(rome).to_have_attribute("aria-pressed", "true")
+
+
+def test_sky_without_webgl_says_so_and_keeps_the_table(watched: Watched) -> None:
+    watched.page.add_init_script(
+        "HTMLCanvasElement.prototype.getContext = new Proxy(HTMLCanvasElement.prototype.getContext,"
+        "{ apply: (get, self, [kind, ...rest]) => kind.startsWith('webgl') ? null : get.call(self, kind, ...rest) })"
+    )
+    page = watched.console("sky")
+    expect(page.get_by_text("This browser offers no WebGL 2")).to_be_visible()
+    expect(page.get_by_role("row").filter(has_text="Rome")).to_contain_text("Milano")
