@@ -92,7 +92,7 @@ def played(traffic: Traffic, *, drain_each_s: float | None = None) -> tuple[list
 
 
 @given(traffics())
-@settings(max_examples=400)
+@settings(max_examples=400, deadline=None)
 def test_it_does_what_the_reference_does(traffic: Traffic) -> None:
     reference = ReferenceLink(traffic.first, traffic.direction, traffic.seed, traffic.outage_mode, QUEUE_LIMIT_BYTES)
     now = START - 0.1
@@ -107,6 +107,7 @@ def test_it_does_what_the_reference_does(traffic: Traffic) -> None:
 
 
 @given(traffics())
+@settings(deadline=None)
 def test_a_late_driver_changes_no_fate_and_no_order(traffic: Traffic) -> None:
     fates, released, _ = played(traffic)
     late_fates, late_released, _ = played(traffic, drain_each_s=0.7)
@@ -115,6 +116,7 @@ def test_a_late_driver_changes_no_fate_and_no_order(traffic: Traffic) -> None:
 
 
 @given(traffics())
+@settings(deadline=None)
 def test_nothing_overtakes_nothing_comes_early_and_every_packet_is_accounted_for(traffic: Traffic) -> None:
     fates, released, link = played(traffic)
     numbers, instants = [n for n, _ in released], [at for _, at in released]
@@ -131,6 +133,7 @@ def test_nothing_overtakes_nothing_comes_early_and_every_packet_is_accounted_for
 
 
 @given(seed=st.integers(0, 2**64 - 1), gaps=st.lists(st.floats(0, 2), min_size=20, max_size=20))
+@settings(deadline=None)
 def test_the_draw_of_a_packet_does_not_depend_on_timing(seed: int, gaps: list[float]) -> None:
     evenly: Link[None] = Link(steady(loss=0.3), Direction.UP, seed)
     unevenly: Link[None] = Link(steady(loss=0.3), Direction.UP, seed)

@@ -111,6 +111,17 @@ async def test_a_lost_port_is_replaced_and_told(tmp_path: Path, ends: tuple[sock
                 assert carries(phone, upstream, moved["a"])
 
 
+async def test_a_taken_port_is_a_wish_that_is_not_granted(tmp_path: Path, ends: tuple[socket.socket, socket.socket]) -> None:
+    control, (phone, upstream) = tmp_path / "player.sock", ends
+    with player_process(control):
+        async with running(PathPlayerClient(control)) as client:
+            taken = phone.getsockname()[1]
+            port = await client.attach("a", steady(start=time.time()), seed=1, upstream=upstream.getsockname(), port=taken)
+            assert port not in (taken, None)
+            assert carries(phone, upstream, port)
+            assert await client.attach("a", steady(start=time.time()), seed=1, upstream=upstream.getsockname(), port=taken) == port
+
+
 async def test_requests_wait_for_a_player_that_is_just_starting(tmp_path: Path, ends: tuple[socket.socket, socket.socket]) -> None:
     control = tmp_path / "player.sock"
     async with running(PathPlayerClient(control)) as client, asyncio.TaskGroup() as group:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tramontana.phone import stun
@@ -95,12 +95,14 @@ def test_any_changed_octet_is_noticed(data: bytes) -> None:
 
 
 @given(st.binary(max_size=200))
+@settings(deadline=None)
 def test_nothing_but_malformed_comes_of_noise(data: bytes) -> None:
     with pytest.raises(MalformedStun):
         stun.parse(data)
 
 
 @given(st.binary(max_size=200).map(lambda body: body + bytes(-len(body) % 4)))
+@settings(deadline=None)
 def test_any_body_is_read_or_malformed(body: bytes) -> None:
     header = b"\x00\x01" + len(body).to_bytes(2, "big") + stun.MAGIC_COOKIE.to_bytes(4, "big") + bytes(12)
     try:

@@ -476,7 +476,7 @@ def test_an_indication_without_data_or_from_nobody_is_dropped_in_silence() -> No
 
 
 @given(st.binary(max_size=120) | st.binary(max_size=60).map(lambda tail: b"\x40\x00\x00\x04" + tail))
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 def test_noise_is_never_answered(data: bytes) -> None:
     server = relay()
     a, _ = pair(server)
@@ -486,7 +486,7 @@ def test_noise_is_never_answered(data: bytes) -> None:
 
 
 @given(data=st.data())
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 def test_whatever_a_stranger_sends_he_gets_one_short_answer_or_none_and_no_third_party_gets_any(data: st.DataObject) -> None:
     server = relay()
     pair(server)

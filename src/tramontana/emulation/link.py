@@ -109,12 +109,12 @@ class Link(Generic[Item]):
         self._draws = _draws(seed, direction)
         self._hold = outage_mode is OutageMode.HOLD
         self._queue_limit_bytes = queue_limit_bytes
-        self._last_departure = self._last_release = -inf
+        self._last_departure = -inf
         self._waiting: deque[tuple[float, int]] = deque()
         """(departure, octets on the wire) of what is still in front of the radio."""
         self._waiting_bytes = 0
         self._under_way: deque[tuple[float, Item, int]] = deque()
-        """(release, item, payload octets), ascending."""
+        """(release, item, payload octets), first in, first out: a packet on a shorter path waits for the one before."""
         self._held_bytes = 0
         self.set_profile(profile)
 
@@ -166,15 +166,12 @@ class Link(Generic[Item]):
         departure = start + size * 8.0 / self._rate
         self._depart(departure, size)
         release = departure + self._delay + self._slope * (start - self._sample_at)
-        if release < self._last_release:
-            release = self._last_release
-        self._last_release = release
         self._under_way.append((release, item, payload_bytes))
         self._held_bytes += payload_bytes
         return Fate.FORWARDED
 
     def next_release(self) -> float | None:
-        """When the next packet comes out, or None if none is under way."""
+        """When the next packet comes out (it may be past), or None if none is under way."""
         return self._under_way[0][0] if self._under_way else None
 
     def release(self, now: float) -> list[Item]:

@@ -66,15 +66,20 @@ class PathPlayerClient:
         return attached.port if attached else None
 
     async def attach(self, flow: str, profile: PathProfile, *, seed: int, upstream: tuple[str, int], port: int | None = None) -> int:
-        """Play a profile for a flow; gives the port of its front. For a known flow the profile is replaced and the port stays.
+        """Play a profile for a flow; gives the port of its front: `port` if that is free, else another.
 
-        Raises `PathPlayerUnavailable`, `PathPlayerRefused`, or `LocalError` if the profile is too long to send.
+        For a known flow the profile and the upstream are replaced and the port stays. Raises `PathPlayerUnavailable`,
+        `PathPlayerRefused`, or `LocalError` if the profile is too long to send.
         """
         known = self._attached.get(flow)
         request = Attach(flow, profile, seed, upstream, known.port if known else port)
-        answer = await self._request(request)
-        attached = replace(request, port=int(answer["port"]))
-        self._attached[flow] = attached
+        try:
+            answer = await self._request(request)
+        except PathPlayerRefused:
+            if request.port is None:
+                raise
+            answer = await self._request(replace(request, port=None))
+        self._attached[flow] = replace(request, port=int(answer["port"]))
         return int(answer["port"])
 
     async def detach(self, flow: str) -> None:
