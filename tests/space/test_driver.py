@@ -97,28 +97,28 @@ def test_refusals_are_explained_and_count_as_asked(server: FakeCelesTrak, tmp_pa
     with pytest.raises(TooSoonError):
         fetch(server, tmp_path, NOW + 60)
     assert len(server.asked) == 2
-    assert (tmp_path / "celestrak" / "starlink.json").read_bytes() == b"[]"  # the older copy is kept
+    assert (tmp_path / "sky" / "celestrak" / "starlink.json").read_bytes() == b"[]"  # the older copy is kept
 
 
 def test_an_answer_in_words_is_shown(server: FakeCelesTrak, tmp_path: Path) -> None:
     server.body = b"No GP data found\x1b[31m"
     with pytest.raises(FetchError, match=r"it says: 'No GP data found\[31m'"):
         fetch(server, tmp_path)
-    assert not (tmp_path / "celestrak" / "starlink.json").exists()
+    assert not (tmp_path / "sky" / "celestrak" / "starlink.json").exists()
 
 
 def test_the_download_is_bounded(server: FakeCelesTrak, tmp_path: Path) -> None:
     server.body = b"[" + b" " * 100_000
     with pytest.raises(FetchError, match="more than 10,000 bytes"):
         fetch(server, tmp_path)
-    assert not (tmp_path / "celestrak" / "starlink.json").exists()
+    assert not (tmp_path / "sky" / "celestrak" / "starlink.json").exists()
 
 
 def test_a_connection_that_breaks_is_explained(server: FakeCelesTrak, tmp_path: Path) -> None:
     server.body, server.cut_off = b"[{", True
     with pytest.raises(FetchError, match=r"check the internet connection.*sky load FILE"):
         fetch(server, tmp_path)
-    assert not (tmp_path / "celestrak" / "starlink.json").exists()
+    assert not (tmp_path / "sky" / "celestrak" / "starlink.json").exists()
 
 
 def test_without_internet_nothing_is_counted(tmp_path: Path) -> None:
@@ -140,7 +140,7 @@ def test_names_that_no_group_has_are_refused_before_any_request(server: FakeCele
 
 def test_an_unreadable_stamp_refuses(server: FakeCelesTrak, tmp_path: Path) -> None:
     fetch(server, tmp_path)
-    (tmp_path / "celestrak" / "starlink.stamp").write_text("rubbish")
+    (tmp_path / "sky" / "celestrak" / "starlink.stamp").write_text("rubbish")
     with pytest.raises(LocalError, match="delete it if that was two hours ago"):
         fetch(server, tmp_path, NOW + 1e6)
     assert len(server.asked) == 1

@@ -114,6 +114,7 @@ def test_letters_that_alpha_5_leaves_out_are_refused(letter: str) -> None:
         ([signed(ISS_1.replace("264.5178", "264x5178")), ISS_2], "line 1", "line 1 does not keep to the columns of the format"),
         ([ISS_1, OTHER_2], "line 1", "the lines name two satellites: 25544 and 00005"),
         ([signed(ISS_1.replace("08264", "08399")), ISS_2], "line 1", "day 399.51782528 of the year does not exist"),
+        ([signed(ISS_1.replace("-4 0  292", "-4 4  292")), ISS_2], "line 1", "ephemeris type 4 is SGP4-XP, not SGP4"),
         ([ISS_1], "line 1", "line 1 without a line 2 after it"),
         ([ISS_2], "line 1", "line 2 without a line 1 before it"),
         (["STRAY", "ISS", ISS_1, ISS_2], "line 1", "text that no element lines follow"),
@@ -152,6 +153,7 @@ def test_a_file_that_is_cut_off_says_so() -> None:
         ({"NORAD_CAT_ID": 1234567890}, "NORAD_CAT_ID '1234567890' is not a catalogue number of up to nine digits"),
         ({"CENTER_NAME": "MARS"}, "CENTER_NAME is MARS, not EARTH"),
         ({"TIME_SYSTEM": "TAI"}, "TIME_SYSTEM is TAI, not UTC"),
+        ({"EPHEMERIS_TYPE": 4}, "ephemeris type 4 is SGP4-XP, not SGP4"),
         ({"MEAN_ELEMENT_THEORY": "SGP4-XP"}, "MEAN_ELEMENT_THEORY is SGP4-XP, not SGP4"),
         (
             {"MEAN_MOTION": 17.4, "ECCENTRICITY": 0.5},

@@ -32,7 +32,7 @@ def test_a_fleet_survives_to_the_last_bit(tmp_path: Path, iss: Fleet) -> None:
         path = save_fleet(fleet, tmp_path)
         assert load_fleet(tmp_path).equals(fleet)
         assert path.stat().st_mode & 0o077 == 0
-    assert [p.name for p in tmp_path.iterdir()] == ["fleet.json"]
+    assert [p.name for p in (tmp_path / "sky").iterdir()] == ["fleet.json"]
 
 
 def test_equal_fleets_give_equal_bytes(iss: Fleet) -> None:
@@ -91,7 +91,7 @@ def test_a_failed_write_keeps_the_old_fleet(tmp_path: Path, iss: Fleet, monkeypa
         save_fleet(starlink_gen1_as_filed(), tmp_path)
     monkeypatch.undo()
     assert load_fleet(tmp_path).equals(iss)
-    assert [p.name for p in tmp_path.iterdir()] == ["fleet.json"]
+    assert [p.name for p in (tmp_path / "sky").iterdir()] == ["fleet.json"]
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="permissions do not bind the superuser")

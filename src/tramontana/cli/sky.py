@@ -156,7 +156,7 @@ def _age(fleet: Fleet, now_unix_s: float) -> str:
     days = f"{age_s / 86400:.1f} days (median epoch {utc_text(fleet.epochs.median_unix_s)})"
     if abs(age_s) <= ELEMENTS_OLD_AFTER_S:
         return days
-    return f"{days}: old, median errors were 6 km after one day and 162 km after nine; load newer ones"
+    return f"{days}: old, median errors were 5 km after one day and 160 km after nine; load newer ones"
 
 
 def _show_state(path: PathProfile) -> None:

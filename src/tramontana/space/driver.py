@@ -25,7 +25,7 @@ ATTRIBUTION = "CelesTrak (celestrak.org), from GP data of the US Space Force"
 USER_AGENT = f"tramontana/{__version__} (orbital elements for a satellite path model; at most one request in two hours)"
 MINIMUM_INTERVAL_S = 2 * 3600.0  # CelesTrak's update interval
 TIMEOUT_S = 30.0
-CACHE_DIRECTORY = "celestrak"
+CACHE_DIRECTORY = Path("sky", "celestrak")  # below the data directory
 _GROUP = re.compile(r"[a-z0-9][a-z0-9-]{0,39}", re.ASCII)
 
 
@@ -54,7 +54,7 @@ def fetch_elements(
     url: str = CELESTRAK_URL,
     largest_bytes: int = LARGEST_FILE_BYTES,
 ) -> Fetched:
-    """Download one group as OMM in JSON and keep it under `directory`.
+    """Download one group as OMM in JSON and keep it in the data directory.
 
     Raises `TooSoonError` within two hours of the last answer, `LocalError` for a name that no group has or a directory that cannot be
     written, and `FetchError` for everything that goes wrong on the way or at the other end.
@@ -92,7 +92,7 @@ def _download(
                     raise FetchError(
                         f"CelesTrak sends more than {largest_bytes:,} bytes for {group}: that is no list of satellites; nothing was kept"
                     )
-    except httpx.TransportError as error:
+    except httpx.RequestError as error:
         raise FetchError(
             f"cannot get elements from {httpx.URL(url).host} ({type(error).__name__}: {error}): check the internet connection, "
             "or bring a file from another machine and use `tramontana sky load FILE`"

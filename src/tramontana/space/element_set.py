@@ -15,6 +15,7 @@ LARGEST_CATALOGUE_NUMBER = 999_999_999  # nine digits: CelesTrak, "A New Way to 
 LARGEST_MEAN_MOTION_REV_PER_DAY = 17.5  # 17.07 would circle at the Earth's surface
 LARGEST_BSTAR = 10.0  # even satellites that re-enter within days stay below 1
 NAME_LENGTH = 64
+SGP4_XP_EPHEMERIS_TYPE = "4"  # another propagator than SGP4: Space-Track documentation, "SGP4-XP"
 
 
 class ElementsError(LocalError):

@@ -15,8 +15,8 @@ from tramontana.errors import LocalError
 from tramontana.space.fleet import ELEMENT_FIELDS, Fleet, FleetError
 from tramontana.space.shells import starlink_gen1_as_filed
 
-FLEET_FILE = "fleet.json"
-SET_ASIDE_FILE = "fleet.previous.json"
+FLEET_FILE = Path("sky", "fleet.json")  # below the data directory
+SET_ASIDE_FILE = Path("sky", "fleet.previous.json")
 _MAGIC = "tramontana-fleet 1 sha256="
 
 
@@ -58,9 +58,10 @@ def decode_fleet(data: bytes) -> Fleet:
 
 
 def save_fleet(fleet: Fleet, directory: Path) -> Path:
-    """Make the fleet the one in use. The old one is replaced in one step or, on any failure, kept. Raises `FleetFileError`."""
+    """Make the fleet the one in use in a data directory; on any failure the old one is kept. Raises `FleetFileError`."""
     path = directory / FLEET_FILE
     try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         write_atomically(path, encode_fleet(fleet))
     except OSError as error:
         raise FleetFileError(f"cannot save the constellation to {path} ({error.strerror}): make room or check the permissions") from error

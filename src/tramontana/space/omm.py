@@ -14,7 +14,15 @@ from xml.etree.ElementTree import Element
 from defusedxml import ElementTree
 from defusedxml.common import DefusedXmlException
 
-from tramontana.space.element_set import ElementsError, ElementSet, Rejection, Unusable, clean_name, epoch_days_1949
+from tramontana.space.element_set import (
+    SGP4_XP_EPHEMERIS_TYPE,
+    ElementsError,
+    ElementSet,
+    Rejection,
+    Unusable,
+    clean_name,
+    epoch_days_1949,
+)
 
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?", re.ASCII)
 _WHOLE = re.compile(r"\d{1,9}", re.ASCII)
@@ -87,6 +95,8 @@ def _element_set(where: str, name: str, row: Mapping[Any, Any]) -> ElementSet:
     theory = str(row.get("MEAN_ELEMENT_THEORY") or "SGP4").strip().upper()
     if theory not in _THEORIES:
         raise Unusable(f"MEAN_ELEMENT_THEORY is {clean_name(theory)}, not SGP4")
+    if str(row.get("EPHEMERIS_TYPE", "")).strip() == SGP4_XP_EPHEMERIS_TYPE:
+        raise Unusable("ephemeris type 4 is SGP4-XP, not SGP4")
     catalogue = str(row.get("NORAD_CAT_ID", "")).strip()
     if not _WHOLE.fullmatch(catalogue):
         raise Unusable(f"NORAD_CAT_ID {clean_name(catalogue)!r} is not a catalogue number of up to nine digits")

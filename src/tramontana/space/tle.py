@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
-from tramontana.space.element_set import ElementSet, Rejection, Unusable, clean_name, epoch_days_1949
+from tramontana.space.element_set import SGP4_XP_EPHEMERIS_TYPE, ElementSet, Rejection, Unusable, clean_name, epoch_days_1949
 
 LINE_LENGTH = 69
 
@@ -16,7 +16,7 @@ _EXPONENTIAL = r"[ +-][ 0-9]{5}[ +-][0-9]"
 # The two derivatives of the mean motion and the counters take part in the checksum only: SGP4 does not use them.
 _LINE_1 = re.compile(
     rf"1 {_CATALOGUE}[ A-Z] [ -~]{{8}} (?P<year>[ 0-9][0-9])(?P<day>[ 0-9]{{2}}[0-9]\.[0-9]{{8}}) "
-    rf"[ -~]{{10}} [ -~]{{8}} (?P<bstar>{_EXPONENTIAL}) [ 0-9] [ 0-9]{{4}}[0-9]"
+    rf"[ -~]{{10}} [ -~]{{8}} (?P<bstar>{_EXPONENTIAL}) (?P<type>[ 0-9]) [ 0-9]{{4}}[0-9]"
 )
 _LINE_2 = re.compile(
     rf"2 {_CATALOGUE} (?P<inclination>{_ANGLE}) (?P<raan>{_ANGLE}) (?P<eccentricity>[ 0-9]{{7}}) "
@@ -76,6 +76,8 @@ def _element_set(where: str, name: str, first: str, second: str) -> ElementSet:
     catalogue_number = _catalogue_number(one["catalogue"])
     if catalogue_number != _catalogue_number(two["catalogue"]):
         raise Unusable(f"the lines name two satellites: {one['catalogue'].strip()} and {two['catalogue'].strip()}")
+    if one["type"] == SGP4_XP_EPHEMERIS_TYPE:
+        raise Unusable("ephemeris type 4 is SGP4-XP, not SGP4")
     return ElementSet(
         where=where,
         name=name or f"NORAD {catalogue_number}",
