@@ -199,6 +199,16 @@ def test_without_coverage_to_the_end_even_holding_drops() -> None:
     assert link.handle_packet(0, 100, START + 5) is Fate.LOST_IN_OUTAGE
 
 
+def test_what_is_lost_in_an_outage_takes_the_radios_time_only_where_the_radio_sends() -> None:
+    dark = profile([0.0, 1.0], delay_s=[nan, nan], up_bps=[8e3, 8e3])
+    for mode, waited in [(OutageMode.DROP, 1.0), (OutageMode.HOLD, 0.0)]:
+        link: Link[int] = Link(dark, Direction.UP, 0, outage_mode=mode)
+        assert link.handle_packet(0, 1000 - HEADER_BYTES, START) is Fate.LOST_IN_OUTAGE
+        link.set_profile(steady(bps=1e15))
+        assert link.handle_packet(1, 1000 - HEADER_BYTES, START) is Fate.FORWARDED
+        assert link.next_release() == pytest.approx(START + waited, abs=1e-6)
+
+
 def test_delay_is_linear_within_a_satellite_and_steps_between_two() -> None:
     path = profile([0.0, 1.0, 2.0], delay_s=[0.010, 0.020, 0.100], up_bps=[1e12] * 3, serving=[0, 0, 1])
     for offset, delay in [(0.0, 0.010), (0.5, 0.015), (1.0, 0.020), (1.9, 0.020), (2.0, 0.100), (50.0, 0.100), (-1.0, 0.010)]:
