@@ -215,7 +215,27 @@ def test_detaching_closes_the_front(control: Path, ends: tuple[socket.socket, so
 
 
 GOOD = json.loads(Attach("b", steady(), 1, ("127.0.0.1", 9), None).encode())
-BAD_PROFILE = {**GOOD["profile"], "loss": [2.0, 2.0]}
+BAD_PROFILE: dict[str, Any] = {**GOOD["profile"], "loss": [2.0, 2.0]}
+
+BAD_FIELDS: list[dict[str, Any]] = [
+    {"flow": "x" * 200},
+    {"flow": "a\nb"},
+    {"seed": -1},
+    {"seed": True},
+    {"seed": 1.5},
+    {"port": 0},
+    {"port": 70000},
+    {"port": "22"},
+    {"upstream": None},
+    {"upstream": ["localhost", 9]},
+    {"upstream": ["127.0.0.1", 0]},
+    {"profile": None},
+    {"profile": {}},
+    {"profile": BAD_PROFILE},
+    {"profile": {**GOOD["profile"], "time_unix_s": [[1], [2]]}},
+    {"profile": {**GOOD["profile"], "serving": [10**30, 0]}},
+    {"extra": 1},
+]
 
 
 @pytest.mark.parametrize(
@@ -231,28 +251,7 @@ BAD_PROFILE = {**GOOD["profile"], "loss": [2.0, 2.0]}
         b'{"op":"stats","more":1}',
         b'{"op":"detach"}',
         b'{"op":"detach","flow":""}',
-        *(
-            json.dumps({**GOOD, **change}).encode()
-            for change in (
-                {"flow": "x" * 200},
-                {"flow": "a\nb"},
-                {"seed": -1},
-                {"seed": True},
-                {"seed": 1.5},
-                {"port": 0},
-                {"port": 70000},
-                {"port": "22"},
-                {"upstream": None},
-                {"upstream": ["localhost", 9]},
-                {"upstream": ["127.0.0.1", 0]},
-                {"profile": None},
-                {"profile": {}},
-                {"profile": BAD_PROFILE},
-                {"profile": {**GOOD["profile"], "time_unix_s": [[1], [2]]}},
-                {"profile": {**GOOD["profile"], "serving": [10**30, 0]}},
-                {"extra": 1},
-            )
-        ),
+        *(json.dumps({**GOOD, **change}).encode() for change in BAD_FIELDS),
     ],
 )
 def test_a_malformed_request_is_refused_and_nothing_else_happens(

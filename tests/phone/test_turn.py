@@ -462,6 +462,23 @@ def test_permissions_and_channels_end() -> None:
     assert len(a.send(b"\x40\x00\x00\x01x")) == 1
 
 
+def test_a_channel_ends_though_its_permission_goes_on() -> None:
+    server = relay()
+    a, b = pair(server)
+    a.bind(0x4000, b.relayed)
+    for instant in (250.0, 500.0):
+        a.now = b.now = instant
+        for one, other in ((a, b), (b, a)):
+            one.request(Method.REFRESH)
+            one.permit(other)
+    a.now = b.now = turn.CHANNEL_LIFETIME_S - 0.1
+    assert b.indicate(a.relayed, b"x") == [(b"\x40\x00\x00\x01x", a.address)]
+    a.now = b.now = turn.CHANNEL_LIFETIME_S + 0.1
+    assert a.send(b"\x40\x00\x00\x01x") == []
+    assert server.counts["dropped_no_channel"] == 1
+    assert payload_and_peer(b.indicate(a.relayed, b"x")[0]) == (b"x", b.relayed)
+
+
 def test_an_indication_without_data_or_from_nobody_is_dropped_in_silence() -> None:
     server = relay()
     a, b = pair(server)

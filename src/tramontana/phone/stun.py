@@ -9,6 +9,7 @@ import binascii
 import hmac
 import ipaddress
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -165,7 +166,7 @@ def encode(
     method: Method,
     message_class: Class,
     transaction_id: bytes,
-    attributes: list[tuple[Attribute, bytes]],
+    attributes: Sequence[tuple[Attribute, bytes]],
     *,
     key: bytes | None = None,
     fingerprint: bool = False,
