@@ -7,7 +7,7 @@ import json
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tramontana.space import elements as elements_module
@@ -238,6 +238,7 @@ def test_order_of_the_file_is_kept_and_arrays_are_frozen() -> None:
 
 
 @given(st.binary(max_size=400))
+@settings(deadline=None)
 def test_no_bytes_crash_the_parser(data: bytes) -> None:
     for prefix in (b"", b"[", b"{", b"<", b"\x1f\x8b", b"NORAD_CAT_ID,EPOCH\n", b"1 "):
         try:
@@ -248,6 +249,7 @@ def test_no_bytes_crash_the_parser(data: bytes) -> None:
 
 
 @given(st.lists(st.sampled_from([ISS_1, ISS_2, OTHER_1, OTHER_2, "NAME", "", "# note", ISS_1[:40], "2 ", "1 "]), max_size=12))
+@settings(deadline=None)
 def test_shuffled_lines_give_only_sets_whose_lines_belong_together(lines: list[str]) -> None:
     for found in parse_tle("\n".join(lines)):
         if isinstance(found, ElementSet):
@@ -262,6 +264,7 @@ def test_shuffled_lines_give_only_sets_whose_lines_belong_together(lines: list[s
     column=st.integers(0, 68),
     character=st.characters(min_codepoint=32, max_codepoint=126),
 )
+@settings(deadline=None)
 def test_a_line_with_a_wrong_checksum_is_never_accepted(which: int, column: int, character: str) -> None:
     lines = [ISS_1, ISS_2]
     changed = lines[which][:column] + character + lines[which][column + 1 :]
@@ -277,6 +280,7 @@ def test_a_line_with_a_wrong_checksum_is_never_accepted(which: int, column: int,
         st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=20), st.lists(st.integers(), max_size=2)),
     )
 )
+@settings(deadline=None)
 def test_what_is_accepted_from_json_is_finite_and_propagates(change: dict[str, object]) -> None:
     row: dict[str, object] = {
         "OBJECT_NAME": "X",

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tramontana.space.elements import parse_elements
@@ -54,6 +54,7 @@ def test_return_to_the_built_in_one_sets_the_file_aside(tmp_path: Path, iss: Fle
 
 
 @given(data=st.data())
+@settings(deadline=None)
 def test_any_changed_byte_is_noticed(data: st.DataObject) -> None:
     good = encode_fleet(parse_elements(ISS, name="iss.tle").fleet)
     at = data.draw(st.integers(0, len(good) - 2))

@@ -30,6 +30,7 @@ def scheduler(seed: int = 7, ground: Ground | None = None, keep: np.ndarray[tupl
 
 
 @given(st.floats(min_value=0, max_value=4e9))
+@settings(deadline=None)
 def test_slots_begin_at_12_27_42_57(unix_s: float) -> None:
     slot = slot_of(unix_s)
     start = slot_start_unix_s(slot)
