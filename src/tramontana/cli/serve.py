@@ -85,6 +85,16 @@ def _listen(host: str, port: int) -> socket.socket:
     return listener
 
 
+def _check_certificate(tls_cert: Path, tls_key: Path) -> None:
+    """Raises `ListenError` before anything is opened."""
+    try:
+        ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(tls_cert, tls_key)
+    except OSError as error:
+        raise ListenError(
+            f"the TLS certificate or key cannot be used ({error.strerror or error}); check --tls-cert and --tls-key"
+        ) from error
+
+
 def _host_port(text: str) -> tuple[str, int]:
     host, colon, port = text.rpartition(":")
     if not colon or not host or not port.isdecimal() or not 0 < int(port) < 65536:
@@ -126,6 +136,8 @@ async def _serve(
             await serving
             if talking is not None:
                 talking.cancel()
+    except* LocalError as errors:
+        raise errors.exceptions[0] from None
     finally:
         await store.close()
     if not server.started:
@@ -185,6 +197,8 @@ def serve(
         )
     if relay is not None and player is None and not no_emulation:
         raise click.UsageError("say where the path player is with --player, or --no-emulation if the carriers are real")
+    if tls_cert is not None and tls_key is not None:
+        _check_certificate(tls_cert, tls_key)
     logs.set_up(log_level)
     directory = data_dir(data)
     prepare_directory(directory)
@@ -220,10 +234,7 @@ def serve(
                 lifespan="on",
             )
 
-        try:
-            asyncio.run(_serve(directory, listener, config, parts, url, say_live=say_live))
-        except ssl.SSLError as error:
-            raise ListenError(f"the TLS certificate or key cannot be used ({error.reason}); check --tls-cert and --tls-key") from error
+        asyncio.run(_serve(directory, listener, config, parts, url, say_live=say_live))
     finally:
         listener.close()
         lock.release()

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from tramontana.control.services import Services
 from tramontana.control.sky import Overhead
+
+logger = logging.getLogger(__name__)
 
 DAY_S = 86400.0
 
@@ -72,7 +75,10 @@ def describe(seen: Status) -> tuple[str, str]:
 async def print_status(services: Services, say: Callable[[str], None]) -> None:
     """Say how things stand now and at the beginning of every slot, until cancelled."""
     while True:
-        for line in describe(await status(services)):
-            say(line)
+        try:
+            for line in describe(await status(services)):
+                say(line)
+        except Exception:  # whatever it is, the service goes on
+            logger.exception("the live lines failed; they are tried again")
         now = services.clock()
         await asyncio.sleep(max(0.5, services.sky.slot_end(now) - now + 0.05))

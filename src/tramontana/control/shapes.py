@@ -45,10 +45,10 @@ def base64_bytes(min_bytes: int, max_bytes: int) -> tuple[Any, ...]:
     )
 
 
-MAX_KEY_PACKAGE_BYTES = 16 * 1024
+MAX_KEY_PACKAGE_BYTES = 12 * 1024
 MAX_MESSAGE_BYTES = 128 * 1024
-MAX_COMMIT_BYTES = 384 * 1024
-MAX_WELCOME_BYTES = 384 * 1024
+MAX_COMMIT_BYTES = 380 * 1024
+MAX_WELCOME_BYTES = 380 * 1024
 
 PublicKey = Annotated[bytes, *base64_bytes(32, 32)]
 Signature = Annotated[bytes, *base64_bytes(64, 64)]
