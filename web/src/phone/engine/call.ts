@@ -201,7 +201,8 @@ const talking: Row = {
     finish(state, now, state.activeSince === null ? "cancelled" : "answered", { step: "end", reason: "hang_up" }),
   time: (state, _input, now) => {
     if (state.deadline !== null && now >= state.deadline) {
-      return finish(state, now, state.activeSince === null ? "failed" : "answered", { step: "end", reason: "media" });
+      const [next, effects] = finish(state, now, state.activeSince === null ? "failed" : "answered", { step: "end", reason: "media" });
+      return [next, [...effects, { kind: "fault", fault: { code: "media_blocked", detail: "no media path to the other phone" } }]];
     }
     if (state.restartAt === null || now < state.restartAt) return [state, []];
     return [{ ...state, restartAt: now + RESTART_RETRY_MS }, state.outgoing ? [{ kind: "restartMedia", callId: state.callId }] : []];

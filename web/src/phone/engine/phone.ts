@@ -246,7 +246,7 @@ export class Phone implements PhoneEngine {
           if (online) this.enrolled?.texts.flush(); // he may have been waited for
           this.showPeople();
         },
-        directoryChanged: () => void this.guard(() => this.refreshDirectory()),
+        directoryChanged: () => void this.guardQuietly(() => this.refreshDirectory()),
         takenOver: () => this.fault({ code: "session_taken_over", detail: "another connection of this device" }),
         failed: (error) => this.fault(faultOf(error)),
       },
@@ -291,6 +291,7 @@ export class Phone implements PhoneEngine {
     this.show({ server: "online" });
     this.enrolled?.texts.flush();
     this.enrolled?.calls.serverBack();
+    void this.guardQuietly(() => this.refreshDirectory()); // who enrolled between `connecting` and now was not announced
     void this.guardQuietly((parts) => this.loadAccess(parts));
     void this.guardQuietly((parts) => this.pollPath(parts));
   }
