@@ -33,7 +33,8 @@ def test_places_elevations_and_percentages_broadcast() -> None:
 @settings(max_examples=60)
 @given(latitude=latitudes, longitude=longitudes, frequency=frequencies_hz, elevation=st.floats(5, 90))
 def test_rarer_is_worse(latitude: float, longitude: float, frequency: float, elevation: float) -> None:
-    percent = np.geomspace(0.001, 50, 200)
+    # Nearer to the equator than 36° the Recommendation turns over between 0.001 and 0.01 % at low elevations (docs/links.md).
+    percent = np.geomspace(0.001 if abs(latitude) >= 36 else 0.01, 50, 200)
     parts = attenuation_parts(RainClimate.at(latitude, longitude), RainLink(frequency), elevation, percent)
     for values in (parts.rain_db, parts.gas_db, parts.cloud_db, parts.scintillation_db, parts.total_db):
         assert np.all(np.diff(values) <= 1e-9)
@@ -61,7 +62,7 @@ def test_lower_satellites_fade_more(latitude: float, longitude: float, frequency
 
 
 @settings(max_examples=60)
-@given(latitude=latitudes, longitude=longitudes, frequency=frequencies_hz, elevation=st.floats(5, 90), percent=st.floats(0.001, 49.9))
+@given(latitude=latitudes, longitude=longitudes, frequency=frequencies_hz, elevation=st.floats(5, 90), percent=st.floats(0.01, 49.9))
 def test_availability_is_the_inverse(latitude: float, longitude: float, frequency: float, elevation: float, percent: float) -> None:
     climate, link = RainClimate.at(latitude, longitude), RainLink(frequency)
     margin = float(attenuation_db(climate, link, elevation, percent))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 
 import numpy as np
@@ -18,6 +19,7 @@ from tramontana.space.links import (
     MODCODS,
     LinkBudget,
     LinkError,
+    ModCod,
     bits_per_symbol,
     capacity_bps,
     carrier_to_noise_db,
@@ -34,16 +36,15 @@ _BITS_A_SYMBOL = {"QPSK": 2, "8PSK": 3, "8APSK": 3, "16APSK": 4, "32APSK": 5, "6
 
 
 @pytest.mark.parametrize("step", ALL_MODCODS, ids=lambda m: m.name)
-def test_efficiencies_follow_from_the_frame(step: object) -> None:
+def test_efficiencies_follow_from_the_frame(step: ModCod) -> None:
     """Payload over symbols: BBHEADER of 80 bits, BCH of 16 bits an error corrected, slots of 90 symbols, one of them the PLHEADER."""
-    name, efficiency, _ = step  # type: ignore[misc]
-    modulation, rate = name.removesuffix("-L").split(" ")
+    modulation, rate = step.name.removesuffix("-L").split(" ")
     numerator, denominator = (int(n) for n in rate.split("/"))
     slots = math.ceil(_CODED_BITS / _BITS_A_SYMBOL[modulation] / 90)
     bch_input = _CODED_BITS * numerator // denominator
     # EN 302 307-1 table 5a: 12 errors corrected, but 10 at 2/3 and 5/6, 8 at 8/9 and 9/10; part 2 corrects 12.
     efficiencies = [(bch_input - 16 * errors - 80) / (90 * slots + 90) for errors in (12, 10, 8)]
-    assert min(abs(e - efficiency) for e in efficiencies) < 2e-6
+    assert min(abs(e - step.bits_per_symbol) for e in efficiencies) < 2e-6
 
 
 def test_no_step_beats_shannon() -> None:
@@ -52,7 +53,7 @@ def test_no_step_beats_shannon() -> None:
 
 
 def test_the_ladder_rises_in_both() -> None:
-    assert all(a.es_n0_db < b.es_n0_db and a.bits_per_symbol < b.bits_per_symbol for a, b in zip(MODCODS, MODCODS[1:], strict=False))
+    assert all(a.es_n0_db < b.es_n0_db and a.bits_per_symbol < b.bits_per_symbol for a, b in itertools.pairwise(MODCODS))
     assert MODCODS[0].name == "QPSK 2/9"
     assert MODCODS[-1].name == "256APSK 3/4"
 

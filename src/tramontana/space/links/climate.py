@@ -153,7 +153,7 @@ class RainClimate:
 
     def __getitem__(self, key: Any) -> RainClimate:
         index = key if isinstance(key, tuple) else (key,)
-        levelled = index if Ellipsis in index else (*index, Ellipsis)
+        levelled = (*index, slice(None) if any(k is Ellipsis for k in index) else Ellipsis)  # the last axis counts levels
         picked = {f.name: getattr(self, f.name) for f in fields(self)}
         return RainClimate(**{name: value[levelled if value.ndim > len(self.shape) else index] for name, value in picked.items()})
 
