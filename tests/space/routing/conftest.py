@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -9,19 +10,19 @@ import pytest
 
 from tramontana.space.fleet import Fleet
 from tramontana.space.ground import Gateway, Ground, Place, PointOfPresence
-from tramontana.space.shells import FILED_EPOCH_UNIX_S, Shell, generate
+from tramontana.space.shells import Shell, generate
 
-AT = FILED_EPOCH_UNIX_S + 3000.0
+WalkerMaker = Callable[..., Fleet]
 
 
-def walker(*shells: Shell) -> Fleet:
+def make_walker(*shells: Shell) -> Fleet:
     return generate(shells, label="test", source="test", name_prefix="T")
 
 
-def ragged(seed: int = 7) -> Fleet:
+def make_ragged(seed: int = 7) -> Fleet:
     """A fleet like the real ones: 24 planes with gaps, uneven phases, epochs days apart, satellites on the way up and one re-entering."""
     rng = np.random.default_rng(seed)
-    fleet = walker(Shell(550.0, 53.0, 24, 20, 5), Shell(560.0, 97.6, 6, 12, 1))
+    fleet = make_walker(Shell(550.0, 53.0, 24, 20, 5), Shell(560.0, 97.6, 6, 12, 1))
     kept = np.sort(rng.choice(len(fleet), 470, replace=False))
     fleet = fleet.take(kept)
     n = len(fleet)
@@ -37,8 +38,6 @@ def ragged(seed: int = 7) -> Fleet:
         mean_motion_rev_per_day=motion,
     )
 
-
-IN_TRANSIT = 30
 
 GROUND = Ground(
     places=(
@@ -70,10 +69,21 @@ GROUND = Ground(
 
 
 @pytest.fixture(scope="session")
+def walker() -> WalkerMaker:
+    """Makes a fleet of shells."""
+    return make_walker
+
+
+@pytest.fixture(scope="session")
+def ground() -> Ground:
+    return GROUND
+
+
+@pytest.fixture(scope="session")
 def ragged_fleet() -> Fleet:
-    return ragged()
+    return make_ragged()
 
 
 @pytest.fixture(scope="session")
 def grid_fleet() -> Fleet:
-    return walker(Shell(550.0, 53.0, 24, 18, 5))
+    return make_walker(Shell(550.0, 53.0, 24, 18, 5))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -9,12 +10,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.space.routing.conftest import AT, IN_TRANSIT, walker
 from tramontana.errors import LocalError
 from tramontana.space.fleet import Fleet
 from tramontana.space.orbits import satrecs
 from tramontana.space.routing.planes import NO_PLANE, PlaneRules, Planes, infer_planes
 from tramontana.space.shells import FILED_EPOCH_UNIX_S, Shell, starlink_gen1_as_filed
+
+AT = FILED_EPOCH_UNIX_S + 3000.0
+IN_TRANSIT = 30
+Walker = Callable[..., Fleet]
 
 
 def groups(planes: Planes) -> set[frozenset[int]]:
@@ -39,7 +43,7 @@ def filed_groups(fleet: Fleet) -> set[frozenset[int]]:
     days=st.floats(-20.0, 20.0),
 )
 def test_generated_planes_are_found_exactly(
-    planes: int, slots: int, phasing: int, inclination: float, altitude: float, days: float
+    walker: Walker, planes: int, slots: int, phasing: int, inclination: float, altitude: float, days: float
 ) -> None:
     fleet = walker(Shell(altitude, inclination, planes, slots, phasing % planes))
     found = infer_planes(fleet, FILED_EPOCH_UNIX_S + days * 86400)
@@ -56,6 +60,7 @@ def test_the_default_fleet_is_found_exactly() -> None:
     found = infer_planes(fleet, FILED_EPOCH_UNIX_S + 200 * 86400)
     polar = range(1584 * 2 + 720, len(fleet))
     assert np.all(found.plane != NO_PLANE)
+    assert [fleet.names[found.satellites(p)[0]].split("-")[1] for p in range(72)] == [f"{p + 1:02d}" for p in range(72)]
     assert {g for g in groups(found) if min(g) < polar.start} == {g for g in filed_groups(fleet) if min(g) < polar.start}
     assert sorted(len(g) for g in groups(found) if min(g) >= polar.start) == [43, 43, 58, 58, 58, 58, 101, 101]
     assert found.shell_count == 4
@@ -91,7 +96,7 @@ def test_old_elements_are_brought_to_one_instant(grid_fleet: Fleet) -> None:
     assert groups(infer_planes(older, AT)) == groups(now)
 
 
-def test_an_equatorial_ring_is_one_plane_ordered_by_longitude() -> None:
+def test_an_equatorial_ring_is_one_plane_ordered_by_longitude(walker: Walker) -> None:
     ring = walker(Shell(8062.0, 0.05, 1, 12, 0))
     scattered = replace(
         ring,
@@ -103,7 +108,7 @@ def test_an_equatorial_ring_is_one_plane_ordered_by_longitude() -> None:
     assert np.all(np.abs(np.diff(found.members)) % 12 % 11 == 1)
 
 
-def test_the_seam_of_a_star_has_no_neighbours_and_a_delta_closes() -> None:
+def test_the_seam_of_a_star_has_no_neighbours_and_a_delta_closes(walker: Walker) -> None:
     delta = infer_planes(walker(Shell(780.0, 53.0, 6, 11, 1)), AT)
     assert delta.neighbours(3.0).tolist() == [1, 2, 3, 4, 5, 0]
     fleet = walker(Shell(780.0, 86.4, 6, 11, 1))
@@ -124,7 +129,7 @@ def test_eccentric_and_decayed_satellites_get_no_plane(grid_fleet: Fleet) -> Non
     assert np.count_nonzero(found.plane == NO_PLANE) == 2
 
 
-def test_one_satellite_and_bad_arguments() -> None:
+def test_one_satellite_and_bad_arguments(walker: Walker) -> None:
     one = infer_planes(walker(Shell(600.0, 97.0, 1, 1, 0)), AT)
     assert one.satellites(0).tolist() == [0]
     assert one.neighbours(3.0).tolist() == [NO_PLANE]

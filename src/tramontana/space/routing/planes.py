@@ -81,16 +81,18 @@ class MeanElements:
     phase_deg: Floats
     """Argument of perigee plus mean anomaly, 0 to 360: where on a nearly circular orbit; counted from the equinox on an equatorial one."""
     eccentricity: Floats
+    precession_deg: Floats
+    """How far the node has gone since the fleet's median epoch."""
 
 
 def mean_elements_at(fleet: Fleet, at_unix_s: float) -> MeanElements:
     """Every satellite's mean elements brought to one instant by SGP4's secular and drag terms."""
     jd, fraction = (float(part[0]) for part in julian_date(np.array([at_unix_s])))
-    rows = np.full((len(fleet), 6), np.nan)
+    rows = np.full((len(fleet), 7), np.nan)
     for row, record in zip(rows, satrecs(fleet), strict=True):
         error, _, _ = record.sgp4(jd, fraction)
         if error == 0:
-            row[:] = record.am, record.im, record.Om, record.om, record.mm, record.em
+            row[:] = record.am, record.im, record.Om, record.om, record.mm, record.em, record.nodedot
     inclination, node, phase = np.degrees(rows[:, 1]), np.degrees(rows[:, 2]), np.degrees(rows[:, 3] + rows[:, 4])
     equatorial = inclination < EQUATORIAL_DEG
     return MeanElements(
@@ -99,6 +101,7 @@ def mean_elements_at(fleet: Fleet, at_unix_s: float) -> MeanElements:
         node_deg=np.where(equatorial, 0.0, np.mod(node, 360.0)),
         phase_deg=np.mod(np.where(equatorial, phase + node, phase), 360.0),
         eccentricity=rows[:, 5],
+        precession_deg=np.where(equatorial, 0.0, np.degrees(rows[:, 6]) / 60.0 * (at_unix_s - fleet.epochs.median_unix_s)),
     )
 
 
@@ -106,7 +109,8 @@ def mean_elements_at(fleet: Fleet, at_unix_s: float) -> MeanElements:
 class Planes:
     """The planes of a fleet of N satellites at one instant: P planes in H shells.
 
-    Planes are numbered shell by shell, inside a shell by ascending node; shells from the most numerous down.
+    Planes are numbered shell by shell, inside a shell by ascending node at the fleet's median epoch, so that a number stays with its plane
+    as the nodes precess; shells from the most numerous down.
     `members[first[p]:first[p + 1]]` are the satellites of plane p by ascending phase.
     """
 
@@ -180,7 +184,7 @@ def infer_planes(fleet: Fleet, at_unix_s: float, rules: PlaneRules | None = None
     inclinations: list[float] = []
     altitudes: list[float] = []
     for members in _shells(mean, rules):
-        planes = _planes(mean.node_deg, members, rules)
+        planes = _planes(mean, members, rules)
         if planes:
             plane_groups += [(len(altitudes), node, plane) for node, plane in planes]
             inside = np.concatenate([plane for _, plane in planes])
@@ -229,8 +233,10 @@ def _split(values: Floats, indices: NDArray[np.intp], gap: float) -> list[NDArra
     return np.split(by_value, np.flatnonzero(np.diff(values[by_value]) > gap) + 1)
 
 
-def _planes(node_deg: Floats, members: NDArray[np.intp], rules: PlaneRules) -> list[tuple[float, NDArray[np.intp]]]:
-    """Groups of the node around the circle, by ascending mean node."""
+def _planes(mean: MeanElements, members: NDArray[np.intp], rules: PlaneRules) -> list[tuple[float, NDArray[np.intp]]]:
+    """Groups of the node around the circle with their mean node, in order of numbering."""
+    node_deg = mean.node_deg
+    precession_deg = float(np.median(mean.precession_deg[members]))
     by_node = members[np.argsort(node_deg[members], kind="stable")]
     nodes = node_deg[by_node]
     cuts = np.flatnonzero(np.diff(nodes, append=nodes[0] + 360.0) > rules.node_gap_deg)
@@ -245,9 +251,10 @@ def _planes(node_deg: Floats, members: NDArray[np.intp], rules: PlaneRules) -> l
         offset = np.mod(node_deg[group] - node_deg[group[0]] + 180.0, 360.0) - 180.0
         if group.shape[0] >= smallest and np.ptp(offset) <= rules.widest_plane_deg:
             planes.append((_turn(float(node_deg[group[0]] + offset.mean())), group))
-    return sorted(planes, key=lambda plane: plane[0])
+    return sorted(planes, key=lambda plane: _turn(plane[0] - precession_deg))
 
 
 def _turn(angle_deg: float) -> float:
-    """The angle in 0 to 360; one that differs from a full turn by rounding alone is 0."""
-    return 0.0 if abs(angle_deg - 360.0) < 1e-9 else angle_deg % 360.0
+    """The angle in 0 to 360; one that is short of a full turn by rounding alone is 0."""
+    turned = angle_deg % 360.0
+    return 0.0 if turned > 360.0 - 1e-6 else turned
