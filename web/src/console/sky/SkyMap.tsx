@@ -1,4 +1,4 @@
-import { Map as MapLibreMap, Marker, NavigationControl, setWorkerUrl } from "maplibre-gl";
+import { Map as MapLibreMap, Marker, MercatorCoordinate, NavigationControl, setWorkerUrl } from "maplibre-gl";
 import "maplibre-gl/dist/maplibre-gl.css";
 import workerUrl from "maplibre-gl/dist/maplibre-gl-worker.mjs?url";
 import { useEffect, useRef, useState } from "preact/hooks";
@@ -6,7 +6,7 @@ import { t } from "../../i18n";
 import type { SkySummary } from "../api";
 import { baseStyle, loadBaseMap, type MapColours } from "./baseMap";
 import type { PositionTrack } from "./positions";
-import { type Colour, type DrawnLink, type LayerColours, SatelliteLayer } from "./satelliteLayer";
+import { type Colour, type DrawnLink, SatelliteCanvas, type SatelliteColours } from "./satelliteCanvas";
 
 setWorkerUrl(workerUrl); // its own file: a blob: worker would need a looser content policy
 
@@ -15,7 +15,10 @@ const MEDITERRANEAN: [[number, number], [number, number]] = [
   [-6, 30],
   [32, 48],
 ];
+/** Width of the world at zoom 0, as MapLibre counts. */
+const TILE_PX = 512;
 const ZOOM = { min: 0.6, max: 7.5, place: 5 };
+const RETRY_MS = 1000;
 const MOTION = matchMedia("(prefers-reduced-motion: reduce)");
 const DARK = matchMedia("(prefers-color-scheme: dark)");
 
@@ -24,7 +27,7 @@ const MAP_COLOURS: Record<"light" | "dark", MapColours> = {
   dark: { sea: "#0a1422", land: "#18253a", border: "#2c3d58", coast: "#3d5373", graticule: "#14233a" },
 };
 
-const LAYER_COLOURS: Record<"light" | "dark", LayerColours> = {
+const SATELLITE_COLOURS: Record<"light" | "dark", SatelliteColours> = {
   light: {
     satellite: [0.13, 0.23, 0.38, 0.85],
     serving: [0.04, 0.35, 0.68, 1],
@@ -76,7 +79,7 @@ function declutter(map: MapLibreMap, signs: readonly Sign[]): void {
 
 interface Scene {
   map: MapLibreMap;
-  layer: SatelliteLayer;
+  satellites: SatelliteCanvas;
   /** By place id. */
   signs: Map<string, HTMLElement>;
   tidy: () => void;
@@ -94,6 +97,7 @@ function build(container: HTMLElement, sky: SkySummary, nowUnixS: () => number, 
     dragRotate: false,
     pitchWithRotate: false,
     touchPitch: false,
+    maxPitch: 0,
     fadeDuration: 0,
     locale: {
       "Map.Title": t("sky.mapLabel"),
@@ -104,8 +108,15 @@ function build(container: HTMLElement, sky: SkySummary, nowUnixS: () => number, 
   map.touchZoomRotate.disableRotation();
   map.keyboard.disableRotation();
   map.addControl(new NavigationControl({ showCompass: false }), "top-right");
-  const layer = new SatelliteLayer(nowUnixS, () => MOTION.matches, LAYER_COLOURS[scheme()]);
-  map.on("load", () => map.addLayer(layer));
+  const camera = () => ({ ...MercatorCoordinate.fromLngLat(map.getCenter()), worldPx: TILE_PX * 2 ** map.getZoom() });
+  const satellites = new SatelliteCanvas(camera, nowUnixS, () => MOTION.matches, SATELLITE_COLOURS[scheme()]);
+  satellites.element.className = "map-satellites";
+  satellites.element.setAttribute("aria-hidden", "true");
+  satellites.element.addEventListener("webglcontextlost", onLost);
+  map.getCanvas().after(satellites.element); // above the map, below the names
+  satellites.resize();
+  map.on("resize", () => satellites.resize());
+  map.on("move", () => satellites.draw());
   map.on("webglcontextlost", onLost);
   const all: Sign[] = [];
   const signs = new Map<string, HTMLElement>();
@@ -128,16 +139,16 @@ function build(container: HTMLElement, sky: SkySummary, nowUnixS: () => number, 
   map.on("moveend", tidy);
   map.on("resize", tidy);
   tidy();
-  return { map, layer, signs, tidy };
+  return { map, satellites, signs, tidy };
 }
 
 function toCss([r, g, b]: Colour): string {
   return `rgb(${r * 255} ${g * 255} ${b * 255})`;
 }
 
-/** Key to the drawing, in words and in the colours that the layer uses. */
+/** Key to the drawing, in words and in the colours that the canvas uses. */
 function Legend() {
-  const colours = LAYER_COLOURS[scheme()];
+  const colours = SATELLITE_COLOURS[scheme()];
   const swatch = (colour: Colour, dashes: string | undefined) => (
     <svg width="28" height="10" viewBox="0 0 28 10" aria-hidden="true">
       <line x1="1" y1="5" x2="27" y2="5" stroke={toCss(colour)} stroke-width="2.5" stroke-dasharray={dashes} />
@@ -188,30 +199,33 @@ export default function SkyMap({ sky, track, links, tookOver, selectedPlaceId, n
   useEffect(() => {
     let gone = false;
     let built: Scene | null = null;
+    const rebuild = () => {
+      if (!gone) setTurn((last) => last + 1); // taking a map down loses its context as well
+    };
     loadBaseMap()
       .then((baseMap) => {
         if (gone || !container.current) return;
-        // a lost context comes back with a map built anew: the layer's buffers went with the old one
-        built = build(container.current, sky, nowUnixS, baseMap, () => setTimeout(() => setTurn((last) => last + 1), 1000));
+        // a lost context comes back with a map built anew: its buffers went with the old one
+        built = build(container.current, sky, nowUnixS, baseMap, () => setTimeout(rebuild, RETRY_MS));
         setScene(built);
       })
       .catch(() => setFailed(true));
-    const rebuild = () => setTurn((last) => last + 1);
     DARK.addEventListener("change", rebuild);
     return () => {
       gone = true;
       DARK.removeEventListener("change", rebuild);
+      built?.satellites.remove();
       built?.map.remove();
       setScene(null);
     };
   }, [turn, siteKey]);
 
   useEffect(() => {
-    if (track) scene?.layer.setTrack(track);
+    if (track) scene?.satellites.setTrack(track);
   }, [scene, track]);
-  useEffect(() => scene?.layer.setLinks(links), [scene, links]);
+  useEffect(() => scene?.satellites.setLinks(links), [scene, links]);
   useEffect(() => {
-    for (const satellite of tookOver) scene?.layer.flash(satellite);
+    for (const satellite of tookOver) scene?.satellites.flash(satellite);
   }, [scene, tookOver]);
   useEffect(() => {
     if (!scene) return;

@@ -1,6 +1,6 @@
 import type { Link, SkySummary } from "../api";
 import { groundVector } from "./positions";
-import type { DrawnLink } from "./satelliteLayer";
+import type { DrawnLink } from "./satelliteCanvas";
 
 /** What the map draws for the links of one slot. Places without coverage have nothing to draw. */
 export function drawnLinks(sky: SkySummary, links: readonly Link[], selectedPlaceId: string | null): DrawnLink[] {

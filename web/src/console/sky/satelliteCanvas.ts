@@ -1,23 +1,30 @@
-// Satellites and serving links, drawn by the graphics processor.
+// Satellites and serving links, drawn by the graphics processor on a canvas of their own above the map.
 //
 // All time steps lie in one buffer; a frame only says between which two steps it stands and how far. The vertex shader mixes the two
 // positions of each satellite as vectors in space (so the date line needs no care), and projects the point below it. No JavaScript runs
-// per satellite, so ten thousand cost the page as much as ten.
+// per satellite, so ten thousand cost the page as much as ten. The canvas is its own, not a layer of the map, so that the map below is
+// drawn again only when it moves (docs/decisions/console-map.md).
 
-import type { CustomLayerInterface, CustomRenderMethodInput, Map as MapLibreMap } from "maplibre-gl";
 import { type PositionTrack, positionAt, stepAt, type Vector, WGS84_A_KM, WGS84_E2 } from "./positions";
 
 /** Red, green, blue, alpha, each 0–1, not premultiplied. */
 export type Colour = readonly [number, number, number, number];
 
-export interface LayerColours {
+export interface SatelliteColours {
   satellite: Colour;
   serving: Colour;
   userLink: Colour;
   feederLink: Colour;
 }
 
-/** A link as the layer needs it: where it begins, through which satellite, where it lands. */
+/** What the map shows: its centre in web mercator (0–1 from the north-west) and the width of the whole world, in pixels of the page. */
+export interface Camera {
+  x: number;
+  y: number;
+  worldPx: number;
+}
+
+/** A link as it is drawn: where it begins, through which satellite, where it lands. */
 export interface DrawnLink {
   satellite: number;
   place: Vector;
@@ -157,55 +164,64 @@ class Program {
     return location;
   }
 
-  delete(): void {
-    this.gl.deleteProgram(this.#program);
-  }
 }
 
-interface Drawing {
-  gl: WebGL2RenderingContext;
-  points: Program;
-  links: Program;
-  buffer: WebGLBuffer;
-  array: WebGLVertexArrayObject;
-  emptyArray: WebGLVertexArrayObject;
+/** Column-major matrix from web mercator to the canvas, for a map that is neither turned nor tilted. */
+function matrixOf({ x, y, worldPx }: Camera, widthPx: number, heightPx: number): Float32Array {
+  const [sx, sy] = [(2 * worldPx) / widthPx, (-2 * worldPx) / heightPx];
+  return Float32Array.from([sx, 0, 0, 0, 0, sy, 0, 0, 0, 0, 1, 0, -x * sx, -y * sy, 0, 1]);
 }
 
-export class SatelliteLayer implements CustomLayerInterface {
-  readonly id = "satellites";
-  readonly type = "custom";
-  readonly renderingMode = "2d";
+const STILL_INTERVAL_MS = 1000;
 
-  #map: MapLibreMap | null = null;
-  #drawing: Drawing | null = null;
+export class SatelliteCanvas {
+  readonly element = document.createElement("canvas");
+  readonly #gl: WebGL2RenderingContext;
+  readonly #points: Program;
+  readonly #lines: Program;
+  readonly #buffer: WebGLBuffer;
+  readonly #array: WebGLVertexArrayObject;
+  readonly #emptyArray: WebGLVertexArrayObject;
   #track: PositionTrack | null = null;
   #nextTrack: PositionTrack | null = null;
   #uploaded: PositionTrack | null = null;
   #pointedStep = -1;
   #links: readonly DrawnLink[] = [];
   #flashes: { satellite: number; sinceUnixS: number }[] = [];
-  #wake: ReturnType<typeof setTimeout> | undefined;
-  colours: LayerColours;
+  #frame = 0;
+  #timer: ReturnType<typeof setTimeout> | undefined;
 
-  /** `nowUnixS` is the server's clock. With `still` the picture moves once a second instead of with every frame, and nothing flashes. */
+  /**
+   * `nowUnixS` is the server's clock. With `still` the picture moves once a second instead of with every frame, and nothing flashes.
+   * Throws if there is no WebGL 2.
+   */
   constructor(
+    private readonly camera: () => Camera,
     private readonly nowUnixS: () => number,
     private readonly still: () => boolean,
-    colours: LayerColours,
+    private readonly colours: SatelliteColours,
   ) {
-    this.colours = colours;
+    const gl = this.element.getContext("webgl2", { antialias: false, depth: false, stencil: false });
+    if (!gl) throw new Error("WebGL 2 is missing");
+    this.#gl = gl;
+    this.#points = new Program(gl, POINT_VERTEX, POINT_FRAGMENT);
+    this.#lines = new Program(gl, LINK_VERTEX, LINK_FRAGMENT);
+    this.#buffer = gl.createBuffer();
+    this.#array = gl.createVertexArray();
+    this.#emptyArray = gl.createVertexArray();
+    gl.enable(gl.BLEND);
+    gl.blendFunc(gl.ONE, gl.ONE_MINUS_SRC_ALPHA);
+    this.#frame = requestAnimationFrame(this.#turn);
   }
 
   /** A track that begins later takes over when its time has come. */
   setTrack(track: PositionTrack): void {
     if (this.#track && track.startUnixS > this.nowUnixS()) this.#nextTrack = track;
     else this.#track = track;
-    this.#map?.triggerRepaint();
   }
 
   setLinks(links: readonly DrawnLink[]): void {
     this.#links = links;
-    this.#map?.triggerRepaint();
   }
 
   /** A satellite took over: a ring opens around it. */
@@ -213,66 +229,55 @@ export class SatelliteLayer implements CustomLayerInterface {
     if (!this.still()) this.#flashes.push({ satellite, sinceUnixS: this.nowUnixS() });
   }
 
-  onAdd(map: MapLibreMap, gl: WebGL2RenderingContext): void {
-    this.#map = map;
-    this.#drawing = {
-      gl,
-      points: new Program(gl, POINT_VERTEX, POINT_FRAGMENT),
-      links: new Program(gl, LINK_VERTEX, LINK_FRAGMENT),
-      buffer: gl.createBuffer(),
-      array: gl.createVertexArray(),
-      emptyArray: gl.createVertexArray(),
+  /** Fits the drawing to the size that the element has on the page. */
+  resize(): void {
+    this.element.width = Math.max(1, Math.round(this.element.clientWidth * devicePixelRatio));
+    this.element.height = Math.max(1, Math.round(this.element.clientHeight * devicePixelRatio));
+    this.draw();
+  }
+
+  /** Ends the drawing and gives the graphics memory back. */
+  remove(): void {
+    cancelAnimationFrame(this.#frame);
+    clearTimeout(this.#timer);
+    this.#gl.getExtension("WEBGL_lose_context")?.loseContext();
+    this.element.remove();
+  }
+
+  readonly #turn = (): void => {
+    this.draw();
+    const again = (): void => {
+      this.#frame = requestAnimationFrame(this.#turn);
     };
-    this.#uploaded = null;
-  }
+    if (this.still()) this.#timer = setTimeout(again, STILL_INTERVAL_MS);
+    else again();
+  };
 
-  onRemove(): void {
-    clearTimeout(this.#wake);
-    const drawing = this.#drawing;
-    if (drawing) {
-      drawing.points.delete();
-      drawing.links.delete();
-      drawing.gl.deleteBuffer(drawing.buffer);
-      drawing.gl.deleteVertexArray(drawing.array);
-      drawing.gl.deleteVertexArray(drawing.emptyArray);
-    }
-    this.#drawing = null;
-    this.#map = null;
-  }
-
-  render(_gl: WebGL2RenderingContext, { defaultProjectionData }: CustomRenderMethodInput): void {
-    const drawing = this.#drawing;
+  /** Draws the present instant. Called by itself; the map calls it as well while it moves, so that both move as one. */
+  draw(): void {
+    const gl = this.#gl;
     const now = this.nowUnixS();
     if (this.#nextTrack && now >= this.#nextTrack.startUnixS) {
       this.#track = this.#nextTrack;
       this.#nextTrack = null;
     }
+    gl.viewport(0, 0, gl.drawingBufferWidth, gl.drawingBufferHeight);
+    gl.clearColor(0, 0, 0, 0);
+    gl.clear(gl.COLOR_BUFFER_BIT);
     const track = this.#track;
-    if (!drawing || !track) return;
-    const matrix = Float32Array.from(defaultProjectionData.mainMatrix);
-    const { gl } = drawing;
-    gl.enable(gl.BLEND);
-    gl.blendFunc(gl.ONE, gl.ONE_MINUS_SRC_ALPHA);
-    this.#drawLinks(drawing, track, matrix, now);
-    this.#drawSatellites(drawing, track, matrix, now);
-    gl.bindVertexArray(null);
-    this.#next();
-  }
-
-  #next(): void {
-    if (!this.still()) {
-      this.#map?.triggerRepaint();
-      return;
-    }
-    clearTimeout(this.#wake);
-    this.#wake = setTimeout(() => this.#map?.triggerRepaint(), 1000);
+    if (!track) return;
+    const camera = this.camera();
+    const matrix = matrixOf(camera, gl.drawingBufferWidth / devicePixelRatio, gl.drawingBufferHeight / devicePixelRatio);
+    this.#drawLinks(track, matrix, now);
+    this.#drawSatellites(track, matrix, now, camera);
   }
 
   /** Uploads a new track once and points the two attributes at the two steps around now. */
-  #point({ gl, buffer, array }: Drawing, track: PositionTrack, step: number): void {
-    gl.bindVertexArray(array);
+  #point(track: PositionTrack, step: number): void {
+    const gl = this.#gl;
+    gl.bindVertexArray(this.#array);
     if (this.#uploaded === track && this.#pointedStep === step) return;
-    gl.bindBuffer(gl.ARRAY_BUFFER, buffer);
+    gl.bindBuffer(gl.ARRAY_BUFFER, this.#buffer);
     if (this.#uploaded !== track) gl.bufferData(gl.ARRAY_BUFFER, track.kilometres, gl.STATIC_DRAW);
     for (const location of [0, 1]) {
       gl.enableVertexAttribArray(location);
@@ -282,12 +287,13 @@ export class SatelliteLayer implements CustomLayerInterface {
     this.#pointedStep = step;
   }
 
-  #drawSatellites(drawing: Drawing, track: PositionTrack, matrix: Float32Array, now: number): void {
-    const { gl, points } = drawing;
+  #drawSatellites(track: PositionTrack, matrix: Float32Array, now: number, camera: Camera): void {
+    const gl = this.#gl;
+    const points = this.#points;
     const { step, share } = stepAt(track, now);
     const scale = devicePixelRatio;
     points.use();
-    this.#point(drawing, track, step);
+    this.#point(track, step);
     gl.uniformMatrix4fv(points.uniform("u_matrix"), false, matrix);
     gl.uniform1f(points.uniform("u_share"), share);
     const draw = (first: number, count: number, colour: Colour, size: number, ring: number): void => {
@@ -296,8 +302,8 @@ export class SatelliteLayer implements CustomLayerInterface {
       gl.uniform1f(points.uniform("u_ring"), ring * scale);
       gl.drawArrays(gl.POINTS, first, count);
     };
-    const zoom = this.#map?.getZoom() ?? 4;
-    draw(0, track.count, this.colours.satellite, Math.min(Math.max(zoom * 1.1, 3), 7), 0);
+    const dotPx = Math.min(Math.max(1.1 * Math.log2(camera.worldPx / 512), 3), 7); // larger as one zooms in
+    draw(0, track.count, this.colours.satellite, dotPx, 0);
     for (const { satellite, selected } of this.#links) {
       if (satellite < 0 || satellite >= track.count) continue;
       draw(satellite, 1, this.colours.serving, 9, 0);
@@ -311,9 +317,11 @@ export class SatelliteLayer implements CustomLayerInterface {
     }
   }
 
-  #drawLinks({ gl, links, emptyArray }: Drawing, track: PositionTrack, matrix: Float32Array, now: number): void {
+  #drawLinks(track: PositionTrack, matrix: Float32Array, now: number): void {
+    const gl = this.#gl;
+    const links = this.#lines;
     links.use();
-    gl.bindVertexArray(emptyArray);
+    gl.bindVertexArray(this.#emptyArray);
     gl.uniformMatrix4fv(links.uniform("u_matrix"), false, matrix);
     gl.uniform2f(links.uniform("u_viewport"), gl.drawingBufferWidth, gl.drawingBufferHeight);
     const leg = (start: Vector, end: Vector, colour: Colour, width: number, dashes: number): void => {
