@@ -130,3 +130,11 @@ def test_a_wrong_address_is_malformed(value: bytes) -> None:
 def test_too_many_attributes_are_malformed() -> None:
     with pytest.raises(MalformedStun):
         stun.parse(stun.encode(Method.BINDING, Class.REQUEST, bytes(12), [(Attribute.SOFTWARE, b"")] * (stun.MAX_ATTRIBUTES + 1)))
+
+
+def test_nothing_may_follow_the_fingerprint() -> None:
+    whole = stun.encode(Method.BINDING, Class.REQUEST, bytes(12), [], fingerprint=True)
+    assert stun.parse(whole).has_fingerprint
+    longer = whole[:2] + b"\x00\x10" + whole[4:] + b"\x80\x22\x00\x04more"
+    with pytest.raises(MalformedStun):
+        stun.parse(longer)
