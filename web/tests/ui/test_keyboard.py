@@ -167,10 +167,11 @@ def test_choose_place_and_carrier(watched: Watched) -> None:
     expect(dialog).to_have_count(0)
     expect(strip).to_be_focused()
     strip.press("Enter")
-    page.get_by_role("radio", name="Lampedusa").check()
+    page.get_by_role("combobox", name="Place").select_option(label="Lampedusa · 35.50° N, 12.61° E")
+    page.get_by_role("radio", name="Fibre").check()
     page.get_by_role("button", name="Use these").press("Enter")
     expect(dialog).to_have_count(0)
-    assert watched.asked() == ["chooseAccess lampedusa starlink"]
+    assert watched.asked() == ["chooseAccess lampedusa fibre"]
 
 
 def test_console_makes_shows_once_and_withdraws_an_invitation(watched: Watched) -> None:

@@ -6,22 +6,33 @@ import { attempt, usePhone } from "./context";
 
 type Access = NonNullable<PhoneState["access"]>;
 
-function Choice(props: { name: string; legend: string; options: AccessOption[]; chosen: string; onChoose: (id: string) => void }) {
+/** Many places: a list of the platform, which every keyboard and screen reader knows. */
+function PlaceChoice({ places, chosen, onChoose }: { places: AccessOption[]; chosen: string; onChoose: (id: string) => void }) {
+  return (
+    <div class="field">
+      <label for="place">{t("access.place")}</label>
+      <select id="place" class="input" value={chosen} onChange={(event) => onChoose(event.currentTarget.value)}>
+        {places.map((place) => (
+          <option key={place.id} value={place.id}>
+            {place.detail ? `${place.name} · ${place.detail}` : place.name}
+          </option>
+        ))}
+      </select>
+    </div>
+  );
+}
+
+/** Few carriers: each with its description in sight. */
+function CarrierChoice({ carriers, chosen, onChoose }: { carriers: AccessOption[]; chosen: string; onChoose: (id: string) => void }) {
   return (
     <fieldset class="choice">
-      <legend class="field-label">{props.legend}</legend>
-      {props.options.map((option) => (
-        <label key={option.id} class="choice-option">
-          <input
-            type="radio"
-            name={props.name}
-            value={option.id}
-            checked={option.id === props.chosen}
-            onChange={() => props.onChoose(option.id)}
-          />
+      <legend class="field-label">{t("access.carrier")}</legend>
+      {carriers.map((carrier) => (
+        <label key={carrier.id} class="choice-option">
+          <input type="radio" name="carrier" value={carrier.id} checked={carrier.id === chosen} onChange={() => onChoose(carrier.id)} />
           <span>
-            <span class="choice-name">{option.name}</span>
-            {option.detail && <span class="quiet choice-detail">{option.detail}</span>}
+            <span class="choice-name">{carrier.name}</span>
+            {carrier.detail && <span class="quiet choice-detail">{carrier.detail}</span>}
           </span>
         </label>
       ))}
@@ -51,8 +62,8 @@ export function AccessDialog({ access }: { access: Access }) {
           {t("access.lead")}
         </p>
         <div class="access-choices">
-          <Choice name="place" legend={t("access.place")} options={access.places} chosen={placeId} onChoose={setPlaceId} />
-          <Choice name="carrier" legend={t("access.carrier")} options={access.carriers} chosen={carrierId} onChoose={setCarrierId} />
+          <PlaceChoice places={access.places} chosen={placeId} onChoose={setPlaceId} />
+          <CarrierChoice carriers={access.carriers} chosen={carrierId} onChoose={setCarrierId} />
         </div>
         <div class="dialog-actions">
           <button type="button" class="button" onClick={close}>
