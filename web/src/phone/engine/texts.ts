@@ -74,7 +74,7 @@ export class Texts {
   markRead(peer: string): void {
     if (this.unreadOf(peer) === 0) return;
     this.unread.delete(peer);
-    void this.store.write([{ table: "unread", key: peer, value: undefined }]);
+    void this.store.write([{ table: "unread", key: peer, value: undefined }]).catch(() => undefined); // then it is unread again after a restart
     this.events.threadsChanged();
   }
 
