@@ -15,7 +15,7 @@ export interface paths {
          * Health
          * @description Whether the server answers and its store can be read.
          */
-        get: operations["health_api_v1_health_get"];
+        get: operations["health"];
         put?: never;
         post?: never;
         delete?: never;
@@ -35,7 +35,7 @@ export interface paths {
          * Service
          * @description What a phone must know before it enrols.
          */
-        get: operations["service_api_v1_service_get"];
+        get: operations["service"];
         put?: never;
         post?: never;
         delete?: never;
@@ -57,7 +57,7 @@ export interface paths {
          * Enrol
          * @description Use an invitation up. The same key repeating the same request gets the same answer.
          */
-        post: operations["enrol_api_v1_enrolments_post"];
+        post: operations["enrol"];
         delete?: never;
         options?: never;
         head?: never;
@@ -77,7 +77,7 @@ export interface paths {
          * Challenge
          * @description A challenge to sign; unknown devices get one as well.
          */
-        post: operations["challenge_api_v1_sessions_challenge_post"];
+        post: operations["challenge"];
         delete?: never;
         options?: never;
         head?: never;
@@ -97,7 +97,7 @@ export interface paths {
          * Login
          * @description Log a device in by proof that it holds its key.
          */
-        post: operations["login_api_v1_sessions_post"];
+        post: operations["login"];
         delete?: never;
         options?: never;
         head?: never;
@@ -117,7 +117,7 @@ export interface paths {
          * Administrator Login
          * @description Exchange the one-time administrator token for a session.
          */
-        post: operations["administrator_login_api_v1_admin_sessions_post"];
+        post: operations["administrator_login"];
         delete?: never;
         options?: never;
         head?: never;
@@ -135,7 +135,7 @@ export interface paths {
          * Me
          * @description One's own account and device.
          */
-        get: operations["me_api_v1_me_get"];
+        get: operations["me"];
         put?: never;
         post?: never;
         delete?: never;
@@ -155,12 +155,12 @@ export interface paths {
          * Remaining Key Packages
          * @description How many single-use key packages are left.
          */
-        get: operations["remaining_key_packages_api_v1_me_key_packages_get"];
+        get: operations["remaining_key_packages"];
         /**
          * Put Key Packages
          * @description Replace the key packages on offer.
          */
-        put: operations["put_key_packages_api_v1_me_key_packages_put"];
+        put: operations["put_key_packages"];
         post?: never;
         delete?: never;
         options?: never;
@@ -179,7 +179,7 @@ export interface paths {
          * Access Options
          * @description Places and carriers to choose from, and what is chosen.
          */
-        get: operations["access_options_api_v1_access_options_get"];
+        get: operations["access_options"];
         put?: never;
         post?: never;
         delete?: never;
@@ -200,7 +200,7 @@ export interface paths {
          * Put Access
          * @description Choose place and carrier; a call in progress moves to the new path.
          */
-        put: operations["put_access_api_v1_me_access_put"];
+        put: operations["put_access"];
         post?: never;
         delete?: never;
         options?: never;
@@ -219,7 +219,7 @@ export interface paths {
          * My Path
          * @description The simulated path from now on.
          */
-        get: operations["my_path_api_v1_me_path_get"];
+        get: operations["my_path"];
         put?: never;
         post?: never;
         delete?: never;
@@ -239,7 +239,7 @@ export interface paths {
          * Directory
          * @description Every account with its devices and their signature keys.
          */
-        get: operations["directory_api_v1_accounts_get"];
+        get: operations["directory"];
         put?: never;
         post?: never;
         delete?: never;
@@ -261,7 +261,7 @@ export interface paths {
          * Claim
          * @description One key package of each device of an account; devices that offer none are left out.
          */
-        post: operations["claim_api_v1_accounts__account_id__key_packages_claim_post"];
+        post: operations["claim"];
         delete?: never;
         options?: never;
         head?: never;
@@ -279,13 +279,13 @@ export interface paths {
          * Own Conversations
          * @description The conversations of one's own account.
          */
-        get: operations["own_conversations_api_v1_conversations_get"];
+        get: operations["own_conversations"];
         put?: never;
         /**
          * Open Conversation
          * @description The one direct conversation with a peer, made on first use.
          */
-        post: operations["open_conversation_api_v1_conversations_post"];
+        post: operations["open_conversation"];
         delete?: never;
         options?: never;
         head?: never;
@@ -305,7 +305,7 @@ export interface paths {
          * Submit Commit
          * @description Submit a commit; at most one is accepted per epoch. A repeat of the accepted one gets the same answer.
          */
-        post: operations["submit_commit_api_v1_conversations__conversation_id__commits_post"];
+        post: operations["submit_commit"];
         delete?: never;
         options?: never;
         head?: never;
@@ -325,7 +325,7 @@ export interface paths {
          * Submit Message
          * @description Submit an application message; repeats under the same id are harmless.
          */
-        post: operations["submit_message_api_v1_conversations__conversation_id__messages_post"];
+        post: operations["submit_message"];
         delete?: never;
         options?: never;
         head?: never;
@@ -344,13 +344,13 @@ export interface paths {
          * Join Call
          * @description Join or refresh a call. A device is in one call at a time: joining another leaves the one before.
          */
-        put: operations["join_call_api_v1_calls__call_id__put"];
+        put: operations["join_call"];
         post?: never;
         /**
          * Leave Call
          * @description Leave a call; leaving one that one is not in is no error.
          */
-        delete: operations["leave_call_api_v1_calls__call_id__delete"];
+        delete: operations["leave_call"];
         options?: never;
         head?: never;
         patch?: never;
@@ -367,13 +367,13 @@ export interface paths {
          * List Invitations
          * @description All invitations, newest first, without their tokens.
          */
-        get: operations["list_invitations_api_v1_admin_invitations_get"];
+        get: operations["list_invitations"];
         put?: never;
         /**
          * Create Invitation
          * @description Make an invitation. Its token is shown this once.
          */
-        post: operations["create_invitation_api_v1_admin_invitations_post"];
+        post: operations["create_invitation"];
         delete?: never;
         options?: never;
         head?: never;
@@ -394,7 +394,7 @@ export interface paths {
          * Withdraw Invitation
          * @description Withdraw an invitation that nobody has used.
          */
-        delete: operations["withdraw_invitation_api_v1_admin_invitations__invitation_id__delete"];
+        delete: operations["withdraw_invitation"];
         options?: never;
         head?: never;
         patch?: never;
@@ -411,7 +411,7 @@ export interface paths {
          * List Accounts
          * @description Accounts and their devices.
          */
-        get: operations["list_accounts_api_v1_admin_accounts_get"];
+        get: operations["list_accounts"];
         put?: never;
         post?: never;
         delete?: never;
@@ -431,7 +431,7 @@ export interface paths {
          * List Calls
          * @description Calls in progress: who and since when, never what.
          */
-        get: operations["list_calls_api_v1_admin_calls_get"];
+        get: operations["list_calls"];
         put?: never;
         post?: never;
         delete?: never;
@@ -451,7 +451,7 @@ export interface paths {
          * Audit Trail
          * @description A page of the audit trail, checked against the row before it.
          */
-        get: operations["audit_trail_api_v1_admin_audit_get"];
+        get: operations["audit_trail"];
         put?: never;
         post?: never;
         delete?: never;
@@ -471,7 +471,7 @@ export interface paths {
          * Sky
          * @description Constellation, places, gateways and points of presence.
          */
-        get: operations["sky_api_v1_console_sky_get"];
+        get: operations["sky"];
         put?: never;
         post?: never;
         delete?: never;
@@ -492,7 +492,7 @@ export interface paths {
          * @description Satellite positions over one slot, little-endian: `uint32 count`, `uint32 steps`, `float64 start_unix_s`, `float64 step_s`,
          *     then `float32[steps][count][3]`, ITRS kilometres.
          */
-        get: operations["positions_api_v1_console_positions_get"];
+        get: operations["positions"];
         put?: never;
         post?: never;
         delete?: never;
@@ -512,7 +512,7 @@ export interface paths {
          * Links
          * @description The serving satellite of each place in one slot.
          */
-        get: operations["links_api_v1_console_links_get"];
+        get: operations["links"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1379,7 +1379,7 @@ export interface components {
 }
 export type $defs = Record<string, never>;
 export interface operations {
-    health_api_v1_health_get: {
+    health: {
         parameters: {
             query?: never;
             header?: never;
@@ -1453,7 +1453,7 @@ export interface operations {
             };
         };
     };
-    service_api_v1_service_get: {
+    service: {
         parameters: {
             query?: never;
             header?: never;
@@ -1527,7 +1527,7 @@ export interface operations {
             };
         };
     };
-    enrol_api_v1_enrolments_post: {
+    enrol: {
         parameters: {
             query?: never;
             header?: never;
@@ -1623,7 +1623,7 @@ export interface operations {
             };
         };
     };
-    challenge_api_v1_sessions_challenge_post: {
+    challenge: {
         parameters: {
             query?: never;
             header?: never;
@@ -1701,7 +1701,7 @@ export interface operations {
             };
         };
     };
-    login_api_v1_sessions_post: {
+    login: {
         parameters: {
             query?: never;
             header?: never;
@@ -1788,7 +1788,7 @@ export interface operations {
             };
         };
     };
-    administrator_login_api_v1_admin_sessions_post: {
+    administrator_login: {
         parameters: {
             query?: never;
             header?: never;
@@ -1875,7 +1875,7 @@ export interface operations {
             };
         };
     };
-    me_api_v1_me_get: {
+    me: {
         parameters: {
             query?: never;
             header?: never;
@@ -1958,7 +1958,7 @@ export interface operations {
             };
         };
     };
-    remaining_key_packages_api_v1_me_key_packages_get: {
+    remaining_key_packages: {
         parameters: {
             query?: never;
             header?: never;
@@ -2041,7 +2041,7 @@ export interface operations {
             };
         };
     };
-    put_key_packages_api_v1_me_key_packages_put: {
+    put_key_packages: {
         parameters: {
             query?: never;
             header?: never;
@@ -2126,7 +2126,7 @@ export interface operations {
             };
         };
     };
-    access_options_api_v1_access_options_get: {
+    access_options: {
         parameters: {
             query?: never;
             header?: never;
@@ -2209,7 +2209,7 @@ export interface operations {
             };
         };
     };
-    put_access_api_v1_me_access_put: {
+    put_access: {
         parameters: {
             query?: never;
             header?: never;
@@ -2294,7 +2294,7 @@ export interface operations {
             };
         };
     };
-    my_path_api_v1_me_path_get: {
+    my_path: {
         parameters: {
             query?: {
                 seconds?: number;
@@ -2379,7 +2379,7 @@ export interface operations {
             };
         };
     };
-    directory_api_v1_accounts_get: {
+    directory: {
         parameters: {
             query?: never;
             header?: never;
@@ -2462,7 +2462,7 @@ export interface operations {
             };
         };
     };
-    claim_api_v1_accounts__account_id__key_packages_claim_post: {
+    claim: {
         parameters: {
             query?: never;
             header?: never;
@@ -2557,7 +2557,7 @@ export interface operations {
             };
         };
     };
-    own_conversations_api_v1_conversations_get: {
+    own_conversations: {
         parameters: {
             query?: never;
             header?: never;
@@ -2640,7 +2640,7 @@ export interface operations {
             };
         };
     };
-    open_conversation_api_v1_conversations_post: {
+    open_conversation: {
         parameters: {
             query?: never;
             header?: never;
@@ -2736,7 +2736,7 @@ export interface operations {
             };
         };
     };
-    submit_commit_api_v1_conversations__conversation_id__commits_post: {
+    submit_commit: {
         parameters: {
             query?: never;
             header?: never;
@@ -2853,7 +2853,7 @@ export interface operations {
             };
         };
     };
-    submit_message_api_v1_conversations__conversation_id__messages_post: {
+    submit_message: {
         parameters: {
             query?: never;
             header?: never;
@@ -2970,7 +2970,7 @@ export interface operations {
             };
         };
     };
-    join_call_api_v1_calls__call_id__put: {
+    join_call: {
         parameters: {
             query?: never;
             header?: never;
@@ -3078,7 +3078,7 @@ export interface operations {
             };
         };
     };
-    leave_call_api_v1_calls__call_id__delete: {
+    leave_call: {
         parameters: {
             query?: never;
             header?: never;
@@ -3162,7 +3162,7 @@ export interface operations {
             };
         };
     };
-    list_invitations_api_v1_admin_invitations_get: {
+    list_invitations: {
         parameters: {
             query?: never;
             header?: never;
@@ -3245,7 +3245,7 @@ export interface operations {
             };
         };
     };
-    create_invitation_api_v1_admin_invitations_post: {
+    create_invitation: {
         parameters: {
             query?: never;
             header?: never;
@@ -3332,7 +3332,7 @@ export interface operations {
             };
         };
     };
-    withdraw_invitation_api_v1_admin_invitations__invitation_id__delete: {
+    withdraw_invitation: {
         parameters: {
             query?: never;
             header?: never;
@@ -3425,7 +3425,7 @@ export interface operations {
             };
         };
     };
-    list_accounts_api_v1_admin_accounts_get: {
+    list_accounts: {
         parameters: {
             query?: never;
             header?: never;
@@ -3508,7 +3508,7 @@ export interface operations {
             };
         };
     };
-    list_calls_api_v1_admin_calls_get: {
+    list_calls: {
         parameters: {
             query?: never;
             header?: never;
@@ -3591,7 +3591,7 @@ export interface operations {
             };
         };
     };
-    audit_trail_api_v1_admin_audit_get: {
+    audit_trail: {
         parameters: {
             query?: {
                 after?: number;
@@ -3676,7 +3676,7 @@ export interface operations {
             };
         };
     };
-    sky_api_v1_console_sky_get: {
+    sky: {
         parameters: {
             query?: never;
             header?: never;
@@ -3759,7 +3759,7 @@ export interface operations {
             };
         };
     };
-    positions_api_v1_console_positions_get: {
+    positions: {
         parameters: {
             query?: {
                 /** @description POSIX seconds; now, if left out. At most a day away from now. */
@@ -3845,7 +3845,7 @@ export interface operations {
             };
         };
     };
-    links_api_v1_console_links_get: {
+    links: {
         parameters: {
             query?: {
                 /** @description POSIX seconds; now, if left out. At most a day away from now. */
