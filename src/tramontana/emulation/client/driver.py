@@ -71,8 +71,7 @@ class PathPlayerClient:
         For a known flow the profile and the upstream are replaced and the port stays. Raises `PathPlayerUnavailable`,
         `PathPlayerRefused`, or `LocalError` if the profile is too long to send.
         """
-        known = self._attached.get(flow)
-        request = Attach(flow, profile, seed, upstream, known.port if known else port)
+        request = Attach(flow, profile, seed, upstream, port)
         try:
             answer = await self._request(request)
         except PathPlayerRefused:
