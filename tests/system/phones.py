@@ -51,7 +51,12 @@ WATCH = """
     if (secret && format !== 'jwk' && format !== 'spki') remember(data);
     return importKey.call(this, format, data, algorithm, extractable, usages);
   };
-  const { setLocalDescription, setRemoteDescription } = RTCPeerConnection.prototype;
+  const { postMessage } = Worker.prototype;
+  Worker.prototype.postMessage = function (message, ...rest) {
+    for (const { baseKey } of Object.values(message?.keys ?? {})) remember(baseKey);
+    return postMessage.call(this, message, ...rest);
+  };
+  const { setRemoteDescription } = RTCPeerConnection.prototype;
   RTCPeerConnection.prototype.setRemoteDescription = function (description) {
     watch.sdp.add(description.sdp);
     return setRemoteDescription.call(this, description);
@@ -62,6 +67,32 @@ WATCH = """
       super(...settings);
       this.addEventListener('track', (event) => watch.tracks.push(event.track));
     }
+  };
+})();
+"""
+
+# Echo canceller, noise suppression and gain control change what the microphone hears; they are off where quality is measured.
+RAW_MICROPHONE = """
+(() => {
+  const { getUserMedia } = MediaDevices.prototype;
+  MediaDevices.prototype.getUserMedia = function (constraints) {
+    const raw = { echoCancellation: false, noiseSuppression: false, autoGainControl: false, channelCount: 1 };
+    return getUserMedia.call(this, { ...constraints, audio: raw });
+  };
+})();
+"""
+
+# The page hands a media key to its worker; on the way one bit is turned.
+WRONG_MEDIA_KEY = """
+(() => {
+  const { postMessage } = Worker.prototype;
+  Worker.prototype.postMessage = function (message, ...rest) {
+    if (message?.kind === 'keys') {
+      const baseKey = new Uint8Array(message.keys.send.baseKey);
+      baseKey[0] ^= 1;
+      message = { ...message, keys: { ...message.keys, send: { ...message.keys.send, baseKey } } };
+    }
+    return postMessage.call(this, message, ...rest);
   };
 })();
 """
@@ -139,7 +170,7 @@ class Phone:
         rate, text = self.page.evaluate(LISTEN, seconds)
         return np.frombuffer(base64.b64decode(text), dtype="<i2").astype(np.float64) / 32768, int(rate)
 
-    def keys(self) -> set[bytes]:
+    def secrets(self) -> set[bytes]:
         """Every secret that was handed to the browser's cryptography."""
         return {base64.b64decode(text) for text in self.page.evaluate("[...window.testWatch.keys]")}
 
