@@ -3,7 +3,7 @@
 // All time steps lie in one buffer; a frame only says between which two steps it stands and how far. The vertex shader mixes the two
 // positions of each satellite as vectors in space (so the date line needs no care), and projects the point below it. No JavaScript runs
 // per satellite, so ten thousand cost the page as much as ten. The canvas is its own, not a layer of the map, so that the map below is
-// drawn again only when it moves (docs/decisions/console-map.md).
+// drawn again only when it moves (docs/decisions/0013-console-map.md).
 
 import { type PositionTrack, positionAt, stepAt, type Vector, WGS84_A_KM, WGS84_E2 } from "./positions";
 
