@@ -1,8 +1,8 @@
 """Round trips equal those of satgenpy 0.4.0 on the 72×22 +grid, 100 cities (regenerate.py makes the golden values).
 
-On satgenpy's own link lengths our delays are its delays. With our own positions round trips differ by up to 1.3 µs of up to 199 ms: satgenpy
-takes its lengths from pyephem, whose ranges are single precision numbers and whose chain of SGP4, sidereal time and sight angles is another
-one than ours. Single links differ by up to 14 m between satellites and by some tens of metres to the ground.
+On satgenpy's own link lengths our delays are its delays. With our own positions round trips differ by up to 1.3 µs of up to 199 ms:
+satgenpy takes its lengths from pyephem, whose ranges are single precision numbers and whose chain of SGP4, sidereal time and sight angles
+is another one than ours. Single links differ by up to 14 m between satellites and by some tens of metres to the ground.
 """
 
 from __future__ import annotations

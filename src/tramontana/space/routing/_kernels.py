@@ -205,7 +205,8 @@ def dijkstra(
 def next_hops(indptr: Ints, neighbour: Ints, delay_s: Floats, distance_s: Floats, seed_s: Floats, lands: int, out: Ints) -> None:
     """For each node and source (N, S) the neighbour that comes next on the way to the source.
 
-    `lands` where the source itself is next (the distance is the seed), -1 where it cannot be reached. The distances must be final.
+    `lands` where the source itself is next (the distance is the seed), -1 where it cannot be reached. The distances must be final, and
+    every delay above zero, or two nodes could name each other.
     """
     for node in range(distance_s.shape[0]):
         for s in range(distance_s.shape[1]):
@@ -217,7 +218,8 @@ def next_hops(indptr: Ints, neighbour: Ints, delay_s: Floats, distance_s: Floats
                 continue
             other = neighbour[link]
             for s in range(distance_s.shape[1]):
-                if out[node, s] == _NONE and distance_s[other, s] + delay == distance_s[node, s]:
+                distance = distance_s[node, s]
+                if out[node, s] == _NONE and distance < np.inf and distance_s[other, s] + delay == distance:
                     out[node, s] = other
 
 

@@ -21,6 +21,7 @@ from tramontana.space.visibility import EARTH_POLAR_RADIUS_M, SPEED_OF_LIGHT_M_P
 Ints = NDArray[np.int32]
 
 _FASTEST_CLOSING_M_PER_S = 16_000.0  # two satellites in low orbit head-on; links nearer to a limit than this allows are looked at again
+_SHORTEST_M = 1.0  # two filed satellites may coincide; every hop takes some time, so forwarding cannot go in circles
 _OBLATENESS_M = 25_000.0  # margin for the flattening of Earth and orbit, which makes a circular orbit's radius vary by less
 
 
@@ -106,7 +107,7 @@ class LaserNetwork:
             return LaserLinks(at_unix_s, np.zeros_like(topology.indptr), _no_ints(), np.empty(0), topology.orders)
         length_m = self._lengths_m(position_m, topology.wiring.pairs)
         length_m[self._acquiring(at_unix_s, topology.wiring, length_m, position_m)] = np.inf
-        delay_s = length_m / SPEED_OF_LIGHT_M_PER_S + self._laser.hop_processing_s.value
+        delay_s = np.maximum(length_m, _SHORTEST_M) / SPEED_OF_LIGHT_M_PER_S + self._laser.hop_processing_s.value
         return LaserLinks(at_unix_s, topology.indptr, topology.neighbour, delay_s[topology.link], topology.orders)
 
     def _period(self, at_unix_s: float) -> int:

@@ -223,11 +223,9 @@ class Router:
             span = slice(lasers.indptr[a], lasers.indptr[a + 1])
             delay_s = float(lasers.delay_s[span][lasers.neighbour[span] == b].min())
             hops.append(Hop("satellite", names[b], b, delay_s))
-        access_s = self.options.path.access_one_way_s.value
         landed: tuple[str, ...] = ()
         if isinstance(destination, Place):
             hops.append(Hop("place", destination.id, None, way_out.down_s))
-            access_s *= 2
         else:
             gateway = self.ground.gateways[way_out.gateway]
             point = self.ground.points_of_presence[way_out.point_of_presence]
@@ -236,10 +234,14 @@ class Router:
         return Route(
             at_unix_s=snapshot.at_unix_s,
             hops=tuple(hops),
-            access_s=access_s,
+            access_s=self._access_s(destination),
             landed_countries=landed,
             policy_cost_s=policy_cost_s,
         )
+
+    def _access_s(self, destination: Place | PointOfPresence | None) -> float:
+        """Once for each terminal on the route."""
+        return self.options.path.access_one_way_s.value * (2 if isinstance(destination, Place) else 1)
 
     def _no_route(
         self,
@@ -252,7 +254,7 @@ class Router:
         distance: Floats,
     ) -> NoRoute:
         if free is not None:
-            delay_s = float(distance[free.satellite] + free.delay_s) + self.options.path.access_one_way_s.value
+            delay_s = float(distance[free.satellite] + free.delay_s) + self._access_s(destination)
             return NoRoute(at, f"the policy forbids every route from {place.id}: allow more landing countries or jurisdictions", delay_s)
         if satellite.shape[0] == 0:
             return NoRoute(at, f"no satellite that may serve {place.id} is in view", None)
