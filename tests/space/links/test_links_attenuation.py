@@ -30,7 +30,7 @@ def test_places_elevations_and_percentages_broadcast() -> None:
         attenuation_db(climate, RainLink(12e9), elevation, 1.0)
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(latitude=latitudes, longitude=longitudes, frequency=frequencies_hz, elevation=st.floats(5, 90))
 def test_rarer_is_worse(latitude: float, longitude: float, frequency: float, elevation: float) -> None:
     # Nearer to the equator than 36° the Recommendation turns over between 0.001 and 0.01 % at low elevations (docs/links.md).
@@ -41,7 +41,7 @@ def test_rarer_is_worse(latitude: float, longitude: float, frequency: float, ele
         assert np.all(values >= 0)
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(latitude=latitudes, longitude=longitudes, elevation=st.floats(5, 90), percent=st.floats(0.001, 5))
 def test_higher_frequencies_fade_more_in_rain(latitude: float, longitude: float, elevation: float, percent: float) -> None:
     climate = RainClimate.at(latitude, longitude)
@@ -49,7 +49,7 @@ def test_higher_frequencies_fade_more_in_rain(latitude: float, longitude: float,
     assert np.all(np.diff(rain) >= -1e-9)
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(latitude=st.floats(36, 75), longitude=longitudes, frequency=frequencies_hz, percent=st.floats(0.001, 5))
 def test_lower_satellites_fade_more(latitude: float, longitude: float, frequency: float, percent: float) -> None:
     """North of 36°, to 60° of elevation: elsewhere the Recommendation itself does not fall with elevation (docs/links.md)."""
@@ -61,7 +61,7 @@ def test_lower_satellites_fade_more(latitude: float, longitude: float, frequency
     assert np.all(np.diff(overhead.cloud_db) <= 0)
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(latitude=latitudes, longitude=longitudes, frequency=frequencies_hz, elevation=st.floats(5, 90), percent=st.floats(0.01, 49.9))
 def test_availability_is_the_inverse(latitude: float, longitude: float, frequency: float, elevation: float, percent: float) -> None:
     climate, link = RainClimate.at(latitude, longitude), RainLink(frequency)

@@ -8,7 +8,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tramontana.space.links import (
@@ -58,6 +58,7 @@ def test_the_ladder_rises_in_both() -> None:
     assert MODCODS[-1].name == "256APSK 3/4"
 
 
+@settings(deadline=None)
 @given(st.floats(-40, 60), st.floats(0, 20))
 def test_more_signal_never_carries_less(es_n0: float, more: float) -> None:
     assert float(bits_per_symbol(es_n0 + more)) >= float(bits_per_symbol(es_n0))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tramontana.space.links import ClimateError, RainClimate
@@ -21,6 +21,7 @@ def test_rome_is_what_the_recommendations_say() -> None:
     assert np.all(np.diff(rome.vapour_content_kg_per_m2) < 0)
 
 
+@settings(deadline=None)
 @given(latitude=st.floats(-90, 90), longitude=st.floats(-180, 180), height=st.floats(-500, 20_000))
 def test_every_place_on_earth_has_a_climate(latitude: float, longitude: float, height: float) -> None:
     climate = RainClimate.at(latitude, longitude, height)
@@ -31,6 +32,7 @@ def test_every_place_on_earth_has_a_climate(latitude: float, longitude: float, h
     assert 200 < climate.temperature_k < 320
 
 
+@settings(deadline=None)
 @given(latitude=st.floats(-90, 90))
 def test_the_date_line_is_no_edge(latitude: float) -> None:
     east, west, wrapped = (RainClimate.at(latitude, longitude) for longitude in (180.0, -180.0, 180.0 + 1e-9))

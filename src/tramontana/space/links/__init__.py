@@ -8,7 +8,15 @@
 Model, assumptions and where it is wrong: `docs/links.md`.
 """
 
-from tramontana.space.links.attenuation import Attenuation, LinkError, RainLink, attenuation_db, attenuation_parts, availability
+from tramontana.space.links.attenuation import (
+    Attenuation,
+    LinkError,
+    RainLink,
+    attenuation_db,
+    attenuation_parts,
+    availability,
+    rain_attenuation_db,
+)
 from tramontana.space.links.budget import LinkBudget, capacity_bps, carrier_to_noise_db, free_space_loss_db, margin_db, slant_range_m
 from tramontana.space.links.climate import ClimateError, RainClimate
 from tramontana.space.links.coding import MODCODS, ModCod, bits_per_symbol, required_es_n0_db
@@ -52,6 +60,7 @@ __all__ = [
     "link_availability",
     "margin_db",
     "path_availability",
+    "rain_attenuation_db",
     "rain_correlation",
     "required_es_n0_db",
     "slant_range_m",

@@ -122,6 +122,19 @@ def parts(
 
 
 @compiled
+def rain(place: Ints, elevation: Floats, percent: Floats, site: Floats, link: Floats) -> Floats:
+    """Rain alone, (N,) dB; the arguments are those of `parts`."""
+    out = np.empty(place.shape[0])
+    for n in range(place.shape[0]):
+        i = place[n]
+        out[n] = rain_point_db(
+            site[i, 0], site[i, 1], site[i, 2], site[i, 3], elevation[n], percent[n],
+            link[0], link[1], link[2], link[3], link[4], link[5],
+        )  # fmt: skip
+    return out
+
+
+@compiled
 def exceeded_percent(
     place: Ints, elevation: Floats, margin: Floats, site: Floats, gas: Floats, cloud: Floats, log_levels: Floats, link: Floats
 ) -> Floats:
@@ -154,25 +167,6 @@ def exceeded_percent(
 
 
 @compiled
-def oxygen_db_per_km(f: float, pressure: float, density: float, temperature: float) -> float:
-    """Specific attenuation of dry air (P.676-12 annex 1, lines and Debye continuum); hPa, g/m³ of vapour, K."""
-    theta = 300.0 / temperature
-    e = density * temperature / 216.7
-    total = 0.0
-    for row in range(OXYGEN.shape[0]):
-        line = OXYGEN[row]
-        width = line[3] * 1e-4 * (pressure * theta ** (0.8 - line[4]) + 1.1 * e * theta)
-        width = math.sqrt(width * width + 2.25e-6)  # Zeeman splitting
-        mixing = (line[5] + line[6] * theta) * 1e-4 * (pressure + e) * theta**0.8
-        below, above = line[0] - f, line[0] + f
-        shape = (width - mixing * below) / (below**2 + width**2) + (width - mixing * above) / (above**2 + width**2)
-        total += line[1] * 1e-7 * pressure * theta**3 * math.exp(line[2] * (1.0 - theta)) * f / line[0] * shape
-    d = 5.6e-4 * (pressure + e) * theta**0.8
-    continuum = 6.14e-5 / (d * (1.0 + (f / d) ** 2)) + 1.4e-12 * pressure * theta**1.5 / (1.0 + 1.9e-5 * f**1.5)
-    return float(0.1820 * f * (total + f * pressure * theta**2 * continuum))
-
-
-@compiled
 def vapour_db_per_km(f: float, pressure: float, density: float, temperature: float) -> float:
     """Specific attenuation of water vapour (P.676-12 annex 1); hPa, g/m³, K."""
     theta = 300.0 / temperature
@@ -188,40 +182,60 @@ def vapour_db_per_km(f: float, pressure: float, density: float, temperature: flo
 
 
 @compiled
-def zenith_gas_db(f: float, pressure: Floats, temperature: Floats, station: Floats, density: Floats, content: Floats) -> Floats:
-    """Zenith attenuation by oxygen and vapour (P.676-12 annex 2 §2.2 and §2.3), (P, L) dB.
+def zenith_vapour_table_db(f: float, step: float, count: int) -> Floats:
+    """Zenith attenuation by vapour at sea level for columns of 0, step, 2 step … kg/m² (P.676-12 annex 2 §2.3), (count,) dB."""
+    out = np.zeros(count)
+    for n in range(1, count):
+        vapour = n * step
+        density = vapour / 2.38
+        temperature = 14.0 * math.log(0.22 * density) + 3.0 + 273.15
+        ratio = vapour_db_per_km(f, _VAPOUR_REFERENCE_HPA, density, temperature)
+        ratio /= vapour_db_per_km(_VAPOUR_REFERENCE_GHZ, _VAPOUR_REFERENCE_HPA, density, temperature)
+        out[n] = 0.0176 * vapour * ratio
+    return out
 
-    pressure, temperature, station: (P,) hPa, K, km; density and content: (P, L) surface vapour g/m³ and columnar vapour kg/m².
+
+@compiled
+def zenith_oxygen_db(f: float, pressure: Floats, temperature: Floats, density: Floats) -> Floats:
+    """Zenith attenuation by oxygen (P.676-12 annex 1 lines and Debye continuum; annex 2 §2.2 equivalent height), (P, L) dB.
+
+    pressure and temperature: (P,) hPa, K. density: (P, L) surface vapour, g/m³.
     """
-    out = np.empty(density.shape)
+    lines, out = OXYGEN.shape[0], np.empty(density.shape)
+    base, mixing, strength = np.empty(lines), np.empty(lines), np.empty(lines)
     for i in range(density.shape[0]):
-        height = min(max(station[i], 0.0), 4.0)
+        theta, p = 300.0 / temperature[i], pressure[i]
+        warm = theta**0.8
+        for row in range(lines):  # what vapour does not change
+            line = OXYGEN[row]
+            base[row] = p * theta ** (0.8 - line[4])
+            mixing[row] = (line[5] + line[6] * theta) * 1e-4 * warm
+            strength[row] = line[1] * 1e-7 * p * theta**3 * math.exp(line[2] * (1.0 - theta)) * f / line[0]
+        warmth = 0.7832 + 0.00709 * (temperature[i] - 273.15)
         for j in range(density.shape[1]):
-            rho, vapour = density[i, j], content[i, j]
-            ratio = (pressure[i] + rho * temperature[i] / 216.7) / 1013.25
+            e = density[i, j] * temperature[i] / 216.7
+            total = 0.0
+            for row in range(lines):
+                width = OXYGEN[row, 3] * 1e-4 * (base[row] + 1.1 * e * theta)
+                width = math.sqrt(width * width + 2.25e-6)  # Zeeman splitting
+                shift = mixing[row] * (p + e)
+                below, above = OXYGEN[row, 0] - f, OXYGEN[row, 0] + f
+                shape = (width - shift * below) / (below * below + width * width)
+                total += strength[row] * (shape + (width - shift * above) / (above * above + width * width))
+            d = 5.6e-4 * (p + e) * warm
+            continuum = 6.14e-5 / (d * (1.0 + (f / d) ** 2)) + 1.4e-12 * p * theta**1.5 / (1.0 + 1.9e-5 * f**1.5)
+            specific = 0.1820 * f * (total + f * p * theta**2 * continuum)
+
+            ratio = (p + e) / 1013.25
             t1 = 5.1040 / (1.0 + 0.066 * ratio**-2.3) * math.exp(-(((f - 59.7) / (2.87 + 12.4 * math.exp(-7.9 * ratio))) ** 2))
             t2 = 0.0
             for row in range(_OXYGEN_HEIGHT.shape[0]):
-                c, centre = _OXYGEN_HEIGHT[row]
-                t2 += c * math.exp(2.12 * ratio) / ((f - centre) ** 2 + 0.025 * math.exp(2.2 * ratio))
+                centre = _OXYGEN_HEIGHT[row, 1]
+                t2 += _OXYGEN_HEIGHT[row, 0] * math.exp(2.12 * ratio) / ((f - centre) ** 2 + 0.025 * math.exp(2.2 * ratio))
             t3 = 0.0114 * f / (1.0 + 0.14 * ratio**-2.6) * (15.02 * f**2 - 1353.0 * f + 5.333e4)
             t3 /= f**3 - 151.3 * f**2 + 9629.0 * f - 6803.0
-            warmth = 0.7832 + 0.00709 * (temperature[i] - 273.15)
-            oxygen_height = min(6.1 * warmth / (1.0 + 0.17 * ratio**-1.1) * (1.0 + t1 + t2 + t3), 10.7 * ratio**0.3)
-            dry = oxygen_db_per_km(f, pressure[i], rho, temperature[i]) * oxygen_height
-
-            wet = 0.0
-            if vapour > 0.0:
-                reference_density = vapour / 2.38
-                reference_temperature = 14.0 * math.log(0.22 * vapour / 2.38) + 3.0 + 273.15
-                wet = 0.0176 * vapour * vapour_db_per_km(f, _VAPOUR_REFERENCE_HPA, reference_density, reference_temperature)
-                wet /= vapour_db_per_km(_VAPOUR_REFERENCE_GHZ, _VAPOUR_REFERENCE_HPA, reference_density, reference_temperature)
-                if f >= 20.0 and height > 0.0:
-                    a = 0.2048 * math.exp(-(((f - 22.43) / 3.097) ** 2)) + 0.2326 * math.exp(-(((f - 183.5) / 4.096) ** 2))
-                    a += 0.2073 * math.exp(-(((f - 325.0) / 3.651) ** 2)) - 0.1113
-                    b = 8.741e4 * math.exp(-0.587 * f) + 312.2 * f**-2.38 + 0.723
-                    wet *= a * height**b + 1.0
-            out[i, j] = dry + wet
+            height = min(6.1 * warmth / (1.0 + 0.17 * ratio**-1.1) * (1.0 + t1 + t2 + t3), 10.7 * ratio**0.3)
+            out[i, j] = specific * height
     return out
 
 
@@ -230,7 +244,7 @@ def rain_from_normal_db(normal: Floats, elevation: Floats, rain_probability_perc
     """Rain attenuation at standard normal deviates, (N,) dB: the deviate's upper tail is the percentage of the year.
 
     Exact against P.618-13 from 0.001 % to half the probability of rain; from there it falls, linear in ln p, to zero at the
-    probability of rain. site: (5,) and link: (7,) as in `parts`.
+    probability of rain. site: (4,), the first columns of that of `parts`, and link: (7,).
     """
     out = np.zeros(normal.shape[0])
     knee = 0.5 * rain_probability_percent

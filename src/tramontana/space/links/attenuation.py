@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -79,6 +80,14 @@ def attenuation_parts(climate: RainClimate, link: RainLink, elevation_deg: Array
     place, (elevation, percent), shape = _broadcast(climate, elevation, percent)
     rows = _kernels.parts(place, elevation, percent, *_site(climate, link))
     return Attenuation(*(row.reshape(shape) for row in rows))
+
+
+def rain_attenuation_db(climate: RainClimate, link: RainLink, elevation_deg: ArrayLike, exceeded_percent: ArrayLike) -> Floats:
+    """The rain part of `attenuation_parts` alone, dB; quicker, for it needs neither gas nor cloud."""
+    elevation = _within("elevation_deg", elevation_deg, LOWEST_ELEVATION_DEG, 90.0)
+    percent = _within("exceeded_percent", exceeded_percent, _kernels.LOWEST_PERCENT, _kernels.HIGHEST_PERCENT)
+    place, (elevation, percent), shape = _broadcast(climate, elevation, percent)
+    return np.asarray(_kernels.rain(place, elevation, percent, rain_rows(climate), link.row)).reshape(shape)
 
 
 def attenuation_db(climate: RainClimate, link: RainLink, elevation_deg: ArrayLike, exceeded_percent: ArrayLike) -> Floats:
@@ -154,30 +163,51 @@ def _broadcast(climate: RainClimate, *arrays: Floats) -> tuple[NDArray[np.int64]
     return np.ascontiguousarray(place.ravel()), [np.ascontiguousarray(a.ravel()) for a in rest], place.shape
 
 
-def site_rows(climate: RainClimate) -> Floats:
-    """(P, 5): latitude, R0.01, rain height, station height, wet refractivity, as the kernels take them."""
+def rain_rows(climate: RainClimate) -> Floats:
+    """(P, 4): latitude, R0.01, rain height, station height, as the kernels take them."""
     columns = (climate.latitude_deg, climate.rain_rate_mm_per_h, climate.rain_height_m / 1000, climate.height_m / 1000)
-    return np.stack([c.ravel() for c in (*columns, climate.wet_refractivity)], axis=1)
+    return np.stack([c.ravel() for c in columns], axis=1)
 
 
 def _site(climate: RainClimate, link: RainLink) -> tuple[Floats, Floats, Floats, Floats, Floats]:
     """Site, zenith gas, zenith cloud, ln of the levels, link: what `_kernels.parts` takes after the points."""
+    site = np.column_stack([rain_rows(climate), climate.wet_refractivity.ravel()])
     levels = tables().levels_percent.shape[0]
     f = link.frequency_hz / 1e9
-    gas = _kernels.zenith_gas_db(
-        f,
-        np.ascontiguousarray(standard_pressure_hpa(climate.height_m).ravel()),
-        np.ascontiguousarray(climate.temperature_k.ravel()),
-        np.ascontiguousarray(climate.height_m.ravel() / 1000),
-        np.ascontiguousarray(climate.vapour_density_g_per_m3.reshape(-1, levels)),
-        np.ascontiguousarray(climate.vapour_content_kg_per_m2.reshape(-1, levels)),
-    )
     # Cloud liquid lies below the rain height; a station above it (an aircraft) has none overhead. P.840 itself knows no height.
     below = (climate.height_m < climate.rain_height_m)[..., None]
     cloud = np.where(below, cloud_coefficient(f) * climate.cloud_liquid_kg_per_m2, 0.0).reshape(-1, levels)
-    return site_rows(climate), gas, cloud, np.log(tables().levels_percent), link.row
+    return site, _zenith_gas_db(climate, f).reshape(-1, levels), cloud, np.log(tables().levels_percent), link.row
 
 
+def _zenith_gas_db(climate: RainClimate, frequency_ghz: float) -> Floats:
+    """Oxygen and vapour at the levels, (*S, L): P.676-12 annex 2 §2.2 and §2.3."""
+    shape = climate.vapour_density_g_per_m3.shape
+    oxygen = _kernels.zenith_oxygen_db(
+        frequency_ghz,
+        standard_pressure_hpa(climate.height_m).ravel(),
+        climate.temperature_k.ravel(),
+        np.ascontiguousarray(climate.vapour_density_g_per_m3.reshape(-1, shape[-1])),
+    ).reshape(shape)
+    columns, zenith_db = _vapour_table(frequency_ghz)
+    vapour = np.interp(climate.vapour_content_kg_per_m2, columns, zenith_db)
+    if frequency_ghz >= 20:
+        a = 0.2048 * math.exp(-(((frequency_ghz - 22.43) / 3.097) ** 2)) + 0.2326 * math.exp(-(((frequency_ghz - 183.5) / 4.096) ** 2))
+        a += 0.2073 * math.exp(-(((frequency_ghz - 325) / 3.651) ** 2)) - 0.1113
+        b = 8.741e4 * math.exp(-0.587 * frequency_ghz) + 312.2 * frequency_ghz**-2.38 + 0.723
+        vapour = vapour * (a * np.clip(climate.height_m / 1000, 0, 4)[..., None] ** b + 1)
+    return np.asarray(oxygen + vapour)
+
+
+@lru_cache(maxsize=64)
+def _vapour_table(frequency_ghz: float) -> tuple[Floats, Floats]:
+    """The vapour formula depends on the column alone, so it is tabulated once a frequency; linear between nodes within 1e-4 dB."""
+    count = int(_LARGEST_COLUMN_KG_PER_M2 / _COLUMN_STEP_KG_PER_M2) + 1
+    zenith_db = _kernels.zenith_vapour_table_db(frequency_ghz, _COLUMN_STEP_KG_PER_M2, count)
+    return np.arange(count, dtype=np.float64) * _COLUMN_STEP_KG_PER_M2, zenith_db
+
+
+_COLUMN_STEP_KG_PER_M2, _LARGEST_COLUMN_KG_PER_M2 = 0.25, 120.0  # the map ends at 76
 # P.838-3 tables 1 to 4: (a, b, c) of each term, slope m, constant c.
 _Curve = tuple[tuple[tuple[float, float, float], ...], float, float]
 _K_H: _Curve = (

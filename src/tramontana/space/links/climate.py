@@ -8,8 +8,8 @@ are bilinear (ITU-R P.1144-12 annex 1 §1).
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, fields
-from functools import cache
+from dataclasses import dataclass
+from functools import cache, cached_property
 from importlib.resources import files
 from typing import Any
 
@@ -84,68 +84,37 @@ def tables() -> Tables:
 
 @dataclass(frozen=True, eq=False)
 class RainClimate:
-    """The climate of one place or of many: every field has the same shape S, except the last two of shape (*S, L).
+    """The climate of one place or of many, read from the maps when it is first asked for. Make it with `at`.
 
-    L counts the levels of `tables().levels_percent`: what is exceeded for 1, 2, 3, 5, 10, 20, 30 and 50 % of an average year.
-    Index it like an array (``climate[:, None]``) to broadcast places against elevations and percentages.
+    Every quantity has the same shape S, those that say "at the levels" the shape (*S, L): what is exceeded for 1, 2, 3, 5, 10, 20, 30
+    and 50 % of an average year (`tables().levels_percent`). Index it like an array (``climate[:, None]``) to broadcast places against
+    elevations and percentages.
     """
 
     latitude_deg: Floats
     longitude_deg: Floats
     """-180 to 180."""
     height_m: Floats
-    rain_rate_mm_per_h: Floats
-    """Exceeded for 0.01 % of an average year, one-minute integration (P.837-7)."""
-    rain_probability: Floats
-    """Share of an average year in which it rains, 0–1 (P.837-7 annex 1)."""
-    rain_height_m: Floats
-    """Above sea level (P.839-4)."""
-    temperature_k: Floats
-    """Annual mean at the surface (P.1510-1)."""
-    wet_refractivity: Floats
-    """Median wet term of the radio refractivity, N-units (P.453-13)."""
-    vapour_density_g_per_m3: Floats
-    vapour_content_kg_per_m2: Floats
-    cloud_liquid_kg_per_m2: Floats
+    """Of the antenna above mean sea level."""
 
     @classmethod
     def at(cls, latitude_deg: ArrayLike, longitude_deg: ArrayLike, height_m: ArrayLike = 0.0) -> RainClimate:
-        """The climate at places; the three broadcast together. height_m is that of the antenna above mean sea level.
+        """The climate at places; the three broadcast together.
 
         Rain rate has nodes every 0.125° from 15° N 30° W to 72° N 65° E and every 0.5° elsewhere. Longitudes past 180° wrap. Raises
         `ClimateError` on coordinates that are not on Earth or not numbers.
         """
-        lat, lon, height = (np.array(a) for a in np.broadcast_arrays(*(_numbers(a) for a in (latitude_deg, longitude_deg, height_m))))
+        lat, lon, height = np.broadcast_arrays(*(_numbers(a) for a in (latitude_deg, longitude_deg, height_m)))
         with np.errstate(invalid="ignore"):
             fine = (np.abs(lat) <= 90) & (lon >= -180) & (lon <= 360) & (height >= -500) & (height <= HIGHEST_STATION_M)
         if not np.all(fine):
-            bad = np.argwhere(~fine)[0]
-            where = f"place {tuple(bad.tolist())}" if bad.size else "the place"
+            bad = tuple(np.argwhere(~fine)[0].tolist())
+            where = f"place {bad}" if bad else "the place"
             raise ClimateError(
-                f"{where} is latitude {lat[tuple(bad)]}, longitude {lon[tuple(bad)]}, height {height[tuple(bad)]} m: "
+                f"{where} is latitude {lat[bad]}, longitude {lon[bad]}, height {height[bad]} m: "
                 "latitude must lie in -90..90, longitude in -180..360 degrees, height in -500..20000 metres"
             )
-        shape = lat.shape
-        lat, lon, height = lat.ravel(), np.where(lon > 180, lon - 360, lon).ravel(), height.ravel()
-        maps = tables().maps
-
-        def finest(name: str) -> Floats:
-            close, wide = maps[f"{name}_fine"], maps[name]
-            return np.where(close.covers(lat, lon), close.at(lat, lon), wide.at(lat, lon))
-
-        return cls(
-            latitude_deg=lat.reshape(shape),
-            longitude_deg=lon.reshape(shape),
-            height_m=height.reshape(shape),
-            rain_rate_mm_per_h=finest("rain_rate").reshape(shape),
-            rain_probability=finest("rain_probability").reshape(shape) / 100,
-            rain_height_m=maps["isotherm"].at(lat, lon).reshape(shape) * 1000 + RAIN_ABOVE_ISOTHERM_M,
-            temperature_k=maps["temperature"].at(lat, lon).reshape(shape),
-            wet_refractivity=maps["wet_refractivity"].at(lat, lon).reshape(shape),
-            vapour_density_g_per_m3=_vapour("vapour_density", lat, lon, height).reshape(*shape, -1),
-            vapour_content_kg_per_m2=_vapour("vapour_content", lat, lon, height).reshape(*shape, -1),
-            cloud_liquid_kg_per_m2=np.moveaxis(maps["cloud_liquid"].at(lat, lon), 0, -1).reshape(*shape, -1),
-        )
+        return cls(np.array(lat), np.where(lon > 180, lon - 360, lon), np.array(height))
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -154,8 +123,70 @@ class RainClimate:
     def __getitem__(self, key: Any) -> RainClimate:
         index = key if isinstance(key, tuple) else (key,)
         levelled = (*index, slice(None) if any(k is Ellipsis for k in index) else Ellipsis)  # the last axis counts levels
-        picked = {f.name: getattr(self, f.name) for f in fields(self)}
-        return RainClimate(**{name: value[levelled if value.ndim > len(self.shape) else index] for name, value in picked.items()})
+        picked = RainClimate(*(np.asarray(a[index]) for a in (self.latitude_deg, self.longitude_deg, self.height_m)))
+        for name, value in self.__dict__.items():  # what was read already need not be read again
+            picked.__dict__.setdefault(name, np.asarray(value[levelled if value.ndim > len(self.shape) else index]))
+        return picked
+
+    @cached_property
+    def rain_rate_mm_per_h(self) -> Floats:
+        """Exceeded for 0.01 % of an average year, one-minute integration (P.837-7)."""
+        return self._finest("rain_rate")
+
+    @cached_property
+    def rain_probability(self) -> Floats:
+        """Share of an average year in which it rains, 0–1 (P.837-7 annex 1)."""
+        return self._finest("rain_probability") / 100
+
+    @cached_property
+    def rain_height_m(self) -> Floats:
+        """Above sea level (P.839-4)."""
+        return self._read("isotherm") * 1000 + RAIN_ABOVE_ISOTHERM_M
+
+    @cached_property
+    def temperature_k(self) -> Floats:
+        """Annual mean at the surface (P.1510-1)."""
+        return self._read("temperature")
+
+    @cached_property
+    def wet_refractivity(self) -> Floats:
+        """Median wet term of the radio refractivity, N-units (P.453-13)."""
+        return self._read("wet_refractivity")
+
+    @cached_property
+    def vapour_density_g_per_m3(self) -> Floats:
+        """At the surface, at the levels (P.836-6)."""
+        return self._vapour("vapour_density")
+
+    @cached_property
+    def vapour_content_kg_per_m2(self) -> Floats:
+        """Of the column above the place, at the levels (P.836-6)."""
+        return self._vapour("vapour_content")
+
+    @cached_property
+    def cloud_liquid_kg_per_m2(self) -> Floats:
+        """Reduced liquid water of the column, at the levels (P.840-7)."""
+        return np.moveaxis(self._read("cloud_liquid"), 0, -1)
+
+    def _read(self, name: str) -> Floats:
+        return tables().maps[name].at(self.latitude_deg, self.longitude_deg)
+
+    def _finest(self, name: str) -> Floats:
+        close = tables().maps[f"{name}_fine"]
+        inside = close.covers(self.latitude_deg, self.longitude_deg)
+        if np.all(inside):
+            return close.at(self.latitude_deg, self.longitude_deg)
+        return np.where(inside, close.at(self.latitude_deg, self.longitude_deg), self._read(name))
+
+    def _vapour(self, name: str) -> Floats:
+        """Each node of the map scaled to the height of the station, then bilinear (P.836-6 annexes 1 and 2)."""
+        maps = tables().maps
+        values, scale_height, ground = maps[name], maps["vapour_scale_height"], maps["ground"]
+        total = np.zeros(())
+        for row, column, weight in values.corners(self.latitude_deg, self.longitude_deg):
+            rise = self.height_m / 1000 - ground.values[row, column]
+            total = total + weight * values.values[:, row, column] * np.exp(-rise / scale_height.values[:, row, column])
+        return np.moveaxis(total, 0, -1)
 
 
 def _numbers(values: ArrayLike) -> Floats:
@@ -163,14 +194,3 @@ def _numbers(values: ArrayLike) -> Floats:
         return np.asarray(values, dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise ClimateError(f"coordinates must be numbers, not {values!r}") from error
-
-
-def _vapour(name: str, latitude_deg: Floats, longitude_deg: Floats, height_m: Floats) -> Floats:
-    """Vapour at the levels, (N, L): each node scaled to the height of the station, then bilinear (P.836-6 annexes 1 and 2)."""
-    maps = tables().maps
-    values, scale_height, ground = maps[name], maps["vapour_scale_height"], maps["ground"]
-    total = np.zeros(())
-    for row, column, weight in values.corners(latitude_deg, longitude_deg):
-        rise = height_m / 1000 - ground.values[row, column]
-        total = total + weight * values.values[:, row, column] * np.exp(-rise / scale_height.values[:, row, column])
-    return np.asarray(total).T

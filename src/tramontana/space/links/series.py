@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tramontana.space.links import _kernels
-from tramontana.space.links.attenuation import LOWEST_ELEVATION_DEG, LinkError, RainLink, site_rows
+from tramontana.space.links.attenuation import LOWEST_ELEVATION_DEG, LinkError, RainLink, rain_rows
 from tramontana.space.links.climate import RainClimate
 from tramontana.space.visibility import great_circle_m
 
@@ -87,7 +87,7 @@ class RainSeries:
             self.normal(times).ravel(),
             np.ascontiguousarray(elevation.ravel()),
             100 * float(self.climate.rain_probability),
-            site_rows(self.climate)[0],
+            rain_rows(self.climate)[0],
             self.link.row,
         )
         return np.asarray(rain).reshape(times.shape)
