@@ -42,6 +42,12 @@ def test_delay_is_linear_under_one_satellite_and_jumps_at_a_handover() -> None:
     assert path.at(115.0).serving == "B"
 
 
+def test_the_last_sample_before_coverage_ends_holds() -> None:
+    path = replace(profile(), serving=np.array([0, 0, 1, 1], dtype=np.int32))
+    assert path.at(129.9).one_way_delay_s == pytest.approx(0.030)
+    assert path.at(129.9).in_outage is False
+
+
 def test_outside_the_samples_the_ends_hold() -> None:
     path = profile()
     assert path.at(0.0).one_way_delay_s == pytest.approx(0.020)
@@ -90,7 +96,9 @@ def test_a_malformed_profile_names_its_field(field: str, value: object) -> None:
         replace(profile(), **{field: value})  # type: ignore[arg-type]
 
 
-@given(st.text() | st.recursive(st.none() | st.integers() | st.text(), lambda v: st.lists(v) | st.dictionaries(st.text(), v)).map(json.dumps))
+@given(
+    st.text() | st.recursive(st.none() | st.integers() | st.text(), lambda v: st.lists(v) | st.dictionaries(st.text(), v)).map(json.dumps)
+)
 def test_parsing_anything_else_is_refused(text: str) -> None:
     with pytest.raises(PathProfileError):
         PathProfile.parse(text)

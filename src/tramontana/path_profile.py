@@ -119,8 +119,9 @@ class PathProfile:
         delay = float(self.one_way_delay_s[i])
         j = i + 1
         if j < self.time_unix_s.shape[0] and at_unix_s > self.time_unix_s[i] and self.serving[i] == self.serving[j]:
-            share = (at_unix_s - float(self.time_unix_s[i])) / float(self.time_unix_s[j] - self.time_unix_s[i])
-            delay += share * (float(self.one_way_delay_s[j]) - delay)
+            slope = (float(self.one_way_delay_s[j]) - delay) / float(self.time_unix_s[j] - self.time_unix_s[i])
+            if np.isfinite(slope):  # the last sample before coverage ends holds until then
+                delay += slope * (at_unix_s - float(self.time_unix_s[i]))
         serving, gateway = int(self.serving[i]), int(self.gateway[i])
         return PathState(
             one_way_delay_s=delay,
