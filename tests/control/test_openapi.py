@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import get_args
 
 from openapi_spec_validator import validate
 
 from tramontana.control.openapi import document_text
 from tramontana.control.problem import CODES
+from tramontana.control.shapes import PrecedenceLabel
+from tramontana.precedence import Precedence
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "openapi.json"
 
@@ -33,6 +36,10 @@ def test_the_document_is_valid_and_complete() -> None:
             assert "401" in refusals
     assert {"ClientFrame", "ServerFrame", "Deliver", "ProblemShape"} <= document["components"]["schemas"].keys()
     assert document["components"]["schemas"]["ProblemShape"]["properties"]["code"]["enum"] == sorted(CODES)
+
+
+def test_precedence_has_the_levels_of_rfc_4412() -> None:
+    assert get_args(PrecedenceLabel) == tuple(level.label for level in Precedence)
 
 
 def test_every_code_is_documented_somewhere() -> None:

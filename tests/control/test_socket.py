@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from house import Houses, open_socket
@@ -190,7 +189,7 @@ async def test_shutdown_closes_with_service_restart(houses: Houses) -> None:
         assert await socket.close_code() == 1012
 
 
-async def test_a_restart_keeps_accounts_sessions_and_mail(houses: Houses, tmp_path: Path) -> None:
+async def test_a_restart_keeps_accounts_sessions_and_mail(houses: Houses) -> None:
     async with houses() as house:
         ada, bea, conversation_id = await house.pair()
         await ada.send(conversation_id, 1)
@@ -201,7 +200,6 @@ async def test_a_restart_keeps_accounts_sessions_and_mail(houses: Houses, tmp_pa
         await ada.send(conversation_id, 1)
         async with bea.socket(after=1) as socket:
             assert [(await socket.next("deliver"))["seq"] for _ in range(2)] == [2, 3]
-    assert tmp_path
 
 
 async def test_sockets_that_never_say_hello_are_bounded(houses: Houses) -> None:

@@ -32,6 +32,7 @@ from tramontana.space.sky import Sky
 
 DEFAULT_PORT = 8440
 GRACEFUL_SHUTDOWN_S = 5
+MAX_CONNECTIONS = 4096
 MAX_WEBSOCKET_FRAME = 64 * 1024
 
 
@@ -225,6 +226,7 @@ def serve(
                 proxy_headers=behind_proxy,
                 forwarded_allow_ips=proxy_address,
                 timeout_graceful_shutdown=GRACEFUL_SHUTDOWN_S,
+                limit_concurrency=MAX_CONNECTIONS,
                 ws="websockets-sansio",
                 ws_max_size=MAX_WEBSOCKET_FRAME,
                 ws_ping_interval=None,  # the protocol has its own ping, which an application behind a proxy sees as well

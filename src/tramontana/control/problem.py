@@ -46,7 +46,6 @@ CODES: Mapping[str, tuple[int, str]] = {
     "internal": (500, "The server failed; the operator finds the cause in its log. Try again later."),
     "media_unavailable": (503, "The media relay or the path player does not answer. Try again in a few seconds."),
     "store_unavailable": (503, "The server cannot write its data now (disk full or busy). Nothing was changed. Try again later."),
-    "sky_unavailable": (503, "The sky is not ready. Try again in a few seconds."),
 }
 
 

@@ -16,7 +16,7 @@ router = APIRouter(prefix="/api/v1", tags=["calls"])
 
 @router.put(
     "/calls/{call_id}",
-    responses=problems("not_logged_in", "not_found", "call_ended", "call_elsewhere", "media_unavailable", "sky_unavailable"),
+    responses=problems("not_logged_in", "not_found", "call_ended", "call_elsewhere", "media_unavailable"),
 )
 async def join_call(
     call_id: Annotated[Id, Path()], body: models.CallRequest, sender: DeviceOf, services: ServicesOf, request: Request

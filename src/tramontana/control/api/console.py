@@ -27,13 +27,13 @@ def _instant(services: ServicesOf, at: float | None) -> float:
     return at
 
 
-@router.get("/sky", responses=problems("not_logged_in", "sky_unavailable"))
+@router.get("/sky", responses=problems("not_logged_in"))
 async def sky(_session: AdministratorOf, services: ServicesOf) -> models.SkySummary:
     """Constellation, places, gateways and points of presence."""
     return await services.sky.summary(services.clock())
 
 
-@router.get("/positions", response_class=Response, responses={**problems("not_logged_in", "sky_unavailable"), **BINARY})
+@router.get("/positions", response_class=Response, responses={**problems("not_logged_in"), **BINARY})
 async def positions(_session: AdministratorOf, services: ServicesOf, at: At = None) -> Response:
     """Satellite positions over one slot, little-endian: `uint32 count`, `uint32 steps`, `float64 start_unix_s`, `float64 step_s`,
     then `float32[steps][count][3]`, ITRS kilometres."""
@@ -43,7 +43,7 @@ async def positions(_session: AdministratorOf, services: ServicesOf, at: At = No
     return Response(body, media_type="application/octet-stream", headers={"Cache-Control": f"private, max-age={remaining_s}"})
 
 
-@router.get("/links", responses=problems("not_logged_in", "sky_unavailable"))
+@router.get("/links", responses=problems("not_logged_in"))
 async def links(_session: AdministratorOf, services: ServicesOf, at: At = None) -> models.Links:
     """The serving satellite of each place in one slot."""
     return await services.sky.links(_instant(services, at))

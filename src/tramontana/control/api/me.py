@@ -52,7 +52,7 @@ async def remaining_key_packages(sender: DeviceOf, services: ServicesOf) -> mode
         return models.KeyPackagesRemaining(remaining=await key_packages.remaining(connection, sender.device_id, services.clock()))
 
 
-@router.get("/access-options", responses=problems("not_logged_in", "sky_unavailable"))
+@router.get("/access-options", responses=problems("not_logged_in"))
 async def access_options(sender: DeviceOf, services: ServicesOf) -> models.AccessOptions:
     """Places and carriers to choose from, and what is chosen."""
     device = await _device(services, sender.device_id)
@@ -76,7 +76,7 @@ async def put_access(body: models.Access, sender: DeviceOf, services: ServicesOf
     await services.calls.access_changed(sender.device_id)
 
 
-@router.get("/me/path", responses=problems("not_logged_in", "sky_unavailable"))
+@router.get("/me/path", responses=problems("not_logged_in"))
 async def my_path(sender: DeviceOf, services: ServicesOf, seconds: Annotated[int, Query(ge=15, le=600)] = 120) -> models.MyPath:
     """The simulated path from now on."""
     device = await _device(services, sender.device_id)
