@@ -52,10 +52,10 @@ def test_higher_frequencies_fade_more_in_rain(latitude: float, longitude: float,
 @settings(max_examples=60, deadline=None)
 @given(latitude=st.floats(36, 75), longitude=longitudes, frequency=frequencies_hz, percent=st.floats(0.001, 5))
 def test_lower_satellites_fade_more(latitude: float, longitude: float, frequency: float, percent: float) -> None:
-    """North of 36°, to 60° of elevation: elsewhere the Recommendation itself does not fall with elevation (docs/links.md)."""
+    """From 36° of latitude and to 60° of elevation, within 1 %: elsewhere the Recommendation itself rises again (docs/links.md)."""
     elevation = np.linspace(5, 60, 111)
-    parts = attenuation_parts(RainClimate.at(latitude, longitude), RainLink(frequency), elevation, percent)
-    assert np.all(np.diff(parts.total_db) <= 1e-6)
+    total = attenuation_parts(RainClimate.at(latitude, longitude), RainLink(frequency), elevation, percent).total_db
+    assert np.all(total <= 1.01 * np.minimum.accumulate(total))
     overhead = attenuation_parts(RainClimate.at(latitude, longitude), RainLink(frequency), np.linspace(5, 90, 171), percent)
     assert np.all(np.diff(overhead.gas_db) <= 0)
     assert np.all(np.diff(overhead.cloud_db) <= 0)
