@@ -3,6 +3,7 @@ import { format, t } from "../i18n";
 import { Icon } from "../ui/icons";
 import type { AuditEntry, ConsoleApi } from "./api";
 import { ErrorNotice } from "./ErrorNotice";
+import { Identifiers } from "./Identifiers";
 import { useLoaded } from "./useLoaded";
 
 const REFRESH_MS = 5_000;
@@ -76,17 +77,17 @@ export function Audit({ api }: { api: ConsoleApi }) {
               {[...trail.entries].reverse().map((entry) => (
                 <tr key={entry.seq}>
                   <td class="number">{entry.seq}</td>
-                  <td class="nowrap">
-                    {format.dayAndClock(entry.at * 1000)}
-                  </td>
+                  <td class="nowrap">{format.dayAndClock(entry.at * 1000)}</td>
                   <td>
-                    <code class="identifier">{entry.actor}</code>
+                    <Identifiers text={entry.actor} />
                   </td>
                   <th scope="row">{entry.action}</th>
                   <td>
-                    <code class="identifier">{entry.subject}</code>
+                    <Identifiers text={entry.subject} />
                   </td>
-                  <td class="quiet">{details(entry)}</td>
+                  <td class="quiet">
+                    <Identifiers text={details(entry)} />
+                  </td>
                 </tr>
               ))}
             </tbody>

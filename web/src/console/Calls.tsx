@@ -8,7 +8,7 @@ import { useLoaded } from "./useLoaded";
 
 const REFRESH_MS = 3_000;
 
-function Call({ call, nowS }: { call: CallInProgress; nowS: number }) {
+function Call({ call, nowS, placeNames }: { call: CallInProgress; nowS: number; placeNames: ReadonlyMap<string, string> }) {
   return (
     <li class="card call-card">
       <div class="call-card-head">
@@ -22,7 +22,13 @@ function Call({ call, nowS }: { call: CallInProgress; nowS: number }) {
             <span>
               <strong>{person.display_name}</strong>
               <span class="quiet">
-                {[t(person.online ? "presence.online" : "presence.offline"), person.place_id, person.carrier_id].filter(Boolean).join(" · ")}
+                {[
+                  t(person.online ? "presence.online" : "presence.offline"),
+                  person.place_id && (placeNames.get(person.place_id) ?? person.place_id),
+                  person.carrier_id,
+                ]
+                  .filter(Boolean)
+                  .join(" · ")}
               </span>
             </span>
           </li>
@@ -35,6 +41,8 @@ function Call({ call, nowS }: { call: CallInProgress; nowS: number }) {
 /** Who is talking with whom since when. What they say is not here: the server does not know it. */
 export function Calls({ api }: { api: ConsoleApi }) {
   const { value: calls, error } = useLoaded(() => api.calls(), REFRESH_MS);
+  const { value: sky } = useLoaded(() => api.sky());
+  const placeNames = new Map(sky?.places.map((place) => [place.place_id, place.name]));
   useNow(1000);
   return (
     <div class="page">
@@ -47,7 +55,7 @@ export function Calls({ api }: { api: ConsoleApi }) {
       {calls?.length === 0 && <p class="empty">{t("calls.empty")}</p>}
       <ul class="call-cards">
         {calls?.map((call) => (
-          <Call key={call.call_id} call={call} nowS={api.nowS()} />
+          <Call key={call.call_id} call={call} nowS={api.nowS()} placeNames={placeNames} />
         ))}
       </ul>
     </div>

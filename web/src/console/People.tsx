@@ -2,6 +2,7 @@ import { format, t } from "../i18n";
 import { Avatar } from "../ui/Avatar";
 import type { ConsoleApi } from "./api";
 import { ErrorNotice } from "./ErrorNotice";
+import { Identifiers } from "./Identifiers";
 import { useLoaded } from "./useLoaded";
 
 const REFRESH_MS = 5_000;
@@ -43,9 +44,7 @@ export function People({ api }: { api: ConsoleApi }) {
                     <td>{format.dayAndClock(account.created_at * 1000)}</td>
                     <td>
                       {account.devices.map((device) => (
-                        <code key={device.device_id} class="identifier" title={device.device_id}>
-                          {device.device_id.slice(0, 8)}
-                        </code>
+                        <Identifiers key={device.device_id} text={device.device_id} />
                       ))}
                     </td>
                     <td class="number">{format.integer(account.devices.reduce((sum, device) => sum + device.pending, 0))}</td>

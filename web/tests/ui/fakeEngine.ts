@@ -52,8 +52,8 @@ function forecast(): [number, number | null][] {
 }
 
 const satellitePath: PathView = {
-  place: "Rome",
-  carrier: "Starlink, residential",
+  place: "rome",
+  carrier: "starlink",
   source: "simulated, Starlink Gen1 as filed",
   simulated: true,
   satellite: "S2-17-05",
@@ -154,7 +154,7 @@ export const SCENES: Record<string, { state: PhoneState; open?: string; accessOp
       call,
       path: {
         ...satellitePath,
-        carrier: "Fibre",
+        carrier: "fibre",
         satellite: null,
         elevationDeg: null,
         gateway: null,

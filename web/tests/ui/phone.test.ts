@@ -100,7 +100,7 @@ describe("the drawing of the forecast", () => {
     const geometry = forecastGeometry(
       [
         [0, 30],
-        [10, 31],
+        [10, 30.4],
         [20, 40],
         [30, null],
         [40, null],
@@ -113,6 +113,7 @@ describe("the drawing of the forecast", () => {
     expect(geometry?.line.match(/M/g)).toHaveLength(3);
     expect(geometry?.line.match(/L/g)).toHaveLength(2);
     expect(geometry?.outages).toEqual([[60, 40]]);
+    expect(geometry?.handovers).toEqual([40]);
     expect([geometry?.lowMs, geometry?.highMs, geometry?.spanS]).toEqual([30, 40, 60]);
     expect(geometry?.x(30)).toBe(60);
   });

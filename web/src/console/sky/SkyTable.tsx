@@ -58,7 +58,7 @@ export function SkyTable({ sky, links, nowUnixS, selectedPlaceId, onSelect }: Sk
                   </td>
                 ) : (
                   <>
-                    <td class="nowrap">{link.satellite}</td>
+                    <td>{link.satellite}</td>
                     <td class="number">{link.elevation_deg === null ? t("sky.none") : format.degrees(link.elevation_deg)}</td>
                     <td>{(link.gateway_id !== null && gatewayNames.get(link.gateway_id)) || t("sky.none")}</td>
                     <td class="number">{link.one_way_delay_ms === null ? t("sky.none") : format.milliseconds(link.one_way_delay_ms)}</td>

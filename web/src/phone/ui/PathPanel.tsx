@@ -2,11 +2,13 @@ import type { ComponentChildren } from "preact";
 import { format, t } from "../../i18n";
 import { Icon } from "../../ui/icons";
 import type { CallView, PathView } from "../model";
+import { usePhone } from "./context";
 import { ForecastChart } from "./ForecastChart";
+import { pathNames } from "./pathNames";
 
-function Fact({ label, children, wide }: { label: string; children: ComponentChildren; wide?: boolean }) {
+function Fact({ label, children }: { label: string; children: ComponentChildren }) {
   return (
-    <div class={wide ? "fact fact-wide" : "fact"}>
+    <div class="fact">
       <dt>{label}</dt>
       <dd class="figures">{children}</dd>
     </div>
@@ -20,6 +22,7 @@ export function SimulatedBadge({ path }: { path: PathView }) {
 
 /** The phone's own path now and in the next seconds; during a call also what WebRTC really measured. */
 export function PathPanel({ path, call }: { path: PathView; call: CallView | null }) {
+  const names = pathNames(path, usePhone().engine.state.value.access);
   const unknown = t("path.unknown");
   return (
     <section class="card path-panel" aria-labelledby="path-title">
@@ -48,8 +51,8 @@ export function PathPanel({ path, call }: { path: PathView; call: CallView | nul
       </div>
       <ForecastChart path={path} />
       <dl class="facts">
-        <Fact label={t("path.carrier")}>{path.carrier}</Fact>
-        <Fact label={t("path.place")}>{path.place}</Fact>
+        <Fact label={t("path.carrier")}>{names.carrier}</Fact>
+        <Fact label={t("path.place")}>{names.place}</Fact>
         {path.satellite !== null && (
           <Fact label={t("path.satellite")}>
             {path.satellite}

@@ -2,6 +2,7 @@ import { format, t } from "../../i18n";
 import { Icon } from "../../ui/icons";
 import { usePhone } from "./context";
 import { SimulatedBadge } from "./PathPanel";
+import { pathNames } from "./pathNames";
 
 /** One line about the present path at the foot of the list; opens the choice of place and carrier. */
 export function PathStrip() {
@@ -20,7 +21,7 @@ export function PathStrip() {
       <span class="path-strip-words">
         {path ? (
           <>
-            <span class="path-strip-name">{t("strip.path", { carrier: path.carrier, place: path.place })}</span>
+            <span class="path-strip-name">{t("strip.path", pathNames(path, access))}</span>
             <span class="quiet figures">
               {path.inOutage
                 ? t("strip.outage")

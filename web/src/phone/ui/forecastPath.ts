@@ -5,6 +5,8 @@ export interface ForecastGeometry {
   line: string;
   /** Spans without coverage: [x, width]. */
   outages: [number, number][];
+  /** x of each change of satellite. */
+  handovers: number[];
   lowMs: number;
   highMs: number;
   spanS: number;
@@ -12,8 +14,11 @@ export interface ForecastGeometry {
   x: (seconds: number) => number;
 }
 
-/** A jump of the delay between two samples larger than this is a change of satellite, not a slope: the line is broken there. */
-const JUMP_MS = 1.5;
+/**
+ * What changes faster is a change of satellite, not a slope: a satellite in low orbit moves at 7.6 km/s, so both legs of its path together
+ * change by at most 0.05 ms a second.
+ */
+const STEEPEST_MS_PER_S = 0.1;
 
 /** `forecast`: [seconds from now, one-way delay in ms or null], ascending. Null if there is nothing to draw. */
 export function forecastGeometry(forecast: readonly [number, number | null][], width: number, height: number): ForecastGeometry | null {
@@ -31,7 +36,8 @@ export function forecastGeometry(forecast: readonly [number, number | null][], w
 
   let line = "";
   const outages: [number, number][] = [];
-  let before: number | null = null;
+  const handovers: number[] = [];
+  let before: [number, number] | null = null;
   forecast.forEach(([at, ms], i) => {
     const next = forecast[i + 1]?.[0] ?? at;
     if (ms === null) {
@@ -39,10 +45,11 @@ export function forecastGeometry(forecast: readonly [number, number | null][], w
       if (open && Math.abs(open[0] + open[1] - x(at)) < 0.01) open[1] = x(next) - open[0];
       else outages.push([x(at), x(next) - x(at)]);
     } else {
-      const joined = before !== null && Math.abs(ms - before) <= JUMP_MS;
+      const joined = before !== null && Math.abs(ms - before[1]) <= STEEPEST_MS_PER_S * (at - before[0]);
+      if (before && !joined) handovers.push(x(at));
       line += `${joined ? "L" : "M"}${x(at).toFixed(1)} ${y(ms).toFixed(1)}`;
     }
-    before = ms;
+    before = ms === null ? null : [at, ms];
   });
-  return { line, outages, lowMs, highMs, spanS: last[0] - first[0], x };
+  return { line, outages, handovers, lowMs, highMs, spanS: last[0] - first[0], x };
 }
