@@ -21,6 +21,7 @@ from tramontana.space.routing.options import GroundRule, RouterOptions
 from tramontana.space.routing.policy import Policy
 from tramontana.space.routing.router import Router
 from tramontana.space.routing.routes import NoRoute, Route
+from tramontana.space.routing.shortest import LANDS
 from tramontana.space.shells import FILED_EPOCH_UNIX_S, Shell, generate
 from tramontana.space.visibility import SPEED_OF_LIGHT_M_PER_S, great_circle_m, itrs_position_m, look_angles
 
@@ -148,6 +149,12 @@ def test_forwarding_is_delays_and_next_hops(router: Router) -> None:
     assert np.array_equal(delay_s, router.place_delays(AT, places)[0])
     assert np.array_equal(entry, router.place_delays(AT, places)[1])
     assert np.array_equal(hops, router.next_hops(AT, places))
+    reached = np.count_nonzero(np.isfinite(router.distances(AT, places)), axis=1)
+    straight = [int(np.count_nonzero(row == LANDS)) for row in hops]
+    seen = router._user_links(router._snapshot(AT, Failures()), places)
+    assert np.all(straight <= np.diff(seen.first))
+    assert np.all(np.array(straight)[:6] > 0)
+    assert np.all(reached[:6] > 100)
 
 
 def test_route_is_the_best_of_all_gateways_by_hand(router: Router) -> None:

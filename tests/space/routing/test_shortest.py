@@ -51,6 +51,7 @@ def graphs(draw: st.DrawFn) -> tuple[LaserLinks, Floats]:
     lasers = LaserLinks(0.0, indptr, ends[order, 1].copy(), np.tile(delay, 2)[order], orders)
     sources = draw(st.integers(1, 40))
     seeds = np.where(rng.random((n, sources)) < 0.2, rng.uniform(1e-3, 5e-3, (n, sources)), np.inf)
+    seeds.flags.writeable = False
     return lasers, seeds
 
 

@@ -106,8 +106,22 @@ def route_lengths_m(
     return length
 
 
-def main() -> None:
+def link_lengths_m(
+    world: dict[str, Any], isls: list[tuple[int, int]], cities: list[dict[str, Any]], at_s: int
+) -> tuple[dict[tuple[int, int], float], dict[tuple[int, int], float]]:
+    """satgenpy's lengths of the lasers and of the ground links in range at an instant: by two satellites, by satellite and city."""
     units = importlib.import_module("astropy.units")
+    epoch, at, bodies = str(world["epoch"]), str(world["epoch"] + at_s * units.s), world["satellites"]
+    isl = {(a, b): distance_m_between_satellites(bodies[a], bodies[b], epoch, at) for a, b in isls}
+    ranges = {
+        (number, city["gid"]): distance_m_ground_station_to_satellite(city, body, epoch, at)
+        for city in cities
+        for number, body in enumerate(bodies)
+    }
+    return isl, {pair: range_m for pair, range_m in ranges.items() if range_m <= LONGEST_GROUND_LINK_M}
+
+
+def main() -> None:
     warnings.filterwarnings("ignore")
     cities = stations()
     with tempfile.TemporaryDirectory() as name:
@@ -118,17 +132,9 @@ def main() -> None:
         lengths, first = [], None
         for at_s in AT_S:
             fstate = forwarding(directory, world, isls, cities, at_s)
-            epoch, at = str(world["epoch"]), str(world["epoch"] + at_s * units.s)
-            bodies = world["satellites"]
-            isl = {(a, b): distance_m_between_satellites(bodies[a], bodies[b], epoch, at) for a, b in isls}
-            ranges = {
-                (s, city["gid"]): distance_m_ground_station_to_satellite(city, body, epoch, at)
-                for city in cities
-                for s, body in enumerate(bodies)
-            }
-            gsl = {pair: r for pair, r in ranges.items() if r <= LONGEST_GROUND_LINK_M}
+            isl, gsl = link_lengths_m(world, isls, cities, at_s)
             first = first or (isl, gsl)
-            lengths.append(route_lengths_m(fstate, len(bodies), len(cities), isl, gsl))
+            lengths.append(route_lengths_m(fstate, len(world["satellites"]), len(cities), isl, gsl))
             print(f"{at_s} s: {np.isfinite(lengths[-1]).mean():.3f} of the pairs connected")
     assert first is not None
     np.savez_compressed(

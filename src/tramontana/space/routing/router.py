@@ -77,6 +77,10 @@ class Router:
         """The laser network at an instant as CSR arrays."""
         return self._snapshot(_instant(at_unix_s), failures).lasers
 
+    def positions_itrs_m(self, at_unix_s: float, failures: Failures = NOTHING) -> Floats:
+        """(N, 3) metres; NaN for a satellite that has failed or that SGP4 cannot propagate to the instant."""
+        return self._snapshot(_instant(at_unix_s), failures).position_m
+
     def distances(self, at_unix_s: float, sources: Sequence[Source], failures: Failures = NOTHING) -> Floats:
         """Shortest delay in space from each source to each satellite, (S, N); infinite where there is no way.
 

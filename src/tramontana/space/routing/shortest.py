@@ -16,7 +16,7 @@ LANDS = -2
 """Next hop of a satellite that sees the source itself."""
 UNREACHABLE = -1
 
-_SOURCES_AT_ONCE = 32  # keeps the delays of 10,000 satellites to one block of sources in the second-level cache
+_SOURCES_AT_ONCE = 64  # few passes over the graph, and the delays of 10,000 satellites still fit a cache
 _MOST_SWEEPS = 256  # the grids of real fleets need 20 to 40; beyond, a heap search ends sooner
 
 
@@ -28,7 +28,7 @@ def shortest_delays_s(lasers: LaserLinks, seeds_s: Floats) -> Floats:
     distance_s = np.empty_like(seeds_s)
     for start in range(0, seeds_s.shape[1], _SOURCES_AT_ONCE):
         columns = slice(start, start + _SOURCES_AT_ONCE)
-        block = np.ascontiguousarray(seeds_s[:, columns])
+        block = seeds_s[:, columns].copy(order="C")
         dirty = np.zeros(seeds_s.shape[0], dtype=np.bool_)
         seeded = np.isfinite(block).any(axis=1)
         dirty[lasers.neighbour[np.repeat(seeded, np.diff(lasers.indptr))]] = True
