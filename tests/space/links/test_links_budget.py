@@ -121,6 +121,19 @@ def test_the_margin_is_where_the_capacity_ends(budget: LinkBudget, megabits: flo
     assert float(capacity_bps(budget, elevation, distance, margin + 1e-4)) < least
 
 
+@pytest.mark.parametrize("budget", ALL_BUDGETS, ids=lambda b: b.name)
+def test_what_is_known_lies_between_the_ends_of_the_ranges(budget: LinkBudget) -> None:
+    worst, best = budget.extreme(best=False), budget.extreme(best=True)
+    capacities = [float(capacity_bps(b, 40.0, slant_range_m(550e3, 40.0), 1.0)) for b in (worst, budget, best)]
+    assert capacities == sorted(capacities)
+    assert capacities[0] < capacities[2]
+    assert worst.assumptions() != budget.assumptions() or not budget.assumptions()
+
+
+def test_the_density_is_that_of_the_grant() -> None:
+    assert KA_FEEDER_UP.eirp_density_dbw_per_4khz == pytest.approx(9.7, abs=0.05)
+
+
 def test_a_link_that_does_not_close_has_no_margin() -> None:
     assert float(margin_db(KU_USER_DOWN, 25.0, 4e7, KU_USER_DOWN.top_bps * 0.9)) == -np.inf
     with pytest.raises(LinkError, match="carries at most"):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-from typing import Literal
+import math
+from dataclasses import dataclass, fields, replace
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -19,6 +20,7 @@ BOLTZMANN_DBW_PER_HZ_K = -228.5991672  # 10 lg 1.380649e-23, exact in the SI
 MEDIUM_TEMPERATURE_K = 275.0  # P.618-13 §3: effective temperature of a raining medium
 REFERENCE_BANDWIDTH_HZ = 4e3  # in which flux densities below 15 GHz are stated
 LARGEST_MARGIN_DB = 100.0
+_WORSE_WHEN_HIGH = frozenset({"noise_temperature_k", "losses_db", "implementation_margin_db", "scan_exponent"})
 NO_SCAN_LOSS = Parameter(0.0, 0.0, 1.5, "", "a dish: it points, no scan loss")
 
 
@@ -58,6 +60,19 @@ class LinkBudget:
             for name, p in rows
             if isinstance(p, Parameter) and p.is_assumption
         )
+
+    def extreme(self, best: bool) -> LinkBudget:
+        """Every figure at the better, or worse, end of its range at once: the truth lies between the two."""
+        ends: dict[str, Any] = {}
+        for f in fields(self):
+            figure = getattr(self, f.name)
+            if isinstance(figure, Parameter):
+                ends[f.name] = replace(figure, value=figure.high if best != (f.name in _WORSE_WHEN_HIGH) else figure.low)
+        return replace(self, **ends)
+
+    @property
+    def eirp_density_dbw_per_4khz(self) -> float:
+        return self.eirp_dbw.value - 10 * math.log10(self.bandwidth_hz.value / REFERENCE_BANDWIDTH_HZ)
 
     @property
     def top_bps(self) -> float:

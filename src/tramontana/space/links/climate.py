@@ -2,7 +2,7 @@
 
 The figures come from ITU-R's digital maps, thinned to one file in this package, `climate.npz`, which
 `tests/vectors/itu/regenerate.py` makes; `docs/links.md` states the maps, their versions and terms. Between the nodes of a map values
-are bilinear (ITU-R P.1144-12 annex 1 §1).
+are bilinear (ITU-R P.1144).
 """
 
 from __future__ import annotations

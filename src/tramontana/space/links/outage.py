@@ -58,6 +58,6 @@ def diverse_availability(first: RainClimate, first_availability: float, second: 
 
 
 def _rain_occurrence_correlation(distance_m: float) -> float:
-    """P.618-13 §2.2.4.1, equation 32."""
+    """How the occurrence of rain at two places is correlated (P.618-13 §2.2.4.1)."""
     km = distance_m / 1000
     return 0.7 * math.exp(-km / 60) + 0.3 * math.exp(-((km / 700) ** 2))

@@ -10,6 +10,7 @@ from tramontana.space.links.budget import LinkBudget
 from tramontana.space.parameters import Parameter
 
 _COMPARISON = "del Portillo, Cameron, Crawley, IAC-18-B2.1.7 / Acta Astronautica 159 (2019), link budgets from the FCC filing of 2016"
+_TERMINAL = "SpaceX user terminal licence filing with the FCC (SES-LIC, 2020), as quoted by a public model"
 _GATEWAY_GRANT = "FCC SES-AMD-20210409-00640 (grant of 2021-12-10, Kalama WA)"
 _OFDM = Parameter(
     0.97, 0.90, 0.98, "symbol/s/Hz", "Humphreys et al. 2023, IEEE TAES 59(5): OFDM, 1024 of 1056 samples useful; pilots not counted"
@@ -17,9 +18,7 @@ _OFDM = Parameter(
 _ROLL_OFF = Parameter(0.95, 0.80, 0.95, "symbol/s/Hz", "assumption: DVB-S2X roll-off of 5 % (the standard allows 5 to 35 %)")
 _MODEM = Parameter(1.0, 0.5, 2.0, "dB", "assumption: usual distance of satellite modems from the ideal thresholds")
 _POINTING = Parameter(0.5, 0.2, 1.5, "dB", "assumption: pointing and polarisation")
-_USER_SCAN = Parameter(
-    1.35, 1.0, 1.5, "", "FCC SES-LIC-20190211-00151 as quoted by others: 33.2 dBi at boresight, 30.6 dBi at the greatest slant (50°)"
-)
+_USER_SCAN = Parameter(1.35, 1.0, 1.5, "", f"{_TERMINAL}: 33.2 dBi at boresight, 30.6 dBi at the greatest slant (50°)")
 _USER_INTERFERENCE = Parameter(
     19.0, 12.0, 25.0, "dB", f"{_COMPARISON}: adjacent satellites 25 dB, polarisation 22 dB, intermodulation 25 dB, added here"
 )
@@ -41,9 +40,7 @@ KU_USER_DOWN = LinkBudget(
     ),
     symbols_per_hz=_OFDM,
     eirp_dbw=Parameter(36.7, 30.0, 40.0, "dBW", f"{_COMPARISON}: user downlink, 250 MHz"),
-    receive_gain_dbi=Parameter(
-        33.2, 31.0, 37.7, "dBi", "FCC SES-LIC-20190211-00151 as quoted by others; 37.7 for 0.7 m in the 2018 comparison"
-    ),
+    receive_gain_dbi=Parameter(33.2, 31.0, 37.7, "dBi", f"{_TERMINAL}; 37.7 for 0.7 m in the comparison of 2018"),
     noise_temperature_k=Parameter(362.9, 200.0, 450.0, "K", f"{_COMPARISON}: user terminal"),
     losses_db=_POINTING,
     carrier_to_interference_db=_USER_INTERFERENCE,
@@ -91,7 +88,7 @@ KA_FEEDER_UP = LinkBudget(
     link=RainLink(28.5e9, antenna_diameter_m=1.47),
     bandwidth_hz=Parameter(480e6, 400e6, 500e6, "Hz", f"{_GATEWAY_GRANT}: emission 480MD7W, 27.5–29.1 and 29.5–30.0 GHz"),
     symbols_per_hz=_ROLL_OFF,
-    eirp_dbw=Parameter(60.5, 50.0, 68.4, "dBW", f"{_GATEWAY_GRANT}: 60.5 dBW a carrier, 9.7 dBW/4 kHz; 68.4 in the 2018 comparison"),
+    eirp_dbw=Parameter(60.5, 50.0, 68.4, "dBW", f"{_GATEWAY_GRANT}: 60.5 dBW a carrier, 9.7 dBW/4 kHz; 68.4 in the comparison of 2018"),
     receive_gain_dbi=Parameter(40.9, 36.0, 43.0, "dBi", f"{_COMPARISON}: gateway uplink, G/T 13.6 dB/K"),
     noise_temperature_k=_SATELLITE_TEMPERATURE,
     losses_db=_POINTING,

@@ -7,7 +7,8 @@ frequencies, both directions and every elevation fade together.
 
 X is not run forward from a start: it is a function of the seed, the place and the second. Seconds that are multiples of 2¹⁷ (36 h; the
 correlation over that span is 4·10⁻¹²) get independent normals, all others the conditional normal between their two neighbours on a
-dyadic tree, each drawn from a hash of its own second. So chunks of time join without seam, whoever computes them.
+dyadic tree, each drawn from a hash of its own second. So chunks of time join without seam, whoever computes them (bit for bit with the
+same numpy, to rounding elsewhere).
 """
 
 from __future__ import annotations
