@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from house import House, Houses
 
+from tests.control.house import House, Houses
 from tramontana.control.sky import SkyService
 from tramontana.space.shells import starlink_gen1_as_filed
 from tramontana.space.sky import Sky

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import mls_bytes
 import uvicorn
 from websockets.asyncio.client import ClientConnection, connect
 
+from tests.control import mls_bytes
 from tramontana.control import admission
 from tramontana.control.app import Parts, create_app
 from tramontana.control.limits import Limits

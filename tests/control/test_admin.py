@@ -8,7 +8,8 @@ import struct
 
 import numpy as np
 import pytest
-from house import Houses, Phone
+
+from tests.control.house import Houses, Phone
 
 pytestmark = pytest.mark.anyio
 

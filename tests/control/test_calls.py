@@ -8,8 +8,8 @@ import hmac
 import secrets
 
 import pytest
-from house import RELAY_SECRET, House, Houses, Phone
 
+from tests.control.house import RELAY_SECRET, House, Houses, Phone
 from tramontana.control.calls import NOBODY_ONLINE_S
 from tramontana.control.media import AHEAD_S, REFRESH_BELOW_S
 

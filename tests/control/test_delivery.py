@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import secrets
 
-import mls_bytes
 import pytest
-from house import Houses, b64
 
+from tests.control import mls_bytes
+from tests.control.house import Houses, b64
 from tramontana.control.store import mailbox
 
 pytestmark = pytest.mark.anyio

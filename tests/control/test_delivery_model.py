@@ -9,11 +9,11 @@ from collections.abc import Awaitable
 from pathlib import Path
 from typing import TypeVar
 
-import mls_bytes
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from tests.control import mls_bytes
 from tramontana.control.delivery import EPOCHS_BACK, Delivery, Sender
 from tramontana.control.hub import Hub
 from tramontana.control.problem import Problem

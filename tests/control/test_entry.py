@@ -6,8 +6,8 @@ import asyncio
 import secrets
 
 import pytest
-from house import Houses, Phone, b64, token_bytes
 
+from tests.control.house import Houses, Phone, b64, token_bytes
 from tramontana.control import admission
 
 pytestmark = pytest.mark.anyio

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import httpx
 import pytest
-from house import Houses
 
+from tests.control.house import Houses
 from tramontana.control.guard import host_name, is_same_origin
 from tramontana.control.limits import Limits, Rate, TokenBuckets, address_key
 from tramontana.control.logs import JsonLines

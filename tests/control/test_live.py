@@ -6,8 +6,8 @@ import re
 from dataclasses import replace
 
 import pytest
-from house import Houses
 
+from tests.control.house import Houses
 from tramontana.control.live import Status, describe, status
 from tramontana.control.sky import Overhead
 from tramontana.space.sky import Serving

@@ -6,9 +6,9 @@ import asyncio
 from dataclasses import replace
 
 import pytest
-from house import Houses, open_socket
 from websockets.exceptions import InvalidStatus
 
+from tests.control.house import Houses, open_socket
 from tramontana.control.api import socket as device_socket
 from tramontana.control.limits import Limits, Rate
 from tramontana.control.store import mailbox

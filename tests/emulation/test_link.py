@@ -8,9 +8,9 @@ from math import inf, nan
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from reference_link import ReferenceLink
-from sample_profiles import START, profile, steady
 
+from tests.emulation.reference_link import ReferenceLink
+from tests.emulation.sample_profiles import START, profile, steady
 from tramontana.emulation.link import (
     HEADER_BYTES,
     IN_FLIGHT_LIMIT_BYTES,

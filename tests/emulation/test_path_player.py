@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sample_profiles import steady
 
+from tests.emulation.sample_profiles import steady
 from tramontana.emulation.clients import NEWCOMERS_PER_FRONT
 from tramontana.emulation.control_protocol import MAX_LINE_BYTES, Attach
 from tramontana.emulation.driver import PathPlayer, PlayerError

@@ -14,8 +14,8 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 import pytest
-from sample_profiles import profile, steady
 
+from tests.emulation.sample_profiles import profile, steady
 from tramontana.emulation.client.driver import PathPlayerClient, PathPlayerRefused, PathPlayerUnavailable
 from tramontana.errors import LocalError
 

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import aioice
 import pytest
-from relay_process import PATIENCE_S, Relay, built_in_relay, start_relay
+
+from tests.phone.relay_process import PATIENCE_S, Relay, built_in_relay, start_relay
 
 pytestmark = pytest.mark.anyio
 

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import pytest
 from playwright.sync_api import Error, Page, sync_playwright
-from relay_process import Relay, built_in_relay, coturn
 
+from tests.phone.relay_process import Relay, built_in_relay, coturn
 from tramontana.emulation.control_protocol import Attach
 from tramontana.emulation.driver import PathPlayer
 from tramontana.path_profile import PathProfile

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from audio import speak
-from phones import RAW_MICROPHONE, Phone, phone
 from playwright.sync_api import Playwright, sync_playwright
-from service import Service, running
+
+from tests.system.audio import speak
+from tests.system.phones import RAW_MICROPHONE, Phone, phone
+from tests.system.service import Service, running
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from audio import Samples
 from playwright.sync_api import Browser, Page, Playwright, expect
+
+from tests.system.audio import Samples
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 FLAGS = (

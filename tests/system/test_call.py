@@ -8,11 +8,12 @@ import time
 from pathlib import Path
 
 import pytest
-from audio import match
-from conftest import Line, Recordings
-from phones import NEEDS_CHROMIUM, NEEDS_SPEECH, RAW_MICROPHONE, WRONG_MEDIA_KEY, Phone, phone
 from playwright.sync_api import Playwright, expect
-from service import running
+
+from tests.system.audio import match
+from tests.system.conftest import Line, Recordings
+from tests.system.phones import NEEDS_CHROMIUM, NEEDS_SPEECH, RAW_MICROPHONE, WRONG_MEDIA_KEY, Phone, phone
+from tests.system.service import running
 
 pytestmark = [pytest.mark.system, NEEDS_CHROMIUM, NEEDS_SPEECH]
 

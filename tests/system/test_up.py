@@ -12,7 +12,8 @@ from pathlib import Path
 
 import httpx
 import pytest
-from service import Service, free_port, running
+
+from tests.system.service import Service, free_port, running
 
 pytestmark = pytest.mark.system
 
