@@ -34,12 +34,12 @@ SEEN = Status(20.0, "Starlink Gen1 as filed", None, Overhead("Rome", 14, SERVING
 
 
 def test_a_person_can_read_them() -> None:
-    sky, path = describe(SEEN)
+    sky, path, work = describe(SEEN)
     assert sky == "00:00:20 UTC  Starlink Gen1 as filed (simulated), elements as filed, without age, 14 satellites in view of Rome"
     assert path.strip() == (
-        "Rome served by GEN1 AS FILED 1-2-3, elevation 61°, over Milano; one-way delay 12.3 ms; next handover 00:00:27 UTC, in 7 s; "
-        "1 call in progress, 2 phones online"
+        "Rome served by GEN1 AS FILED 1-2-3, elevation 61°, over Milano; one-way delay 12.3 ms; next handover in 7 s (00:00:27)"
     )
+    assert work.strip() == "1 call in progress, 2 phones online"
 
 
 def test_age_coverage_and_handover_may_be_missing() -> None:

@@ -49,27 +49,23 @@ def _clock(at: float) -> str:
     return datetime.fromtimestamp(at, UTC).strftime("%H:%M:%S")
 
 
-def describe(seen: Status) -> tuple[str, str]:
-    """Two lines: the sky, and the path and the calls."""
+def describe(seen: Status) -> tuple[str, ...]:
+    """Three lines: the sky, the path, and what goes on."""
     place, serving = seen.overhead.place, seen.overhead.serving
     age = "elements as filed, without age" if seen.elements_age_s is None else f"elements {seen.elements_age_s / DAY_S:.1f} days old"
-    sky = (
-        f"{_clock(seen.at)} UTC  {seen.constellation} (simulated), {age}, "
-        f"{_count(seen.overhead.satellites_in_view, 'satellite')} in view of {place}"
-    )
+    sky = f"{seen.constellation} (simulated), {age}, {_count(seen.overhead.satellites_in_view, 'satellite')} in view of {place}"
     if serving is None:
         path = f"{place} has no coverage now"
     else:
         handover = serving.next_handover_unix_s
-        when = (
-            f"next handover {_clock(handover)} UTC, in {max(0.0, handover - seen.at):.0f} s" if handover else "next handover not in sight"
-        )
+        when = f"in {max(0.0, handover - seen.at):.0f} s ({_clock(handover)})" if handover else "not in sight"
         path = (
             f"{place} served by {serving.satellite}, elevation {serving.elevation_deg:.0f}°, over {serving.gateway}; "
-            f"one-way delay {serving.one_way_delay_s * 1000:.1f} ms; {when}"
+            f"one-way delay {serving.one_way_delay_s * 1000:.1f} ms; next handover {when}"
         )
-    calls = f"{_count(seen.calls, 'call')} in progress, {_count(seen.devices_online, 'phone')} online"
-    return sky, f"{' ' * 14}{path}; {calls}"
+    work = f"{_count(seen.calls, 'call')} in progress, {_count(seen.devices_online, 'phone')} online"
+    indent = " " * len("00:00:00 UTC  ")
+    return f"{_clock(seen.at)} UTC  {sky}", indent + path, indent + work
 
 
 async def print_status(services: Services, say: Callable[[str], None]) -> None:
