@@ -6,13 +6,15 @@ import json
 import os
 import subprocess
 import sys
+from typing import Any
 
+import numba
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tramontana.space.links import LinkError, RainClimate, RainLink, attenuation_db, attenuation_parts, availability
+from tramontana.space.links import LinkError, RainClimate, RainLink, _kernels, attenuation_db, attenuation_parts, availability
 from tramontana.space.links.attenuation import cloud_coefficient, rain_coefficients
 
 ROME = RainClimate.at(41.9, 12.5, 20)
@@ -139,6 +141,18 @@ def test_words_and_missing_margins_are_refused() -> None:
         availability(ROME, RainLink(12e9), 40.0, np.nan)
     with pytest.raises(LinkError, match="tilt"):
         RainLink(12e9, polarization_tilt_deg=200.0)
+
+
+def test_kernels_compile_where_nothing_can_be_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    real: Any = numba.njit
+
+    def no_directory(*args: object, **options: object) -> object:
+        if options.get("cache"):
+            raise RuntimeError("cannot cache function: no locator available")
+        return real(*args, **options)
+
+    monkeypatch.setattr(numba, "njit", no_directory)
+    assert _kernels.compiled(lambda x: x + 1)(1) == 2
 
 
 PROBE = """

@@ -38,8 +38,11 @@ _VAPOUR_REFERENCE_GHZ, _VAPOUR_REFERENCE_HPA = 20.6, 845.0
 
 
 def compiled(function: F) -> F:
-    """`numba.njit` that keeps the type of what it decorates; the machine code is cached between runs."""
-    return cast(F, numba.njit(cache=True)(function))
+    """`numba.njit` that keeps the type of what it decorates; the machine code is kept between runs where a directory can be written."""
+    try:
+        return cast(F, numba.njit(cache=True)(function))
+    except RuntimeError:  # read-only installation and no home: compile anew in each process
+        return cast(F, numba.njit(function))
 
 
 @compiled
