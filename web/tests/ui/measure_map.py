@@ -1,6 +1,7 @@
 """Measures the console's map: frames a second and JavaScript a frame, with few and with many satellites.
 
-    python web/tests/ui/measure_map.py [SATELLITES] [SECONDS]
+    cd web && npx vite build -c tests/ui/vite.config.ts && cd ..
+    python -m web.tests.ui.measure_map [SATELLITES] [SECONDS]
 
 Chromium draws in software here (SwiftShader), so frames a second are a lower bound; JavaScript a frame is what the page itself costs, and
 must not grow with the number of satellites. The bound beside it (0 satellites) is a canvas of the same size that is only cleared.
@@ -10,14 +11,11 @@ from __future__ import annotations
 
 import json
 import sys
-from pathlib import Path
 from typing import Any
 
-from fake_server import serving
 from playwright.sync_api import Page, sync_playwright
-
-PAGES = Path(__file__).resolve().parents[2] / "dist" / "ui-tests"
-SOFTWARE_GPU = ["--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--ignore-gpu-blocklist"]
+from web.tests.ui.fake_server import serving
+from web.tests.ui.watched import PAGES, SOFTWARE_GPU
 
 # wraps requestAnimationFrame before the page's own code runs, and adds up what the callbacks of each frame take
 INSTRUMENT = """

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from conftest import AXE, Watched
-from fake_server import Api
 from playwright.sync_api import Browser, Page
+from web.tests.ui.fake_server import Api
+from web.tests.ui.watched import AXE, Watched
 
 SCENES = [
     "opening",

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from conftest import Watched
 from playwright.sync_api import Page, expect
+from web.tests.ui.watched import Watched
 
 
 def focused(page: Page) -> str:
