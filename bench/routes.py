@@ -133,9 +133,8 @@ def growth(name: str, fleet: Fleet, ground: Ground, places: list[Place]) -> bool
     equal = np.array_equal(by_scipy(), shortest_delays_s(lasers, seeds_s))
     gateways_ms = median_ms(lambda step: router.distances(at + step * STEP_S, (ground.gateways * 3)[:24]))
     print(
-        f"  {name:24} {len(fleet):6,} satellites, {lasers.standing:6,} lasers: step {step_ms:6.1f} ms, "
-        f"of it shortest paths {sweeps_ms:6.1f} ms (by heap {heap_ms:7.1f}, by scipy {scipy_ms:8.1f}: {scipy_ms / sweeps_ms:3.0f}×); step from 24 gateways {gateways_ms:6.1f} ms"
-        f"{'' if equal else '  NOT EQUAL'}"
+        f"  {name[:20]:20} {len(fleet):7,} {lasers.standing:7,} {step_ms:8.1f} {gateways_ms:8.1f} {sweeps_ms:8.1f} {heap_ms:8.1f} {scipy_ms:8.1f}"
+        f" {scipy_ms / sweeps_ms:5.0f}×{'' if equal else '  NOT EQUAL'}"
     )
     return equal
 
@@ -154,7 +153,11 @@ def main() -> int:
             good &= beside_satgenpy(arguments.peer_python, planes, satellites, ground, places)
     else:
         print("  left out: satgenpy is not installed; `make .venv-peers` puts it into an environment of its own.")
-    print(f"Growth with satellites, {len(places)} cities, +grid from inferred planes, one process:")
+    print(
+        f"Growth with satellites, +grid from inferred planes, one process, ms: whole step towards {len(places)} cities and from 24 gateways,"
+    )
+    print("and the shortest paths to the cities alone: sweeps, heap search, scipy's Dijkstra on the same graph, scipy over sweeps:")
+    print(f"  {'':20} {'sats':>7} {'lasers':>7} {'step':>8} {'24 gw':>8} {'sweeps':>8} {'heap':>8} {'scipy':>8}")
     for planes, satellites in ((36, 22), (72, 22), (72, 44)):
         shell = Shell(550.0, 53.0, planes, satellites, 65 % planes)
         fleet = generate((shell,), label="bench", source="bench", name_prefix="B", epoch_unix_s=FILED_EPOCH_UNIX_S)
