@@ -49,6 +49,14 @@ class Gateway:
     longitude_deg: float
     minimum_elevation_deg: float
     source: str
+    antenna_count: int | None = None
+    """Each tracks one satellite. None: not known."""
+
+    def __post_init__(self) -> None:
+        if not (-90 <= self.latitude_deg <= 90 and -180 <= self.longitude_deg <= 180 and -90 <= self.minimum_elevation_deg <= 90):
+            raise LocalError(f"gateway {self.id!r}: latitude and minimum elevation must lie in -90..90, longitude in -180..180 (degrees)")
+        if self.antenna_count is not None and self.antenna_count < 0:
+            raise LocalError(f"gateway {self.id!r}: the number of antennas must not be negative")
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,22 +168,22 @@ _PLACES = (
     Place("ship-levantine", "Ship, south of Crete", "", "ship", 33.80, 25.00),
 )
 
-# Site, coordinates, minimum elevation (25°) and state: community list of Starlink gateways, compiled by enthusiasts from national filings
-# and sightings, as of October 2023. The coordinates are the list's, of the site; none was surveyed. All rows were "presumed live" there
-# unless the row says otherwise.
+# Site, coordinates, minimum elevation (25°), antennas (8 of 1.47 m, Ka) and state: community list of Starlink gateways, compiled by
+# enthusiasts from national filings and sightings, as of October 2023. The coordinates are the list's, of the site; none was surveyed. All
+# rows were "presumed live" there unless the row says otherwise.
 _LIST = "community gateway list, October 2023; site coordinate"
 _PRESS = "named as in service by Italian press after Reuters (opiquad.b-cdn.net/redazione/52278)"
 _GATEWAYS = (
-    Gateway("milano", "Milano", "IT", 45.3185, 9.1873, 25.0, f"{_LIST}; {_PRESS}"),
-    Gateway("marsala", "Marsala", "IT", 37.7943, 12.4931, 25.0, f"{_LIST}; {_PRESS}"),
-    Gateway("foggia", "Foggia", "IT", 41.5082, 15.5865, 25.0, f"{_LIST}, then not yet built; {_PRESS}"),
-    Gateway("villenave", "Villenave d'Ornon", "FR", 44.7810, -0.5374, 25.0, f"{_LIST}, built, not said to be live"),
-    Gateway("ibi", "Ibi", "ES", 38.6084, -0.6007, 25.0, _LIST),
-    Gateway("villarejo", "Villarejo de Salvanés", "ES", 40.1676, -3.2869, 25.0, _LIST),
-    Gateway("frankfurt", "Frankfurt", "DE", 50.3298, 8.4708, 25.0, _LIST),
-    Gateway("aerzen", "Aerzen", "DE", 52.0610, 9.3282, 25.0, _LIST),
-    Gateway("wola-krobowska", "Wola Krobowska", "PL", 51.8642, 20.9211, 25.0, _LIST),
-    Gateway("muallim", "Muallim", "TR", 40.7888, 29.5094, 25.0, _LIST),
+    Gateway("milano", "Milano", "IT", 45.3185, 9.1873, 25.0, f"{_LIST}; {_PRESS}", 8),
+    Gateway("marsala", "Marsala", "IT", 37.7943, 12.4931, 25.0, f"{_LIST}; {_PRESS}", 8),
+    Gateway("foggia", "Foggia", "IT", 41.5082, 15.5865, 25.0, f"{_LIST}, then not yet built; {_PRESS}", 8),
+    Gateway("villenave", "Villenave d'Ornon", "FR", 44.7810, -0.5374, 25.0, f"{_LIST}, built, not said to be live", 8),
+    Gateway("ibi", "Ibi", "ES", 38.6084, -0.6007, 25.0, _LIST, 8),
+    Gateway("villarejo", "Villarejo de Salvanés", "ES", 40.1676, -3.2869, 25.0, _LIST, 8),
+    Gateway("frankfurt", "Frankfurt", "DE", 50.3298, 8.4708, 25.0, _LIST, 8),
+    Gateway("aerzen", "Aerzen", "DE", 52.0610, 9.3282, 25.0, _LIST, 8),
+    Gateway("wola-krobowska", "Wola Krobowska", "PL", 51.8642, 20.9211, 25.0, _LIST, 8),
+    Gateway("muallim", "Muallim", "TR", 40.7888, 29.5094, 25.0, _LIST, 8),
 )
 
 # Community list of points of presence, April 2026, each with its PeeringDB facility: the coordinate is that of the building.
