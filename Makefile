@@ -54,6 +54,7 @@ system-packages:
 
 test: system-packages check web
 	cd web && npm test --silent
+	$(BIN)/pytest -rs web/tests/ui
 	$(BIN)/pytest -rs $(ARGS)
 
 bench: setup-dev

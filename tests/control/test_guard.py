@@ -183,12 +183,13 @@ async def test_the_built_client_is_served(houses: Houses, tmp_path: Path) -> Non
     async with houses(static=static) as house:
         missing = await house.http.get("/phone")
         assert missing.status_code == 503
-        assert "make build" in missing.text
+        assert "make web" in missing.text
+        (static / "index.html").write_text("<title>start</title>")
         (static / "phone.html").write_text("<title>phone</title>")
         (static / "console.html").write_text("<title>console</title>")
         (static / "assets" / "phone-abc123.js").write_text("export {}")
         (static / "icon.svg").write_text("<svg/>")
-        assert (await house.http.get("/")).headers["location"] == "/phone"
+        assert (await house.http.get("/")).text == "<title>start</title>"
         phone: httpx.Response = await house.http.get("/phone")
         assert (phone.text, phone.headers["cache-control"]) == ("<title>phone</title>", "no-cache")
         assert (await house.http.get("/console")).text == "<title>console</title>"

@@ -5,17 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 from fastapi import APIRouter
-from fastapi.responses import FileResponse, HTMLResponse, RedirectResponse, Response
+from fastapi.responses import FileResponse, HTMLResponse, Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
 STATIC = Path(__file__).parent / "static"
-PAGES = {"/phone": "phone.html", "/console": "console.html"}
 
 NOT_BUILT = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>Tramontana</title></head>
 <body><h1>The web client is not built</h1>
-<p>The server runs, but this installation has no phone and no console in it. In the source tree run <code>make build</code>
+<p>The server runs, but this installation has no phone and no console in it. In the source tree run <code>make web</code>
 (it needs Node 20), or install a released wheel, which holds them. Then load this page again.</p></body></html>
 """
 
@@ -41,22 +40,22 @@ def pages_router(static: Path = STATIC) -> APIRouter:
     """The pages, from a directory that the web build fills."""
     router = APIRouter(include_in_schema=False)
 
-    @router.get("/")
-    async def root() -> Response:
-        return RedirectResponse("/phone", status_code=307)
-
     def page(file: Path) -> Response:
         if not file.is_file():
             return HTMLResponse(NOT_BUILT, status_code=503, headers={"Cache-Control": "no-store"})
         return FileResponse(file, media_type="text/html; charset=utf-8", headers={"Cache-Control": "no-cache"})
 
+    @router.get("/")
+    async def start() -> Response:
+        return page(static / "index.html")
+
     @router.get("/phone")
     async def phone() -> Response:
-        return page(static / PAGES["/phone"])
+        return page(static / "phone.html")
 
     @router.get("/console")
     async def console() -> Response:
-        return page(static / PAGES["/console"])
+        return page(static / "console.html")
 
     return router
 

@@ -75,8 +75,8 @@ export interface PathView {
   oneWayDelayMs: number | null;
   loss: number;
   inOutage: boolean;
-  /** Seconds until the next handover; null if none is known. */
-  nextHandoverS: number | null;
+  /** Seconds until each handover that is known, ascending. */
+  handoversS: number[];
   /** One-way delay over the coming seconds, for drawing: [seconds from now, ms or null]. */
   forecast: [number, number | null][];
 }

@@ -24,10 +24,10 @@ const profile: PathProfile = {
 };
 
 it("is linear between samples of one satellite and jumps at a handover", () => {
-  expect(pathView(profile, true, 105)).toMatchObject({ satellite: "SAT-1", gateway: "Fucino", elevationDeg: 40, loss: 0, inOutage: false, nextHandoverS: 15 });
+  expect(pathView(profile, true, 105)).toMatchObject({ satellite: "SAT-1", gateway: "Fucino", elevationDeg: 40, loss: 0, inOutage: false, handoversS: [15] });
   expect(pathView(profile, true, 105).oneWayDelayMs).toBeCloseTo(25);
   expect(pathView(profile, true, 115).oneWayDelayMs).toBeCloseTo(30);
-  expect(pathView(profile, true, 125)).toMatchObject({ satellite: "SAT-2", oneWayDelayMs: 50, nextHandoverS: null });
+  expect(pathView(profile, true, 125)).toMatchObject({ satellite: "SAT-2", oneWayDelayMs: 50, handoversS: [] });
 });
 
 it("shows outages, and the ends of the profile as they are", () => {

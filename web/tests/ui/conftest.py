@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, sync_playwright
+
 from web.tests.ui.fake_server import Api, serving
 from web.tests.ui.watched import PAGES, SOFTWARE_GPU, WEB, Watched
 
@@ -21,8 +23,11 @@ def pages() -> Path:
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
+    chromium = shutil.which("chromium") or shutil.which("google-chrome")
+    if chromium is None:
+        pytest.skip("chromium is not installed")
     with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=SOFTWARE_GPU)
+        started = playwright.chromium.launch(executable_path=chromium, args=SOFTWARE_GPU)
         yield started
         started.close()
 

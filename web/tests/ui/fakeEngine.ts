@@ -63,7 +63,7 @@ const satellitePath: PathView = {
   oneWayDelayMs: 27.9,
   loss: 0.004,
   inOutage: false,
-  nextHandoverS: 9,
+  handoversS: [9, 24, 39],
   forecast: forecast(),
 };
 
@@ -158,7 +158,7 @@ export const SCENES: Record<string, { state: PhoneState; open?: string; accessOp
         satellite: null,
         elevationDeg: null,
         gateway: null,
-        nextHandoverS: null,
+        handoversS: [],
         oneWayDelayMs: 6.1,
         forecast: forecast().map(([s]) => [s, 6.1]),
       },

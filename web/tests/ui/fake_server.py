@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from time import time as clock  # noqa: TID251  (a stand-in for the server, which reads the clock in control/)
+from time import time as clock
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 

@@ -14,6 +14,7 @@ import sys
 from typing import Any
 
 from playwright.sync_api import Page, sync_playwright
+
 from web.tests.ui.fake_server import serving
 from web.tests.ui.watched import PAGES, SOFTWARE_GPU
 

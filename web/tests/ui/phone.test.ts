@@ -107,26 +107,27 @@ describe("the drawing of the forecast", () => {
         [50, 35],
         [60, 35.5],
       ],
+      [15, 90],
       120,
       60,
     );
     expect(geometry?.line.match(/M/g)).toHaveLength(3);
     expect(geometry?.line.match(/L/g)).toHaveLength(2);
     expect(geometry?.outages).toEqual([[60, 40]]);
-    expect(geometry?.handovers).toEqual([40]);
+    expect(geometry?.handovers).toEqual([30]);
     expect([geometry?.lowMs, geometry?.highMs, geometry?.spanS]).toEqual([30, 40, 60]);
-    expect(geometry?.x(30)).toBe(60);
   });
 
   test("draws nothing from nothing", () => {
-    expect(forecastGeometry([], 120, 60)).toBeNull();
-    expect(forecastGeometry([[0, 30]], 120, 60)).toBeNull();
+    expect(forecastGeometry([], [], 120, 60)).toBeNull();
+    expect(forecastGeometry([[0, 30]], [], 120, 60)).toBeNull();
     expect(
       forecastGeometry(
         [
           [0, null],
           [10, null],
         ],
+        [],
         120,
         60,
       ),

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 from playwright.sync_api import Browser, Page
+
 from web.tests.ui.fake_server import Api
 from web.tests.ui.watched import AXE, Watched
 

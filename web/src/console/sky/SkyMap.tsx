@@ -185,11 +185,13 @@ export interface SkyMapProps {
   /** Satellites that took over a place just now; a new array for each slot. */
   tookOver: readonly number[];
   selectedPlaceId: string | null;
+  /** Places with somebody in a call. */
+  talkingPlaceIds: ReadonlySet<string | null>;
   nowUnixS: () => number;
 }
 
 /** The map. It adds to the table and says nothing that the table does not say. */
-export default function SkyMap({ sky, track, links, tookOver, selectedPlaceId, nowUnixS }: SkyMapProps) {
+export default function SkyMap({ sky, track, links, tookOver, selectedPlaceId, talkingPlaceIds, nowUnixS }: SkyMapProps) {
   const container = useRef<HTMLDivElement>(null);
   const [scene, setScene] = useState<Scene | null>(null);
   const [failed, setFailed] = useState(false);
@@ -227,6 +229,9 @@ export default function SkyMap({ sky, track, links, tookOver, selectedPlaceId, n
   useEffect(() => {
     for (const satellite of tookOver) scene?.satellites.flash(satellite);
   }, [scene, tookOver]);
+  useEffect(() => {
+    for (const [placeId, element] of scene?.signs ?? []) element.classList.toggle("sign-talking", talkingPlaceIds.has(placeId));
+  }, [scene, talkingPlaceIds]);
   useEffect(() => {
     if (!scene) return;
     for (const [placeId, element] of scene.signs) element.classList.toggle("sign-selected", placeId === selectedPlaceId);

@@ -1,8 +1,9 @@
 import type { ComponentType } from "preact";
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { format, t } from "../../i18n";
-import type { ConsoleApi, Links, SkySummary } from "../api";
+import type { CallInProgress, ConsoleApi, Links, SkySummary } from "../api";
 import { ErrorNotice } from "../ErrorNotice";
+import { useLoaded } from "../useLoaded";
 import { drawnLinks, takenOver } from "./links";
 import type { SkyMapProps } from "./SkyMap";
 import { SkyTable } from "./SkyTable";
@@ -42,6 +43,23 @@ function Provenance({ sky }: { sky: SkySummary }) {
   );
 }
 
+const CALLS_REFRESH_MS = 3_000;
+
+/** How many talk, and from where; never what. */
+function Talking({ sky, calls }: { sky: SkySummary; calls: readonly CallInProgress[] }) {
+  const names = new Map(sky.places.map((place) => [place.place_id, place.name]));
+  return (
+    <div class="card sky-card" role="status">
+      <h2>{t("sky.calls", { count: calls.length })}</h2>
+      {calls.map((call) => (
+        <p key={call.call_id} class="quiet">
+          {call.participants.map(({ place_id }) => (place_id === null ? t("sky.none") : (names.get(place_id) ?? place_id))).join(" – ")}
+        </p>
+      ))}
+    </div>
+  );
+}
+
 /** Satellites that took over in the newest slot, compared with the slot before. */
 function useTakenOver(links: Links | null): readonly number[] {
   const before = useRef<Links | null>(null);
@@ -58,6 +76,8 @@ export function SkyView({ api }: { api: ConsoleApi }) {
   const webGl = useMemo(hasWebGl, []);
   const SkyMap = useMapComponent(webGl);
   const tookOver = useTakenOver(links);
+  const { value: calls } = useLoaded(() => api.calls(), CALLS_REFRESH_MS);
+  const talkingPlaceIds = useMemo(() => new Set(calls?.flatMap((call) => call.participants.map(({ place_id }) => place_id))), [calls]);
   const drawn = useMemo(
     () => (summary && links ? drawnLinks(summary, links.links, selectedPlaceId) : []),
     [summary, links, selectedPlaceId],
@@ -76,6 +96,7 @@ export function SkyView({ api }: { api: ConsoleApi }) {
             links={drawn}
             tookOver={tookOver}
             selectedPlaceId={selectedPlaceId}
+            talkingPlaceIds={talkingPlaceIds}
             nowUnixS={nowUnixS}
           />
         ) : (
@@ -86,6 +107,7 @@ export function SkyView({ api }: { api: ConsoleApi }) {
         <h1 class="visually-hidden">{t("console.view.sky")}</h1>
         {error && <ErrorNotice error={error} />}
         {summary && <Provenance sky={summary} />}
+        {summary && calls && <Talking sky={summary} calls={calls} />}
         {summary && links && (
           <SkyTable sky={summary} links={links} nowUnixS={nowUnixS} selectedPlaceId={selectedPlaceId} onSelect={select} />
         )}

@@ -38,7 +38,6 @@ function delayMs(profile: PathProfile, unixS: number): number | null {
 export function pathView(profile: PathProfile, simulated: boolean, unixS: number): PathView {
   const i = Math.max(0, lastNotAbove(profile.time_unix_s, unixS));
   const delay = delayMs(profile, unixS);
-  const handover = profile.handover_unix_s[lastNotAbove(profile.handover_unix_s, unixS) + 1];
   const forecast: [number, number | null][] = [];
   for (let ahead = 0; ahead <= FORECAST_S; ahead++) {
     const outage = inOutage(profile, unixS + ahead);
@@ -56,7 +55,7 @@ export function pathView(profile: PathProfile, simulated: boolean, unixS: number
     oneWayDelayMs: delay,
     loss: profile.loss[i] ?? 0,
     inOutage: delay === null || inOutage(profile, unixS),
-    nextHandoverS: handover === undefined ? null : handover - unixS,
+    handoversS: profile.handover_unix_s.slice(lastNotAbove(profile.handover_unix_s, unixS) + 1).map((at) => at - unixS),
     forecast,
   };
 }

@@ -4,16 +4,12 @@ import { forecastGeometry } from "./forecastPath";
 
 const WIDTH = 320;
 const HEIGHT = 72;
-const STEP_S = 2;
 
 /** One-way delay over the coming seconds, handovers as upright lines, the next one bold, spans without coverage hatched. */
 export function ForecastChart({ path }: { path: PathView }) {
-  const geometry = forecastGeometry(path.forecast, WIDTH, HEIGHT);
+  const geometry = forecastGeometry(path.forecast, path.handoversS, WIDTH, HEIGHT);
   if (!geometry) return <p class="quiet">{t("path.noForecast")}</p>;
-  const { line, outages, handovers, lowMs, highMs, spanS, x } = geometry;
-  const handover = path.nextHandoverS !== null && path.nextHandoverS <= spanS ? x(path.nextHandoverS) : null;
-  // the samples show the next handover too, up to a step late: it is drawn once
-  const later = handovers.filter((at) => handover === null || Math.abs(at - handover) > x(STEP_S) - x(0));
+  const { line, outages, handovers, lowMs, highMs, spanS } = geometry;
   const range = t("path.forecastRange", { low: format.milliseconds(lowMs), high: format.milliseconds(highMs), span: format.seconds(spanS) });
   return (
     <figure class="forecast">
@@ -21,10 +17,9 @@ export function ForecastChart({ path }: { path: PathView }) {
         {outages.map(([left, width]) => (
           <rect key={left} class="forecast-outage" x={left} y={0} width={width} height={HEIGHT} />
         ))}
-        {later.map((at) => (
-          <line key={at} class="forecast-later" x1={at} x2={at} y1={0} y2={HEIGHT} />
+        {handovers.map((at, i) => (
+          <line key={at} class={i === 0 ? "forecast-handover" : "forecast-later"} x1={at} x2={at} y1={0} y2={HEIGHT} />
         ))}
-        {handover !== null && <line class="forecast-handover" x1={handover} x2={handover} y1={0} y2={HEIGHT} />}
         <path class="forecast-line" d={line} />
       </svg>
       <figcaption>

@@ -24,6 +24,7 @@ export function SimulatedBadge({ path }: { path: PathView }) {
 export function PathPanel({ path, call }: { path: PathView; call: CallView | null }) {
   const names = pathNames(path, usePhone().engine.state.value.access);
   const unknown = t("path.unknown");
+  const nextHandoverS = path.handoversS[0];
   return (
     <section class="card path-panel" aria-labelledby="path-title">
       <header class="path-head">
@@ -46,7 +47,7 @@ export function PathPanel({ path, call }: { path: PathView; call: CallView | nul
         </p>
         <p class="path-delay">
           <span class="quiet">{t("path.nextHandover")}</span>
-          <strong class="figures">{path.nextHandoverS === null ? unknown : format.seconds(Math.ceil(path.nextHandoverS))}</strong>
+          <strong class="figures">{nextHandoverS === undefined ? unknown : format.seconds(Math.ceil(nextHandoverS))}</strong>
         </p>
       </div>
       <ForecastChart path={path} />

@@ -5,23 +5,23 @@ export interface ForecastGeometry {
   line: string;
   /** Spans without coverage: [x, width]. */
   outages: [number, number][];
-  /** x of each change of satellite. */
+  /** x of each handover within the span. */
   handovers: number[];
   lowMs: number;
   highMs: number;
   spanS: number;
-  /** x of an instant, seconds from now. */
-  x: (seconds: number) => number;
 }
 
 /**
- * What changes faster is a change of satellite, not a slope: a satellite in low orbit moves at 7.6 km/s, so both legs of its path together
- * change by at most 0.05 ms a second.
+ * `forecast`: [seconds from now, one-way delay in ms or null], ascending; `handoversS`: seconds from now, ascending.
+ * Null if there is nothing to draw.
  */
-const STEEPEST_MS_PER_S = 0.1;
-
-/** `forecast`: [seconds from now, one-way delay in ms or null], ascending. Null if there is nothing to draw. */
-export function forecastGeometry(forecast: readonly [number, number | null][], width: number, height: number): ForecastGeometry | null {
+export function forecastGeometry(
+  forecast: readonly [number, number | null][],
+  handoversS: readonly number[],
+  width: number,
+  height: number,
+): ForecastGeometry | null {
   const first = forecast[0];
   const last = forecast.at(-1);
   const delays = forecast.flatMap(([, ms]) => (ms === null ? [] : [ms]));
@@ -36,8 +36,7 @@ export function forecastGeometry(forecast: readonly [number, number | null][], w
 
   let line = "";
   const outages: [number, number][] = [];
-  const handovers: number[] = [];
-  let before: [number, number] | null = null;
+  let before: number | null = null;
   forecast.forEach(([at, ms], i) => {
     const next = forecast[i + 1]?.[0] ?? at;
     if (ms === null) {
@@ -45,11 +44,12 @@ export function forecastGeometry(forecast: readonly [number, number | null][], w
       if (open && Math.abs(open[0] + open[1] - x(at)) < 0.01) open[1] = x(next) - open[0];
       else outages.push([x(at), x(next) - x(at)]);
     } else {
-      const joined = before !== null && Math.abs(ms - before[1]) <= STEEPEST_MS_PER_S * (at - before[0]);
-      if (before && !joined) handovers.push(x(at));
+      const since = before;
+      const joined = since !== null && !handoversS.some((handover) => since < handover && handover <= at);
       line += `${joined ? "L" : "M"}${x(at).toFixed(1)} ${y(ms).toFixed(1)}`;
     }
-    before = ms === null ? null : [at, ms];
+    before = ms === null ? null : at;
   });
-  return { line, outages, handovers, lowMs, highMs, spanS: last[0] - first[0], x };
+  const handovers = handoversS.filter((at) => first[0] <= at && at <= last[0]).map(x);
+  return { line, outages, handovers, lowMs, highMs, spanS: last[0] - first[0] };
 }
