@@ -102,29 +102,30 @@ def clear_of_air(a: Floats, b: Floats, height_m: float) -> bool:
     return bool(np.all((points[:, :2] ** 2).sum(axis=1) / equatorial**2 + points[:, 2] ** 2 / polar**2 >= 1.0))
 
 
-def test_range_and_air_limit_links_as_a_brute_force_check_says(ragged_fleet: Fleet, ground: Ground) -> None:
-    longest_m = 2.8e6
-    router = Router(ragged_fleet, ground, options(longest_range_m=set_to(LaserParameters().longest_range_m, longest_m)))
-    unlimited = Router(
-        ragged_fleet,
-        ground,
-        options(
-            longest_range_m=set_to(LaserParameters().longest_range_m, 1e8),
-            grazing_altitude_m=set_to(LaserParameters().grazing_altitude_m, -6.3e6),
-        ),
+@pytest.mark.parametrize(("longest_m", "height_m"), [(2.8e6, 80e3), (1e8, 420e3), (1e8, 80e3)])
+def test_range_and_air_limit_links_as_a_brute_force_check_says(
+    ragged_fleet: Fleet, ground: Ground, longest_m: float, height_m: float
+) -> None:
+    default = LaserParameters()
+    limited, unlimited = (
+        Router(
+            ragged_fleet,
+            ground,
+            options(
+                longest_range_m=set_to(default.longest_range_m, longest), grazing_altitude_m=set_to(default.grazing_altitude_m, height)
+            ),
+        )
+        for longest, height in ((longest_m, height_m), (1e8, -6.3e6))
     )
-    position_m = Propagator(ragged_fleet).positions_itrs_m(np.array([AT]))[0]
-    links = standing(router.lasers(AT))
-    every = standing(unlimited.lasers(AT))
-    assert links < every
-    for a, b in every:
+    now, before = Propagator(ragged_fleet).positions_itrs_m(AT - np.array([0.0, default.acquisition_s.value]))
+
+    def reach(position_m: Floats, a: int, b: int) -> bool:
         near = np.linalg.norm(position_m[a] - position_m[b]) <= longest_m
-        expected = near and clear_of_air(position_m[a], position_m[b], 80e3)
-        if (a, b) in links:
-            assert expected
-        elif expected:  # it may be searching: then it was out of reach an acquisition time ago
-            before = Propagator(ragged_fleet).positions_itrs_m(np.array([AT - 30.0]))[0]
-            assert np.linalg.norm(before[a] - before[b]) > longest_m or not clear_of_air(before[a], before[b], 80e3)
+        return bool(near and clear_of_air(position_m[a], position_m[b], height_m))
+
+    links, every = standing(limited.lasers(AT)), standing(unlimited.lasers(AT))
+    assert links == {(a, b) for a, b in every if reach(now, a, b) and reach(before, a, b)}
+    assert 0 < len(links) < len(every)
 
 
 def test_delay_is_length_over_c_and_processing(grid_fleet: Fleet, ground: Ground) -> None:

@@ -114,6 +114,8 @@ def test_the_seam_of_a_star_has_no_neighbours_and_a_delta_closes(walker: Walker)
     fleet = walker(Shell(780.0, 86.4, 6, 11, 1))
     star = replace(fleet, raan_deg=fleet.raan_deg / 360.0 * 190.0)  # as Iridium: 31.6° apart, the last against the first
     assert infer_planes(star, AT).neighbours(3.0).tolist() == [1, 2, 3, 4, 5, NO_PLANE]
+    two = walker(Shell(780.0, 86.4, 2, 11, 1))
+    assert infer_planes(replace(two, raan_deg=two.raan_deg / 2), AT).neighbours(3.0).tolist() == [1, NO_PLANE]
     gap = infer_planes(fleet.take(np.flatnonzero((np.arange(66) // 11 != 2) & (np.arange(66) // 11 != 3))), AT)
     assert gap.neighbours(1.5).tolist() == [1, NO_PLANE, 3, 0]
 

@@ -158,7 +158,7 @@ class LaserNetwork:
         """Links that may have been out of reach so many seconds ago, by upper bounds of how fast they can have changed."""
         longer_m = length_m + _FASTEST_CLOSING_M_PER_S * seconds
         far = longer_m > self._laser.longest_range_m.value
-        lowest_m = np.linalg.norm(position_m[wiring.pairs], axis=2).min(axis=1)
+        lowest_m = np.linalg.norm(position_m, axis=1)[wiring.pairs].min(axis=1)
         climbed_m = self._eccentricity[wiring.pairs].max(axis=1) * _FASTEST_CLOSING_M_PER_S / 2 * seconds + _OBLATENESS_M
         # The middle of a link lies below its lower end by no more than the sagitta of half its length.
         nearest_m = np.sqrt(np.maximum(lowest_m**2 - (longer_m / 2) ** 2, 0.0)) - climbed_m

@@ -68,6 +68,7 @@ class Router:
         self._gateway_jurisdiction = [self.options.gateway_jurisdictions.get(g.id, self.options.jurisdiction) for g in ground.gateways]
         self._fibre_s = self._fibre_delays_s()
         self._snapshot = lru_cache(maxsize=4)(self._make_snapshot)
+        self._users = lru_cache(maxsize=64)(lambda places: Stations.users(places, self.options))
 
     def planes(self, at_unix_s: float) -> Planes:
         """The planes that the lasers of this instant rest on."""
@@ -283,7 +284,7 @@ class Router:
         return _Snapshot(at, position_m, user_position_m, lasers, gateways)
 
     def _user_links(self, snapshot: _Snapshot, places: Sequence[Place]) -> StationLinks:
-        return StationLinks.of(Stations.users(places, self.options), snapshot.user_position_m)
+        return StationLinks.of(self._users(tuple(places)), snapshot.user_position_m)
 
     def _seeds(self, snapshot: _Snapshot, sources: Sequence[Source]) -> Floats:
         """(N, S) delays from each source straight to each satellite."""
