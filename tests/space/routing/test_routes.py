@@ -202,6 +202,24 @@ def test_the_scheduler_may_name_the_serving_satellite(router: Router) -> None:
     assert "no satellite" in str(router.route(place, None, AT, serving=hidden))
 
 
+def test_from_terminal_to_terminal_nothing_lands_but_jurisdiction_counts(router: Router) -> None:
+    rome, oslo = router.ground.place("rome"), router.ground.place("oslo")
+    route = found(router.route(rome, oslo, AT, policy=Policy(landing_countries=frozenset())))
+    assert route.landed_countries == ()
+    assert route.gateway_id is None
+    assert route.policy_cost_s == 0
+    assert route.access_s == 2 * router.options.path.access_one_way_s.value
+    refused = router.route(rome, oslo, AT, policy=Policy(jurisdictions=frozenset({"IT"})))
+    assert isinstance(refused, NoRoute)
+    assert refused.unconstrained_delay_s == pytest.approx(route.delay_s, abs=1e-12)
+
+
+def test_a_site_of_unknown_country_is_allowed_only_where_every_country_is() -> None:
+    assert Policy().allows_country("")
+    assert not Policy(landing_countries=frozenset({"IT"})).allows_country("")
+    assert not Policy(avoided_countries=frozenset({"IT"})).allows_country("")
+
+
 def test_bent_pipe_only_and_relay_only(ragged_fleet: Fleet, ground: Ground) -> None:
     bent = Router(ragged_fleet, ground, RouterOptions(lasers=False))
     assert found(bent.route(ground.place("rome"), None, AT)).is_bent_pipe

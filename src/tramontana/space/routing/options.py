@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, fields
 from tramontana.errors import LocalError
 from tramontana.space.parameters import Parameter, PathParameters
 
-LONGEST_LASER = Parameter(5.4e6, 2e6, 6e6, "m", "operator's figure for its laser terminals, 5,400 km (docs/sources/routes.md)")
+LONGEST_LASER = Parameter(5.4e6, 2e6, 6e6, "m", "operator's engineer, 2024, after press reports: 5,400 km (docs/sources/routes.md)")
 GRAZING_ALTITUDE = Parameter(
     80e3, 20e3, 120e3, "m", "assumption: the beam stays above the air that bends, scatters and absorbs it; nobody published a limit"
 )
