@@ -16,6 +16,7 @@ from tramontana.path_profile import PathProfile
 from tramontana.space.elements import parse_elements
 from tramontana.space.ground import Ground, Place, mediterranean
 from tramontana.space.parameters import Parameter, PathParameters
+from tramontana.space.path_options import PathOptions
 from tramontana.space.serving import slot_of, slot_start_unix_s
 from tramontana.space.shells import FILED_EPOCH_UNIX_S, starlink_gen1_as_filed
 from tramontana.space.sky import LOOKAHEAD_SLOTS, Sky
@@ -23,6 +24,7 @@ from tramontana.space.visibility import itrs_position_m
 
 START = FILED_EPOCH_UNIX_S + 12345.25
 ROME = mediterranean().place("rome")
+BENT_PIPE = PathOptions(lasers=False)
 NOWHERE = Place("atlantic", "Ship, mid-Atlantic", "", "ship", 30.0, -40.0)
 
 
@@ -68,7 +70,7 @@ def test_serving_is_consistent_with_geometry_and_the_profile(filed_sky: Sky, pro
         air = user + np.linalg.norm(position - itrs_position_m(site.latitude_deg, site.longitude_deg))
         index = filed_sky.ground.gateways.index(site)
         fibre = filed_sky.ground.backhaul_m[index] * 1.6 / (299792458 * 2 / 3)
-        assert serving.one_way_delay_s == pytest.approx(air / 299792458 + fibre + 0.007, abs=1e-9)
+        assert serving.one_way_delay_s == pytest.approx(air / 299792458 + fibre + 0.009, abs=1e-9)
         assert serving.slot_start_unix_s <= at < serving.next_slot_unix_s
         assert serving.next_handover_unix_s == profile.next_handover_unix_s(at)
         if serving.next_handover_unix_s is not None:
@@ -90,7 +92,7 @@ def test_a_handover_beyond_the_lookahead_is_none() -> None:
     assert LOOKAHEAD_SLOTS * 15 == 360
     quiet = sky.path_profile(ROME, FILED_EPOCH_UNIX_S, 120)
     assert quiet.handover_unix_s.shape == (0,)
-    assert quiet.outage_start_unix_s.shape == (0,)
+    assert np.all(quiet.capacity_down_bps == 0), "a low orbit's link budget does not close over 37,000 km"
 
 
 def test_the_profile_is_whole(profile: PathProfile) -> None:
@@ -136,8 +138,7 @@ def test_windows_join_without_seam(filed_sky: Sky, cut: int, slack: float) -> No
 
 
 def test_without_coverage_the_profile_is_one_outage(filed_sky: Sky) -> None:
-    assert filed_sky.serving(NOWHERE, START) is None
-    profile = filed_sky.path_profile(NOWHERE, START, 100.0)
+    profile = filed_sky.path_profile(NOWHERE, START, 100.0, options=BENT_PIPE)
     assert np.all(np.isnan(profile.one_way_delay_s))
     assert np.all(profile.serving == -1)
     assert np.all(profile.loss == 1.0)
@@ -152,7 +153,7 @@ def test_without_coverage_the_profile_is_one_outage(filed_sky: Sky) -> None:
 def test_coverage_that_comes_and_goes(filed_sky: Sky) -> None:
     """Far to the south of the gateways satellites that also see one are rare: both kinds of slots occur, and the outages cover the gaps."""
     edge = Place("edge", "Sahara", "LY", "city", 24.5, 14.0)
-    profile = filed_sky.path_profile(edge, START, 3600.0)
+    profile = filed_sky.path_profile(edge, START, 3600.0, options=BENT_PIPE)
     covered = np.isfinite(profile.one_way_delay_s)
     assert 0.05 < np.mean(covered) < 0.95
     for at, fine in zip(profile.time_unix_s.tolist(), covered.tolist(), strict=True):
@@ -169,7 +170,7 @@ def test_parameters_are_used() -> None:
     np.testing.assert_allclose(slow.one_way_delay_s - fast.one_way_delay_s, 0.007, atol=1e-9)
     assert fast.outage_start_unix_s.shape == (0,)
     assert fast.handover_unix_s.shape == slow.handover_unix_s.shape
-    assert fast.notes == ()
+    assert not any(note.startswith(("access_one_way_s", "random_loss", "handover_outage_s")) for note in fast.notes)
 
 
 @pytest.mark.parametrize(("start", "duration"), [(math.nan, 10), (math.inf, 10), (START, 0), (START, -1), (START, math.nan), (START, 1e9)])

@@ -5,7 +5,9 @@ All answers are simulated: they rest on a fleet (as filed or from elements) and 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 
 import numpy as np
 
@@ -15,9 +17,16 @@ from tramontana.space.fleet import Fleet, Floats, Provenance
 from tramontana.space.ground import Ground, Place, mediterranean
 from tramontana.space.orbits import Propagator
 from tramontana.space.parameters import PathParameters
-from tramontana.space.profiles import bent_pipe_profile
+from tramontana.space.path_options import LIVE, PathOptions
+from tramontana.space.profiles import PathModel, check_span
+from tramontana.space.routing.failures import Failures
+from tramontana.space.routing.options import RouterOptions
+from tramontana.space.routing.policy import Policy
+from tramontana.space.routing.router import Router
 from tramontana.space.serving import MINIMUM_ELEVATION_DEG, Assignment, Scheduler, slot_of, slot_start_unix_s
 from tramontana.space.visibility import SPEED_OF_LIGHT_M_PER_S, look_angles
+from tramontana.space.ways import Reach, Way, Whole, geometry
+from tramontana.space.weather import Weather
 
 LOOKAHEAD_SLOTS = 24  # 6 minutes: longer than any pass of a low orbit above 25°
 
@@ -42,6 +51,8 @@ class Serving:
     """The next slot boundary at which satellite or gateway changes or coverage ends; None when none comes within six minutes."""
     next_satellite_index: int | None
     """The satellite from `next_handover_unix_s` on; None without one or without coverage then."""
+    lasers: int = 0
+    """How many lasers lie between satellite and gateway; 0 for a bent pipe."""
 
 
 class Sky:
@@ -54,8 +65,12 @@ class Sky:
         self.fleet = fleet
         self.ground = ground or mediterranean()
         self.parameters = parameters or PathParameters()
+        self.seed = seed
+        self.weather = Weather(self.ground, seed)
         self._propagator = Propagator(fleet)
         self._scheduler = Scheduler(fleet, self.ground, self._propagator, self.parameters, seed)
+        self._reach = lru_cache(maxsize=8)(self._make_reach)
+        self._router = lru_cache(maxsize=2)(self._make_router)
 
     @property
     def label(self) -> str:
@@ -93,67 +108,118 @@ class Sky:
         )
         return int(np.count_nonzero(elevation >= minimum_elevation_deg))
 
+    def way(self, place: Place, slot: int, options: PathOptions = LIVE) -> Way | None:
+        """Satellites and gateway, by index, that carry the place in the slot (see `serving.slot_of`); None without coverage."""
+        return self._reach_of(options).way(place, slot)
+
     def assignment(self, place: Place, slot: int) -> Assignment | None:
-        """Satellite and gateway, by index, that serve the place in the slot (see `serving.slot_of`); None without coverage."""
-        return self._scheduler.assignment(place, slot)
+        """The two ends of `way` under the live options: the satellite that serves the place, and the gateway."""
+        way = self.way(place, slot)
+        return Assignment(*way.ends) if way else None
 
     def serving(self, place: Place, at_unix_s: float) -> Serving | None:
-        """Who serves the place at the instant, or None without coverage (no satellite in view sees a gateway)."""
+        """Who serves the place at the instant under the live options, or None without coverage."""
         if not np.isfinite(at_unix_s):
             raise LocalError("the instant must be finite POSIX seconds")
         slot = slot_of(at_unix_s)
-        now = self.assignment(place, slot)
+        now = self.way(place, slot)
         if now is None:
             return None
         handover_at: float | None = None
         following: Assignment | None = None
         for later in range(slot + 1, slot + 1 + LOOKAHEAD_SLOTS):
             following = self.assignment(place, later)
-            if following != now:
+            if following != Assignment(*now.ends):
                 handover_at = slot_start_unix_s(later)
                 break
-        position = self._propagator.track_itrs_m(now.satellite, np.array([at_unix_s]))
-        elevation, azimuth, user_range = look_angles(place.latitude_deg, place.longitude_deg, place.height_m, position)
         gateway = self.ground.gateways[now.gateway]
-        _, _, gateway_range = look_angles(gateway.latitude_deg, gateway.longitude_deg, 0.0, position)
-        delay = (user_range[0] + gateway_range[0]) / SPEED_OF_LIGHT_M_PER_S + self.fixed_delay_s[now.gateway]
+        seen = geometry(now, place, gateway, np.array([at_unix_s]), self._propagator.track_itrs_m, self._hop_s)
         pop = self.ground.points_of_presence[self.ground.point_of_presence_of_gateway[now.gateway]]
         return Serving(
-            satellite_index=now.satellite,
-            satellite=self.fleet.names[now.satellite],
-            elevation_deg=float(elevation[0]),
-            azimuth_deg=float(azimuth[0]),
-            slant_range_m=float(user_range[0]),
+            satellite_index=now.entry,
+            satellite=self.fleet.names[now.entry],
+            elevation_deg=float(seen.elevation_deg[0]),
+            azimuth_deg=float(seen.azimuth_deg[0]),
+            slant_range_m=float(seen.range_m[0]),
             gateway_id=gateway.id,
             gateway=gateway.name,
             point_of_presence_id=pop.id,
             point_of_presence=pop.name,
-            one_way_delay_s=float(delay),
+            one_way_delay_s=float(seen.air_s[0] + self.fixed_delay_s[now.gateway]),
             slot_start_unix_s=slot_start_unix_s(slot),
             next_slot_unix_s=slot_start_unix_s(slot + 1),
             next_handover_unix_s=handover_at,
             next_satellite_index=following.satellite if handover_at is not None and following is not None else None,
+            lasers=len(now.satellites) - 1,
         )
 
-    @property
+    @cached_property
     def fixed_delay_s(self) -> Floats:
         """(G,) one-way seconds of a path over each gateway that do not depend on the satellite: access and backhaul."""
-        return self._scheduler.backhaul_s + self.parameters.access_one_way_s.value
+        figures = self.parameters
+        fibre_m_per_s = SPEED_OF_LIGHT_M_PER_S * figures.fibre_speed_of_light_share.value
+        return self.ground.backhaul_m * figures.fibre_detour.value / fibre_m_per_s + figures.access_one_way_s.value
 
-    def path_profile(self, place: Place, start_unix_s: float, duration_s: float, *, carrier: str = "starlink") -> PathProfile:
-        """The path from a place to the point of presence over [start, start + duration), a sample a second and one at every slot boundary.
-
-        Raises `LocalError` for a span that is not finite, not positive or longer than `profiles.LONGEST_PROFILE_S`.
-        """
-        return bent_pipe_profile(
+    def path_model(self, place: Place, *, carrier: str = "starlink", options: PathOptions = LIVE) -> PathModel:
+        """The path of a place as a model that can be asked for any span, under one set of options."""
+        reach = self._reach_of(options)
+        return PathModel(
             fleet=self.fleet,
             ground=self.ground,
             place=place,
             carrier=carrier,
-            start_unix_s=start_unix_s,
-            duration_s=duration_s,
             parameters=self.parameters,
+            options=options,
             fixed_delay_s=self.fixed_delay_s,
-            assign=lambda slot: self.assignment(place, slot),
-            track_itrs_m=self._propagator.track_itrs_m,
+            hop_s=self._hop_s,
+            reach=reach,
+            track=self._propagator.track_itrs_m,
+            weather=self.weather,
         )
+
+    def path_profile(
+        self, place: Place, start_unix_s: float, duration_s: float, *, carrier: str = "starlink", options: PathOptions = LIVE
+    ) -> PathProfile:
+        """The path from a place to the point of presence over [start, start + duration), a sample a second and one at every slot boundary.
+
+        carrier: id for the profile. Raises `LocalError` for a span that is not finite, not positive or longer than
+        `profiles.LONGEST_PROFILE_S`, and for failures of what does not exist.
+        """
+        return self.path_model(place, carrier=carrier, options=options).profile(start_unix_s, duration_s)
+
+    def path_profiles(
+        self,
+        place: Place,
+        start_unix_s: float,
+        duration_s: float,
+        *,
+        piece_s: float = 3600.0,
+        carrier: str = "starlink",
+        options: PathOptions = LIVE,
+    ) -> Iterator[PathProfile]:
+        """`path_profile` for any length, in pieces that join without seam and that need the memory of one of them.
+
+        piece_s: whole seconds. A window of outage that runs across a joint is cut in two there.
+        """
+        check_span(start_unix_s, duration_s, longest_s=np.inf)
+        check_span(start_unix_s, piece_s)
+        if piece_s != int(piece_s):
+            raise LocalError(f"pieces of a path profile must be of whole seconds, not {piece_s}")
+        model = self.path_model(place, carrier=carrier, options=options)
+        for number in range(int(np.ceil(duration_s / piece_s))):
+            yield model.profile(start_unix_s + number * piece_s, min(piece_s, duration_s - number * piece_s))
+
+    @property
+    def _hop_s(self) -> float:
+        return RouterOptions().laser.hop_processing_s.value
+
+    def _reach_of(self, options: PathOptions) -> Reach:
+        return self._reach(options.policy, options.failures, options.jurisdiction, options.lasers)
+
+    def _make_reach(self, policy: Policy, failures: Failures, jurisdiction: str, lasers: bool) -> Reach:
+        options = PathOptions(policy=policy, failures=failures, jurisdiction=jurisdiction, lasers=lasers)
+        whole = Whole(self.fleet, self.ground, self._propagator, self._scheduler, self.parameters, self.seed)
+        return Reach(whole, options, lambda: self._router(jurisdiction))
+
+    def _make_router(self, jurisdiction: str) -> Router:
+        return Router(self.fleet, self.ground, RouterOptions(path=self.parameters, jurisdiction=jurisdiction))
