@@ -20,6 +20,7 @@ UNIX_EPOCH_JD = 2440587.5
 _SGP4_EPOCH_JD = 2433281.5  # 1949-12-31T00:00Z
 _EPOCH_DECIMALS = 11  # of a day: what one double holds beside the days since 1949
 EARTH_ROTATION_RAD_PER_S = 7.292115e-5  # WGS 84, NIMA TR8350.2
+SIDEREAL_RATE_RAD_PER_S = 7.29211585531e-5  # derivative of `gmst_rad`: (876600·3600 + 8640184.812866)/(36525·86400)² turns a second
 _REV_PER_DAY_IN_RAD_PER_MIN = 1440.0 / (2 * np.pi)  # dividing, as the reference program does, keeps its last digits
 
 
@@ -84,6 +85,20 @@ class Propagator:
         error, teme_km, _ = array.sgp4(jd, fraction)
         teme_km[error != 0] = np.nan
         return _itrs_m(teme_km.transpose(1, 0, 2), gmst_rad(unix_s)[:, None])
+
+    def states_itrs(self, unix_s: Floats, indices: NDArray[np.intp] | None = None) -> tuple[Floats, Floats]:
+        """ITRS positions and velocities in the turning frame, each (T, N, 3), metres and metres per second; NaN where SGP4 gives none."""
+        array = self._all if indices is None else SatrecArray([self._records[i] for i in indices.tolist()])
+        jd, fraction = julian_date(unix_s)
+        error, teme_km, teme_km_per_s = array.sgp4(jd, fraction)
+        teme_km[error != 0] = np.nan
+        teme_km_per_s[error != 0] = np.nan
+        gmst = gmst_rad(unix_s)[:, None]
+        position = _itrs_m(teme_km.transpose(1, 0, 2), gmst)
+        velocity = _itrs_m(teme_km_per_s.transpose(1, 0, 2), gmst)
+        velocity[..., 0] += SIDEREAL_RATE_RAD_PER_S * position[..., 1]
+        velocity[..., 1] -= SIDEREAL_RATE_RAD_PER_S * position[..., 0]
+        return position, velocity
 
     def track_itrs_m(self, index: int, unix_s: Floats) -> Floats:
         """ITRS positions, (T, 3) metres, of one satellite."""

@@ -15,23 +15,33 @@ SPEED_OF_LIGHT_M_PER_S = 299792458.0
 
 def itrs_position_m(latitude_deg: float, longitude_deg: float, height_m: float = 0.0) -> Floats:
     """Position, (3,) metres ITRS, of a geodetic WGS 84 coordinate."""
+    position: Floats = itrs_positions_m(np.array([latitude_deg]), np.array([longitude_deg]), np.array([height_m]))[0]
+    return position
+
+
+def itrs_positions_m(latitude_deg: Floats, longitude_deg: Floats, height_m: Floats) -> Floats:
+    """Positions, (P, 3) metres ITRS, of (P,) geodetic WGS 84 coordinates."""
     lat, lon = np.radians(latitude_deg), np.radians(longitude_deg)
     e2 = WGS84_FLATTENING * (2 - WGS84_FLATTENING)
     n = WGS84_SEMI_MAJOR_AXIS_M / np.sqrt(1 - e2 * np.sin(lat) ** 2)
     horizontal = (n + height_m) * np.cos(lat)
-    return np.array([horizontal * np.cos(lon), horizontal * np.sin(lon), (n * (1 - e2) + height_m) * np.sin(lat)])
+    return np.stack([horizontal * np.cos(lon), horizontal * np.sin(lon), (n * (1 - e2) + height_m) * np.sin(lat)], axis=-1)
 
 
 def local_frame(latitude_deg: float, longitude_deg: float) -> Floats:
     """Rows east, north and up (geodetic) as ITRS unit vectors, (3, 3)."""
+    frame: Floats = local_frames(np.array([latitude_deg]), np.array([longitude_deg]))[0]
+    return frame
+
+
+def local_frames(latitude_deg: Floats, longitude_deg: Floats) -> Floats:
+    """Rows east, north and up (geodetic) as ITRS unit vectors, (P, 3, 3)."""
     lat, lon = np.radians(latitude_deg), np.radians(longitude_deg)
-    return np.array(
-        [
-            [-np.sin(lon), np.cos(lon), 0.0],
-            [-np.sin(lat) * np.cos(lon), -np.sin(lat) * np.sin(lon), np.cos(lat)],
-            [np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)],
-        ]
-    )
+    sin_lat, cos_lat, sin_lon, cos_lon = np.sin(lat), np.cos(lat), np.sin(lon), np.cos(lon)
+    east = np.stack([-sin_lon, cos_lon, np.zeros_like(lon)], axis=-1)
+    north = np.stack([-sin_lat * cos_lon, -sin_lat * sin_lon, cos_lat], axis=-1)
+    up = np.stack([cos_lat * cos_lon, cos_lat * sin_lon, sin_lat], axis=-1)
+    return np.stack([east, north, up], axis=-2)
 
 
 def look_angles(latitude_deg: float, longitude_deg: float, height_m: float, target_itrs_m: Floats) -> tuple[Floats, Floats, Floats]:
