@@ -70,7 +70,8 @@ def test_serving_is_consistent_with_geometry_and_the_profile(filed_sky: Sky, pro
         air = user + np.linalg.norm(position - itrs_position_m(site.latitude_deg, site.longitude_deg))
         index = filed_sky.ground.gateways.index(site)
         fibre = filed_sky.ground.backhaul_m[index] * 1.6 / (299792458 * 2 / 3)
-        assert serving.one_way_delay_s == pytest.approx(air / 299792458 + fibre + 0.009, abs=1e-9)
+        access = PathParameters().access_one_way_s.value
+        assert serving.one_way_delay_s == pytest.approx(air / 299792458 + fibre + access, abs=1e-9)
         assert serving.slot_start_unix_s <= at < serving.next_slot_unix_s
         assert serving.next_handover_unix_s == profile.next_handover_unix_s(at)
         if serving.next_handover_unix_s is not None:
@@ -167,7 +168,7 @@ def test_parameters_are_used() -> None:
     quick = replace(PathParameters(), access_one_way_s=zero, handover_outage_s=zero, random_loss=zero)
     fleet = starlink_gen1_as_filed()
     slow, fast = Sky(fleet).path_profile(ROME, START, 60), Sky(fleet, parameters=quick).path_profile(ROME, START, 60)
-    np.testing.assert_allclose(slow.one_way_delay_s - fast.one_way_delay_s, 0.007, atol=1e-9)
+    np.testing.assert_allclose(slow.one_way_delay_s - fast.one_way_delay_s, PathParameters().access_one_way_s.value, atol=1e-9)
     assert fast.outage_start_unix_s.shape == (0,)
     assert fast.handover_unix_s.shape == slow.handover_unix_s.shape
     assert not any(note.startswith(("access_one_way_s", "random_loss", "handover_outage_s")) for note in fast.notes)
@@ -195,7 +196,7 @@ def test_every_figure_names_its_source() -> None:
     parameters = PathParameters()
     for name in parameters.__dataclass_fields__:
         assert len(getattr(parameters, name).source) > 10
-    assert {note.split()[0] for note in parameters.assumptions()} == {"access_one_way_s", "random_loss", "handover_outage_s"}
+    assert {note.split()[0] for note in parameters.assumptions()} == {"random_loss", "handover_outage_s"}
 
 
 def test_the_ground_is_well_formed() -> None:
