@@ -31,6 +31,7 @@ GROUND = mediterranean()
 ROME = GROUND.place("rome")
 ATLANTIC = Place("atlantic", "Ship, mid-Atlantic", "", "ship", 30.0, -40.0)
 DESERT = Place("desert", "Sahara", "NE", "city", 19.0, 8.0)
+FINLAND = Place("finland", "Finland", "FI", "city", 62.0, 25.0)
 SINGAPORE = Place("singapore", "Singapore", "SG", "city", 1.3, 103.8)
 ITALY_ONLY = Policy(landing_countries=frozenset({"IT"}))
 RAIN = PathOptions(rain=True)
@@ -119,18 +120,17 @@ def test_a_policy_is_never_violated(filed_sky: Sky, place: Place, allowed: set[s
         assert GROUND.gateways[way.gateway].country not in allowed
 
 
-def test_kyiv_may_land_in_italy_alone_only_over_lasers(filed_sky: Sky) -> None:
-    kyiv = GROUND.place("kyiv")
+def test_finland_may_land_in_italy_alone_only_over_lasers(filed_sky: Sky) -> None:
     options = PathOptions(policy=ITALY_ONLY)
-    profile = filed_sky.path_profile(kyiv, START, 120.0, options=options)
+    profile = filed_sky.path_profile(FINLAND, START, 120.0, options=options)
     assert countries(profile) == {"IT"}
     assert np.mean(np.isfinite(profile.one_way_delay_s)) > 0.9
     assert profile.point_of_presence == "Milan"
-    free = filed_sky.path_profile(kyiv, START, 120.0)
+    free = filed_sky.path_profile(FINLAND, START, 120.0)
     assert np.nanmedian(free.one_way_delay_s) < np.nanmedian(profile.one_way_delay_s)  # what the policy costs
-    bent = filed_sky.path_profile(kyiv, START, 120.0, options=replace(options, lasers=False))
+    bent = filed_sky.path_profile(FINLAND, START, 120.0, options=replace(options, lasers=False))
     assert countries(bent) <= {"IT"}
-    assert np.mean(np.isfinite(bent.one_way_delay_s)) < 0.5  # rather no path than one that the policy forbids
+    assert not np.isfinite(bent.one_way_delay_s).any()  # rather no path than one that the policy forbids
 
 
 def test_a_policy_about_jurisdictions_forbids_the_operator_itself(filed_sky: Sky) -> None:
