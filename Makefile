@@ -57,7 +57,13 @@ test: system-packages check web
 	$(BIN)/pytest -rs web/tests/ui
 	$(BIN)/pytest -rs $(ARGS)
 
-bench: setup-dev
+# satgenpy, the peer of the route benchmark, lives in an environment of its own: it needs old and large packages.
+.venv-peers: requirements-peers.lock
+	$(PYTHON) -m venv $@
+	$@/bin/pip install --quiet --require-hashes -r $<
+	@touch $@
+
+bench: setup-dev .venv-peers
 	@for bench in bench/*.py; do echo; echo "== $$bench"; $(BIN)/python "$$bench"; done
 
 wheel: setup-dev web
@@ -65,4 +71,4 @@ wheel: setup-dev web
 	@ls dist/*.whl
 
 clean:
-	rm -rf $(VENV) web/node_modules $(STATIC) dist build
+	rm -rf $(VENV) .venv-peers web/node_modules $(STATIC) dist build

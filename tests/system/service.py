@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -17,7 +18,7 @@ from pathlib import Path
 READY_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 30.0
 # Root without any capability may do what any user may do with files of his own: the service must need no more.
-UNPRIVILEGED = ("setpriv", "--bounding-set=-all", "--inh-caps=-all", "--no-new-privs") if os.getuid() == 0 else ()
+UNPRIVILEGED = (str(shutil.which("setpriv")), "--bounding-set=-all", "--inh-caps=-all", "--no-new-privs") if os.getuid() == 0 else ()
 
 
 def free_port() -> int:

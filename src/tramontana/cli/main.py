@@ -4,29 +4,45 @@ import ctypes
 import os
 import signal
 import sys
+from importlib import import_module
 
 import click
 
 from tramontana import __version__
-from tramontana.cli.invite import admin_link, invite
-from tramontana.cli.media import player, relay
-from tramontana.cli.serve import serve
-from tramontana.cli.sky import sky
 from tramontana.cli.supervise import SUPERVISOR_PID
-from tramontana.cli.up import up
 from tramontana.errors import TramontanaError
 
 PR_SET_PDEATHSIG = 1  # prctl(2)
 
+COMMANDS = {
+    "up": "tramontana.cli.up:up",
+    "serve": "tramontana.cli.serve:serve",
+    "relay": "tramontana.cli.media:relay",
+    "player": "tramontana.cli.media:player",
+    "sky": "tramontana.cli.sky:sky",
+    "invite": "tramontana.cli.invite:invite",
+    "admin-link": "tramontana.cli.invite:admin_link",
+}
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+
+class _Commands(click.Group):
+    """Imports a command when it is asked for: the relay needs no web server, and the server no plotting."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, name = COMMANDS[cmd_name].partition(":")
+        command: click.Command = getattr(import_module(module), name)
+        return command
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="tramontana")
 def tramontana() -> None:
     """Encrypted telephone, internet and emergency messaging over any satellite or terrestrial network."""
-
-
-for command in (up, serve, relay, player, sky, invite, admin_link):
-    tramontana.add_command(command)
 
 
 def _end_with_supervisor() -> None:
