@@ -7,12 +7,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
 from tramontana.errors import LocalError
-from tramontana.space.fleet import Floats
 from tramontana.space.links import RainClimate
+from tramontana.space.observers import Obstruction
 from tramontana.space.parameters import Parameter
 from tramontana.space.routing.failures import NOTHING, Failures
 from tramontana.space.routing.policy import ANYTHING, Policy
@@ -20,34 +17,6 @@ from tramontana.space.routing.policy import ANYTHING, Policy
 USUAL_LOAD = Parameter(
     1.0, 0.3, 10.0, "× usual", "assumption: a cell as busy as those in which the operator measured the rates that it publishes"
 )
-
-
-@dataclass(frozen=True, slots=True)
-class ObstructionMask:
-    """Lowest free elevation around a terminal, in sectors: each holds from its azimuth to the next one's, the last to the first.
-
-    Pairs of azimuth (0 up to 360, ascending) and elevation (0 to 90), degrees. No pair: an open sky.
-    """
-
-    sectors_deg: tuple[tuple[float, float], ...] = ()
-
-    def __post_init__(self) -> None:
-        azimuths = [azimuth for azimuth, _ in self.sectors_deg]
-        if not all(0 <= azimuth < 360 for azimuth in azimuths) or azimuths != sorted(set(azimuths)):
-            raise LocalError("an obstruction mask needs azimuths from 0 up to 360 degrees, ascending, none twice")
-        if not all(0 <= elevation <= 90 for _, elevation in self.sectors_deg):
-            raise LocalError("an obstruction mask needs elevations between 0 and 90 degrees")
-
-    def hides(self, azimuth_deg: Floats, elevation_deg: Floats) -> NDArray[np.bool_]:
-        """Whether a satellite there is behind an obstacle; NaN, no satellite, is not. The arguments and the answer have one shape."""
-        if not self.sectors_deg:
-            return np.zeros(np.shape(elevation_deg), dtype=np.bool_)
-        starts, lowest = np.array(self.sectors_deg).T
-        sector = np.searchsorted(starts, azimuth_deg, side="right") - 1  # before the first sector lies the last, index -1
-        return np.asarray(elevation_deg < lowest[sector], dtype=np.bool_)
-
-
-OPEN_SKY = ObstructionMask()
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +35,8 @@ class PathOptions:
     jurisdiction: str = "US"
     """Country whose law binds the operator of the satellites, ISO 3166-1 alpha-2. The policy judges it."""
     failures: Failures = NOTHING
-    obstructions: ObstructionMask = OPEN_SKY
+    obstructions: Obstruction | None = None
+    """What hides the sky from the terminal; None: nothing. The operator is assumed not to know of it."""
 
     def __post_init__(self) -> None:
         if self.load.value <= 0:

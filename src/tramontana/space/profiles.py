@@ -96,7 +96,7 @@ class PathModel:
 
         down, up = self.rates_bps(times, gateway, columns)
         covered = np.isfinite(columns["delay"])
-        hidden = self.options.obstructions.hides(columns["azimuth_deg"], columns["elevation_deg"])
+        hidden = self.hidden(columns["azimuth_deg"], columns["elevation_deg"])
         out = ~covered | hidden | (down <= 0) | (up <= 0)
         windows = merge([*_windows(times, out, end_unix_s), *handover_windows], start_unix_s, end_unix_s)
         used = sorted(
@@ -133,7 +133,7 @@ class PathModel:
         for row, (slot, way), landing in zip(bent, pairs, self._feeders_hold(pairs), strict=True):
             if landing:
                 continue
-            others = [Way(way.satellites, g) for g in self.reach.landings(way.entry, slot, self.fixed_delay_s) if g != way.gateway]
+            others = [Way(way.satellites, g) for g in self.reach.landings(way.entry, slot) if g != way.gateway]
             dry = self._feeders_hold([(slot, other) for other in others])
             ways[row] = next((other for other, holds in zip(others, dry, strict=True) if holds), way)
         return ways
@@ -168,6 +168,15 @@ class PathModel:
             (down.clear_db(elevation_deg), up.clear_db(elevation_deg)),
             (down.total_db(times, elevation_deg), up.total_db(times, elevation_deg)),
         )
+
+    def hidden(self, azimuth_deg: Floats, elevation_deg: Floats) -> Bools:
+        """Whether a satellite there is behind an obstacle of the place; NaN, no satellite, is not."""
+        mask = self.options.obstructions
+        if mask is None:
+            return np.zeros(elevation_deg.shape, dtype=np.bool_)
+        sectors = mask.elevation_deg.shape[0]
+        sector = (np.nan_to_num(azimuth_deg) * (sectors / 360.0)).astype(np.intp) % sectors
+        return np.asarray(elevation_deg < mask.elevation_deg[sector], dtype=np.bool_)
 
     def source(self, by_laser: bool) -> str:
         """The label on screen: what the figures rest on."""

@@ -11,6 +11,7 @@ from functools import lru_cache
 from itertools import pairwise
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tramontana.errors import LocalError
 from tramontana.space.fleet import Fleet, Floats
@@ -23,6 +24,7 @@ from tramontana.space.routing.routes import Route
 from tramontana.space.serving import MINIMUM_ELEVATION_DEG, SLOT_S, Scheduler, slot_start_unix_s
 from tramontana.space.visibility import SPEED_OF_LIGHT_M_PER_S, look_angles
 
+Ints = NDArray[np.intp]
 Track = Callable[[int, Floats], Floats]
 """Satellite index and (T,) instants → (T, 3) metres ITRS."""
 
@@ -90,9 +92,8 @@ class Reach:
             raise LocalError(f"a failed satellite must be given by its index in the fleet, 0 to {count - 1}")
         self._whole, self._options, self._router = whole, options, router
         self._ground = whole.ground
-        self._kept = np.setdiff1d(np.arange(count), list(options.failures.satellites))
-        self._fleet = whole.fleet.take(self._kept) if 0 < self._kept.shape[0] < count else whole.fleet
-        self._propagator = whole.propagator if self._fleet is whole.fleet else Propagator(self._fleet)
+        self._may_serve = np.ones(count, dtype=np.bool_)
+        self._may_serve[list(options.failures.satellites)] = False
         self.gateways = tuple(index for index, gateway in enumerate(self._ground.gateways) if self._permits(gateway, index))
         """Indices of the gateways that stand and that the policy permits, ascending."""
         self._bent_pipe = self._scheduler(tuple(self._ground.gateways[index] for index in self.gateways))
@@ -103,27 +104,49 @@ class Reach:
         """The way in a slot (`serving.slot_of`), or None without one that the policy permits."""
         chosen = self._bent_pipe.assignment(place, slot) if self._bent_pipe else None
         if chosen is not None:
-            return Way((int(self._kept[chosen.satellite]),), self.gateways[chosen.gateway])
+            return Way((chosen.satellite,), self.gateways[chosen.gateway])
         return self._by_laser_at(place, slot) if self._options.lasers and self.gateways else None
 
-    def eligible(self, place: Place, slot: int) -> list[int]:
-        """Satellites of the fleet, ascending, that could carry the place by bent pipe in the slot."""
-        return [int(self._kept[i]) for i in self._bent_pipe.eligible(place, slot)] if self._bent_pipe else []
+    def eligible(self, place: Place, slot: int) -> Ints:
+        """Satellites, ascending, that could carry the place by bent pipe in the slot."""
+        return self._bent_pipe.eligible(place, slot) if self._bent_pipe else np.empty(0, dtype=np.intp)
 
-    def landings(self, satellite: int, slot: int, backhaul_s: Floats) -> list[int]:
-        """Permitted gateways that a satellite sees for the whole slot, the one of least delay to its point of presence first.
+    def eligible_by_laser(self, place: Place, slot: int) -> tuple[Ints, Floats, Ints]:
+        """Satellites that could carry the place over lasers in the slot, the one-way seconds from each of them to behind its best gateway
+        as the slot begins (backhaul included), and that gateway.
+        """
+        scheduler = self._in_view_of(place) if self._options.lasers and self.gateways else None
+        seen = scheduler.eligible(place, slot) if scheduler else np.empty(0, dtype=np.intp)
+        if not seen.shape[0]:
+            return seen, np.empty(0), seen
+        gateways = [self._ground.gateways[index] for index in self.gateways]
+        onward_s = self._router().distances(slot_start_unix_s(slot), gateways, self._options.failures)[:, seen]
+        onward_s += self._whole.scheduler.backhaul_s[list(self.gateways)][:, None]
+        best = np.argmin(onward_s, axis=0)
+        rest_s = onward_s[best, np.arange(seen.shape[0])]
+        reaches = np.isfinite(rest_s)
+        return seen[reaches], rest_s[reaches], np.array(self.gateways)[best][reaches]
 
-        backhaul_s: (G,) seconds behind each gateway.
+    def landing_s(self, satellites: Ints, slot: int) -> Floats:
+        """(G, C) one-way seconds from satellites to behind each gateway in the middle of the slot, backhaul included.
+
+        Infinite for a gateway that the satellite does not see for the whole slot, or that may not be used.
         """
         halves = slot_start_unix_s(slot) + np.array([0.0, SLOT_S / 2, SLOT_S])
-        position = self._whole.propagator.track_itrs_m(satellite, halves)
-        found = []
+        position = self._whole.propagator.positions_itrs_m(halves, satellites)
+        delay_s = np.full((len(self._ground.gateways), satellites.shape[0]), np.inf)
         for index in self.gateways:
             gateway = self._ground.gateways[index]
             elevation, _, range_m = look_angles(gateway.latitude_deg, gateway.longitude_deg, 0.0, position)
-            if min(elevation[0], elevation[2]) >= gateway.minimum_elevation_deg:
-                found.append((float(range_m[1]) / SPEED_OF_LIGHT_M_PER_S + float(backhaul_s[index]), index))
-        return [index for _, index in sorted(found)]
+            lands = (elevation[0] >= gateway.minimum_elevation_deg) & (elevation[2] >= gateway.minimum_elevation_deg)
+            one_way_s = range_m[1] / SPEED_OF_LIGHT_M_PER_S + self._whole.scheduler.backhaul_s[index]
+            delay_s[index] = np.where(lands, one_way_s, np.inf)
+        return delay_s
+
+    def landings(self, satellite: int, slot: int) -> list[int]:
+        """Permitted gateways that a satellite sees for the whole slot, the one of least delay to its point of presence first."""
+        delay_s = self.landing_s(np.array([satellite]), slot)[:, 0]
+        return [index for index in np.argsort(delay_s, kind="stable").tolist() if np.isfinite(delay_s[index])]
 
     def _permits(self, gateway: Gateway, index: int) -> bool:
         policy, failures = self._options.policy, self._options.failures
@@ -132,12 +155,13 @@ class Reach:
         return stands and policy.allows_gateway(gateway, self._options.jurisdiction) and policy.allows_point_of_presence(home)
 
     def _scheduler(self, gateways: tuple[Gateway, ...]) -> Scheduler | None:
-        if not gateways or not self._kept.shape[0]:
+        whole = self._whole
+        if not gateways or not self._may_serve.any():
             return None
-        if gateways == self._ground.gateways and self._fleet is self._whole.fleet:
-            return self._whole.scheduler
+        if gateways == self._ground.gateways and self._may_serve.all():
+            return whole.scheduler
         ground = Ground(self._ground.places, gateways, self._ground.points_of_presence)
-        return Scheduler(self._fleet, ground, self._propagator, self._whole.parameters, self._whole.seed)
+        return Scheduler(whole.fleet, ground, whole.propagator, whole.parameters, whole.seed, may_serve=self._may_serve)
 
     def _make_in_view_of(self, place: Place) -> Scheduler | None:
         # A satellite with lasers need not see a gateway: to the scheduler the gateway then stands where the user is.
@@ -151,7 +175,7 @@ class Reach:
             return None
         # The scheduler's satellite first; one without a way to a permitted gateway gives way to the best that has one.
         start, end = slot_start_unix_s(slot), slot_start_unix_s(slot + 1)
-        for serving in (int(self._kept[entry.satellite]), None):
+        for serving in (entry.satellite, None):
             for at in (start, end):
                 route = self._router().route(place, None, at, policy=self._options.policy, failures=self._options.failures, serving=serving)
                 if isinstance(route, Route) and self._holds(route, place, np.array([start, end])):

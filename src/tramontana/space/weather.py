@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from tramontana.space.fleet import Floats
 from tramontana.space.ground import Gateway, Ground, Place
@@ -43,6 +44,23 @@ class Fade:
         """With rain, dB; instants and elevations of one shape."""
         elevation = np.clip(elevation_deg, LOWEST_ELEVATION_DEG, 90.0)
         return np.asarray(self.series.attenuation_db(times_unix_s, elevation) + self.clear_db(elevation))
+
+    def normal(self, times_unix_s: Floats) -> Floats:
+        """The state of the weather at instants: standard normal, high when it rains hard."""
+        return self.series.normal(times_unix_s)
+
+    def at_normal_db(self, normal: Floats, elevation_deg: Floats) -> Floats:
+        """What `total_db` is when the weather is in a given state; states and elevations broadcast."""
+        state, elevation = np.broadcast_arrays(normal, np.clip(elevation_deg, LOWEST_ELEVATION_DEG, 90.0))
+        given = _GivenState(self.series.seed, self.series.climate, self.series.link)
+        return np.asarray(given.attenuation_db(state, elevation) + self.clear_db(elevation))
+
+
+class _GivenState(RainSeries):
+    """A series whose state is not drawn but handed over in the place of the time."""
+
+    def normal(self, times_unix_s: ArrayLike) -> Floats:
+        return np.asarray(times_unix_s, dtype=np.float64)
 
 
 class Weather:
