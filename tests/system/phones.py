@@ -161,7 +161,7 @@ class Phone:
         self.page.get_by_role("button", name="Hang up").click()
 
     def expect_text(self, text: str, timeout_ms: int = PATIENCE_MS) -> None:
-        expect(self.page.get_by_text(text).first).to_be_visible(timeout=timeout_ms)
+        expect(self.page.get_by_text(text).filter(visible=True).first).to_be_visible(timeout=timeout_ms)
 
     def expect_audio(self) -> None:
         expect(self.page.get_by_text("Encrypted sound arrives")).to_be_visible(timeout=PATIENCE_MS)

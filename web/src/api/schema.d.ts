@@ -707,9 +707,9 @@ export interface components {
             /** Online */
             online: boolean;
             /** Place Id */
-            place_id: string | null;
+            place_id: string;
             /** Carrier Id */
-            carrier_id: string | null;
+            carrier_id: string;
         };
         /** CallRequest */
         CallRequest: {
@@ -1248,7 +1248,7 @@ export interface components {
              * Code
              * @enum {string}
              */
-            code: "administrator_link_refused" | "already_enrolled" | "bad_mls_message" | "call_elsewhere" | "call_ended" | "epoch_out_of_range" | "epoch_taken" | "internal" | "invalid_request" | "invitation_refused" | "key_package_refused" | "login_refused" | "mailbox_full" | "media_unavailable" | "message_id_reused" | "method_not_allowed" | "not_found" | "not_joined" | "not_logged_in" | "origin_refused" | "sky_unavailable" | "store_unavailable" | "too_large" | "too_many_requests" | "unknown_access" | "welcome_refused" | "wrong_host";
+            code: "administrator_link_refused" | "already_enrolled" | "bad_mls_message" | "call_elsewhere" | "call_ended" | "epoch_out_of_range" | "epoch_taken" | "internal" | "invalid_request" | "invitation_refused" | "key_package_refused" | "login_refused" | "mailbox_full" | "media_unavailable" | "message_id_reused" | "method_not_allowed" | "not_found" | "not_joined" | "not_logged_in" | "origin_refused" | "store_unavailable" | "too_large" | "too_many_requests" | "unknown_access" | "welcome_refused" | "wrong_host";
             /** Detail */
             detail: string;
             /**
@@ -2198,7 +2198,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemShape"];
                 };
             };
-            /** @description `sky_unavailable`: The sky is not ready. Try again in a few seconds.; `store_unavailable`: The server cannot write its data now (disk full or busy). Nothing was changed. Try again later. */
+            /** @description `store_unavailable`: The server cannot write its data now (disk full or busy). Nothing was changed. Try again later. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -2368,7 +2368,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemShape"];
                 };
             };
-            /** @description `sky_unavailable`: The sky is not ready. Try again in a few seconds.; `store_unavailable`: The server cannot write its data now (disk full or busy). Nothing was changed. Try again later. */
+            /** @description `store_unavailable`: The server cannot write its data now (disk full or busy). Nothing was changed. Try again later. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -3067,7 +3067,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemShape"];
                 };
             };
-            /** @description `media_unavailable`: The media relay or the path player does not answer. Try again in a few seconds.; `sky_unavailable`: The sky is not ready. Try again in a few seconds.; `store_unavailable`: The server cannot write its data now (disk full or busy). Nothing was changed. Try again later. */
+            /** @description `media_unavailable`: The media relay or the path player does not answer. Try again in a few seconds.; `store_unavailable`: The server cannot write its data now (disk full or busy). Nothing was changed. Try again later. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -3748,7 +3748,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemShape"];
                 };
             };
-            /** @description `sky_unavailable`: The sky is not ready. Try again in a few seconds.; `store_unavailable`: The server cannot write its data now (disk full or busy). Nothing was changed. Try again later. */
+            /** @description `store_unavailable`: The server cannot write its data now (disk full or busy). Nothing was changed. Try again later. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -3834,7 +3834,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemShape"];
                 };
             };
-            /** @description `sky_unavailable`: The sky is not ready. Try again in a few seconds.; `store_unavailable`: The server cannot write its data now (disk full or busy). Nothing was changed. Try again later. */
+            /** @description `store_unavailable`: The server cannot write its data now (disk full or busy). Nothing was changed. Try again later. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -3920,7 +3920,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemShape"];
                 };
             };
-            /** @description `sky_unavailable`: The sky is not ready. Try again in a few seconds.; `store_unavailable`: The server cannot write its data now (disk full or busy). Nothing was changed. Try again later. */
+            /** @description `store_unavailable`: The server cannot write its data now (disk full or busy). Nothing was changed. Try again later. */
             503: {
                 headers: {
                     [name: string]: unknown;

@@ -24,7 +24,7 @@ function Call({ call, nowS, placeNames }: { call: CallInProgress; nowS: number; 
               <span class="quiet">
                 {[
                   t(person.online ? "presence.online" : "presence.offline"),
-                  person.place_id && (placeNames.get(person.place_id) ?? person.place_id),
+                  placeNames.get(person.place_id) ?? person.place_id,
                   person.carrier_id,
                 ]
                   .filter(Boolean)

@@ -107,10 +107,11 @@ async def list_calls(_session: AdministratorOf, services: ServicesOf) -> list[mo
                     display_name=participant.display_name,
                     joined_at=participant.joined_at,
                     online=services.hub.is_device_online(participant.device_id),
-                    place_id=participant.place_id,
-                    carrier_id=participant.carrier_id,
+                    place_id=place_id,
+                    carrier_id=carrier_id,
                 )
                 for participant in call.participants
+                for place_id, carrier_id in [services.sky.access_of(participant.place_id, participant.carrier_id)]
             ],
         )
         for call in in_progress

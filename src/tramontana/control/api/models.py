@@ -286,8 +286,8 @@ class CallParticipant(Shape):
     display_name: str
     joined_at: UnixSeconds
     online: bool
-    place_id: Name | None
-    carrier_id: Name | None
+    place_id: Name
+    carrier_id: Name
 
 
 class CallInProgress(Shape):

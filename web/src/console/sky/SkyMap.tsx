@@ -186,7 +186,7 @@ export interface SkyMapProps {
   tookOver: readonly number[];
   selectedPlaceId: string | null;
   /** Places with somebody in a call. */
-  talkingPlaceIds: ReadonlySet<string | null>;
+  talkingPlaceIds: ReadonlySet<string>;
   nowUnixS: () => number;
 }
 

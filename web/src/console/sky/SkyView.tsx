@@ -53,7 +53,7 @@ function Talking({ sky, calls }: { sky: SkySummary; calls: readonly CallInProgre
       <h2>{t("sky.calls", { count: calls.length })}</h2>
       {calls.map((call) => (
         <p key={call.call_id} class="quiet">
-          {call.participants.map(({ place_id }) => (place_id === null ? t("sky.none") : (names.get(place_id) ?? place_id))).join(" – ")}
+          {call.participants.map(({ place_id }) => names.get(place_id) ?? place_id).join(" – ")}
         </p>
       ))}
     </div>
