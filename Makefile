@@ -21,25 +21,29 @@ setup-dev: $(VENV)/.dev
 
 $(VENV)/bin/python:
 	@scripts/requirements python
-	$(PYTHON) -m venv $(VENV)
+	@$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.runtime: requirements.lock pyproject.toml | $(VENV)/bin/python
-	$(BIN)/pip install --quiet --require-hashes -r requirements.lock -r requirements-build.lock
-	$(BIN)/pip install --quiet --no-deps --no-build-isolation -e .
+	@echo "Installing Python packages (once; about a minute) ..."
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock -r requirements-build.lock
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
 $(VENV)/.dev: requirements-dev.lock $(VENV)/.runtime
-	$(BIN)/pip install --quiet --require-hashes -r requirements-dev.lock
+	@echo "Installing development packages (once) ..."
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
 	@touch $@
 
 # Install scripts of packages never run (web/.npmrc); our own patches are applied by name.
 web/node_modules/.installed: web/package-lock.json web/.npmrc $(wildcard web/patches/*)
 	@scripts/requirements node
-	cd web && npm ci --no-progress --loglevel=error && npx --no-install patch-package
+	@echo "Installing web packages (once) ..."
+	@cd web && npm ci --no-progress --loglevel=error >/dev/null && npx --no-install patch-package
 	@touch $@
 
 $(STATIC)/phone.html: web/node_modules/.installed $(WEB_SOURCES)
-	cd web && npm run --silent build -- --logLevel warn
+	@echo "Building the phone and the console ..."
+	@cd web && npm run --silent build -- --logLevel error
 	@touch $@
 
 check: setup-dev web/node_modules/.installed
