@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from importlib import import_module
 from pathlib import Path
 
 import click
@@ -36,9 +37,26 @@ _carrier_option = click.option(
 )
 
 
-@click.group()
+STUDIES = ("passes", "coverage", "latency", "availability", "route")
+"""Each the command of that name in the module `sky_` and that name."""
+
+
+class _Sky(click.Group):
+    """Imports a study when it is asked for: looking at the sky needs no plotting."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [*super().list_commands(ctx), *STUDIES]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in STUDIES:
+            return super().get_command(ctx, cmd_name)
+        command: click.Command = getattr(import_module(f"tramontana.cli.sky_{cmd_name}"), cmd_name)
+        return command
+
+
+@click.group(cls=_Sky)
 def sky() -> None:
-    """The constellation in use: load it, look at it, compute paths with it."""
+    """The constellation in use: load it, look at it, compute paths with it; studies over places and time."""
 
 
 @sky.command()
