@@ -143,13 +143,14 @@ def choose(
     position_m: (3, C, 3) at the start, in the middle and at the end of the slot. identity: (C,). first, members: `sort_into_cells` of the
     middle. reach_rad: greatest angle at the Earth's centre at which any satellite stands above the mask.
     """
+    square_minimum = sine_minimum * sine_minimum
     for p in range(place_m.shape[0]):
         if not active[p]:
             continue
         x, y, z = place_m[p, 0], place_m[p, 1], place_m[p, 2]
         ux, uy, uz = up[p, 0], up[p, 1], up[p, 2]
         before = current[p] if stays[p] else NONE
-        best, highest, kept = NONE, -np.inf, False
+        best, least, kept = NONE, np.inf, False
         latitude, longitude = math.atan2(z, math.sqrt(x * x + y * y)), math.atan2(y, x)
         low = max(0, int((latitude - reach_rad + math.pi / 2) / _BIN_RAD)) if latitude - reach_rad > -math.pi / 2 else 0
         high = min(_BANDS - 1, int((latitude + reach_rad + math.pi / 2) / _BIN_RAD))
@@ -167,7 +168,7 @@ def choose(
                     for end in (0, 2):
                         dx, dy, dz = position_m[end, c, 0] - x, position_m[end, c, 1] - y, position_m[end, c, 2] - z
                         rise = dx * ux + dy * uy + dz * uz
-                        if rise <= 0.0 or rise < sine_minimum * math.sqrt(dx * dx + dy * dy + dz * dz):
+                        if rise <= 0.0 or rise * rise < square_minimum * (dx * dx + dy * dy + dz * dz):
                             seen = False
                             break
                     if not seen:
@@ -178,17 +179,19 @@ def choose(
                     mx, my, mz = position_m[1, c, 0], position_m[1, c, 1], position_m[1, c, 2]
                     dx, dy, dz = mx - x, my - y, mz - z
                     sine = min(1.0, (dx * ux + dy * uy + dz * uz) / math.sqrt(dx * dx + dy * dy + dz * dz))
-                    deviation = (math.degrees(math.asin(sine)) - mean_deg) / sigma_deg
-                    sine = min(sine, sine_zenith)
-                    cosine = math.sqrt(1.0 - sine * sine)
+                    flat = min(sine, sine_zenith)
+                    cosine = math.sqrt(1.0 - flat * flat)
                     ratio = polar_radius_m / math.sqrt(mx * mx + my * my + mz * mz)
                     nadir = math.sqrt(1.0 - (ratio * cosine) ** 2)
                     # sine of the angle at the Earth's centre, times how fast it falls with elevation
-                    density = (nadir * cosine - ratio * cosine * sine) * (1.0 - ratio * sine / nadir)
-                    noise = -math.log(-math.log(uniform(key[p], identity[c])))
-                    score = -0.5 * deviation * deviation - math.log(density) + noise
-                    if score > highest:
-                        best, highest = c, score
+                    density = (nadir * cosine - ratio * cosine * flat) * (1.0 - ratio * flat / nadir)
+                    # The least of exponential times, each over its weight, is the greatest of the scores with Gumbel noise in `serving`.
+                    time = -math.log(uniform(key[p], identity[c])) * density
+                    if time < least:  # what follows only makes it longer
+                        deviation = (math.degrees(math.asin(sine)) - mean_deg) / sigma_deg
+                        time *= math.exp(0.5 * deviation * deviation)
+                        if time < least:
+                            best, least = c, time
                 if kept:
                     break
             if kept:

@@ -30,8 +30,8 @@ from tramontana.space.visibility import (
     EARTH_POLAR_RADIUS_M,
     SPEED_OF_LIGHT_M_PER_S,
     coverage_half_angle_rad,
-    itrs_position_m,
-    local_frame,
+    itrs_positions_m,
+    local_frames,
     look_angles,
 )
 
@@ -139,7 +139,8 @@ class Scheduler:
         self.backhaul_s: Floats = ground.backhaul_m * parameters.fibre_detour.value / fibre_m_per_s
         """(G,) one-way seconds from each gateway to its point of presence."""
         lowest_deg = np.array([g.minimum_elevation_deg for g in ground.gateways])
-        self._gateway_up = np.stack([local_frame(g.latitude_deg, g.longitude_deg)[2] for g in ground.gateways])
+        latitude, longitude = np.array([(g.latitude_deg, g.longitude_deg) for g in ground.gateways]).T
+        self._gateway_up: Floats = np.ascontiguousarray(local_frames(latitude, longitude)[:, 2])
         self._gateway_sine = np.sin(np.radians(lowest_deg))
         self._reach_rad = float(np.max(coverage_half_angle_rad(propagator.apogee_radius_m, MINIMUM_ELEVATION_DEG))) + _MARGIN_RAD
         half_block_s = SLOT_S * _SLOTS_PER_BLOCK / 2
@@ -172,8 +173,9 @@ class Scheduler:
         gateway = satellite.copy()
         if not satellite.size:
             return satellite, gateway
-        place_m = np.stack([itrs_position_m(p.latitude_deg, p.longitude_deg, p.height_m) for p in places])
-        up = np.stack([local_frame(p.latitude_deg, p.longitude_deg)[2] for p in places])
+        latitude, longitude, height = np.array([(p.latitude_deg, p.longitude_deg, p.height_m) for p in places]).T
+        place_m = itrs_positions_m(latitude, longitude, height)
+        up: Floats = np.ascontiguousarray(local_frames(latitude, longitude)[:, 2])
         place_key = np.array([self._place_key(place) for place in places], dtype=np.uint64)
 
         earliest = slots.start - slots.start % _RENEWAL_SLOTS

@@ -62,6 +62,20 @@ def greedy(first: Longs, satellite: Ints, order: Longs, wanted: Ints, channels: 
 
 
 @compiled
+def by_satellite(satellite: Ints, back: Longs, pair: Ints) -> None:
+    """The pairs (E,) in the order of their satellites: back (N + 1,) is the first entry of each satellite, pair (E,) is filled."""
+    back[:] = 0
+    for e in range(satellite.shape[0]):
+        back[satellite[e] + 1] += 1
+    for s in range(1, back.shape[0]):
+        back[s] += back[s - 1]
+    fill = back.copy()
+    for e in range(satellite.shape[0]):
+        pair[fill[satellite[e]]] = e
+        fill[satellite[e]] += 1
+
+
+@compiled
 def augment(
     first: Longs, satellite: Ints, cell: Ints, back: Longs, pair: Ints, lacking: Ints, channels: int, spare: Ints, used: Ints
 ) -> int:

@@ -87,10 +87,12 @@ def greatest_plan(plan: BeamPlan) -> BeamPlan:
     No cell loses a beam by it. For the greatest number of cells with any beam at all, ask for one beam a cell.
     """
     pairs = plan.pairs
-    used = plan.used.copy()
-    pair = np.argsort(pairs.satellite, kind="stable").astype(np.int32)
-    back = np.concatenate([[0], np.cumsum(np.bincount(pairs.satellite, minlength=pairs.satellites))]).astype(np.int64)
     lacking = plan.wanted - plan.beams_of_cell
+    if not np.any(lacking):
+        return plan
+    used = plan.used.copy()
+    back, pair = np.empty(pairs.satellites + 1, dtype=np.int64), np.empty(used.shape[0], dtype=np.int32)
+    _kernels.by_satellite(pairs.satellite, back, pair)
     spare = np.asarray(plan.rules.beams_per_satellite - plan.beams_of_satellite, dtype=np.int32)
     _kernels.augment(pairs.first, pairs.satellite, pairs.cell, back, pair, lacking, plan.rules.channels, spare, used)
     return BeamPlan(pairs, used, plan.wanted, plan.rules)
