@@ -37,7 +37,7 @@ _carrier_option = click.option(
 )
 
 
-STUDIES = ("passes", "coverage", "latency", "availability", "route")
+STUDIES = ("passes", "coverage", "latency", "capacity", "availability", "route")
 """Each the command of that name in the module `sky_` and that name."""
 
 

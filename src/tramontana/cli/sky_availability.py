@@ -66,8 +66,9 @@ def _report(setting: Setting, serve: Serve, result: Availability, percent: float
 
 def _picture(setting: Setting, result: Availability) -> Picture:
     if setting.sites.kind == "cell":
-        values = (1 - result.all) * HOURS_A_YEAR
-        return SiteMap(setting.sites, values, "hours a year without a usable path", 1, setting.ground.gateways)
+        lost = 1 - result.served * np.nan_to_num(result.user_hop) * np.nan_to_num(result.feeder_hop)
+        legend = "hours a year without a usable path for want of coverage or for rain (handovers apart)"
+        return SiteMap(setting.sites, lost * HOURS_A_YEAR, legend, 2, setting.ground.gateways)
     return Chart(lambda axes: _draw(axes, setting, result))
 
 

@@ -18,6 +18,8 @@ import click
 from tramontana.cli.datadir import data_dir, data_option
 from tramontana.cli.output import check_writable
 from tramontana.errors import LocalError
+from tramontana.space.design_file import read_design
+from tramontana.space.designs import DESIGNS, design
 from tramontana.space.elements import LARGEST_FILE_BYTES, parse_elements
 from tramontana.space.fleet import Fleet, utc_text
 from tramontana.space.fleet_file import load_fleet
@@ -96,11 +98,20 @@ class WhichSky:
     """The constellation that was asked for."""
 
     elements: Path | None
+    design: str | None
     seed: int
     data: Path | None
 
     def fleet(self) -> Fleet:
-        """The one of `--elements`, else the one in use. Rejected element sets are counted on standard error."""
+        """The one of `--elements` or `--design`, else the one in use. Rejected element sets are counted on standard error.
+
+        A design is laid out at its own fixed epoch: the same question has the same answer.
+        """
+        if self.design is not None:
+            if self.elements is not None:
+                raise LocalError("give --elements or --design, not both")
+            chosen = read_design(Path(self.design)) if self.design.endswith(".toml") else design(self.design)
+            return chosen.fleet()
         if self.elements is None:
             return load_fleet(data_dir(self.data))
         loaded = parse_elements(_bytes(self.elements, LARGEST_FILE_BYTES), name=self.elements.name)
@@ -202,11 +213,12 @@ def which_options(command: Command) -> Command:
     """Adds the options of `WhichSky` and passes it as `which`."""
 
     @click.option("--elements", type=_file, metavar="FILE", help="Element sets to use this once: TLE or OMM, plain or in gzip.")
+    @click.option("--design", metavar="ID|FILE.toml", help=f"A constellation on paper: {', '.join(DESIGNS)}, or a file of your own.")
     @click.option("--seed", type=int, default=0, show_default=True, help="Of every random choice: the same seed gives the same answer.")
     @data_option
     @functools.wraps(command)
-    def run(*arguments: Any, elements: Path | None, seed: int, data: Path | None, **others: Any) -> None:
-        command(*arguments, which=WhichSky(elements, seed, data), **others)
+    def run(*arguments: Any, elements: Path | None, design: str | None, seed: int, data: Path | None, **others: Any) -> None:
+        command(*arguments, which=WhichSky(elements, design, seed, data), **others)
 
     return run
 
