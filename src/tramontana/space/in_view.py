@@ -112,7 +112,7 @@ class Look:
     """The kernels with their scratch arrays for one set of places; results are in the kernels' order of places."""
 
     def __init__(self, places: Places) -> None:
-        self._places = places
+        self.places = places
         self.count = np.zeros(places.count)
         self._best_sine = np.zeros(places.count)
         self._scratch = np.zeros(places.count)
@@ -120,7 +120,7 @@ class Look:
 
     def tally(self, position: Floats) -> None:
         """Fill `count` and the highest elevations for satellites at (N, 3)."""
-        p = self._places
+        p = self.places
         if p.is_plain:
             tally(position, p.region, p.band_rad, p.band_first, p.cell, p.cell_first, p.place, self._scratch, self.count, self._best_sine)
             self._best_sine[self.count == 0.0] = _NONE_IN_REACH
@@ -135,14 +135,14 @@ class Look:
     def list(self, position: Floats) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
         """Counts (P,) and the lists one after the other, both in the order in which the places were given."""
         self._scan(position, self._no_slots, NO_LIST)
-        count = self.count[self._places.rank].astype(np.int64)
+        count = self.count[self.places.rank].astype(np.int64)
         first = np.concatenate([[0], np.cumsum(count)[:-1]])
         listed = np.empty(int(np.sum(count)) or 1, dtype=np.int32)
-        self._scan(position, first[self._places.order], listed)
+        self._scan(position, first[self.places.order], listed)
         return count, listed[: int(np.sum(count))]
 
     def _scan(self, position: Floats, slots: NDArray[np.int64], listed: NDArray[np.int32]) -> None:
-        p = self._places
+        p = self.places
         scan(
             position, p.region, p.band_rad, p.band_first, p.cell, p.cell_first, p.place, p.frame, p.obstruction_of, p.obstruction_sine,
             p.arc, p.arc_of, slots, listed, self.count, self._best_sine,

@@ -16,6 +16,9 @@ from tramontana.space.fleet import Floats
 from tramontana.space.visibility import itrs_positions_m, local_frames
 
 CELL_DEG = 2.5
+STARLINK_ARC_AVOIDANCE_DEG = 18.0
+"""Least angle between a Ku user link and the geostationary arc. Assumption (range 10 to 22), for want of the filings themselves: users who
+quote them give 22° (Gen1 application) and 18° (a later reply); no figure for Gen2 was found."""
 LOWEST_MASK_DEG = -10.0  # an aircraft at 15 km sees 4° below the horizontal
 LOWEST_HEIGHT_M, GREATEST_HEIGHT_M = -500.0, 20_000.0
 _DEFLECTION_RAD = np.radians(0.2)  # the geodetic zenith differs from the geocentric one by at most 0.1924°
