@@ -12,11 +12,12 @@ from tramontana.errors import LocalError
 from tramontana.path_profile import NO_SATELLITE, PathProfile
 from tramontana.space.fleet import Fleet, Floats
 from tramontana.space.ground import Ground, Place
+from tramontana.space.orbits import Propagator
 from tramontana.space.parameters import PathParameters
 from tramontana.space.path_options import PathOptions
 from tramontana.space.radio import STARLINK_LIKE, Radio
 from tramontana.space.serving import slot_of, slot_start_unix_s
-from tramontana.space.ways import Reach, Track, Way, geometry
+from tramontana.space.ways import Reach, Way, geometry
 from tramontana.space.weather import Weather
 
 SAMPLE_STEP_S = 1.0
@@ -55,7 +56,7 @@ class PathModel:
     hop_s: float
     """Processing for each laser."""
     reach: Reach
-    track: Track
+    propagator: Propagator
     weather: Weather
     radio: Radio = STARLINK_LIKE
 
@@ -87,7 +88,7 @@ class PathModel:
             span = slice(int(edges[row]), int(edges[row + 1]))
             if way is None or span.start == span.stop:
                 continue
-            seen = geometry(way, self.place, self.ground.gateways[way.gateway], times[span], self.track, self.hop_s)
+            seen = geometry(way, self.place, self.ground.gateways[way.gateway], times[span], self.propagator.track_itrs_m, self.hop_s)
             columns["delay"][span] = seen.air_s + self.fixed_delay_s[way.gateway]
             for name in _COLUMNS[1:]:
                 columns[name][span] = getattr(seen, name)
@@ -201,7 +202,7 @@ class PathModel:
         hold = [True] * len(pairs)
         at = np.array([slot_start_unix_s(slot) for slot, _ in pairs])
         seen = [
-            geometry(way, self.place, self.ground.gateways[way.gateway], at[row : row + 1], self.track, 0.0)
+            geometry(way, self.place, self.ground.gateways[way.gateway], at[row : row + 1], self.propagator.track_itrs_m, 0.0)
             for row, (_, way) in enumerate(pairs)
         ]
         for gateway in {way.gateway for _, way in pairs}:

@@ -12,8 +12,10 @@ from functools import cached_property, lru_cache
 import numpy as np
 
 from tramontana.errors import LocalError
+from tramontana.forecast import Forecast
 from tramontana.path_profile import PathProfile
 from tramontana.space.fleet import Fleet, Floats, Provenance
+from tramontana.space.forecast import Measurements, forecast_path
 from tramontana.space.ground import Ground, Place, mediterranean
 from tramontana.space.orbits import Propagator
 from tramontana.space.parameters import PathParameters
@@ -173,7 +175,7 @@ class Sky:
             fixed_delay_s=self.fixed_delay_s,
             hop_s=self._hop_s,
             reach=reach,
-            track=self._propagator.track_itrs_m,
+            propagator=self._propagator,
             weather=self.weather,
         )
 
@@ -186,6 +188,23 @@ class Sky:
         `profiles.LONGEST_PROFILE_S`, and for failures of what does not exist.
         """
         return self.path_model(place, carrier=carrier, options=options).profile(start_unix_s, duration_s)
+
+    def forecast(
+        self,
+        place: Place,
+        now_unix_s: float,
+        horizon_s: float = 300.0,
+        *,
+        carrier: str = "starlink",
+        options: PathOptions = LIVE,
+        measured: Measurements | None = None,
+    ) -> Forecast:
+        """What the path of a place may do from now on, over all satellites that the operator could choose; see `forecast_path`.
+
+        Raises `LocalError` for a span that is not finite, not positive or longer than an hour.
+        """
+        model = self.path_model(place, carrier=carrier, options=options)
+        return forecast_path(model, now_unix_s, horizon_s, measured=measured, age_s=self.age_s(now_unix_s))
 
     def path_profiles(
         self,
