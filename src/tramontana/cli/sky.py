@@ -7,15 +7,13 @@ from importlib import import_module
 from pathlib import Path
 
 import click
-import numpy as np
 
 from tramontana.carriers.carrier import CarrierKind
-from tramontana.carriers.catalogue import CARRIERS
 from tramontana.carriers.catalogue import carrier as carrier_of
 from tramontana.carriers.paths import path_profile
 from tramontana.cli.datadir import data_dir, data_option
+from tramontana.cli.sky_words import carrier_option, place_option, row, show_state
 from tramontana.errors import LocalError
-from tramontana.path_profile import PathProfile
 from tramontana.space.driver import ATTRIBUTION, fetch_elements
 from tramontana.space.elements import LARGEST_FILE_BYTES, LoadedElements, parse_elements
 from tramontana.space.fleet import Fleet, utc_text
@@ -26,18 +24,7 @@ from tramontana.space.sky import Sky
 REJECTIONS_SHOWN = 20
 ELEMENTS_OLD_AFTER_S = 2 * 86400.0  # the figures are in docs/space.md
 
-_place_option = click.option("--place", "place_id", default="rome", show_default=True, help="Where the user is; `sky places` lists them.")
-_carrier_option = click.option(
-    "--carrier",
-    "carrier_id",
-    type=click.Choice([c.id for c in CARRIERS]),
-    default="starlink",
-    show_default=True,
-    help="What carries the traffic.",
-)
-
-
-STUDIES = ("passes", "coverage", "latency", "capacity", "availability", "route")
+STUDIES = ("passes", "coverage", "latency", "capacity", "availability", "route", "profile")
 """Each the command of that name in the module `sky_` and that name."""
 
 
@@ -94,8 +81,8 @@ def default(data: Path | None) -> None:
 
 
 @sky.command()
-@_place_option
-@_carrier_option
+@place_option
+@carrier_option
 @data_option
 def show(place_id: str, carrier_id: str, data: Path | None) -> None:
     """What is in use, and who serves a place at this moment."""
@@ -103,49 +90,28 @@ def show(place_id: str, carrier_id: str, data: Path | None) -> None:
     now = time.time()
     simulated, chosen = Sky(fleet), carrier_of(carrier_id)
     place = simulated.ground.place(place_id)
-    _row("Constellation", f"{fleet.label}  (the radio path is simulated)")
-    _row("Source", fleet.source)
-    _row("Age of elements", _age(fleet, now))
-    _row("Place", f"{place.name}  {place.latitude_deg:.2f}° {place.longitude_deg:.2f}°")
-    _row("Carrier", f"{chosen.name} ({chosen.kind.value}), {chosen.operator}, jurisdiction {chosen.jurisdiction}")
+    row("Constellation", f"{fleet.label}  (the radio path is simulated)")
+    row("Source", fleet.source)
+    row("Age of elements", _age(fleet, now))
+    row("Place", f"{place.name}  {place.latitude_deg:.2f}° {place.longitude_deg:.2f}°")
+    row("Carrier", f"{chosen.name} ({chosen.kind.value}), {chosen.operator}, jurisdiction {chosen.jurisdiction}")
     if chosen.kind is not CarrierKind.LEO:
-        _show_state(path_profile(chosen, place, simulated, now, 1.0))
+        show_state(path_profile(chosen, place, simulated, now, 1.0))
         return
-    _row("In view", f"{simulated.in_view(place, now)} of {len(fleet):,} satellites at 25° or higher")
+    row("In view", f"{simulated.in_view(place, now)} of {len(fleet):,} satellites at 25° or higher")
     serving = simulated.serving(place, now)
     if serving is None:
-        _row("Serving", "none: no satellite in view sees a gateway")
+        row("Serving", "none: no satellite in view sees a gateway")
         return
-    _row("Serving", f"{serving.satellite}, elevation {serving.elevation_deg:.1f}°, range {serving.slant_range_m / 1e3:.0f} km")
-    _row("Gateway", f"{serving.gateway}, point of presence {serving.point_of_presence}")
-    _row("One-way delay", f"{serving.one_way_delay_s * 1e3:.1f} ms")
+    row("Serving", f"{serving.satellite}, elevation {serving.elevation_deg:.1f}°, range {serving.slant_range_m / 1e3:.0f} km")
+    row("Gateway", f"{serving.gateway}, point of presence {serving.point_of_presence}")
+    row("One-way delay", f"{serving.one_way_delay_s * 1e3:.1f} ms")
     if serving.next_handover_unix_s is None:
-        _row("Next handover", "none in the next six minutes")
+        row("Next handover", "none in the next six minutes")
     else:
         following = serving.next_satellite_index
         to = "no coverage" if following is None else fleet.names[following]
-        _row("Next handover", f"in {serving.next_handover_unix_s - now:.0f} s, to {to}")
-
-
-@sky.command()
-@_place_option
-@_carrier_option
-@click.option("--seconds", type=click.FloatRange(min=0, min_open=True), default=60.0, show_default=True, help="How long, from now on.")
-@click.option("--json", "as_json", is_flag=True, help="The profile itself, as one line of JSON.")
-@data_option
-def profile(place_id: str, carrier_id: str, seconds: float, as_json: bool, data: Path | None) -> None:
-    """The path from a place over a carrier, from now on: delay, capacity, loss, outages, handovers."""
-    simulated = Sky(load_fleet(data_dir(data)))
-    path = path_profile(carrier_of(carrier_id), simulated.ground.place(place_id), simulated, time.time(), seconds)
-    if as_json:
-        click.echo(path.to_json())
-        return
-    _row("Path", f"{path.place} over {path.carrier} to {path.point_of_presence or 'nowhere'}  ({path.source})")
-    _show_state(path)
-    outage_s = float(np.sum(path.outage_end_unix_s - path.outage_start_unix_s))
-    _row("Handovers", f"{path.handover_unix_s.shape[0]}, outages {path.outage_start_unix_s.shape[0]} of {outage_s:.2f} s together")
-    for note in path.notes:
-        _row("Note", note)
+        row("Next handover", f"in {serving.next_handover_unix_s - now:.0f} s, to {to}")
 
 
 @sky.command()
@@ -175,18 +141,3 @@ def _age(fleet: Fleet, now_unix_s: float) -> str:
     if abs(age_s) <= ELEMENTS_OLD_AFTER_S:
         return days
     return f"{days}: old, median errors were 5 km after one day and 160 km after nine; load newer ones"
-
-
-def _show_state(path: PathProfile) -> None:
-    covered = path.one_way_delay_s[np.isfinite(path.one_way_delay_s)]
-    if covered.shape[0] == 0:
-        _row("One-way delay", "none: the carrier does not reach this place")
-        return
-    low, middle, high = np.percentile(covered, [0, 50, 100]) * 1e3
-    _row("One-way delay", f"{middle:.1f} ms" + (f" ({low:.1f} to {high:.1f})" if high - low > 0.05 else ""))
-    _row("Capacity", f"{np.max(path.capacity_down_bps) / 1e6:g} Mbit/s down, {np.max(path.capacity_up_bps) / 1e6:g} Mbit/s up")
-    _row("Loss", f"{np.min(path.loss):.3%} at random")
-
-
-def _row(what: str, text: str) -> None:
-    click.echo(f"{what:<17}{text}")

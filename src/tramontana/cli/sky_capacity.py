@@ -54,14 +54,14 @@ def capacity(asked: Asked, demand_mbps: float, beams: int, channels: int, effici
 
 
 def _report(setting: Setting, plan: PlanBeams, loaded: Loaded, demand_mbps: float) -> Report:
-    figure = EFFICIENCY_BPS_PER_HZ
+    figure, rules = EFFICIENCY_BPS_PER_HZ, plan.rules
     rate = loaded.beams * (plan.beam_bps / 1e6)
     share = np.minimum(1, rate / demand_mbps)
     model = (
-        f"{len(plan.load.cells):,} cells ask for {demand_mbps:,.0f} Mbit/s each at once; {plan.rules.beams_per_satellite} beams a "
-        f"satellite, {plan.rules.channels} channels a cell, {plan.beam_bps / 1e6:,.0f} Mbit/s a beam ({plan.efficiency_bps_per_hz:g} bit/s/Hz, "
-        f"{figure.low:g} to {figure.high:g}: {figure.source}); greedy plan at each instant, satellites over a gateway only, nobody outside "
-        "these cells asks, feeder links carry everything"
+        f"{len(plan.load.cells):,} cells ask for {demand_mbps:,.0f} Mbit/s each at once, {rules.beams_per_satellite} beams a satellite, "
+        f"{rules.channels} channels a cell, {plan.beam_bps / 1e6:,.0f} Mbit/s a beam at {plan.efficiency_bps_per_hz:g} bit/s/Hz "
+        f"(range {figure.low:g} to {figure.high:g}, {figure.source}); greedy plan at each instant, satellites over a gateway only, nobody "
+        "outside these cells asks, feeder links carry everything"
     )
     columns = (
         *setting.site_columns(),

@@ -82,7 +82,7 @@ class SiteMap:
                 )  # fmt: skip
         bar = figure.colorbar(_mappable(scale), ax=axes, orientation="horizontal", fraction=0.045, pad=0.03, aspect=45)
         bar.set_label(self.legend)
-        axes.set_title(textwrap.fill(title, 85), loc="left", fontsize=12, color=INK)
+        axes.set_title("\n".join(textwrap.fill(line, 85) for line in title.splitlines()), loc="left", fontsize=12, color=INK)
         axes.tick_params(labelsize=8, colors=COAST)
         axes.xaxis.set_major_formatter(lambda value, _: _degrees(value, "E", "W"))
         axes.yaxis.set_major_formatter(lambda value, _: _degrees(value, "N", "S"))

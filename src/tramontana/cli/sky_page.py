@@ -37,7 +37,7 @@ class Chart:
     def png(self, title: str, foot: str) -> bytes:
         """A picture of 1,500 pixels width."""
         figure = self._figure()
-        figure.axes[0].set_title(textwrap.fill(title, 85), loc="left", fontsize=12)
+        figure.axes[0].set_title("\n".join(textwrap.fill(line, 85) for line in title.splitlines()), loc="left", fontsize=12)
         figure.supxlabel(textwrap.fill(foot, 150), fontsize=7, color="#555", x=0.02, ha="left")
         out = io.BytesIO()
         figure.savefig(out, format="png")

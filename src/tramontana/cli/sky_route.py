@@ -36,7 +36,7 @@ def route(
     """The shortest way that the policy allows (default: hop by hop at one instant; with --hours over time, every minute)."""
     asked_for_time = asked.when.duration_s is not None or asked.where.track is not None
     setting = asked.setting(duration_s=_STEP_S, step_s=_STEP_S, resolution=4)
-    policy = Policy(_countries(land_in), _countries(avoid) or frozenset(), _countries(jurisdiction))
+    policy = Policy(countries(land_in), countries(avoid) or frozenset(), countries(jurisdiction))
     find = FindRoutes(
         setting.fleet,
         setting.ground,
@@ -53,7 +53,7 @@ def route(
     asked.show(_over_time(setting, find, result), _picture(setting, answers, result))
 
 
-def _countries(codes: tuple[str, ...]) -> frozenset[str] | None:
+def countries(codes: tuple[str, ...]) -> frozenset[str] | None:
     """Codes given one by one or with commas between them; None for none."""
     words = frozenset(word.strip().upper() for code in codes for word in code.split(",") if word.strip())
     return words or None

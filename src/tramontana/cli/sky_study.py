@@ -25,6 +25,7 @@ from tramontana.cli.sky_options import (
     work_options,
 )
 from tramontana.cli.sky_page import Picture, page
+from tramontana.errors import LocalError
 from tramontana.space.fleet import Fleet, utc_text
 from tramontana.space.ground import Ground, mediterranean
 from tramontana.space.studies.area import cell_boundary
@@ -52,20 +53,8 @@ class Asked:
 
     def show(self, report: Report, picture: Picture | None) -> None:
         """Files first, then the screen: what is printed has been written."""
-        files = self.files
-        if files.csv:
-            write_whole(files.csv, report.as_csv().encode())
-        if files.parquet:
-            write_whole(files.parquet, report.as_parquet())
-        if files.geojson:
-            write_whole(files.geojson, report.as_geojson().encode())
-        if files.png:
-            if picture is None:
-                raise click.UsageError("there is nothing to draw: no row was found")
-            write_whole(files.png, picture.png(report.title, report.label))
-        if files.html:
-            write_whole(files.html, page(report, picture).encode())
-        click.echo(report.as_text(files.rows))
+        write_files(self.files, report, picture)
+        click.echo(report.as_text(self.files.rows))
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,7 +76,7 @@ class Setting:
             ("Simulated", "simulated, not measured"),
             ("Constellation", f"{self.fleet.label} ({len(self.fleet):,} satellites)"),
             ("Source", self.fleet.source),
-            ("Elements", self._age()),
+            ("Elements", elements_text(self.fleet, self.instants.start_unix_s)),
             ("Time", span),
             ("Model", model),
         )
@@ -118,12 +107,30 @@ class Setting:
             for lon, lat in zip(sites.longitude_deg.tolist(), sites.latitude_deg.tolist(), strict=True)
         )
 
-    def _age(self) -> str:
-        age_s = self.fleet.age_s(self.instants.start_unix_s)
-        if age_s is None:
-            return "age does not apply: generated as filed, not observed"
-        epoch = instant_text(self.fleet.epochs.median_unix_s, "minutes")
-        return f"median epoch {epoch}, {age_s / 86400:+.1f} days at the start of the study"
+
+def elements_text(fleet: Fleet, at_unix_s: float) -> str:
+    """How old the elements are at an instant."""
+    age_s = fleet.age_s(at_unix_s)
+    if age_s is None:
+        return "age does not apply: generated from a table, not observed"
+    side = "before" if age_s >= 0 else "after"
+    return f"median epoch {instant_text(fleet.epochs.median_unix_s, 'minutes')}, {abs(age_s) / 86400:.1f} days {side} the start"
+
+
+def write_files(files: Files, report: Report, picture: Picture | None) -> None:
+    """Every file that was asked for. Raises `LocalError` for a picture of nothing and for GeoJSON of a table without places."""
+    if files.csv:
+        write_whole(files.csv, report.as_csv().encode())
+    if files.parquet:
+        write_whole(files.parquet, report.as_parquet())
+    if files.geojson:
+        write_whole(files.geojson, report.as_geojson().encode())
+    if files.png:
+        if picture is None:
+            raise LocalError("there is nothing to draw: leave --png out")
+        write_whole(files.png, picture.png(f"{report.title}\n{dict(report.about)['Time']}", report.label))
+    if files.html:
+        write_whole(files.html, page(report, picture).encode())
 
 
 def study(command: Callable[..., None]) -> Callable[..., None]:
