@@ -72,19 +72,56 @@ def reach(satellite: Floats, region: Floats) -> tuple[float, float]:
 
 
 @compiled
-def band_range(satellite: Floats, cos_reach: float, band_rad: float, bands: int) -> tuple[int, int]:
-    """First and one past the last band of geocentric latitude that the satellite reaches."""
+def window(satellite: Floats, cos_reach: float, sin_reach: float, bands: int) -> tuple[int, int, float, float]:
+    """Where a satellite can be seen: first and one past the last band of geocentric latitude, longitude and its half-width in turns."""
     x, y, z = satellite[0], satellite[1], satellite[2]
-    latitude = math.asin(z / math.sqrt(x * x + y * y + z * z)) + 0.5 * math.pi
+    latitude = math.asin(z / math.sqrt(x * x + y * y + z * z))
     angle = math.acos(cos_reach) + 1e-6  # rounding of the angles
-    low = int(max(0.0, latitude - angle) / band_rad)
-    high = int(min(math.pi, latitude + angle) / band_rad)
-    return min(low, bands - 1), min(high, bands - 1) + 1
+    low = int(max(0.0, (latitude - angle) / math.pi + 0.5) * bands)
+    high = int(min(1.0, (latitude + angle) / math.pi + 0.5) * bands)
+    half_turns = 0.5  # the cap holds a pole: all longitudes
+    if abs(latitude) + angle < 0.5 * math.pi - 1e-6:
+        half_turns = math.asin(min(1.0, sin_reach / math.cos(latitude))) / (2.0 * math.pi) + 1e-6
+    return min(low, bands - 1), min(high, bands - 1) + 1, math.atan2(y, x) / (2.0 * math.pi), half_turns
+
+
+@compiled
+def columns(turn: float, half_turns: float, sectors: int) -> tuple[int, int, int, int]:
+    """The columns of a band in a window of longitude: first and last of one run, and of a second one where the window wraps around."""
+    west, east = math.floor((turn - half_turns) * sectors), math.floor((turn + half_turns) * sectors)
+    if east - west + 1 >= sectors:
+        return 0, sectors - 1, 0, -1
+    west, east = west % sectors, east % sectors
+    if west <= east:
+        return west, east, 0, -1
+    return west, sectors - 1, 0, east
+
+
+@compiled
+def near_cells(
+    satellite: Floats, cos_reach: float, sin_reach: float, band_base: Indices, column_first: Indices, cell: Floats, nearby: Indices
+) -> Indices:
+    """The cells that the satellite can be seen from, as a part of `nearby`, (C,), which is written over."""
+    found = 0
+    x, y, z = satellite[0], satellite[1], satellite[2]
+    radius = math.sqrt(x * x + y * y + z * z)
+    low, high, turn, half_turns = window(satellite, cos_reach, sin_reach, band_base.shape[0] - 1)
+    for b in range(low, high):
+        base = band_base[b]
+        west, east, again, until = columns(turn, half_turns, band_base[b + 1] - base)
+        for run in range(2):
+            first, last = (west, east) if run == 0 else (again, until)
+            for c in range(column_first[base + first], column_first[base + last + 1]):
+                towards = (x * cell[c, 0] + y * cell[c, 1] + z * cell[c, 2]) / radius
+                if towards >= cell[c, 3] * cos_reach - cell[c, 4] * sin_reach:
+                    nearby[found] = c
+                    found += 1
+    return nearby[:found]
 
 
 @compiled
 def tally(
-    satellite: Floats, region: Floats, band_rad: float, band_first: Indices, cell: Floats, cell_first: Indices, place: Floats,
+    satellite: Floats, region: Floats, band_base: Indices, column_first: Indices, cell: Floats, cell_first: Indices, place: Floats,
     scratch: Floats, count: Floats, best_sine: Floats,
 ) -> None:  # fmt: skip
     """How many satellites each place sees over its own mask, and the sine of the highest elevation of any satellite in reach.
@@ -93,6 +130,7 @@ def tally(
     best_sine stays −2 where no satellite came into reach.
     """
     px, py, pz, ux, uy, uz, sine = place[0], place[1], place[2], place[3], place[4], place[5], place[6]
+    nearby = np.empty(cell.shape[0], dtype=np.int64)
     count[:] = 0.0
     best_sine[:] = -2.0
     for n in range(satellite.shape[0]):
@@ -100,12 +138,7 @@ def tally(
         if sin_reach < 0.0:
             continue
         x, y, z = satellite[n, 0], satellite[n, 1], satellite[n, 2]
-        radius = math.sqrt(x * x + y * y + z * z)
-        low, high = band_range(satellite[n], cos_reach, band_rad, band_first.shape[0] - 1)
-        for c in range(band_first[low], band_first[high]):
-            towards = (x * cell[c, 0] + y * cell[c, 1] + z * cell[c, 2]) / radius
-            if towards < cell[c, 3] * cos_reach - cell[c, 4] * sin_reach:
-                continue
+        for c in near_cells(satellite[n], cos_reach, sin_reach, band_base, column_first, cell, nearby):
             first, end = cell_first[c], cell_first[c + 1]
             # Two short loops, each with few arrays: the compiler turns both into vector instructions.
             for p in range(first, end):
@@ -119,7 +152,7 @@ def tally(
 
 @compiled
 def scan(
-    satellite: Floats, region: Floats, band_rad: float, band_first: Indices, cell: Floats, cell_first: Indices, place: Floats,
+    satellite: Floats, region: Floats, band_base: Indices, column_first: Indices, cell: Floats, cell_first: Indices, place: Floats,
     frame: Floats, obstruction_of: Indices, obstruction_sine: Floats, arc: Floats, arc_of: Indices,
     next_slot: Indices, listed: NDArray[np.int32], count: Floats, best_sine: Floats,
 ) -> None:  # fmt: skip
@@ -131,6 +164,7 @@ def scan(
     best_sine is that of the satellites that are seen.
     """
     px, py, pz, ux, uy, uz, sine = place[0], place[1], place[2], place[3], place[4], place[5], place[6]
+    nearby = np.empty(cell.shape[0], dtype=np.int64)
     write = listed.shape[0] > 0
     count[:] = 0.0
     best_sine[:] = -2.0
@@ -139,12 +173,7 @@ def scan(
         if sin_reach < 0.0:
             continue
         x, y, z = satellite[n, 0], satellite[n, 1], satellite[n, 2]
-        radius = math.sqrt(x * x + y * y + z * z)
-        low, high = band_range(satellite[n], cos_reach, band_rad, band_first.shape[0] - 1)
-        for c in range(band_first[low], band_first[high]):
-            towards = (x * cell[c, 0] + y * cell[c, 1] + z * cell[c, 2]) / radius
-            if towards < cell[c, 3] * cos_reach - cell[c, 4] * sin_reach:
-                continue
+        for c in near_cells(satellite[n], cos_reach, sin_reach, band_base, column_first, cell, nearby):
             for p in range(cell_first[c], cell_first[c + 1]):
                 dx, dy, dz = x - px[p], y - py[p], z - pz[p]
                 slant = math.sqrt(dx * dx + dy * dy + dz * dz)

@@ -122,7 +122,9 @@ class Look:
         """Fill `count` and the highest elevations for satellites at (N, 3)."""
         p = self.places
         if p.is_plain:
-            tally(position, p.region, p.band_rad, p.band_first, p.cell, p.cell_first, p.place, self._scratch, self.count, self._best_sine)
+            tally(
+                position, p.region, p.band_base, p.column_first, p.cell, p.cell_first, p.place, self._scratch, self.count, self._best_sine
+            )
             self._best_sine[self.count == 0.0] = _NONE_IN_REACH
         else:
             self._scan(position, self._no_slots, NO_LIST)
@@ -144,7 +146,7 @@ class Look:
     def _scan(self, position: Floats, slots: NDArray[np.int64], listed: NDArray[np.int32]) -> None:
         p = self.places
         scan(
-            position, p.region, p.band_rad, p.band_first, p.cell, p.cell_first, p.place, p.frame, p.obstruction_of, p.obstruction_sine,
+            position, p.region, p.band_base, p.column_first, p.cell, p.cell_first, p.place, p.frame, p.obstruction_of, p.obstruction_sine,
             p.arc, p.arc_of, slots, listed, self.count, self._best_sine,
         )  # fmt: skip
 

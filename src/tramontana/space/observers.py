@@ -79,13 +79,12 @@ class Places:
         radius = np.linalg.norm(position, axis=1)
         direction = position / radius[:, None]
         frames = local_frames(latitude, longitude)
-        order, band_first, cell_first = _cells(direction)
+        order, band_base, column_first, cell_first = _cells(direction)
         self.count = count
         self.order: Ints = order
         """(P,) the given index of each place in the order of the kernels."""
         self.rank: Ints = np.argsort(order)
-        self.band_rad = float(np.pi / (band_first.shape[0] - 1))
-        self.band_first, self.cell_first = band_first, cell_first
+        self.band_base, self.column_first, self.cell_first = band_base, column_first, cell_first
         self.cell: Floats = _caps(direction[order], cell_first)
         """(C, 5) unit vector of the centre, cosine and sine of the radius."""
         self.region: Floats = _region(direction, float(np.min(radius)), float(np.min(mask)))
@@ -152,20 +151,24 @@ def _filled(values: ArrayLike, count: int, what: str, low: float, high: float) -
     return np.array(np.broadcast_to(array, (count,)))
 
 
-def _cells(direction: Floats) -> tuple[Ints, Ints, Ints]:
-    """Places sorted by cell; the first cell of each band of geocentric latitude, (B + 1,); the first place of each cell, (C + 1,)."""
+def _cells(direction: Floats) -> tuple[Ints, Ints, Ints, Ints]:
+    """Places sorted into cells: columns of longitude, in bands of geocentric latitude.
+
+    Returned: the order of the places, (P,); where the columns of each band begin, (B + 1,); the first cell at or after each column,
+    (columns + 1,), where only columns with places have a cell; the first place of each cell, (C + 1,).
+    """
     bands = round(180.0 / CELL_DEG)
     latitude = np.arcsin(np.clip(direction[:, 2], -1.0, 1.0))
     turn = np.mod(np.arctan2(direction[:, 1], direction[:, 0]) / (2 * np.pi), 1.0)
     band = np.clip(((latitude / np.pi + 0.5) * bands).astype(np.int64), 0, bands - 1)
-    widest = np.cos(np.maximum(0.0, np.abs((np.arange(bands) + 0.5) / bands - 0.5) * np.pi - np.pi / bands / 2))
-    sectors = np.maximum(1, np.round(2 * bands * widest)).astype(np.int64)
-    column = np.minimum((turn * sectors[band]).astype(np.int64), sectors[band] - 1)
-    order = np.lexsort((column, band))
-    key = (band * (2 * bands + 1) + column)[order]
-    starts = np.flatnonzero(np.concatenate([[True], key[1:] != key[:-1]]))
-    band_first = np.searchsorted(band[order][starts], np.arange(bands + 1))
-    return order.astype(np.int64), band_first.astype(np.int64), np.append(starts, direction.shape[0]).astype(np.int64)
+    middle = ((np.arange(bands) + 0.5) / bands - 0.5) * np.pi
+    sectors = np.maximum(1, np.round(2 * bands * np.cos(middle))).astype(np.int64)
+    base = np.concatenate([[0], np.cumsum(sectors)]).astype(np.int64)
+    column = base[band] + np.minimum((turn * sectors[band]).astype(np.int64), sectors[band] - 1)
+    order = np.argsort(column, kind="stable").astype(np.int64)
+    used, first_place = np.unique(column[order], return_index=True)
+    column_first = np.searchsorted(used, np.arange(base[-1] + 1)).astype(np.int64)
+    return order, base, column_first, np.append(first_place, direction.shape[0]).astype(np.int64)
 
 
 def _caps(direction: Floats, cell_first: Ints) -> Floats:
