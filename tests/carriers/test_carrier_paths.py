@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tramontana.carriers.carrier import Carrier, CarrierKind
-from tramontana.carriers.catalogue import CARRIERS, FIBRE, SICRAL_2, STARLINK, carrier
+from tramontana.carriers.catalogue import CARRIERS, FIBRE, KNOWN, SICRAL_2, STARLINK, carrier
 from tramontana.carriers.paths import GEOSTATIONARY_OF_CARRIER, GEOSTATIONARY_RADIUS_M, path_profile
 from tramontana.errors import LocalError
 from tramontana.path_profile import PathProfile
@@ -103,8 +103,11 @@ def test_bad_spans_are_refused(sky: Sky, known: Carrier, start: float, duration:
 def test_the_catalogue_agrees_with_the_ground() -> None:
     assert set(STARLINK.landing_countries) == {g.country for g in mediterranean().gateways}
     assert {c.id for c in CARRIERS if c.kind is CarrierKind.GEO} == set(GEOSTATIONARY_OF_CARRIER)
-    assert len({c.id for c in CARRIERS}) == len(CARRIERS)
-    assert all(c.source and c.jurisdiction for c in CARRIERS)
+    assert all(set(c.landing_countries) == set(STARLINK.landing_countries) for c in KNOWN if c.kind is CarrierKind.LEO)
+    assert len({c.id for c in KNOWN}) == len(KNOWN)
+    assert all(c.source and c.jurisdiction for c in KNOWN)
+    assert set(CARRIERS) < set(KNOWN)
+    assert all(c.price is None or c.price.source for c in KNOWN)
     assert carrier("fibre") is FIBRE
-    with pytest.raises(LocalError, match="unknown carrier 'pigeon': use one of starlink, sicral-2, fibre"):
+    with pytest.raises(LocalError, match="unknown carrier 'pigeon': use one of starlink, oneweb, kuiper, iridium, iris2, sicral-2, fibre"):
         carrier("pigeon")

@@ -1,23 +1,31 @@
-"""A path profile for every kind of carrier. All are simulated, and their `source` says so."""
+"""A path for every kind of carrier: its profile, its state now, its forecast. All are simulated, and their `source` says so.
+
+Which low-orbit carrier flies is a matter of the fleet that the sky holds: asked for any of them, the answer is that of the fleet, under the
+name of its own carrier.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from tramontana.carriers.carrier import Carrier, CarrierKind
+from tramontana.carriers.catalogue import IRIDIUM, IRIS2, KUIPER, ONEWEB, STARLINK, carrier_of
+from tramontana.carriers.steady import SteadyPath, SteadyRain
 from tramontana.errors import LocalError
-from tramontana.path_profile import NO_SATELLITE, PathProfile
-from tramontana.space.fleet import Floats
+from tramontana.forecast import Forecast
+from tramontana.path_profile import PathProfile, PathState
+from tramontana.space.forecast import Measurements
 from tramontana.space.ground import Place
+from tramontana.space.links import RainLink
 from tramontana.space.parameters import Parameter, PathParameters
-from tramontana.space.profiles import check_span, sample_times_unix_s
+from tramontana.space.path_options import LIVE, PathOptions
+from tramontana.space.radio import Radio
 from tramontana.space.sky import Sky
 from tramontana.space.visibility import SPEED_OF_LIGHT_M_PER_S, great_circle_m, itrs_position_m, look_angles
 
 GEOSTATIONARY_RADIUS_M = 42_164_172.0  # from the WGS 84 gravitational constant and one sidereal day
-STEADY_STEP_S = 15.0  # nothing moves on these paths; samples only carry the state on
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,12 +36,16 @@ class Geostationary:
     longitude_deg: float
     minimum_elevation_deg: float
     hub: str
+    hub_country: str
     hub_latitude_deg: float
     hub_longitude_deg: float
     access_one_way_s: Parameter
     capacity_down_bps: Parameter
     capacity_up_bps: Parameter
     random_loss: Parameter
+    link: RainLink
+    """The higher of its frequencies, for both directions at both ends: cautious."""
+    clear_es_n0_db: Parameter
     source: str
 
 
@@ -59,75 +71,168 @@ GEOSTATIONARY_OF_CARRIER = {
         longitude_deg=37.0,
         minimum_elevation_deg=10.0,
         hub="Fucino",
+        hub_country="IT",
         hub_latitude_deg=41.98,
         hub_longitude_deg=13.60,
         access_one_way_s=Parameter(0.030, 0.010, 0.150, "s", f"{_NO_FIGURE}; framing and demand assignment of the terminal"),
         capacity_down_bps=Parameter(4e6, 64e3, 20e6, "bit/s", f"{_NO_FIGURE}; share of one terminal"),
         capacity_up_bps=Parameter(1e6, 64e3, 10e6, "bit/s", f"{_NO_FIGURE}; share of one terminal"),
         random_loss=Parameter(1e-4, 0.0, 0.01, "of packets", f"{_NO_FIGURE}; clear sky with coding"),
+        link=RainLink(8.15e9, antenna_diameter_m=1.2),  # the middle of the military uplink band, 7.9 to 8.4 GHz
+        clear_es_n0_db=Parameter(10.0, 5.0, 15.0, "dB", f"{_NO_FIGURE}; both directions, clear sky"),
         source="37° E: Aeronautica & Difesa on the launch of April 2015; hub at Fucino, Telespazio's space centre, to 0.01°: an assumption",
     )
 }
 
+_STAND_IN = "assumption: gateways, scheduling, radio and published rates are those of Starlink, which stand in for those of"
+_NARROW = Parameter(352e3, 22e3, 704e3, "bit/s", "assumption: a broadband terminal in L band, some hundred kbit/s, both directions alike")
+_UNKNOWN_SYSTEM = tuple(
+    Parameter(value, low, high, "bit/s", "assumption: as much as Starlink's published median; this system's rates are not known")
+    for value, low, high in ((250e6, 10e6, 350e6), (37e6, 1e6, 51e6))
+)
+_FIXED = Radio(fixed_bps=(_UNKNOWN_SYSTEM[0], _UNKNOWN_SYSTEM[1]))
+_RADIO_OF_CARRIER = {KUIPER.id: Radio(), ONEWEB.id: Radio(), IRIDIUM.id: Radio(fixed_bps=(_NARROW, _NARROW)), IRIS2.id: _FIXED}
+
+
+@dataclass(frozen=True, slots=True)
+class CarrierState:
+    """A carrier at a place at an instant."""
+
+    carrier: Carrier
+    place: Place
+    at_unix_s: float
+    path: PathState
+    source: str
+
+    @property
+    def is_up(self) -> bool:
+        return not self.path.in_outage
+
 
 def path_profile(
-    carrier: Carrier, place: Place, sky: Sky, start_unix_s: float, duration_s: float, *, fibre: FibreParameters = FIBRE_PARAMETERS
+    carrier: Carrier,
+    place: Place,
+    sky: Sky,
+    start_unix_s: float,
+    duration_s: float,
+    *,
+    options: PathOptions = LIVE,
+    fibre: FibreParameters = FIBRE_PARAMETERS,
 ) -> PathProfile:
     """The path from a place over a carrier to a point of presence, over [start, start + duration).
 
-    A place that the carrier does not reach gets a profile that is one outage. Raises `LocalError` for a bad span and for a carrier kind
-    without a path model (MEO, mobile and direct-to-cell have none).
+    A place that the carrier does not reach, or to which the policy forbids it, gets a profile that is one outage. Raises `LocalError` for
+    a bad span and for a carrier kind without a path model (MEO, mobile and direct-to-cell have none).
     """
     if carrier.kind is CarrierKind.LEO:
-        return sky.path_profile(place, start_unix_s, duration_s, carrier=carrier.id)
-    check_span(start_unix_s, duration_s)
+        flown = carrier_of(sky.fleet)
+        return sky.path_profile(place, start_unix_s, duration_s, carrier=flown.id, options=_flown_options(flown, options))
+    return _steady(carrier, place, sky, options, fibre).profile(start_unix_s, duration_s)
+
+
+def state_now(
+    carrier: Carrier, place: Place, sky: Sky, now_unix_s: float, *, options: PathOptions = LIVE, fibre: FibreParameters = FIBRE_PARAMETERS
+) -> CarrierState:
+    """How a carrier is at a place now; raises what `path_profile` raises."""
+    profile = path_profile(carrier, place, sky, now_unix_s, 1.0, options=options, fibre=fibre)
+    shown = carrier_of(sky.fleet) if carrier.kind is CarrierKind.LEO else carrier
+    return CarrierState(shown, place, now_unix_s, profile.at(now_unix_s), profile.source)
+
+
+def forecast(
+    carrier: Carrier,
+    place: Place,
+    sky: Sky,
+    now_unix_s: float,
+    horizon_s: float = 300.0,
+    *,
+    options: PathOptions = LIVE,
+    measured: Measurements | None = None,
+    fibre: FibreParameters = FIBRE_PARAMETERS,
+) -> Forecast:
+    """What a carrier may do at a place from now on, up to an hour. Raises `LocalError` as `path_profile` does.
+
+    measured: round trips that the site measured on this very path.
+    """
+    if carrier.kind is CarrierKind.LEO:
+        flown = carrier_of(sky.fleet)
+        own = _flown_options(flown, options)
+        return sky.forecast(place, now_unix_s, horizon_s, carrier=flown.id, options=own, measured=measured)
+    return _steady(carrier, place, sky, options, fibre).forecast(now_unix_s, horizon_s, measured)
+
+
+def _flown_options(flown: Carrier, options: PathOptions) -> PathOptions:
+    """The options with the operator's own law and radio."""
+    if flown == STARLINK:
+        return replace(options, jurisdiction=flown.jurisdiction) if options.jurisdiction != flown.jurisdiction else options
+    notes = (*options.notes, f"{_STAND_IN} {flown.name}")
+    return replace(options, jurisdiction=flown.jurisdiction, radio=_RADIO_OF_CARRIER.get(flown.id, _FIXED), notes=notes)
+
+
+def _steady(carrier: Carrier, place: Place, sky: Sky, options: PathOptions, fibre: FibreParameters) -> SteadyPath:
     if carrier.kind is CarrierKind.GEO and carrier.id in GEOSTATIONARY_OF_CARRIER:
-        return _geostationary(carrier, GEOSTATIONARY_OF_CARRIER[carrier.id], place, sky, start_unix_s, duration_s)
+        return _geostationary(carrier, GEOSTATIONARY_OF_CARRIER[carrier.id], place, sky, options)
     if carrier.kind is CarrierKind.FIBRE:
-        return _fibre(carrier, fibre, place, sky, start_unix_s, duration_s)
+        return _fibre(carrier, fibre, place, sky, options)
     raise LocalError(f"there is no path model for the carrier {carrier.id!r} ({carrier.kind}): choose a LEO, GEO or fibre carrier")
 
 
-def _geostationary(carrier: Carrier, geo: Geostationary, place: Place, sky: Sky, start_unix_s: float, duration_s: float) -> PathProfile:
+def _geostationary(carrier: Carrier, geo: Geostationary, place: Place, sky: Sky, options: PathOptions) -> SteadyPath:
     longitude = np.radians(geo.longitude_deg)
     satellite = GEOSTATIONARY_RADIUS_M * np.array([np.cos(longitude), np.sin(longitude), 0.0])
     elevation, _, user_range_m = look_angles(place.latitude_deg, place.longitude_deg, place.height_m, satellite)
+    hub_elevation, _, _ = look_angles(geo.hub_latitude_deg, geo.hub_longitude_deg, 0.0, satellite)
     hub = itrs_position_m(geo.hub_latitude_deg, geo.hub_longitude_deg)
     pops = sky.ground.points_of_presence
     to_pop_m = [great_circle_m(geo.hub_latitude_deg, geo.hub_longitude_deg, p.latitude_deg, p.longitude_deg) for p in pops]
     nearest = int(np.argmin(to_pop_m))
     air_m = float(user_range_m) + float(np.linalg.norm(satellite - hub))
-    return _steady(
-        place=place,
-        carrier=carrier,
-        source=f"simulated, {geo.satellite} from geometry",
+    policy = options.policy
+    permitted = policy.allows_jurisdiction(carrier.jurisdiction) and policy.allows_country(geo.hub_country)
+    reached = float(elevation) >= geo.minimum_elevation_deg and permitted and policy.allows_point_of_presence(pops[nearest])
+    rain: SteadyRain | None = None
+    if options.rain and reached:
+        hub_place = Place(f"hub-{geo.hub}", geo.hub, geo.hub_country, "city", geo.hub_latitude_deg, geo.hub_longitude_deg)
+        rain = SteadyRain(
+            sky.weather.at_place(place, geo.link, options.climate),
+            sky.weather.at_place(hub_place, geo.link),
+            float(elevation),
+            float(hub_elevation),
+            geo.clear_es_n0_db.value,
+        )
+    return SteadyPath(
+        place=place.id,
+        carrier=carrier.id,
+        source=f"simulated, {geo.satellite} from geometry" + (", seeded rain of the climate" if options.rain else ""),
         point_of_presence=pops[nearest].name,
         satellite=geo.satellite,
         hub=geo.hub,
-        times=sample_times_unix_s(start_unix_s, duration_s, STEADY_STEP_S),
-        end_unix_s=start_unix_s + duration_s,
-        reached=float(elevation) >= geo.minimum_elevation_deg,
+        reached=reached,
         delay_s=air_m / SPEED_OF_LIGHT_M_PER_S + _fibre_delay_s(to_pop_m[nearest], sky.parameters) + geo.access_one_way_s.value,
-        down_bps=geo.capacity_down_bps.value,
-        up_bps=geo.capacity_up_bps.value,
+        down_bps=geo.capacity_down_bps.value / options.load.value,
+        up_bps=geo.capacity_up_bps.value / options.load.value,
         loss=geo.random_loss.value,
         elevation_deg=float(elevation),
-        notes=(geo.source, *_notes(geo.access_one_way_s, geo.capacity_down_bps, geo.capacity_up_bps, geo.random_loss)),
+        notes=(
+            geo.source,
+            *_notes(geo.access_one_way_s, geo.capacity_down_bps, geo.capacity_up_bps, geo.random_loss),
+            *(_notes(geo.clear_es_n0_db) if options.rain else ()),
+        ),
+        rain=rain,
     )
 
 
-def _fibre(carrier: Carrier, fibre: FibreParameters, place: Place, sky: Sky, start_unix_s: float, duration_s: float) -> PathProfile:
+def _fibre(carrier: Carrier, fibre: FibreParameters, place: Place, sky: Sky, options: PathOptions) -> SteadyPath:
     pop, distance_m = sky.ground.nearest_point_of_presence(place)
-    return _steady(
-        place=place,
-        carrier=carrier,
+    permitted = options.policy.allows_jurisdiction(carrier.jurisdiction) and options.policy.allows_point_of_presence(pop)
+    return SteadyPath(
+        place=place.id,
+        carrier=carrier.id,
         source="simulated, fibre by distance",
         point_of_presence=pop.name,
         satellite=None,
         hub=None,
-        times=sample_times_unix_s(start_unix_s, duration_s, STEADY_STEP_S),
-        end_unix_s=start_unix_s + duration_s,
-        reached=place.kind != "ship",
+        reached=place.kind != "ship" and permitted,
         delay_s=_fibre_delay_s(distance_m, sky.parameters) + fibre.access_one_way_s.value,
         down_bps=fibre.capacity_bps.value,
         up_bps=fibre.capacity_bps.value,
@@ -143,51 +248,3 @@ def _fibre_delay_s(distance_m: float, parameters: PathParameters) -> float:
 
 def _notes(*figures: Parameter) -> tuple[str, ...]:
     return tuple(f"{p.value:g} {p.unit} ({p.low:g} to {p.high:g}): {p.source}" for p in figures if p.is_assumption)
-
-
-def _steady(
-    *,
-    place: Place,
-    carrier: Carrier,
-    source: str,
-    point_of_presence: str,
-    satellite: str | None,
-    hub: str | None,
-    times: Floats,
-    end_unix_s: float,
-    reached: bool,
-    delay_s: float,
-    down_bps: float,
-    up_bps: float,
-    loss: float,
-    elevation_deg: float,
-    notes: tuple[str, ...],
-) -> PathProfile:
-    """A path that does not change: one state from the first sample on, or one outage where the carrier does not reach the place."""
-    n = times.shape[0]
-
-    def through(value: float, otherwise: float) -> Floats:
-        return np.full(n, value if reached else otherwise, dtype=np.float64)
-
-    none = np.full(n, NO_SATELLITE, dtype=np.int32)
-    window = np.array([] if reached else [[times[0], end_unix_s]], dtype=np.float64).reshape(-1, 2)
-    return PathProfile(
-        place=place.id,
-        carrier=carrier.id,
-        source=source,
-        point_of_presence=point_of_presence if reached else "",
-        satellite_names=(satellite,) if satellite else (),
-        gateway_names=(hub,) if hub else (),
-        time_unix_s=times,
-        one_way_delay_s=through(delay_s, np.nan),
-        capacity_down_bps=through(down_bps, 0.0),
-        capacity_up_bps=through(up_bps, 0.0),
-        loss=through(loss, 1.0),
-        elevation_deg=through(elevation_deg, np.nan),
-        serving=np.zeros(n, dtype=np.int32) if reached and satellite else none,
-        gateway=np.zeros(n, dtype=np.int32) if reached and hub else none,
-        outage_start_unix_s=window[:, 0],
-        outage_end_unix_s=window[:, 1],
-        handover_unix_s=np.array([], dtype=np.float64),
-        notes=notes,
-    )

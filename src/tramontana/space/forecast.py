@@ -8,12 +8,14 @@ statistics of the climate at the rate of its series (`links.series`). Nothing is
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from tramontana.errors import LocalError
 from tramontana.forecast import Forecast, Quantiles
+from tramontana.path_profile import PathProfile
 from tramontana.space.candidates import Candidates, candidates
 from tramontana.space.fleet import Floats
 from tramontana.space.forecast_events import ELEMENTS_OLD_AFTER_S, SlotOutlook, events_of
@@ -62,8 +64,8 @@ def forecast_path(
     times = sample_times_unix_s(now_unix_s, horizon_s, SAMPLE_STEP_S)
     first = slot_of(now_unix_s)
     too_old = age_s is not None and abs(age_s) > ELEMENTS_OLD_AFTER_S
-    error_s = _model_error_s(model, measured, now_unix_s)
-    rain = RainOutlook(model, now_unix_s) if model.options.rain else None
+    error_s = model_error_s(model.profile, measured, now_unix_s)
+    rain = RainOutlook(model, now_unix_s) if model.rains else None
 
     outlooks: list[SlotOutlook] = []
     bands: list[tuple[Floats, Floats, Floats, Floats]] = []
@@ -87,8 +89,8 @@ def forecast_path(
     delay, down, up, outage = (np.concatenate(parts) for parts in zip(*bands, strict=True))
     if model.parameters.handover_outage_s.value > 0:
         _add_handovers(outage, times, outlooks)
-    if measured is not None and _lost_now(measured, now_unix_s):
-        np.maximum(outage, np.exp(-(times - now_unix_s) / UNEXPLAINED_OUTAGE_S), out=outage)
+    if lost_now(measured, now_unix_s):
+        np.maximum(outage, lost_probability(times - now_unix_s), out=outage)
     return Forecast(
         place=model.place.id,
         carrier=model.carrier,
@@ -180,21 +182,32 @@ def _add_handovers(outage: Floats, times: Floats, outlooks: list[SlotOutlook]) -
             outage[at] = 1.0 - (1.0 - outage[at]) * (1.0 - outlook.change)
 
 
-def _model_error_s(model: PathModel, measured: Measurements | None, now_unix_s: float) -> Floats | None:
-    """Quantiles of (measured one-way delay − modelled) over the recent past, or None where too little was measured."""
+def model_error_s(profile: Callable[[float, float], PathProfile], measured: Measurements | None, now_unix_s: float) -> Floats | None:
+    """Quantiles of (measured one-way delay − modelled) over the recent past, or None where too little was measured.
+
+    profile: start and duration → what the model says of that span.
+    """
     if measured is None:
         return None
     recent = (measured.time_unix_s > now_unix_s - RECENT_S) & (measured.time_unix_s <= now_unix_s) & np.isfinite(measured.round_trip_s)
     if np.count_nonzero(recent) < LEAST_MEASUREMENTS:
         return None
     times, half_s = measured.time_unix_s[recent], measured.round_trip_s[recent] / 2
-    past = model.profile(float(np.min(times)), float(np.ptp(times)) + 2 * SAMPLE_STEP_S)
+    past = profile(float(np.min(times)), float(np.ptp(times)) + 2 * SAMPLE_STEP_S)
     modelled = np.array([past.at(at).one_way_delay_s for at in times.tolist()])
     error = (half_s - modelled)[np.isfinite(modelled)]
     return np.quantile(error, _ERROR_QUANTILES) if error.shape[0] >= LEAST_MEASUREMENTS else None
 
 
-def _lost_now(measured: Measurements, now_unix_s: float) -> bool:
+def lost_now(measured: Measurements | None, now_unix_s: float) -> bool:
+    """Whether the last measurements say that the path is out."""
+    if measured is None:
+        return False
     past = measured.time_unix_s <= now_unix_s
     last = measured.round_trip_s[past][np.argsort(measured.time_unix_s[past], kind="stable")][-LOST_RUN:]
     return last.shape[0] == LOST_RUN and bool(np.all(np.isnan(last)))
+
+
+def lost_probability(elapsed_s: Floats) -> Floats:
+    """How probably an outage of unknown cause still lasts after a while."""
+    return np.asarray(np.exp(-elapsed_s / UNEXPLAINED_OUTAGE_S), dtype=np.float64)

@@ -20,12 +20,21 @@ from tramontana.space.profiles import PathModel
 from tramontana.space.visibility import EARTH_MEAN_RADIUS_M
 from tramontana.space.weather import Fade
 
-_STATES = np.linspace(0.0, 4.4, 177)  # 0.001 % of a year, the rarest rain that is predicted, is at 4.26
-_NEVER = 6.0  # one in a billion
+STATES = np.linspace(0.0, 4.4, 177)
+"""Where a limit may lie: 0.001 % of a year, the rarest rain that is predicted, is at 4.26."""
+NEVER = 6.0  # one in a billion
 _ELEVATIONS_DEG = np.arange(5.0, 90.1, 2.5)
 _ALTITUDE_STEP_M = 50e3
-_ATOMS = np.array([deviate_of(1.0 - share) for share in (0.05, 0.15, 0.25, 0.35, 0.45, 0.55, 0.65, 0.75, 0.85, 0.95)])
-_upper_tails = np.vectorize(upper_tail, otypes=[np.float64])
+
+ATOMS = np.array([deviate_of(1.0 - share) for share in (0.05, 0.15, 0.25, 0.35, 0.45, 0.55, 0.65, 0.75, 0.85, 0.95)])
+"""Equally probable values of a standard normal."""
+upper_tails = np.vectorize(upper_tail, otypes=[np.float64])
+
+
+def relaxed(state_now: float, elapsed_s: Floats) -> tuple[Floats, Floats]:
+    """Mean and deviation, (T,) each, of the state of the weather after a while."""
+    fall = np.exp(-RAIN_DECAY_PER_S * elapsed_s)
+    return state_now * fall, np.sqrt(np.maximum(0.0, 1.0 - fall**2))
 
 
 class RainOutlook:
@@ -68,7 +77,7 @@ class RainOutlook:
     def user_fades_db(self, times: Floats, could: Candidates) -> tuple[Floats, Floats]:
         """Attenuation of the two user links at equally probable states of the weather, (T, C, A) each."""
         mean, deviation = self._state(self._user[0][1], times)
-        states = (mean[:, None] + deviation[:, None] * _ATOMS)[:, None, :]
+        states = (mean[:, None] + deviation[:, None] * ATOMS)[:, None, :]
         down, up = (fade.at_normal_db(states, could.elevation_deg[:, :, None]) for _, fade in self._user)
         return down, up
 
@@ -92,8 +101,7 @@ class RainOutlook:
 
     def _state(self, fade: Fade, times: Floats) -> tuple[Floats, Floats]:
         """Mean and deviation, (T,) each, of the state at instants from now on."""
-        fall = np.exp(-RAIN_DECAY_PER_S * (times - self._now))
-        return self._state_now(fade) * fall, np.sqrt(np.maximum(0.0, 1.0 - fall**2))
+        return relaxed(self._state_now(fade), times - self._now)
 
     def _out(self, links: tuple[tuple[LinkBudget, Fade], ...], times: Floats, elevation: Floats, range_m: Floats) -> Floats:
         """(T, C) probability that the weaker of two links that share one weather is out."""
@@ -103,14 +111,14 @@ class RainOutlook:
         altitude_m = _altitude_m(elevation, range_m)
         limit = np.min([np.interp(elevation, _ELEVATIONS_DEG, self._limits(*link, altitude_m)) for link in links], axis=0)
         above = (limit - mean[:, None]) / np.maximum(deviation[:, None], 1e-9)
-        return np.asarray(_upper_tails(above), dtype=np.float64)
+        return np.asarray(upper_tails(above), dtype=np.float64)
 
 
 def _limits(budget: LinkBudget, fade: Fade, altitude_m: float) -> Floats:
     """(E,) the state of the weather from which on a link to that altitude carries nothing, by `_ELEVATIONS_DEG`."""
     elevation = _ELEVATIONS_DEG[:, None]
-    holds = capacity_bps(budget, elevation, slant_range_m(altitude_m, elevation), fade.at_normal_db(_STATES, elevation)) > 0
-    return np.asarray(np.where(holds.all(axis=1), _NEVER, _STATES[np.argmin(holds, axis=1)]), dtype=np.float64)
+    holds = capacity_bps(budget, elevation, slant_range_m(altitude_m, elevation), fade.at_normal_db(STATES, elevation)) > 0
+    return np.asarray(np.where(holds.all(axis=1), NEVER, STATES[np.argmin(holds, axis=1)]), dtype=np.float64)
 
 
 def _altitude_m(elevation_deg: Floats, range_m: Floats) -> float:

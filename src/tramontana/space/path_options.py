@@ -11,6 +11,7 @@ from tramontana.errors import LocalError
 from tramontana.space.links import RainClimate
 from tramontana.space.observers import Obstruction
 from tramontana.space.parameters import Parameter
+from tramontana.space.radio import STARLINK_LIKE, Radio
 from tramontana.space.routing.failures import NOTHING, Failures
 from tramontana.space.routing.policy import ANYTHING, Policy
 
@@ -27,6 +28,7 @@ class PathOptions:
     """Seeded rain with the statistics of the place and of the gateways. Never the weather of a real day."""
     climate: RainClimate | None = None
     """Of the place, shape (); None: that of the maps at its coordinates."""
+    radio: Radio = STARLINK_LIKE
     load: Parameter = USUAL_LOAD
     """A user gets the usual rate divided by this."""
     lasers: bool = True
@@ -37,6 +39,9 @@ class PathOptions:
     failures: Failures = NOTHING
     obstructions: Obstruction | None = None
     """What hides the sky from the terminal; None: nothing. The operator is assumed not to know of it."""
+
+    notes: tuple[str, ...] = ()
+    """More lines for the notes of every profile and forecast, such as what stands in for what is not modelled."""
 
     def __post_init__(self) -> None:
         if self.load.value <= 0:

@@ -15,7 +15,7 @@ from tramontana.space.ground import Ground, Place
 from tramontana.space.orbits import Propagator
 from tramontana.space.parameters import PathParameters
 from tramontana.space.path_options import PathOptions
-from tramontana.space.radio import STARLINK_LIKE, Radio
+from tramontana.space.radio import Radio
 from tramontana.space.serving import slot_of, slot_start_unix_s
 from tramontana.space.ways import Reach, Way, geometry
 from tramontana.space.weather import Weather
@@ -58,7 +58,15 @@ class PathModel:
     reach: Reach
     propagator: Propagator
     weather: Weather
-    radio: Radio = STARLINK_LIKE
+
+    @property
+    def radio(self) -> Radio:
+        return self.options.radio
+
+    @property
+    def rains(self) -> bool:
+        """Whether rain is asked for and does anything to these links."""
+        return self.options.rain and self.radio.fixed_bps is None
 
     def profile(self, start_unix_s: float, duration_s: float) -> PathProfile:
         """The path over [start, start + duration). Raises `LocalError` for a bad span."""
@@ -99,7 +107,7 @@ class PathModel:
         covered = np.isfinite(columns["delay"])
         hidden = self.hidden(columns["azimuth_deg"], columns["elevation_deg"])
         out = ~covered | hidden | (down <= 0) | (up <= 0)
-        windows = merge([*_windows(times, out, end_unix_s), *handover_windows], start_unix_s, end_unix_s)
+        windows = merge([*outage_windows(times, out, end_unix_s), *handover_windows], start_unix_s, end_unix_s)
         used = sorted(
             {self.ground.points_of_presence[self.ground.point_of_presence_of_gateway[g]].name for g in set(gateway[covered].tolist())}
         )
@@ -127,7 +135,7 @@ class PathModel:
     def ways(self, slots: Sequence[int]) -> list[Way | None]:
         """The way in each slot; a bent pipe whose gateway is rained out as the slot begins lands at the next best that is not."""
         ways = [self.reach.way(self.place, slot) for slot in slots]
-        if not self.options.rain:
+        if not self.rains:
             return ways
         bent = [row for row, way in enumerate(ways) if way is not None and len(way.satellites) == 1]
         pairs = [(slots[row], way) for row in bent if (way := ways[row]) is not None]
@@ -145,14 +153,14 @@ class PathModel:
         covered = gateway >= 0
         elevation, range_m = seen["elevation_deg"][covered], seen["range_m"][covered]
         fades = (np.zeros(elevation.shape), np.zeros(elevation.shape))
-        if self.options.rain:
+        if self.rains:
             fade_down, fade_up = (
                 self.weather.at_place(self.place, budget.link, self.options.climate).total_db(times[covered], elevation)
                 for budget in (self.radio.user_down, self.radio.user_up)
             )
             fades = (fade_down, fade_up)
         down[covered], up[covered] = self.radio.user_bps(self.parameters, self.options.load, elevation, range_m, fades)
-        if self.options.rain:
+        if self.rains:
             for index in np.unique(gateway[covered]).tolist():
                 at = gateway == index
                 left = self.feeder_share(index, times[at], seen["gateway_elevation_deg"][at], seen["gateway_range_m"][at])
@@ -181,21 +189,21 @@ class PathModel:
 
     def source(self, by_laser: bool) -> str:
         """The label on screen: what the figures rest on."""
-        extras = [", partly over lasers"] * by_laser + [", seeded rain of the climate"] * self.options.rain
+        extras = [", partly over lasers"] * by_laser + [", seeded rain of the climate"] * self.rains
         return f"simulated, {self.fleet.label}{''.join(extras)}"
 
     def notes(self) -> tuple[str, ...]:
         """Every simulated ingredient and every assumption, for people."""
         weather = (
             "rain: a seeded series with the statistics of ITU-R P.618 for the place and the gateways, not the weather of a real day"
-            if self.options.rain
+            if self.rains
             else "weather: a clear sky at every hour"
         )
-        capacity = "capacity: the published median, moved by the link budget at the elevation" + (
-            "" if self.options.load.value == 1 else f", divided by a load of {self.options.load.value:g}"
-        )
+        capacity = "capacity: the published median, moved by the link budget at the elevation, divided by the load"
+        if self.radio.fixed_bps is not None:
+            capacity = "capacity: fixed figures, divided by the load"
         load = f"load {self.options.load.value:g} {self.options.load.unit}: {self.options.load.source}"
-        return (weather, capacity, load, *self.parameters.assumptions(), *self.radio.assumptions())
+        return (*self.options.notes, weather, capacity, load, *self.parameters.assumptions(), *self.radio.assumptions())
 
     def _feeders_hold(self, pairs: Sequence[tuple[int, Way]]) -> list[bool]:
         """Whether the feeder links of bent pipes carry anything as their slots begin."""
@@ -218,7 +226,7 @@ class PathModel:
 _COLUMNS = ("delay", "elevation_deg", "azimuth_deg", "range_m", "gateway_elevation_deg", "gateway_range_m")
 
 
-def _windows(times: Floats, out: Bools, end_unix_s: float) -> list[tuple[float, float]]:
+def outage_windows(times: Floats, out: Bools, end_unix_s: float) -> list[tuple[float, float]]:
     """Spans from the first sample of an outage to the first one after it; the last sample holds until the end."""
     edges = np.diff(np.concatenate([[False], out, [False]]).astype(np.int8))
     until = np.append(times, end_unix_s)

@@ -30,6 +30,8 @@ class Radio:
     """Carries what goes down to users: from the gateway up to the satellite."""
     feeder_up: LinkBudget = KA_FEEDER_DOWN
     """Carries what users send up: from the satellite down to the gateway."""
+    fixed_bps: tuple[Parameter, Parameter] | None = None
+    """Down and up, of a system without link budgets here: neither elevation nor weather moves them, and the four links play no part."""
 
     def user_bps(
         self, parameters: PathParameters, load: Parameter, elevation_deg: Floats, range_m: Floats, fade_db: tuple[ArrayLike, ArrayLike]
@@ -38,6 +40,9 @@ class Radio:
 
         fade_db: total attenuation of the two user links.
         """
+        if self.fixed_bps is not None:
+            shape = np.broadcast_shapes(np.shape(elevation_deg), np.shape(fade_db[0]))
+            return np.full(shape, self.fixed_bps[0].value / load.value), np.full(shape, self.fixed_bps[1].value / load.value)
         pairs = (
             (self.user_down, parameters.capacity_down_bps.value, fade_db[0]),
             (self.user_up, parameters.capacity_up_bps.value, fade_db[1]),
@@ -60,7 +65,12 @@ class Radio:
 
     def assumptions(self) -> tuple[str, ...]:
         """One line for each figure of the user links that nobody published; those of the feeder links are in docs/links.md."""
-        return (*self.user_down.assumptions(), *self.user_up.assumptions())
+        if self.fixed_bps is None:
+            return (*self.user_down.assumptions(), *self.user_up.assumptions())
+        return tuple(
+            f"{name} {p.value:g} {p.unit} ({p.low:g} to {p.high:g}), whatever elevation and weather: {p.source}"
+            for name, p in zip(("down", "up"), self.fixed_bps, strict=True)
+        )
 
 
 STARLINK_LIKE = Radio()
