@@ -13,18 +13,18 @@ visibility: the same test of every pair as a numpy broadcast, for one instant, i
 from __future__ import annotations
 
 import argparse
-import resource
 import sys
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from sgp4.api import SatrecArray
 from skyfield.api import EarthSatellite, load
 
-from tramontana.space.coverage import coverage_study
+from tramontana.space.coverage import CoverageOfChunk, coverage_study
 from tramontana.space.elements import parse_elements
 from tramontana.space.ephemeris import NODE_STEP_S, Ephemeris
 from tramontana.space.fleet import Fleet, Floats
@@ -32,6 +32,7 @@ from tramontana.space.in_view import Look
 from tramontana.space.observers import STARLINK_ARC_AVOIDANCE_DEG, Obstruction, Places
 from tramontana.space.orbits import Propagator, julian_date, satrecs
 from tramontana.space.shells import starlink_gen1_as_filed
+from tramontana.space.sweep import map_chunks
 from tramontana.space.visibility import itrs_positions_m, local_frames
 
 STEP_S = 15.0
@@ -177,9 +178,16 @@ def day(fleet: Fleet, area: str, whole: bool) -> None:
         projected = least + (part - least) * DAY_S / PROJECTED_FROM_S
         measured = f"{PROJECTED_FROM_S / 3600:.0f} h in {part:.1f} s, of which {least:.1f} s to start; covered: {covered[-1]:.1%}"
         print(f"\na day × 8,000 places, {steps:,.0f} steps, {WORKERS} processes: {projected:.1f} s, projected ({measured})")
-    own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
-    print(f"memory: this process {own:,.0f} MB at most (it also ran numpy and skyfield), a worker {children:,.0f} MB at most")
+    work = CoverageOfChunk(fleet, places, start, STEP_S, 1, NODE_STEP_S)
+    peaks = map_chunks(partial(peak_memory_mb, work), [(0, 720), (720, 720)], workers=WORKERS)
+    print(f"memory of a worker at most: {max(peaks):,.0f} MB, places, satellites and compiled code included")
+
+
+def peak_memory_mb(work: CoverageOfChunk, chunk: tuple[int, int]) -> float:
+    """The greatest memory of this process once the chunk is done. `resource` would count the process that started it, too."""
+    work(chunk)
+    peak = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
+    return int(peak.split()[1]) / 1024
 
 
 def main() -> int:

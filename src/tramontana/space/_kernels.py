@@ -213,14 +213,19 @@ def near_arc(arc: Floats, px: float, py: float, pz: float, ex: float, ey: float,
     """
     if ez < arc[0] or ez > arc[1]:
         return False
-    cosine: float = arc_separation_cosine(arc[2], arc[4], px, py, pz, ex, ey, ez)
     limit: float = arc[3]
+    cosine: float = arc_separation_cosine(arc[2], arc[4], px, py, pz, ex, ey, ez, limit)
     return cosine > limit
 
 
 @compiled
-def arc_separation_cosine(half_width: float, longitude: float, px: float, py: float, pz: float, ex: float, ey: float, ez: float) -> float:
-    """Cosine of the smallest angle, seen from place p, between direction e and the arc within `half_width` of the place's longitude."""
+def arc_separation_cosine(
+    half_width: float, longitude: float, px: float, py: float, pz: float, ex: float, ey: float, ez: float, enough: float
+) -> float:
+    """Cosine of the smallest angle, seen from place p, between direction e and the arc within `half_width` of the place's longitude.
+
+    As soon as some point of the arc has a cosine above `enough`, that one is returned instead of the greatest.
+    """
     # Start where the line of sight pierces the sphere of the geostationary radius, then Newton's method on the angle's derivative.
     along = px * ex + py * ey + pz * ez
     reach_m = -along + math.sqrt(along * along - (px * px + py * py + pz * pz) + GEOSTATIONARY_RADIUS_M * GEOSTATIONARY_RADIUS_M)
@@ -228,7 +233,9 @@ def arc_separation_cosine(half_width: float, longitude: float, px: float, py: fl
     offset -= 2.0 * math.pi * math.floor(offset / (2.0 * math.pi) + 0.5)
     offset = min(half_width, max(-half_width, offset))
     for _ in range(_NEWTON_STEPS):
-        _, slope, bend = arc_cosine(offset + longitude, px, py, pz, ex, ey, ez)
+        cosine, slope, bend = arc_cosine(offset + longitude, px, py, pz, ex, ey, ez)
+        if cosine > enough:
+            return cosine
         # Where the cosine is not near a maximum (bend ≥ 0) a short step towards one stands in for Newton's.
         towards = 0.05 if slope > 0.0 else -0.05
         move = towards if bend >= 0.0 else min(0.3, max(-0.3, -slope / bend))
