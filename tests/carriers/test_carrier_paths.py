@@ -101,7 +101,7 @@ def test_bad_spans_are_refused(sky: Sky, known: Carrier, start: float, duration:
 
 
 def test_the_catalogue_agrees_with_the_ground() -> None:
-    assert set(STARLINK.landing_countries) == {g.country for g in mediterranean().gateways}
+    assert set(STARLINK.landing_countries) == {g.country for g in mediterranean().gateways} >= {"IT", "FR", "ES", "DE", "PL", "TR"}
     assert {c.id for c in CARRIERS if c.kind is CarrierKind.GEO} == set(GEOSTATIONARY_OF_CARRIER)
     assert all(set(c.landing_countries) == set(STARLINK.landing_countries) for c in KNOWN if c.kind is CarrierKind.LEO)
     assert len({c.id for c in KNOWN}) == len(KNOWN)

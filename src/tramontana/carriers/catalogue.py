@@ -5,8 +5,9 @@ from __future__ import annotations
 from tramontana.carriers.carrier import Carrier, CarrierKind, Price
 from tramontana.errors import LocalError
 from tramontana.space.fleet import Fleet
+from tramontana.space.ground import mediterranean
 
-_GROUND = ("IT", "FR", "ES", "DE", "PL", "TR")  # the gateways of tramontana.space.ground; a test compares them
+_GROUND = tuple(dict.fromkeys(gateway.country for gateway in mediterranean().gateways))
 _ASSUMED_GROUND = "assumption: it lands at Starlink's gateways of tramontana.space.ground, its own are not modelled"
 
 STARLINK = Carrier(
