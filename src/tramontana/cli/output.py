@@ -187,4 +187,5 @@ def check_writable(path: Path) -> None:
 
 def instant_text(unix_s: float, precision: str) -> str:
     """ISO 8601 in UTC, ``2026-05-21T12:00:00Z``."""
-    return datetime.fromtimestamp(unix_s, tz=UTC).isoformat(timespec=precision).replace("+00:00", "Z")
+    rounded = round(unix_s * 1000) / 1000  # isoformat cuts off
+    return datetime.fromtimestamp(rounded, tz=UTC).isoformat(timespec=precision).replace("+00:00", "Z")

@@ -6,6 +6,7 @@ import io
 import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from html import escape
 from typing import Any
 
@@ -139,9 +140,14 @@ class SiteMap:
         parts += ["</g>", *self._legend(scale, height), "</svg>"]
         return "".join(parts)
 
-    @property
+    @cached_property
     def _rings(self) -> list[Floats]:
-        return [cell_boundary(cell) for cell in self.sites.ids] if self.sites.kind == "cell" else []
+        """Of the cells, all turned to one side of the date line."""
+        if self.sites.kind != "cell":
+            return []
+        middle = _middle_deg(self.sites.longitude_deg)
+        rings = [cell_boundary(cell) for cell in self.sites.ids]
+        return [ring + np.array([360 * np.round((middle - ring[0, 0]) / 360), 0.0]) for ring in rings]
 
     def _scale(self) -> Normalize:
         known = self.values[np.isfinite(self.values)]
@@ -188,7 +194,7 @@ class _View:
     def of(cls, rings: list[Floats], sites: Sites) -> _View:
         points = np.vstack(rings) if rings else np.column_stack([sites.longitude_deg, sites.latitude_deg])
         middle = _middle_deg(points[:, 0])
-        longitude = middle + (points[:, 0] - middle + 180) % 360 - 180
+        longitude = points[:, 0] if rings else middle + (points[:, 0] - middle + 180) % 360 - 180
         width, height = max(np.ptp(longitude), _LEAST_SPAN_DEG), max(np.ptp(points[:, 1]), _LEAST_SPAN_DEG)
         across, up = (longitude.min() + longitude.max()) / 2, (points[:, 1].min() + points[:, 1].max()) / 2
         half_width, half_height = width * (0.5 + _MARGIN_SHARE), height * (0.5 + _MARGIN_SHARE)

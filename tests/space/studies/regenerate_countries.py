@@ -57,7 +57,12 @@ def polygons(file: Path) -> dict[str, tuple[str, list[list[Ring]]]]:
 def main() -> None:
     rows = polygons(ATLAS / "countries-50m.json")
     rows[FINER] = polygons(ATLAS / "countries-10m.json")[FINER]
-    codes, names, points, ring_length, ring_is_hole, ring_country = [], [], [], [], [], []
+    codes: list[str] = []
+    names: list[str] = []
+    points: Ring = []
+    ring_length: list[int] = []
+    ring_is_hole: list[bool] = []
+    ring_country: list[int] = []
     for key, (name, shapes) in sorted(rows.items()):
         country = pycountry.countries.get(numeric=key) if key.isdigit() else None
         for shape in shapes:
