@@ -13,7 +13,7 @@ from tramontana.errors import LocalError
 from tramontana.forecast import EventKind, Forecast, ForecastError, Quantiles
 from tramontana.path_profile import PathProfile
 from tramontana.space.elements import parse_elements
-from tramontana.space.forecast import Measurements, quantiles
+from tramontana.space.forecast import Measurements, quantiles, quantiles_between
 from tramontana.space.ground import Place, mediterranean
 from tramontana.space.links import RainClimate
 from tramontana.space.observers import Obstruction
@@ -61,8 +61,8 @@ def trials() -> list[tuple[Forecast, PathProfile]]:
 
 
 def test_delays_fall_within_p10_and_p90_about_four_times_in_five(trials: list[tuple[Forecast, PathProfile]]) -> None:
-    """Only beyond the known slot, where the satellite is a guess. The ensemble is a handful of satellites, so the band of the 10 % and
-    90 % quantiles holds somewhat more than 80 %. Samples of one slot are not independent: 48 trials of 7 slots give ±2.5 % (one sigma).
+    """Only beyond the known slot, where the satellite is a guess. Wanted is 80 %. Samples of one slot are not independent: 48 trials of 7
+    slots give ±2.5 % (one sigma), and ensembles of a handful of satellites are coarse: 74 to 88 % passes.
     """
     hits, below, above = [], [], []
     for forecast, profile in trials:
@@ -73,7 +73,7 @@ def test_delays_fall_within_p10_and_p90_about_four_times_in_five(trials: list[tu
         hits.append(((delay >= low) & (delay <= high))[up])
         below.append((delay < low)[up])
         above.append((delay > high)[up])
-    assert 0.78 <= np.mean(np.concatenate(hits)) <= 0.95
+    assert 0.74 <= np.mean(np.concatenate(hits)) <= 0.88
     assert np.mean(np.concatenate(below)) <= 0.14
     assert np.mean(np.concatenate(above)) <= 0.14
 
@@ -84,7 +84,7 @@ def test_the_median_is_in_the_middle(trials: list[tuple[Forecast, PathProfile]])
         later = forecast.time_unix_s >= forecast.known_until_unix_s
         delay = realised(forecast, profile, "one_way_delay_s")[later]
         under.append((delay <= forecast.delay_s.p50[later] + 1e-6)[np.isfinite(delay)])
-    assert 0.42 <= np.mean(np.concatenate(under)) <= 0.68  # at least half by definition of a quantile of few satellites, but for chance
+    assert 0.42 <= np.mean(np.concatenate(under)) <= 0.58
 
 
 def test_outage_probabilities_are_calibrated(trials: list[tuple[Forecast, PathProfile]]) -> None:
@@ -243,7 +243,9 @@ def measured(sky: Sky, *, offset_s: float, jitter_s: float, lost: int = 0) -> Me
 def test_measurements_move_and_widen_the_delays(filed_sky: Sky) -> None:
     plain = filed_sky.forecast(ROME, START, 60.0)
     moved = filed_sky.forecast(ROME, START, 60.0, measured=measured(filed_sky, offset_s=0.004, jitter_s=0.0))
-    np.testing.assert_allclose(moved.delay_s.p50, plain.delay_s.p50 + 0.004, atol=1e-5)
+    certain = plain.time_unix_s < plain.known_until_unix_s
+    np.testing.assert_allclose(moved.delay_s.p50[certain], plain.delay_s.p50[certain] + 0.004, atol=1e-5)
+    np.testing.assert_allclose(moved.delay_s.p50, plain.delay_s.p50 + 0.004, atol=3e-4)
     spread = filed_sky.forecast(ROME, START, 60.0, measured=measured(filed_sky, offset_s=0.0, jitter_s=0.003))
     known = spread.time_unix_s < spread.known_until_unix_s
     assert np.all(spread.delay_s.p90[known] - spread.delay_s.p10[known] > 0.004)
@@ -313,6 +315,15 @@ def test_probabilities_are_probabilities(filed_sky: Sky, slot: int, place: Place
     assert np.all((forecast.outage_probability >= 0) & (forecast.outage_probability <= 1))
     assert list(forecast.events) == sorted(forecast.events, key=lambda e: (e.at_unix_s, e.kind))
     assert all(e.until_unix_s >= e.at_unix_s and e.effect for e in forecast.events)
+
+
+def test_quantiles_between_values() -> None:
+    (one,) = quantiles_between(np.array([[7.0]]), np.array([0.3]))
+    assert one.tolist() == [7.0, 7.0, 7.0]
+    (many,) = quantiles_between(np.arange(1000.0)[::-1][None, :], np.ones(1000))
+    np.testing.assert_allclose(many, [99.5, 499.5, 899.5])
+    (two,) = quantiles_between(np.array([[20.0, 10.0]]), np.array([0.5, 0.5]))
+    np.testing.assert_allclose(two, [10.0, 15.0, 20.0])
 
 
 def test_the_type_refuses_what_makes_no_sense(filed_sky: Sky) -> None:

@@ -142,8 +142,9 @@ def _slot_bands(
     if not could.count:
         return np.full((n, 3), np.nan), np.zeros((n, 3)), np.zeros((n, 3)), np.ones(n)
     errors = np.zeros(1) if error_s is None else error_s
-    delays = (could.delay_s[:, :, None] + errors).reshape(n, -1)
-    delay = quantiles(delays, np.broadcast_to(np.repeat(outlook.chance / errors.shape[0], errors.shape[0]), delays.shape))
+    possible = outlook.chance > 0
+    delays = (could.delay_s[:, possible, None] + errors).reshape(n, -1)
+    delay = quantiles_between(delays, np.repeat(outlook.chance[possible], errors.shape[0]))
 
     clear = np.zeros((1, 1, 1))
     fades = (clear, clear) if rain is None else rain.user_fades_db(outlook.times_unix_s, could)
@@ -171,6 +172,17 @@ def quantiles(values: Floats, weights: Floats) -> Floats:
     reached /= reached[:, -1:]
     picks = [np.argmax(reached >= share - 1e-9, axis=1) for share in (0.1, 0.5, 0.9)]
     return np.stack([np.take_along_axis(ordered, pick[:, None], axis=1)[:, 0] for pick in picks], axis=1)
+
+
+def quantiles_between(values: Floats, weights: Floats) -> Floats:
+    """(T, 3) the 10, 50 and 90 % quantiles of values (T, A) with weights (A,) above 0, linear between the middles of their weights.
+
+    For a figure that could lie between two of the values as well, as a delay between those of two satellites.
+    """
+    order = np.argsort(values, axis=1, kind="stable")
+    ordered, weight = np.take_along_axis(values, order, axis=1), weights[order] / np.sum(weights)
+    middle = np.cumsum(weight, axis=1) - weight / 2
+    return np.array([np.interp((0.1, 0.5, 0.9), x, y) for x, y in zip(middle, ordered, strict=True)])
 
 
 def _add_handovers(outage: Floats, times: Floats, outlooks: list[SlotOutlook]) -> None:
