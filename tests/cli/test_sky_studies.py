@@ -8,6 +8,7 @@ import json
 import re
 import struct
 import zlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,17 +18,19 @@ import pytest
 from click.testing import CliRunner, Result
 
 from tramontana.cli import sky_coverage
+from tramontana.cli.datadir import data_dir
 from tramontana.cli.sky import STUDIES, sky
 from tramontana.errors import LocalError
 from tramontana.path_profile import PathProfile
 from tramontana.space.design_file import read_design
+from tramontana.space.fleet_file import save_fleet
 from tramontana.space.ground import mediterranean
 from tramontana.space.orbits import Propagator
 from tramontana.space.path_options import PathOptions
 from tramontana.space.routing.policy import Policy
 from tramontana.space.routing.router import Router
 from tramontana.space.routing.routes import Route
-from tramontana.space.shells import starlink_gen1_as_filed
+from tramontana.space.shells import Shell, generate, starlink_gen1_as_filed
 from tramontana.space.sky import Sky
 from tramontana.space.studies.coverage import CountSatellites
 from tramontana.space.studies.sites import parse_instant
@@ -331,12 +334,31 @@ def test_bad_input_says_what_to_change(arguments: tuple[str, ...], message: str)
 
 
 def test_old_elements_are_warned_of(omm_file: Path) -> None:
-    near = run("coverage", "--elements", str(omm_file), "--from", "2008-09-20T13:00Z", "--hours", "0.1")
+    iss = ("--elements", str(omm_file), "--satellites", "all", "--hours", "0.1")
+    near = run("coverage", *iss, "--from", "2008-09-20T13:00Z")
     assert near.stderr == ""
-    assert "median epoch 2008-09-20T12:25Z, 0.0 days before the start" in near.stdout
-    old = run("coverage", "--elements", str(omm_file), "--from", "2008-12-31T13:00Z", "--hours", "0.1")
-    assert old.stderr.startswith("warning: ")
+    assert "median epoch 2008-09-20T12:25Z. Elements are 0.0 days old" in near.stdout
+    assert "all 1" in near.stdout
+    ageing = run("coverage", *iss, "--from", "2008-09-22T13:00Z")
+    assert "which satellite serves in which slot is uncertain" in ageing.stderr.lower()
+    old = run("coverage", *iss, "--from", "2008-12-31T13:00Z")
+    assert "Too old to be used" in old.stderr
+    assert "at best the statistics" in old.stderr
     assert "simulated" in old.stdout
+    with pytest.raises(LocalError, match="Too old to be used"):
+        run("passes", *iss, "--from", "2008-12-31T13:00Z")
+
+
+def test_which_satellites_are_taken(tmp_path: Path) -> None:
+    fleet = generate((Shell(550.0, 53.0, 4, 6, 1), Shell(358.0, 53.0, 2, 3, 1)), label="x", source="x", name_prefix="STARLINK")
+    names = tuple(f"{name} [DTC]" if number >= 24 else name for number, name in enumerate(fleet.names))
+    save_fleet(replace(fleet, names=names), data_dir(tmp_path / "mine"))
+    where = ("--data", str(tmp_path / "mine"), "--from", START, "--hours", "0.05")
+    assert "24 of 30: on station" in run("coverage", *where).output
+    assert "6 of 30: those that serve telephones" in run("coverage", *where, "--satellites", "telephone").output
+    assert "all 30" in run("passes", *where).output
+    with pytest.raises(LocalError, match="none of the 256 satellites is of the kind 'telephone'"):
+        study("coverage", "--satellites", "telephone")
 
 
 @pytest.fixture

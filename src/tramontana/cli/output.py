@@ -98,7 +98,7 @@ class Report:
     @property
     def label(self) -> str:
         """One line that says what the figures are, for the last column of every row and the foot of every picture."""
-        return "; ".join(text for word, text in self.about if word in ("Simulated", "Constellation", "Elements"))
+        return "; ".join(text for word, text in self.about if word in ("Simulated", "Constellation", "Satellites", "Elements"))
 
     def as_text(self, most_rows: int) -> str:
         """What a person sees in a terminal."""

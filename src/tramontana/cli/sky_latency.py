@@ -13,7 +13,7 @@ from tramontana.cli.sky_page import Chart, Picture
 from tramontana.cli.sky_study import Asked, Setting, spread, study
 from tramontana.space.studies.latency import PERCENTILES, Latency, Serve, Served, cut, join, slots_of, summarise
 
-SLOTS_A_PIECE = 240
+SLOTS_A_PIECE = 120
 _MOST_CURVES = 8
 
 

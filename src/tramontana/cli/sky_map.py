@@ -108,7 +108,9 @@ class SiteMap:
         land = [points(ring) for ring in view.land()]
         parts = [
             f'<svg viewBox="0 0 {_SVG_WIDTH:.0f} {height + _LEGEND_HEIGHT:.0f}" role="img" aria-label="{escape(self.legend)}">',
-            f'<clipPath id="frame"><rect width="{_SVG_WIDTH:.0f}" height="{height:.0f}"/></clipPath><g clip-path="url(#frame)">',
+            *self._legend(scale),
+            f'<clipPath id="frame"><rect width="{_SVG_WIDTH:.0f}" height="{height:.0f}"/></clipPath>',
+            f'<g transform="translate(0 {_LEGEND_HEIGHT:.0f})" clip-path="url(#frame)">',
             f'<rect width="{_SVG_WIDTH:.0f}" height="{height:.0f}" fill="{SEA}"/>',
             *(f'<polygon points="{p}" fill="{LAND}" stroke="{COAST}" stroke-width=".8"/>' for p in land),
         ]
@@ -137,8 +139,7 @@ class SiteMap:
                     f'<path d="M{x:.1f},{y - 7:.1f}l6,11h-12z" fill="#b3261e" stroke="#fff"/>'
                     f'<text x="{x + 9:.1f}" y="{y + 4:.1f}" class="name gateway">{escape(gateway.name)}</text>'
                 )
-        parts += ["</g>", *self._legend(scale, height), "</svg>"]
-        return "".join(parts)
+        return "".join([*parts, "</g></svg>"])
 
     @cached_property
     def _rings(self) -> list[Floats]:
@@ -166,16 +167,16 @@ class SiteMap:
         where = f"{self.sites.latitude_deg[row]:.2f}°, {self.sites.longitude_deg[row]:.2f}°"
         return f"<title>{escape(self.sites.names[row])} ({where})\n{escape(self.legend)}: {shown}</title>"
 
-    def _legend(self, scale: Normalize, top: float) -> Iterator[str]:
+    def _legend(self, scale: Normalize) -> Iterator[str]:
         stops = "".join(f'<stop offset="{k * 5}%" stop-color="{to_hex(COLOURS(k / 20))}"/>' for k in range(21))
         left, width = 20.0, _SVG_WIDTH - 40
         yield f'<linearGradient id="scale">{stops}</linearGradient>'
-        yield f'<rect x="{left}" y="{top + 12:.0f}" width="{width}" height="14" fill="url(#scale)"/>'
+        yield f'<text x="{left}" y="14" class="tick">{escape(self.legend)}</text>'
+        yield f'<rect x="{left}" y="21" width="{width}" height="14" fill="url(#scale)"/>'
         values = np.linspace(float(scale.vmin or 0.0), float(scale.vmax or 0.0), 5).tolist()
         for k, (value, anchor) in enumerate(zip(values, ("start", "middle", "middle", "middle", "end"), strict=True)):
-            at = f'x="{left + k / 4 * width:.0f}" y="{top + 42:.0f}"'
+            at = f'x="{left + k / 4 * width:.0f}" y="51"'
             yield f'<text {at} text-anchor="{anchor}" class="tick">{value:,.{self.digits}f}</text>'
-        yield f'<text x="{left}" y="{top + 60:.0f}" class="tick">{escape(self.legend)}</text>'
 
 
 _MOST_NAMES = 40

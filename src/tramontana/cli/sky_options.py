@@ -14,19 +14,22 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import click
+import numpy as np
 
 from tramontana.cli.datadir import data_dir, data_option
 from tramontana.cli.output import check_writable
 from tramontana.errors import LocalError
+from tramontana.space.ageing import element_age
 from tramontana.space.design_file import read_design
 from tramontana.space.designs import DESIGNS, design
 from tramontana.space.elements import LARGEST_FILE_BYTES, parse_elements
 from tramontana.space.fleet import Fleet, utc_text
 from tramontana.space.fleet_file import load_fleet
 from tramontana.space.ground import Ground
+from tramontana.space.life import Phase, direct_to_cell, phases_of_life
 from tramontana.space.studies.area import cells_of, parse_polygons
 from tramontana.space.studies.countries import country_polygons
-from tramontana.space.studies.instants import Instants, ageing_warning
+from tramontana.space.studies.instants import Instants
 from tramontana.space.studies.sites import Sites, parse_instant, parse_place_list, parse_track
 from tramontana.space.sweep import map_chunks
 
@@ -99,14 +102,26 @@ class WhichSky:
 
     elements: Path | None
     design: str | None
+    satellites: str | None
     seed: int
     data: Path | None
 
-    def fleet(self) -> Fleet:
-        """The one of `--elements` or `--design`, else the one in use. Rejected element sets are counted on standard error.
+    def fleet(self, *, satellites: str = "all") -> tuple[Fleet, str]:
+        """The one of `--elements` or `--design`, else the one in use; and which of its satellites are taken, in words.
 
-        A design is laid out at its own fixed epoch: the same question has the same answer.
+        satellites: which, unless `--satellites` was given. Rejected element sets are counted on standard error. A design is laid out at its
+        own fixed epoch: the same question has the same answer.
         """
+        whole, wanted = self._whole(), self.satellites or satellites
+        if wanted == "all":
+            return whole, f"all {len(whole):,}"
+        phones = direct_to_cell(whole)
+        taken = phones if wanted == "telephone" else (phases_of_life(whole) == Phase.OPERATIONAL) & ~phones
+        if not taken.any():
+            raise LocalError(f"none of the {len(whole):,} satellites is of the kind {wanted!r}: use --satellites all")
+        return whole.take(np.flatnonzero(taken)), f"{np.count_nonzero(taken):,} of {len(whole):,}: {_KINDS[wanted]}"
+
+    def _whole(self) -> Fleet:
         if self.design is not None:
             if self.elements is not None:
                 raise LocalError("give --elements or --design, not both")
@@ -214,11 +229,14 @@ def which_options(command: Command) -> Command:
 
     @click.option("--elements", type=_file, metavar="FILE", help="Element sets to use this once: TLE or OMM, plain or in gzip.")
     @click.option("--design", metavar="ID|FILE.toml", help=f"A constellation on paper: {', '.join(DESIGNS)}, or a file of your own.")
+    @click.option("--satellites", type=click.Choice([*_KINDS, "all"]), help="Which of them (docs/space.md says how they are told apart).")
     @click.option("--seed", type=int, default=0, show_default=True, help="Of every random choice: the same seed gives the same answer.")
     @data_option
     @functools.wraps(command)
-    def run(*arguments: Any, elements: Path | None, design: str | None, seed: int, data: Path | None, **others: Any) -> None:
-        command(*arguments, which=WhichSky(elements, design, seed, data), **others)
+    def run(
+        *arguments: Any, elements: Path | None, design: str | None, satellites: str | None, seed: int, data: Path | None, **others: Any
+    ) -> None:
+        command(*arguments, which=WhichSky(elements, design, satellites, seed, data), **others)
 
     return run
 
@@ -264,12 +282,15 @@ def file_options(command: Command) -> Command:
 
 
 def warn_of_age(fleet: Fleet, instants: Instants) -> None:
-    """A sentence on standard error when the elements do not fit the time asked for."""
-    sentence = ageing_warning(fleet, instants)
-    if sentence:
-        click.echo(f"warning: {sentence}", err=True)
+    """A sentence on standard error when the elements do not fit the time asked for. The study goes on: its label states the age."""
+    age = max((element_age(fleet, at) for at in (instants.start_unix_s, instants.end_unix_s)), key=lambda age: age.median_days)
+    if age.freshness == "expired":
+        click.echo(f"warning: {age.sentence} What follows is at best the statistics of such a constellation.", err=True)
+    elif age.freshness in ("ageing", "stale"):
+        click.echo(f"warning: {age.sentence}", err=True)
 
 
+_KINDS = {"operational": "on station, without those that serve telephones only", "telephone": "those that serve telephones"}
 _file = click.Path(path_type=Path)
 _result = click.Path(path_type=Path, dir_okay=False)
 _positive = click.FloatRange(min=0, min_open=True)

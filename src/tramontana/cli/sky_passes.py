@@ -11,6 +11,7 @@ from tramontana.cli.output import Column, Report
 from tramontana.cli.sky_page import Chart
 from tramontana.cli.sky_study import Asked, Setting, spread, study
 from tramontana.errors import LocalError
+from tramontana.space.ageing import element_age
 from tramontana.space.serving import MINIMUM_ELEVATION_DEG
 from tramontana.space.studies.passes import TRACK_STEP_S, FindPasses, SitePasses, join
 
@@ -25,7 +26,8 @@ _MOST_DRAWN = 400
 )
 def passes(asked: Asked, min_elevation: float) -> None:
     """Every pass of every satellite (default: the next hour over Rome): rise, highest point and set in UTC, with directions."""
-    setting = asked.setting(duration_s=3600, step_s=15, resolution=3)
+    setting = asked.setting(duration_s=3600, step_s=15, resolution=3, satellites="all")
+    element_age(setting.fleet, setting.instants.start_unix_s).require_usable()
     if len(setting.sites) > MOST_SITES:
         raise LocalError(f"passes over {len(setting.sites):,} places would be a list nobody reads: ask for at most {MOST_SITES}")
     find = FindPasses(setting.fleet, setting.sites, setting.instants, min_elevation)

@@ -57,7 +57,7 @@ def profile(
     as_json: bool,
 ) -> None:
     """The path from a place over a carrier, from now on: delay, capacity, loss, outages, handovers."""
-    simulated, carrier = Sky(which.fleet(), seed=which.seed), carrier_of(carrier_id)
+    simulated, carrier = Sky(which.fleet()[0], seed=which.seed), carrier_of(carrier_id)
     place, begin = simulated.ground.place(place_id), _begin(start)
     options = PathOptions(
         rain=rain,

@@ -26,6 +26,7 @@ from tramontana.cli.sky_options import (
 )
 from tramontana.cli.sky_page import Picture, page
 from tramontana.errors import LocalError
+from tramontana.space.ageing import element_age
 from tramontana.space.fleet import Fleet, utc_text
 from tramontana.space.ground import Ground, mediterranean
 from tramontana.space.studies.area import cell_boundary
@@ -43,13 +44,13 @@ class Asked:
     work: Work
     files: Files
 
-    def setting(self, *, duration_s: float, step_s: float, resolution: int = 5) -> Setting:
+    def setting(self, *, duration_s: float, step_s: float, resolution: int = 5, satellites: str = "operational") -> Setting:
         """What to study, with the command's defaults for what was not said. Warns of elements that do not fit the time."""
-        fleet, ground = self.which.fleet(), mediterranean()
+        (fleet, taken), ground = self.which.fleet(satellites=satellites), mediterranean()
         sites, name = self.where.sites(ground, resolution=resolution)
         instants = self.when.instants(sites, duration_s=duration_s, step_s=step_s)
         warn_of_age(fleet, instants)
-        return Setting(fleet, ground, sites, name, instants, self.which.seed)
+        return Setting(fleet, taken, ground, sites, name, instants, self.which.seed)
 
     def show(self, report: Report, picture: Picture | None) -> None:
         """Files first, then the screen: what is printed has been written."""
@@ -62,6 +63,8 @@ class Setting:
     """One study: a fleet over a ground, sites, instants."""
 
     fleet: Fleet
+    taken: str
+    """Which satellites of the constellation, in words."""
     ground: Ground
     sites: Sites
     name: str
@@ -74,7 +77,8 @@ class Setting:
         span = f"{utc_text(self.instants.start_unix_s)} to {utc_text(self.instants.end_unix_s)}"
         return (
             ("Simulated", "simulated, not measured"),
-            ("Constellation", f"{self.fleet.label} ({len(self.fleet):,} satellites)"),
+            ("Constellation", self.fleet.label),
+            ("Satellites", self.taken),
             ("Source", self.fleet.source),
             ("Elements", elements_text(self.fleet, self.instants.start_unix_s)),
             ("Time", span),
@@ -109,12 +113,11 @@ class Setting:
 
 
 def elements_text(fleet: Fleet, at_unix_s: float) -> str:
-    """How old the elements are at an instant."""
-    age_s = fleet.age_s(at_unix_s)
-    if age_s is None:
+    """How old the elements are at an instant, and what that means."""
+    age = element_age(fleet, at_unix_s)
+    if age.freshness == "ideal":
         return "age does not apply: generated from a table, not observed"
-    side = "before" if age_s >= 0 else "after"
-    return f"median epoch {instant_text(fleet.epochs.median_unix_s, 'minutes')}, {abs(age_s) / 86400:.1f} days {side} the start"
+    return f"median epoch {instant_text(fleet.epochs.median_unix_s, 'minutes')}. {age.sentence}"
 
 
 def write_files(files: Files, report: Report, picture: Picture | None) -> None:

@@ -8,11 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from tramontana.errors import LocalError
-from tramontana.space.fleet import Fleet, Floats, utc_text
+from tramontana.space.fleet import Floats
 
 MOST_INSTANTS = 500_000
-_AGED_AFTER_S = 2 * 86400.0
-_USELESS_AFTER_S = 30 * 86400.0
 
 
 class InstantsError(LocalError):
@@ -54,20 +52,3 @@ class Instants:
         """The same instants in order, cut into spans of at most `longest`."""
         cuts = range(0, self.count, longest)
         return tuple(Instants(self.start_unix_s + at * self.step_s, self.step_s, min(longest, self.count - at)) for at in cuts)
-
-
-def ageing_warning(fleet: Fleet, instants: Instants) -> str | None:
-    """A sentence when the elements do not fit the time asked for; None when they do, or for a fleet that does not age.
-
-    How far positions drift is measured, see docs/space.md.
-    """
-    first, last = fleet.age_s(instants.start_unix_s), fleet.age_s(instants.end_unix_s)
-    if first is None or last is None:
-        return None
-    worst = max(abs(first), abs(last))
-    if worst <= _AGED_AFTER_S:
-        return None
-    when = f"the elements (median epoch {utc_text(fleet.epochs.median_unix_s)}) are {worst / 86400:.0f} days from the time asked for"
-    if worst > _USELESS_AFTER_S:
-        return f"{when}: satellites are not where they are computed to be; statistics over a day still hold roughly, single passes do not"
-    return f"{when}: median errors were 5 km after one day and 160 km after nine"
