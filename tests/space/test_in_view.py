@@ -173,6 +173,19 @@ def test_tracks_of_ships_and_aircraft(ephemeris: Ephemeris) -> None:
     assert lists.satellite.shape[0] > 0
 
 
+def test_tracks_keep_away_from_the_arc_like_places(ephemeris: Ephemeris) -> None:
+    track = Track([T0, T0 + 1300], [40.0, 30.0], [5.0, 20.0])
+    lists = in_view_of_track(ephemeris, track, TIMES, minimum_elevation_deg=10.0, arc_avoidance_deg=18.0)
+    latitude, longitude, _ = track.at(TIMES)
+    for t, at in enumerate(TIMES):
+        place = Places(latitude[t], longitude[t], minimum_elevation_deg=10.0, arc_avoidance_deg=18.0)
+        np.testing.assert_array_equal(lists.at(t, 0), in_view_lists(ephemeris, place, [at]).at(0, 0))
+    free = in_view_of_track(ephemeris, track, TIMES, minimum_elevation_deg=10.0)
+    assert 0 < lists.satellite.shape[0] < free.satellite.shape[0]
+    with pytest.raises(LocalError, match="geostationary arc"):
+        in_view_of_track(ephemeris, track, TIMES, arc_avoidance_deg=90.0)
+
+
 @settings(max_examples=60, deadline=None)
 @given(
     ends=st.tuples(st.floats(-90, 90), st.floats(-180, 180), st.floats(-90, 90), st.floats(-180, 180)),
@@ -258,7 +271,8 @@ latitude, longitude = [41.9, 90.0, -60.0, 0.0], [12.5, 0.0, 180.0, -180.0]
 plain = in_view(ephemeris, Places(latitude, longitude, minimum_elevation_deg=5.0), times)
 fussy = Places(latitude, longitude, minimum_elevation_deg=5.0, obstructions={0: Obstruction(np.array([5.0, 40.0]))}, arc_avoidance_deg=18.0)
 lists = in_view_lists(ephemeris, fussy, times)
-track = in_view_of_track(ephemeris, Track([times[0], times[-1]], [10.0, 20.0], [0.0, 5.0]), times, minimum_elevation_deg=0.0)
+moving = Track([times[0], times[-1]], [10.0, 20.0], [0.0, 5.0])
+track = in_view_of_track(ephemeris, moving, times, minimum_elevation_deg=0.0, arc_avoidance_deg=10.0)
 print(plain.count.tolist(), np.nan_to_num(plain.highest_elevation_deg).round(3).tolist())
 print(lists.first.tolist(), lists.satellite.tolist(), track.first.tolist(), track.satellite.tolist())
 """

@@ -22,7 +22,7 @@ def scheduler() -> Iterator[str]:
     distributed = pytest.importorskip("distributed", reason="the optional packages of a Dask cluster are not installed")
     with (
         distributed.LocalCluster(
-            n_workers=1, threads_per_worker=1, processes=False, host="127.0.0.1", dashboard_address=None, protocol="tcp"
+            n_workers=1, threads_per_worker=1, processes=False, host="127.0.0.1", dashboard_address="127.0.0.1:0", protocol="tcp"
         ) as cluster,
     ):
         yield cluster.scheduler_address

@@ -263,11 +263,13 @@ def arc_cosine(longitude: float, px: float, py: float, pz: float, ex: float, ey:
 
 
 @compiled
-def follow(satellite: Floats, place: Floats, count: Indices, listed: NDArray[np.int32], first: Indices) -> None:
+def follow(
+    satellite: Floats, place: Floats, arc: Floats, arc_of: Indices, count: Indices, listed: NDArray[np.int32], first: Indices
+) -> None:
     """Which satellites one moving place sees at each instant.
 
-    satellite: (T, N, 3); place: (T, 7) as in `tally`. count: (T,) is written; with a `listed` that is not empty the satellites of instant
-    t go to listed[first[t]:].
+    satellite: (T, N, 3); place: (T, 7) as in `tally`; arc_of: (T,) row of arc, −1 for none. count: (T,) is written; with a `listed` that is
+    not empty the satellites of instant t go to listed[first[t]:].
     """
     write = listed.shape[0] > 0
     for t in range(satellite.shape[0]):
@@ -275,8 +277,11 @@ def follow(satellite: Floats, place: Floats, count: Indices, listed: NDArray[np.
         for n in range(satellite.shape[1]):
             dx, dy, dz = satellite[t, n, 0] - place[t, 0], satellite[t, n, 1] - place[t, 1], satellite[t, n, 2] - place[t, 2]
             slant = math.sqrt(dx * dx + dy * dy + dz * dz)
-            if (dx * place[t, 3] + dy * place[t, 4] + dz * place[t, 5]) / slant >= place[t, 6]:
-                if write:
-                    listed[first[t] + seen] = n
-                seen += 1
+            if not (dx * place[t, 3] + dy * place[t, 4] + dz * place[t, 5]) / slant >= place[t, 6]:  # NaN compares false
+                continue
+            if arc_of[t] >= 0 and near_arc(arc[arc_of[t]], place[t, 0], place[t, 1], place[t, 2], dx / slant, dy / slant, dz / slant):
+                continue
+            if write:
+                listed[first[t] + seen] = n
+            seen += 1
         count[t] = seen

@@ -17,12 +17,13 @@ import difflib
 import math
 import tomllib
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from tramontana.errors import LocalError
-from tramontana.space.designs import Design, completed
-from tramontana.space.shells import Shell
+from tramontana.space.designs import Design
+from tramontana.space.shells import Shell, usual_phasing
 
 LARGEST_FILE_BYTES = 256 * 1024
 MOST_SHELLS, MOST_PLANES, MOST_PER_PLANE, MOST_SATELLITES = 64, 1000, 5000, 100_000
@@ -170,7 +171,7 @@ def _shell(row: Mapping[str, Any], number: int, faults: list[str], assumed: list
         if len(faults) == before:
             table.fault(f"{shell.satellite_count:,} satellites are more than {MOST_SATELLITES:,}")
         return None
-    whole = completed(shell, phasing)
     if phasing is None:
-        assumed.append(f"shell {number}: phasing {whole.phasing} is assumed")
-    return whole
+        phasing = usual_phasing(shell)
+        assumed.append(f"shell {number}: phasing {phasing} is assumed")
+    return replace(shell, phasing=phasing)

@@ -18,7 +18,6 @@ from tramontana.space.shells import (
     STARLINK_GEN1_SOURCE,
     Shell,
     generate,
-    usual_phasing,
 )
 
 _PHASING = "phasing between planes and the first node of each shell are assumed: nobody filed them"
@@ -170,8 +169,3 @@ DESIGNS: Mapping[str, Design] = MappingProxyType(
         )
     }
 )
-
-
-def completed(shell: Shell, phasing: int | None) -> Shell:
-    """The shell with this phasing, or with the usual one where none is known."""
-    return replace(shell, phasing=usual_phasing(shell) if phasing is None else phasing)

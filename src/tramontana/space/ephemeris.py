@@ -73,7 +73,9 @@ class Nodes:
         last = self.position_itrs_m.shape[0] - 1
         end = times == self.first_unix_s + last * self.step_s
         if not bool(np.all((first >= 0) & ((first < last) | end))):  # NaN compares false
-            raise LocalError("the instants must be finite and lie within the nodes of this chunk: ask the ephemeris for nodes that hold them")
+            raise LocalError(
+                "the instants must be finite and lie within the nodes of this chunk: ask the ephemeris for nodes that hold them"
+            )
         node = np.where(end, node - 1, node)
         return np.where(end, first - 1, first).astype(np.int64), (times - node * self.step_s) / self.step_s
 

@@ -16,7 +16,7 @@ from tramontana.errors import LocalError
 from tramontana.space._kernels import follow, scan, tally
 from tramontana.space.ephemeris import Ephemeris
 from tramontana.space.fleet import Floats
-from tramontana.space.observers import LOWEST_MASK_DEG, Places, Track
+from tramontana.space.observers import LOWEST_MASK_DEG, WIDEST_ARC_AVOIDANCE_DEG, Places, Track, arcs_to_avoid
 from tramontana.space.visibility import itrs_positions_m, local_frames
 
 _INSTANTS_A_CHUNK = 240  # an hour of 15 s slots: 60 MB of positions for 10,000 satellites
@@ -83,26 +83,35 @@ def in_view_lists(ephemeris: Ephemeris, places: Places, unix_s: ArrayLike) -> In
     return InViewLists(times, first, np.concatenate(lists), places.count)
 
 
-def in_view_of_track(ephemeris: Ephemeris, track: Track, unix_s: ArrayLike, *, minimum_elevation_deg: float = 25.0) -> InViewLists:
-    """Who is in view of a ship or an aircraft at (T,) ascending instants; the lists have one place."""
+def in_view_of_track(
+    ephemeris: Ephemeris, track: Track, unix_s: ArrayLike, *, minimum_elevation_deg: float = 25.0, arc_avoidance_deg: float = 0.0
+) -> InViewLists:
+    """Who is in view of a ship or an aircraft at (T,) ascending instants; the lists have one place.
+
+    arc_avoidance_deg: least separation from the geostationary arc as seen from where the place is then; 0 for none.
+    """
     if not LOWEST_MASK_DEG <= minimum_elevation_deg <= 90.0:
         raise LocalError(f"the minimum elevation must lie between {LOWEST_MASK_DEG:g} and 90 degrees")
+    if not 0.0 <= arc_avoidance_deg <= WIDEST_ARC_AVOIDANCE_DEG:
+        raise LocalError(f"the angle kept from the geostationary arc must lie between 0 and {WIDEST_ARC_AVOIDANCE_DEG:g} degrees")
     times = _instants(unix_s)
     latitude, longitude, height = track.at(times)
     sine = np.full((times.shape[0], 1), np.sin(np.radians(minimum_elevation_deg)))
-    place = np.hstack([itrs_positions_m(latitude, longitude, height), local_frames(latitude, longitude)[:, 2], sine])
+    site = itrs_positions_m(latitude, longitude, height)
+    place = np.hstack([site, local_frames(latitude, longitude)[:, 2], sine])
+    arc_of, arc = arcs_to_avoid(site, np.full(times.shape[0], arc_avoidance_deg))
     counts: list[NDArray[np.int64]] = []
     lists: list[NDArray[np.int32]] = []
     row = 0
     for some, nodes in ephemeris.chunks(times, _INSTANTS_A_CHUNK):
-        position, here = nodes.positions_itrs_m(some), place[row : row + some.shape[0]]
+        position, now = nodes.positions_itrs_m(some), slice(row, row + some.shape[0])
         row += some.shape[0]
         count = np.empty(some.shape[0], dtype=np.int64)
         nowhere = np.zeros(some.shape[0], dtype=np.int64)
-        follow(position, here, count, NO_LIST, nowhere)
+        follow(position, place[now], arc, arc_of[now], count, NO_LIST, nowhere)
         first = np.concatenate([[0], np.cumsum(count)]).astype(np.int64)
         listed = np.empty(int(first[-1]) or 1, dtype=np.int32)
-        follow(position, here, count, listed, first)
+        follow(position, place[now], arc, arc_of[now], count, listed, first)
         counts.append(count)
         lists.append(listed[: first[-1]])
     return InViewLists(times, np.concatenate([[0], np.cumsum(np.concatenate(counts))]).astype(np.int64), np.concatenate(lists), 1)

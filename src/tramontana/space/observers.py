@@ -19,6 +19,7 @@ CELL_DEG = 2.5
 STARLINK_ARC_AVOIDANCE_DEG = 18.0
 """Least angle between a Ku user link and the geostationary arc. Assumption (range 10 to 22), for want of the filings themselves: users who
 quote them give 22° (Gen1 application) and 18° (a later reply); no figure for Gen2 was found."""
+WIDEST_ARC_AVOIDANCE_DEG = 60.0
 LOWEST_MASK_DEG = -10.0  # an aircraft at 15 km sees 4° below the horizontal
 LOWEST_HEIGHT_M, GREATEST_HEIGHT_M = -500.0, 20_000.0
 _DEFLECTION_RAD = np.radians(0.2)  # the geodetic zenith differs from the geocentric one by at most 0.1924°
@@ -72,7 +73,7 @@ class Places:
         longitude = _filled(longitude_deg, count, "longitude", -360.0, 360.0)
         height = _filled(height_m, count, "height in metres", LOWEST_HEIGHT_M, GREATEST_HEIGHT_M)
         mask = _filled(minimum_elevation_deg, count, "minimum elevation", LOWEST_MASK_DEG, 90.0)
-        avoidance = _filled(arc_avoidance_deg, count, "angle kept from the geostationary arc", 0.0, 60.0)
+        avoidance = _filled(arc_avoidance_deg, count, "angle kept from the geostationary arc", 0.0, WIDEST_ARC_AVOIDANCE_DEG)
         latitude = _filled(latitude, count, "latitude", -90.0, 90.0)
 
         position = itrs_positions_m(latitude, longitude, height)
@@ -95,7 +96,7 @@ class Places:
         """(7, P) position, zenith, sine of the mask."""
         self.frame: Floats = np.ascontiguousarray(frames[order, :2].reshape(count, 6))
         self.obstruction_of, self.obstruction_sine = _obstructions(obstructions or {}, self.rank)
-        self.arc_of, self.arc = _arcs(position, avoidance, order)
+        self.arc_of, self.arc = arcs_to_avoid(position[order], avoidance[order])
 
     @property
     def is_plain(self) -> bool:
@@ -214,22 +215,20 @@ def _obstructions(obstructions: dict[int, Obstruction], rank: Ints) -> tuple[Int
     return of, rows
 
 
-def _arcs(position: Floats, avoidance_deg: Floats, order: Ints) -> tuple[Ints, Floats]:
-    """Row of each place, in kernel order, and the rows that `near_arc` reads. Places that see no arc (near the poles) have none."""
-    of = np.full(order.shape[0], -1, dtype=np.int64)
+def arcs_to_avoid(position_m: Floats, avoidance_deg: Floats) -> tuple[Ints, Floats]:
+    """For each place, (P, 3), its row of the table that `near_arc` reads, −1 without avoidance or an arc in sight; and the table."""
+    of = np.full(position_m.shape[0], -1, dtype=np.int64)
     rows: list[tuple[float, float, float, float, float]] = []
-    for index, given in enumerate(order.tolist()):
-        if avoidance_deg[given] <= 0.0:
-            continue
-        half_width = _visible_arc_half_width_rad(position[given])
+    for index in np.flatnonzero(avoidance_deg > 0.0).tolist():
+        half_width = _visible_arc_half_width_rad(position_m[index])
         if half_width <= 0.0:
             continue
         offset = np.linspace(0.0, half_width, _ARC_SAMPLES)
-        longitude = np.arctan2(position[given, 1], position[given, 0])
+        longitude = np.arctan2(position_m[index, 1], position_m[index, 0])
         towards = GEOSTATIONARY_RADIUS_M * np.stack([np.cos(longitude + offset), np.sin(longitude + offset), 0 * offset], axis=-1)
-        towards -= position[given]
+        towards -= position_m[index]
         declination = np.arcsin(towards[:, 2] / np.linalg.norm(towards, axis=1))
-        angle = np.radians(avoidance_deg[given])
+        angle = np.radians(avoidance_deg[index])
         margin = angle + np.radians(0.01)  # the arc between two samples
         low, high = float(np.min(declination)) - margin, float(np.max(declination)) + margin
         of[index] = len(rows)

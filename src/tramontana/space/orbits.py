@@ -2,8 +2,8 @@
 
 Accuracy. SGP4 with WGS-72 reproduces the official verification vectors to 0.1 mm (tests/vectors/sgp4). TEME → ITRS turns by Greenwich
 mean sidereal time alone: UTC stands for UT1 (below 0.9 s, so 0.004° of the Earth's turn) and polar motion (below 0.5″) is left out.
-Directions agree with skyfield to 0.01°. How true the elements are is another matter: median 4.7 km after 0.8 days, 163 km
-after 9.4 (docs/space.md).
+Directions agree with skyfield to 0.01°. How true the elements are is another matter: median 5 km after 0.7 days, 194 km
+after 9.6 (`ageing`).
 """
 
 from __future__ import annotations
