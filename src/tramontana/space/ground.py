@@ -173,6 +173,10 @@ _PLACES = (
 # rows were "presumed live" there unless the row says otherwise.
 _LIST = "community gateway list, October 2023; site coordinate"
 _PRESS = "named as in service by Italian press after Reuters (opiquad.b-cdn.net/redazione/52278)"
+_STOLNIK = (
+    "antennas on Neterra's station at Stolnik near Sofia, opening announced by Bulgarian press (zapernik.com/izvan-pernik/175853); "
+    "coordinate of the village to 0.05°; assumption: in service, 25°"
+)
 _GATEWAYS = (
     Gateway("milano", "Milano", "IT", 45.3185, 9.1873, 25.0, f"{_LIST}; {_PRESS}", 8),
     Gateway("marsala", "Marsala", "IT", 37.7943, 12.4931, 25.0, f"{_LIST}; {_PRESS}", 8),
@@ -184,6 +188,7 @@ _GATEWAYS = (
     Gateway("aerzen", "Aerzen", "DE", 52.0610, 9.3282, 25.0, _LIST, 8),
     Gateway("wola-krobowska", "Wola Krobowska", "PL", 51.8642, 20.9211, 25.0, _LIST, 8),
     Gateway("muallim", "Muallim", "TR", 40.7888, 29.5094, 25.0, _LIST, 8),
+    Gateway("stolnik", "Stolnik", "BG", 42.72, 23.63, 25.0, _STOLNIK),
 )
 
 # Community list of points of presence, April 2026, each with its PeeringDB facility: the coordinate is that of the building.
