@@ -159,7 +159,7 @@ def scan(
     """As `tally`, and with obstructions, arc avoidance and lists: every satellite that a place sees is written to `listed`.
 
     frame: (P, 6) east and north of each place. obstruction_of: (P,) row of obstruction_sine, −1 for none. obstruction_sine: (O, A) sine of
-    the lowest free elevation by azimuth in A equal sectors from north. arc_of: (P,) row of arc (see `arc_separation`), −1 for none.
+    the lowest free elevation by azimuth in A equal sectors from north. arc_of: (P,) row of arc (see `near_arc`), −1 for none.
     next_slot: (P,) where the next satellite of each place goes in `listed`; it is moved on. An empty `listed` only counts.
     best_sine is that of the satellites that are seen.
     """
