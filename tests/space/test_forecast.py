@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from tramontana.errors import LocalError
 from tramontana.forecast import EventKind, Forecast, ForecastError, Quantiles
 from tramontana.path_profile import PathProfile
+from tramontana.space.candidates import candidates
 from tramontana.space.elements import parse_elements
 from tramontana.space.forecast import Measurements, quantiles, quantiles_between
 from tramontana.space.ground import Place, mediterranean
@@ -162,6 +163,21 @@ def test_a_policy_that_forbids_everything_is_one_gap(filed_sky: Sky) -> None:
     assert np.all(forecast.capacity_down_bps.p90 == 0)
     (gap,) = forecast.events
     assert (gap.kind, gap.at_unix_s, gap.until_unix_s, gap.confidence) == (EventKind.COVERAGE_GAP, START, START + 60.0, 1.0)
+
+
+@given(slot=st.integers(0, 3000), place=st.sampled_from([ROME, ATLANTIC, EDGE]), lasers=st.booleans())
+@settings(max_examples=25, deadline=None)
+def test_nobody_that_the_policy_forbids_is_a_candidate(filed_sky: Sky, slot: int, place: Place, lasers: bool) -> None:
+    options = PathOptions(policy=Policy(landing_countries=frozenset({"IT"})), lasers=lasers)
+    model = filed_sky.path_model(place, options=options)
+    number = slot_of(START) + slot
+    could = candidates(model, number, slot_start_unix_s(number) + np.arange(0.0, 15.0, 5.0))
+    gateways = filed_sky.ground.gateways
+    assert {gateways[g].country for g in could.gateway.tolist()} <= {"IT"}
+    assert {gateways[g].country for g in np.flatnonzero(could.landings.any(axis=0)).tolist()} <= {"IT"}
+    way = filed_sky.way(place, number, options)
+    assert way is None or way.entry in could.satellite.tolist()  # what the operator then does was among what it could do
+    assert not could.count or np.sum(could.fresh) == pytest.approx(1.0)
 
 
 def test_an_obstacle_in_the_known_slot_is_certain(filed_sky: Sky) -> None:

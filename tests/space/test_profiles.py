@@ -22,7 +22,8 @@ from tramontana.space.profiles import merge
 from tramontana.space.radio import STARLINK_LIKE
 from tramontana.space.routing.failures import Failures
 from tramontana.space.routing.policy import Policy
-from tramontana.space.serving import slot_of
+from tramontana.space.routing.routes import Route
+from tramontana.space.serving import slot_of, slot_start_unix_s
 from tramontana.space.shells import FILED_EPOCH_UNIX_S, starlink_gen1_as_filed
 from tramontana.space.sky import Sky
 from tramontana.space.weather import Fade, Weather
@@ -75,18 +76,20 @@ def test_lasers_carry_where_no_satellite_sees_a_gateway(filed_sky: Sky, place: P
 
 
 def test_a_laser_way_agrees_with_the_router(filed_sky: Sky) -> None:
-    """At the instant for which the router was asked, delay and gateway are the router's own."""
-    slot = slot_of(START) + 3
-    way = filed_sky.way(ATLANTIC, slot)
-    assert way is not None
-    assert len(way.satellites) > 1
-    at = slot * 15 + 12.0
-    route = filed_sky._router("US").route(ATLANTIC, None, at, serving=way.entry)
-    if route.satellites != way.satellites:  # type: ignore[union-attr]  # the route of the slot's end, when that of its start does not last
-        at += 15.0
-        route = filed_sky._router("US").route(ATLANTIC, None, at, serving=way.entry)
-    profile = filed_sky.path_profile(ATLANTIC, at if at == slot * 15 + 12.0 else at - 1e-3, 1.0)
-    assert profile.one_way_delay_s[0] == pytest.approx(route.delay_s, abs=1e-6)  # type: ignore[union-attr]
+    """At the instant for which the router was asked, satellites, gateway and delay are the router's own."""
+    router, compared = filed_sky._router("US"), 0
+    for slot in range(slot_of(START), slot_of(START) + 20):
+        way, at = filed_sky.way(ATLANTIC, slot), slot_start_unix_s(slot)
+        if way is None:
+            continue
+        route = router.route(ATLANTIC, None, at, serving=way.entry)
+        assert isinstance(route, Route)
+        if route.satellites == way.satellites:  # else that of the slot's end was taken, because that of its start would not last
+            compared += 1
+            profile = filed_sky.path_profile(ATLANTIC, at, 1.0)
+            assert profile.one_way_delay_s[0] == pytest.approx(route.delay_s, abs=1e-6)
+            assert GROUND.gateways[way.gateway].id == route.gateway_id
+    assert compared >= 10
 
 
 def test_serving_tells_of_lasers_and_agrees_with_the_profile(filed_sky: Sky) -> None:
