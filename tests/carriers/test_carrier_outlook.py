@@ -92,6 +92,15 @@ def test_narrow_links_stay_narrow() -> None:
     np.testing.assert_array_equal(profiles[0].capacity_down_bps, profiles[1].capacity_down_bps)
 
 
+def test_satellites_without_links_between_them_pass_nothing_on() -> None:
+    atlantic = Place("atlantic", "Ship, mid-Atlantic", "", "ship", 30.0, -40.0)
+    covered = {
+        known.id: np.isfinite(path_profile(known, atlantic, Sky(design(one).fleet()), START, 120.0).one_way_delay_s).any()
+        for known, one in ((ONEWEB, "oneweb"), (KUIPER, "kuiper"))
+    }
+    assert covered == {"oneweb": False, "kuiper": True}
+
+
 def test_satellites_in_middle_orbit_carry_as_well() -> None:
     sky = Sky(design("iris2").fleet(), seed=1)
     profile = path_profile(IRIS2, ROME, sky, START, 1800.0)

@@ -92,6 +92,8 @@ _UNKNOWN_SYSTEM = tuple(
 )
 _FIXED = Radio(fixed_bps=(_UNKNOWN_SYSTEM[0], _UNKNOWN_SYSTEM[1]))
 _RADIO_OF_CARRIER = {KUIPER.id: Radio(), ONEWEB.id: Radio(), IRIDIUM.id: Radio(fixed_bps=(_NARROW, _NARROW)), IRIS2.id: _FIXED}
+# Who passes traffic on from satellite to satellite. OneWeb's first generation does not; of an unknown fleet it is not assumed.
+_WITH_LINKS_BETWEEN_SATELLITES = frozenset({STARLINK.id, KUIPER.id, IRIDIUM.id, IRIS2.id})
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,11 +164,16 @@ def forecast(
 
 
 def _flown_options(flown: Carrier, options: PathOptions) -> PathOptions:
-    """The options with the operator's own law and radio."""
+    """The options with the operator's own law, radio and links between satellites."""
     if flown == STARLINK:
         return replace(options, jurisdiction=flown.jurisdiction) if options.jurisdiction != flown.jurisdiction else options
-    notes = (*options.notes, f"{_STAND_IN} {flown.name}")
-    return replace(options, jurisdiction=flown.jurisdiction, radio=_RADIO_OF_CARRIER.get(flown.id, _FIXED), notes=notes)
+    return replace(
+        options,
+        jurisdiction=flown.jurisdiction,
+        radio=_RADIO_OF_CARRIER.get(flown.id, _FIXED),
+        lasers=options.lasers and flown.id in _WITH_LINKS_BETWEEN_SATELLITES,
+        notes=(*options.notes, f"{_STAND_IN} {flown.name}"),
+    )
 
 
 def _steady(carrier: Carrier, place: Place, sky: Sky, options: PathOptions, fibre: FibreParameters) -> SteadyPath:
