@@ -6,30 +6,19 @@ With ``NUMBA_DISABLE_JIT=1`` everything runs as plain Python and gives the same 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import ParamSpec, TypeVar, cast
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
+
+from tramontana.space._compile import compiled
 
 Floats = NDArray[np.float64]
 Indices = NDArray[np.int64]
 
-P = ParamSpec("P")
-R = TypeVar("R")
 
 GEOSTATIONARY_RADIUS_M = 42164172.0  # one sidereal day and the WGS 84 gravitational constant
 _NEWTON_STEPS = 8  # three reach 1e-9 rad from the starting point below; more cost nothing where it has converged
 _CONVERGED_RAD = 1e-12
-
-
-def compiled(function: Callable[P, R]) -> Callable[P, R]:
-    """Compile without Python objects; kept on disk where some cache directory can be written, else compiled in each process."""
-    try:
-        return cast(Callable[P, R], numba.njit(cache=True, nogil=True, error_model="numpy")(function))
-    except RuntimeError:  # numba found no directory for its cache
-        return cast(Callable[P, R], numba.njit(nogil=True, error_model="numpy")(function))
 
 
 @compiled

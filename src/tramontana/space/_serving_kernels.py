@@ -7,30 +7,19 @@ plain Python.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import ParamSpec, TypeVar, cast
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
+
+from tramontana.space._compile import compiled
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int32]
 
-P = ParamSpec("P")
-R = TypeVar("R")
 
 NONE = -1
 _BANDS, _AROUND = 60, 120  # cells that satellites are sorted into: 3° of latitude and of longitude
 _BIN_RAD = math.pi / _BANDS
-
-
-def compiled(function: Callable[P, R]) -> Callable[P, R]:
-    """Compile without Python objects; kept on disk where some cache directory can be written, else compiled in each process."""
-    try:
-        return cast(Callable[P, R], numba.njit(cache=True, nogil=True)(function))
-    except RuntimeError:  # numba found no directory for its cache
-        return cast(Callable[P, R], numba.njit(nogil=True)(function))
 
 
 @compiled

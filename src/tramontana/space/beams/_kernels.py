@@ -7,26 +7,13 @@ NUMBA_DISABLE_JIT=1 everything runs as plain Python.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import ParamSpec, TypeVar, cast
-
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from tramontana.space._compile import compiled
+
 Ints = NDArray[np.int32]
 Longs = NDArray[np.int64]
-
-P = ParamSpec("P")
-R = TypeVar("R")
-
-
-def compiled(function: Callable[P, R]) -> Callable[P, R]:
-    """Compile without Python objects; kept on disk where some cache directory can be written, else compiled in each process."""
-    try:
-        return cast(Callable[P, R], numba.njit(cache=True, nogil=True)(function))
-    except RuntimeError:  # numba found no directory for its cache
-        return cast(Callable[P, R], numba.njit(nogil=True)(function))
 
 
 @compiled

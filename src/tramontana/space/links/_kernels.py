@@ -6,18 +6,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import TypeVar, cast
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from tramontana.space._compile import compiled
 from tramontana.space.links.spectral_lines import OXYGEN, WATER_VAPOUR
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
-F = TypeVar("F", bound=Callable[..., object])
 
 LOWEST_PERCENT, HIGHEST_PERCENT = 0.001, 50.0  # P.618-13 §2.5
 LEVELS_FROM_PERCENT = 1.0  # gas and cloud at less than 1 % are inside the rain prediction: P.618-13 §2.5, A(p) = A(1 %)
@@ -35,14 +32,6 @@ _OXYGEN_HEIGHT = np.array(
     ]
 )
 _VAPOUR_REFERENCE_GHZ, _VAPOUR_REFERENCE_HPA = 20.6, 845.0
-
-
-def compiled(function: F) -> F:
-    """`numba.njit` that keeps the type of what it decorates; the machine code is kept between runs where a directory can be written."""
-    try:
-        return cast(F, numba.njit(cache=True)(function))
-    except RuntimeError:  # read-only installation and no home: compile anew in each process
-        return cast(F, numba.njit(function))
 
 
 @compiled

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from tramontana.space._kernels import compiled
+from tramontana.space._compile import compiled
 
 Floats = NDArray[np.float64]
 
