@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib import colormaps
+from matplotlib.axes import Axes
 from matplotlib.collections import PolyCollection
 from matplotlib.colors import Normalize, to_hex
 from matplotlib.figure import Figure
@@ -19,10 +20,10 @@ from matplotlib.figure import Figure
 from tramontana.space.fleet import Floats
 from tramontana.space.ground import Gateway
 from tramontana.space.studies.area import cell_boundary
-from tramontana.space.studies.countries import outlines_within
+from tramontana.space.studies.countries import outlines_within, source
 from tramontana.space.studies.sites import Sites
 
-SEA, LAND, COAST, INK, ABSENT = "#e6edf3", "#f7f5ef", "#8a97a3", "#1d2733", "#c9c9c9"
+SEA, LAND, COAST, INK, ABSENT, GATEWAY = "#e6edf3", "#f7f5ef", "#8a97a3", "#1d2733", "#c9c9c9", "#b3261e"
 COLOURS = colormaps["cividis"]  # even to the eye, and to eyes that see red and green alike
 _SVG_WIDTH, _LEGEND_HEIGHT = 900.0, 64.0
 _MARGIN_SHARE, _LEAST_SPAN_DEG = 0.07, 1.5
@@ -63,31 +64,19 @@ class SiteMap:
             )
             if len(self.sites) <= _MOST_NAMES:
                 for name, lon, lat in zip(self.sites.names, view.turn(self.sites.longitude_deg), self.sites.latitude_deg, strict=True):
-                    axes.annotate(name, (lon, lat), xytext=(6, 4), textcoords="offset points", fontsize=8, color=INK)
+                    _annotate(axes, name, lon, lat, 4, INK, view)
         for gateway in self.gateways:
-            lon = float(view.turn(np.array([gateway.longitude_deg]))[0])
-            if view.holds(lon, gateway.latitude_deg):
-                axes.plot(
-                    lon,
-                    gateway.latitude_deg,
-                    marker="^",
-                    color="#b3261e",
-                    markersize=7,
-                    markeredgecolor="white",
-                    linestyle="none",
-                    zorder=4,
-                )
-                axes.annotate(
-                    gateway.name, (lon, gateway.latitude_deg), xytext=(6, -9), textcoords="offset points", fontsize=8, color="#b3261e",
-                    bbox={"boxstyle": "round,pad=0.15", "facecolor": "white", "edgecolor": "none", "alpha": 0.75}, zorder=5,
-                )  # fmt: skip
+            lon, lat = float(view.turn(np.array([gateway.longitude_deg]))[0]), gateway.latitude_deg
+            if view.holds(lon, lat):
+                axes.plot(lon, lat, marker="^", color=GATEWAY, markersize=7, markeredgecolor="white", linestyle="none", zorder=4)
+                _annotate(axes, gateway.name, lon, lat, -9, GATEWAY, view)
         bar = figure.colorbar(_mappable(scale), ax=axes, orientation="horizontal", fraction=0.045, pad=0.03, aspect=45)
         bar.set_label(self.legend)
         axes.set_title("\n".join(textwrap.fill(line, 85) for line in title.splitlines()), loc="left", fontsize=12, color=INK)
         axes.tick_params(labelsize=8, colors=COAST)
         axes.xaxis.set_major_formatter(lambda value, _: _degrees(value, "E", "W"))
         axes.yaxis.set_major_formatter(lambda value, _: _degrees(value, "N", "S"))
-        figure.supxlabel(textwrap.fill(foot, 150), fontsize=7, color="#555", x=0.02, ha="left")
+        figure.supxlabel(textwrap.fill(f"{foot}; outlines: {source()}", 150), fontsize=7, color="#555", x=0.02, ha="left")
         out = io.BytesIO()
         figure.savefig(out, format="png")
         return out.getvalue()
@@ -130,14 +119,14 @@ class SiteMap:
                     f'<circle class="site" cx="{x:.1f}" cy="{y:.1f}" r="7" fill="{colours[row]}" stroke="{INK}">{self._tip(row)}</circle>'
                 )
                 if len(self.sites) <= _MOST_NAMES:
-                    parts.append(f'<text x="{x + 10:.1f}" y="{y + 4:.1f}" class="name">{escape(self.sites.names[row])}</text>')
+                    parts.append(f'<text {_beside(x, 10)} y="{y + 4:.1f}" class="name">{escape(self.sites.names[row])}</text>')
         for gateway in self.gateways:
             lon = float(view.turn(np.array([gateway.longitude_deg]))[0])
             if view.holds(lon, gateway.latitude_deg):
                 x, y = centre(lon, gateway.latitude_deg)
                 parts.append(
-                    f'<path d="M{x:.1f},{y - 7:.1f}l6,11h-12z" fill="#b3261e" stroke="#fff"/>'
-                    f'<text x="{x + 9:.1f}" y="{y + 4:.1f}" class="name gateway">{escape(gateway.name)}</text>'
+                    f'<path d="M{x:.1f},{y - 7:.1f}l6,11h-12z" fill="{GATEWAY}" stroke="#fff"/>'
+                    f'<text {_beside(x, 9)} y="{y + 4:.1f}" class="name gateway">{escape(gateway.name)}</text>'
                 )
         return "".join([*parts, "</g></svg>"])
 
@@ -180,6 +169,11 @@ class SiteMap:
 
 
 _MOST_NAMES = 40
+
+
+def _beside(x: float, gap: float) -> str:
+    """Where a name goes: to the right of its mark, near the right edge to the left of it."""
+    return f'x="{x + gap:.1f}"' if x < 0.8 * _SVG_WIDTH else f'x="{x - gap:.1f}" text-anchor="end"'
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,6 +223,22 @@ class _View:
         for turn in (-360.0, 0.0, 360.0):
             for ring in outlines_within(self.west - turn, self.south, self.east - turn, self.north):
                 yield ring + np.array([turn, 0.0])
+
+
+def _annotate(axes: Axes, text: str, lon: float, lat: float, up: float, colour: str, view: _View) -> None:
+    """A name beside a mark, on the side where there is room."""
+    left = lon > view.west + 0.8 * (view.east - view.west)
+    axes.annotate(
+        text,
+        (lon, lat),
+        xytext=(-6 if left else 6, up),
+        textcoords="offset points",
+        horizontalalignment="right" if left else "left",
+        fontsize=8,
+        color=colour,
+        bbox={"boxstyle": "round,pad=0.15", "facecolor": "white", "edgecolor": "none", "alpha": 0.75},
+        zorder=5,
+    )
 
 
 def _middle_deg(longitude_deg: Floats) -> float:

@@ -119,6 +119,8 @@ class WhichSky:
         taken = phones if wanted == "telephone" else (phases_of_life(whole) == Phase.OPERATIONAL) & ~phones
         if not taken.any():
             raise LocalError(f"none of the {len(whole):,} satellites is of the kind {wanted!r}: use --satellites all")
+        if taken.all():
+            return whole, f"all {len(whole):,}"
         return whole.take(np.flatnonzero(taken)), f"{np.count_nonzero(taken):,} of {len(whole):,}: {_KINDS[wanted]}"
 
     def _whole(self) -> Fleet:

@@ -73,15 +73,9 @@ class FindPasses:
                 )
             )
         table = np.full((len(rows), len(fields(SitePasses))), np.nan)
-        for number, (satellite, rise, culmination, end_of_pass) in enumerate(rows):
-            azimuths = []
-            high = far = np.nan
-            for at in (rise, culmination, end_of_pass):
-                elevation, azimuth, range_m = self._look(ephemeris, one, satellite, at)
-                azimuths.append(azimuth)
-                if at == culmination:
-                    high, far = elevation, range_m
-            table[number] = site, satellite, rise, culmination, end_of_pass, *azimuths, high, far
+        for number, (satellite, *moments) in enumerate(rows):
+            elevation, azimuth, range_m = self._look(ephemeris, one, satellite, np.array(moments))
+            table[number] = site, satellite, *moments, *azimuth, elevation[1], range_m[1]
         columns = table.T
         return SitePasses(columns[0].astype(np.int64), columns[1].astype(np.int64), *columns[2:])
 
@@ -97,19 +91,24 @@ class FindPasses:
             if not run.shape[0]:
                 continue
             who, first, last = int(satellite[run[0]]), int(instant[run[0]]), int(instant[run[-1]])
-            elevations = [self._look(ephemeris, one, who, at)[0] for at in times[first : last + 1].tolist()]
-            highest = float(times[first + int(np.argmax(elevations))])
+            highest = float(times[first + int(np.argmax(self._look(ephemeris, one, who, times[first : last + 1])[0]))])
             rise = float(times[first]) if first > 0 else np.nan
             rows.append((who, rise, highest, float(times[last]) if last < times.shape[0] - 1 else np.nan))
         return sorted(rows, key=lambda row: (-np.inf if np.isnan(row[1]) else row[1], row[2]))
 
-    def _look(self, ephemeris: Ephemeris, one: Sites, satellite: int, at: float) -> tuple[float, float, float]:
-        if np.isnan(at):
-            return np.nan, np.nan, np.nan
-        place = one.place(0, at)
-        position = ephemeris.propagator.track_itrs_m(satellite, np.array([at]))
-        elevation, azimuth, range_m = look_angles(place.latitude_deg, place.longitude_deg, place.height_m, position)
-        return float(elevation[0]), float(azimuth[0]), float(range_m[0])
+    def _look(self, ephemeris: Ephemeris, one: Sites, satellite: int, times: Floats) -> tuple[Floats, Floats, Floats]:
+        """Elevation, azimuth and range at instants, (T,) each; NaN at NaN."""
+        known = np.isfinite(times)
+        angles = np.full((3, times.shape[0]), np.nan)
+        position = ephemeris.propagator.track_itrs_m(satellite, times[known])
+        groups = [(np.flatnonzero(known), position)]
+        if one.tracks:  # somewhere else at each instant
+            groups = [(np.array([at]), there[None]) for at, there in zip(np.flatnonzero(known).tolist(), position, strict=True)]
+        for at, there in groups:
+            place = one.place(0, float(times[at[0]]))
+            angles[:, at] = look_angles(place.latitude_deg, place.longitude_deg, place.height_m, there)
+        elevation, azimuth, range_m = angles
+        return elevation, azimuth, range_m
 
 
 def join(pieces: list[SitePasses]) -> SitePasses:
