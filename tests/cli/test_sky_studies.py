@@ -387,6 +387,17 @@ def test_nothing_to_draw_and_nothing_in_view() -> None:
     assert rows_of("a.csv")[0]["available_percent"] == "0"
 
 
+def test_names_are_text_and_nothing_else() -> None:
+    Path("odd.csv").write_text("id,name,lat,lon\na,<script>alert(1)</script>,41,12\nb,$\\frac$ 東京,42,13\n", encoding="utf-8")
+    for name, kind in (("coverage", "map"), ("latency", "chart")):
+        study(name, "--place-list", "odd.csv", f"--html={kind}.html", f"--png={kind}.png")
+        page = Path(f"{kind}.html").read_text()
+        assert "<script" not in page
+        assert "&lt;script&gt;" in page
+        assert "東京" in page
+        assert pixels(Path(f"{kind}.png").read_bytes())[2] > 100
+
+
 def test_the_date_line() -> None:
     where = ("--country", "FJ", "--resolution", "3", "--design", "small.toml", "--from", START, "--hours", "0.05")
     run("coverage", *where, "--png=f.png", "--html=f.html")

@@ -13,6 +13,7 @@ from tramontana.cli.sky_page import Chart, Picture
 from tramontana.cli.sky_study import Asked, Setting, spread, study
 from tramontana.space.beams.assignment import BeamRules
 from tramontana.space.beams.capacity import EFFICIENCY_BPS_PER_HZ
+from tramontana.space.links import KU_USER_DOWN, capacity_bps, slant_range_m
 from tramontana.space.serving import MINIMUM_ELEVATION_DEG
 from tramontana.space.studies.capacity import Load, Loaded, PlanBeams, join
 
@@ -60,7 +61,8 @@ def _report(setting: Setting, plan: PlanBeams, loaded: Loaded, demand_mbps: floa
     model = (
         f"{len(plan.load.cells):,} cells ask for {demand_mbps:,.0f} Mbit/s each at once, {rules.beams_per_satellite} beams a satellite, "
         f"{rules.channels} channels a cell, {plan.beam_bps / 1e6:,.0f} Mbit/s a beam at {plan.efficiency_bps_per_hz:g} bit/s/Hz "
-        f"(range {figure.low:g} to {figure.high:g}, {figure.source}); greedy plan at each instant, satellites over a gateway only, nobody "
+        f"(range {figure.low:g} to {figure.high:g}, {figure.source}; a clear sky at 45° gives {_link_efficiency():.1f} by docs/links.md); "
+        "greedy plan at each instant, satellites over a gateway only, nobody "
         "outside these cells asks, feeder links carry everything"
     )
     columns = (
@@ -81,6 +83,12 @@ def _report(setting: Setting, plan: PlanBeams, loaded: Loaded, demand_mbps: floa
         ("Plan", f"{loaded.bound_share.min() * 100:.1f} % or more of the beams of the best possible plan (maximum flow)"),
     )
     return Report(f"Capacity: {setting.name}", setting.about(model), columns, summary, setting.site_geometries())
+
+
+def _link_efficiency() -> float:
+    """bit/s/Hz of the Ku user downlink from 550 km at 45° under a clear sky, after the link budget: to compare with what was asked for."""
+    rate_bps = float(capacity_bps(KU_USER_DOWN, 45.0, slant_range_m(550e3, 45.0), 0.0))
+    return rate_bps / KU_USER_DOWN.bandwidth_hz.value
 
 
 def _picture(setting: Setting, plan: PlanBeams, loaded: Loaded, demand_mbps: float) -> Picture:

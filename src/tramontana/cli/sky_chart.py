@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC
 from typing import Any
 
+import matplotlib
 import matplotlib.dates
 import numpy as np
 from matplotlib.axes import Axes
@@ -25,3 +29,11 @@ def over_time(axes: Axes, times_unix_s: Floats) -> Floats:
     axes.set_xlabel("UTC")
     axes.grid(alpha=0.3)
     return np.asarray(_dates.date2num(np.asarray(times_unix_s * 1000).astype("datetime64[ms]")), dtype=np.float64)
+
+
+@contextmanager
+def plain_text() -> Iterator[None]:
+    """Draw names as they are: a dollar sign begins no formula, and a letter that the font lacks is a box and no warning."""
+    with matplotlib.rc_context({"text.parse_math": False}), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing")
+        yield

@@ -11,6 +11,7 @@ import click
 import numpy as np
 
 from tramontana.cli.output import Column, Report, instant_text, write_whole
+from tramontana.cli.sky_chart import plain_text
 from tramontana.cli.sky_options import (
     Files,
     When,
@@ -131,9 +132,13 @@ def write_files(files: Files, report: Report, picture: Picture | None) -> None:
     if files.png:
         if picture is None:
             raise LocalError("there is nothing to draw: leave --png out")
-        write_whole(files.png, picture.png(f"{report.title}\n{dict(report.about)['Time']}", report.label))
+        with plain_text():
+            drawn = picture.png(f"{report.title}\n{dict(report.about)['Time']}", report.label)
+        write_whole(files.png, drawn)
     if files.html:
-        write_whole(files.html, page(report, picture).encode())
+        with plain_text():
+            text = page(report, picture)
+        write_whole(files.html, text.encode())
 
 
 def study(command: Callable[..., None]) -> Callable[..., None]:

@@ -48,6 +48,7 @@ def test_a_list_of_places() -> None:
         ("id,name,lat,lon\na,A,north,0", "x.csv, line 2: lat 'north' is not a number"),
         ("id,name,lat,lon\na,A,1", "x.csv, line 2: 3 values for 4 columns"),
         ("id,name,lat,lon\n ,A,1,2", "x.csv, line 2: id is empty"),
+        ("id,name,lat,lon\na,\x1b[31mA,1,2", "x.csv, line 2: name is empty or cannot be printed"),
         ("id,name,lat,lon\na,A,1,2\na,B,1,3", "x.csv: the id 'a' is given twice"),
         ('id,name,lat,lon\n"a,A,1,2', "x.csv, line 2: unexpected end of data"),
         ("id,name,lat,lon,height\na,A,1,2,99999", "height 99999 lies outside"),

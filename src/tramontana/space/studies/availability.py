@@ -73,7 +73,8 @@ def availability_of(
         elevation = served.elevation_deg[site, at].astype(np.float64)
         user_hop[site] = np.mean(np.interp(elevation, _ELEVATIONS_DEG, user[site]))
         landing, landing_elevation = served.gateway[site, at], served.gateway_elevation_deg[site, at].astype(np.float64)
-        feeder_hop[site] = np.mean([np.interp(e, _ELEVATIONS_DEG, feeder[g]) for g, e in zip(landing, landing_elevation, strict=True)])
+        holds = [np.interp(landing_elevation[landing == g], _ELEVATIONS_DEG, feeder[g]) for g in np.unique(landing).tolist()]
+        feeder_hop[site] = np.mean(np.concatenate(holds))
         middle = float(np.median(elevation))
         attenuation[site] = attenuation_db(climate[site], KU_USER_DOWN.link, middle, 100 - percent)
         rate[site] = capacity_bps(KU_USER_DOWN, middle, slant_range_m(altitude_m, middle), attenuation[site])

@@ -139,7 +139,7 @@ def parse_place_list(text: str, *, name: str) -> Sites:
     ids, names, countries, numbers = [], [], [], []
     for where, row in _rows(text, name, ("id", "name", "lat", "lon")):
         ids.append(_word(row, "id", where))
-        names.append(row["name"].strip() or ids[-1])
+        names.append(_word(row, "name", where) if row["name"].strip() else ids[-1])
         countries.append(row.get("country", "").strip().upper())
         numbers.append(
             (
