@@ -301,8 +301,8 @@ def test_a_profile_with_rain_and_a_policy() -> None:
     landed = PathProfile.parse(run("profile", "--from", START, "--seconds", "30", "--json", "--land-in", "ES").output)
     countries = {g.name: g.country for g in mediterranean().gateways}
     assert {countries[landed.gateway_names[i]] for i in landed.gateway.tolist() if i >= 0} <= {"ES"}
-    with pytest.raises(LocalError, match="are for LEO carriers"):
-        run("profile", "--carrier", "fibre", "--rain")
+    with pytest.raises(LocalError, match="cannot be had over"):
+        run("profile", "--carrier", "kuiper")
 
 
 @pytest.mark.parametrize(
@@ -337,7 +337,7 @@ def test_old_elements_are_warned_of(omm_file: Path) -> None:
     iss = ("--elements", str(omm_file), "--satellites", "all", "--hours", "0.1")
     near = run("coverage", *iss, "--from", "2008-09-20T13:00Z")
     assert near.stderr == ""
-    assert "median epoch 2008-09-20T12:25Z. Elements are 0.0 days old" in near.stdout
+    assert "median epoch 2008-09-20 12:25 UTC. Elements are 0.0 days old" in near.stdout
     assert "all 1" in near.stdout
     ageing = run("coverage", *iss, "--from", "2008-09-22T13:00Z")
     assert "which satellite serves in which slot is uncertain" in ageing.stderr.lower()

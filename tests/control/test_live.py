@@ -43,7 +43,8 @@ def test_a_person_can_read_them() -> None:
 
 
 def test_age_coverage_and_handover_may_be_missing() -> None:
-    assert "elements 1.5 days old" in describe(replace(SEEN, elements_age_s=1.5 * 86400))[0]
+    assert "elements 1.5 days old, 14" in describe(replace(SEEN, elements_age_s=1.5 * 86400))[0]
+    assert "elements 9.0 days old (too old" in describe(replace(SEEN, elements_age_s=9 * 86400))[0]
     assert "Rome has no coverage now" in describe(replace(SEEN, overhead=Overhead("Rome", 0, None)))[1]
     without = replace(SERVING, next_handover_unix_s=None, next_satellite_index=None)
     assert "next handover not in sight" in describe(replace(SEEN, overhead=Overhead("Rome", 14, without)))[1]

@@ -33,7 +33,7 @@ def run(*arguments: str) -> Result:
 def test_show_says_what_is_in_use_and_that_it_is_simulated() -> None:
     out = run("show").output
     assert "Starlink Gen1 as filed  (the radio path is simulated)" in out
-    assert "does not apply: generated as filed, not observed" in out
+    assert "age does not apply: generated from a table, not observed" in out
     for row in ("In view", "Serving", "Gateway", "One-way delay", "Next handover"):
         assert row in out
     assert "of 4,408 satellites at 25° or higher" in out
@@ -63,7 +63,7 @@ def test_load_reports_what_was_rejected_and_default_returns(
     assert "and 5 more" in out
     assert "median 2008-09-20 12:25 UTC" in out
     assert load_fleet(data).names == ("ISS (ZARYA)",)
-    assert "old, median errors were" in run("show").output
+    assert "load newer elements with" in run("show").output
     assert "was set aside as" in run("default").output
     assert load_fleet(data).provenance == "filed"
     assert run("default").output == "In use: Starlink Gen1 as filed (built in).\n"

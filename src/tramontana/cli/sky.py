@@ -9,20 +9,18 @@ from pathlib import Path
 import click
 
 from tramontana.carriers.carrier import CarrierKind
-from tramontana.carriers.catalogue import carrier as carrier_of
 from tramontana.carriers.paths import path_profile
 from tramontana.cli.datadir import data_dir, data_option
-from tramontana.cli.sky_words import carrier_option, place_option, row, show_state
+from tramontana.cli.sky_words import carrier_option, chosen_carrier, elements_text, place_option, row, show_state
 from tramontana.errors import LocalError
 from tramontana.space.driver import ATTRIBUTION, fetch_elements
 from tramontana.space.elements import LARGEST_FILE_BYTES, LoadedElements, parse_elements
-from tramontana.space.fleet import Fleet, utc_text
+from tramontana.space.fleet import utc_text
 from tramontana.space.fleet_file import load_fleet, save_fleet, use_default
 from tramontana.space.ground import mediterranean
 from tramontana.space.sky import Sky
 
 REJECTIONS_SHOWN = 20
-ELEMENTS_OLD_AFTER_S = 2 * 86400.0  # the figures are in docs/space.md
 
 STUDIES = ("passes", "coverage", "latency", "capacity", "availability", "route", "profile")
 """Each the command of that name in the module `sky_` and that name."""
@@ -84,15 +82,15 @@ def default(data: Path | None) -> None:
 @place_option
 @carrier_option
 @data_option
-def show(place_id: str, carrier_id: str, data: Path | None) -> None:
+def show(place_id: str, carrier_id: str | None, data: Path | None) -> None:
     """What is in use, and who serves a place at this moment."""
     fleet = load_fleet(data_dir(data))
     now = time.time()
-    simulated, chosen = Sky(fleet), carrier_of(carrier_id)
+    simulated, chosen = Sky(fleet), chosen_carrier(carrier_id, fleet)
     place = simulated.ground.place(place_id)
     row("Constellation", f"{fleet.label}  (the radio path is simulated)")
     row("Source", fleet.source)
-    row("Age of elements", _age(fleet, now))
+    row("Elements", elements_text(fleet, now))
     row("Place", f"{place.name}  {place.latitude_deg:.2f}° {place.longitude_deg:.2f}°")
     row("Carrier", f"{chosen.name} ({chosen.kind.value}), {chosen.operator}, jurisdiction {chosen.jurisdiction}")
     if chosen.kind is not CarrierKind.LEO:
@@ -131,13 +129,3 @@ def _take_over(loaded: LoadedElements, directory: Path) -> None:
     epochs = loaded.fleet.epochs
     click.echo(f"Epochs {utc_text(epochs.oldest_unix_s)} to {utc_text(epochs.newest_unix_s)}, median {utc_text(epochs.median_unix_s)}.")
     click.echo(f"In use from the next start on: {loaded.fleet.label}. Saved as {path}.")
-
-
-def _age(fleet: Fleet, now_unix_s: float) -> str:
-    age_s = fleet.age_s(now_unix_s)
-    if age_s is None:
-        return "does not apply: generated as filed, not observed"
-    days = f"{age_s / 86400:.1f} days (median epoch {utc_text(fleet.epochs.median_unix_s)})"
-    if abs(age_s) <= ELEMENTS_OLD_AFTER_S:
-        return days
-    return f"{days}: old, median errors were 5 km after one day and 160 km after nine; load newer ones"

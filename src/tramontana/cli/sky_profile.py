@@ -10,16 +10,14 @@ import click
 import numpy as np
 from matplotlib.axes import Axes
 
-from tramontana.carriers.carrier import CarrierKind
-from tramontana.carriers.catalogue import carrier as carrier_of
 from tramontana.carriers.paths import path_profile
 from tramontana.cli.output import Column, Report
 from tramontana.cli.sky_chart import LINES, over_time
 from tramontana.cli.sky_options import Files, WhichSky, file_options, which_options
 from tramontana.cli.sky_page import Chart
 from tramontana.cli.sky_route import countries
-from tramontana.cli.sky_study import elements_text, write_files
-from tramontana.cli.sky_words import carrier_option, place_option, row, show_state
+from tramontana.cli.sky_study import write_files
+from tramontana.cli.sky_words import carrier_option, chosen_carrier, elements_text, place_option, row, show_state
 from tramontana.errors import LocalError
 from tramontana.path_profile import PathProfile
 from tramontana.space.fleet import utc_text
@@ -46,7 +44,7 @@ def profile(
     which: WhichSky,
     files: Files,
     place_id: str,
-    carrier_id: str,
+    carrier_id: str | None,
     start: str | None,
     seconds: float,
     rain: bool,
@@ -57,7 +55,8 @@ def profile(
     as_json: bool,
 ) -> None:
     """The path from a place over a carrier, from now on: delay, capacity, loss, outages, handovers."""
-    simulated, carrier = Sky(which.fleet()[0], seed=which.seed), carrier_of(carrier_id)
+    fleet = which.fleet()[0]
+    carrier, simulated = chosen_carrier(carrier_id, fleet), Sky(fleet, seed=which.seed)
     place, begin = simulated.ground.place(place_id), _begin(start)
     options = PathOptions(
         rain=rain,
@@ -65,12 +64,7 @@ def profile(
         lasers=not no_lasers,
         policy=Policy(countries(land_in), countries(avoid) or frozenset()),
     )
-    if carrier.kind is CarrierKind.LEO:
-        path = simulated.path_profile(place, begin, seconds, carrier=carrier.id, options=options)
-    elif options != PathOptions():
-        raise LocalError(f"--rain, --load, --land-in, --avoid and --no-lasers are for LEO carriers; {carrier.name} has none of them")
-    else:
-        path = path_profile(carrier, place, simulated, begin, seconds)
+    path = path_profile(carrier, place, simulated, begin, seconds, options=options)
     write_files(files, _report(path, simulated), Chart(lambda axes: _draw(axes, path)))
     if as_json:
         click.echo(path.to_json())

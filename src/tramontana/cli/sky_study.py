@@ -10,7 +10,7 @@ from typing import Any
 import click
 import numpy as np
 
-from tramontana.cli.output import Column, Report, instant_text, write_whole
+from tramontana.cli.output import Column, Report, write_whole
 from tramontana.cli.sky_chart import plain_text
 from tramontana.cli.sky_options import (
     Files,
@@ -26,8 +26,8 @@ from tramontana.cli.sky_options import (
     work_options,
 )
 from tramontana.cli.sky_page import Picture, page
+from tramontana.cli.sky_words import elements_text
 from tramontana.errors import LocalError
-from tramontana.space.ageing import element_age
 from tramontana.space.fleet import Fleet, utc_text
 from tramontana.space.ground import Ground, mediterranean
 from tramontana.space.studies.area import cell_boundary
@@ -111,14 +111,6 @@ class Setting:
             {"type": "Point", "coordinates": [lon, lat]}
             for lon, lat in zip(sites.longitude_deg.tolist(), sites.latitude_deg.tolist(), strict=True)
         )
-
-
-def elements_text(fleet: Fleet, at_unix_s: float) -> str:
-    """How old the elements are at an instant, and what that means."""
-    age = element_age(fleet, at_unix_s)
-    if age.freshness == "ideal":
-        return "age does not apply: generated from a table, not observed"
-    return f"median epoch {instant_text(fleet.epochs.median_unix_s, 'minutes')}. {age.sentence}"
 
 
 def write_files(files: Files, report: Report, picture: Picture | None) -> None:

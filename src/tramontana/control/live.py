@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 
 from tramontana.control.services import Services
 from tramontana.control.sky import Overhead
+from tramontana.space.ageing import AGEING_DAYS
 
 logger = logging.getLogger(__name__)
 
@@ -49,10 +50,18 @@ def _clock(at: float) -> str:
     return datetime.fromtimestamp(at, UTC).strftime("%H:%M:%S")
 
 
+def _age(elements_age_s: float | None) -> str:
+    if elements_age_s is None:
+        return "elements as filed, without age"
+    days = elements_age_s / DAY_S
+    advice = " (too old to say where a satellite is: tramontana sky fetch)" if days > AGEING_DAYS else ""
+    return f"elements {days:.1f} days old{advice}"
+
+
 def describe(seen: Status) -> tuple[str, ...]:
     """Three lines: the sky, the path, and what goes on."""
     place, serving = seen.overhead.place, seen.overhead.serving
-    age = "elements as filed, without age" if seen.elements_age_s is None else f"elements {seen.elements_age_s / DAY_S:.1f} days old"
+    age = _age(seen.elements_age_s)
     sky = f"{seen.constellation} (simulated), {age}, {_count(seen.overhead.satellites_in_view, 'satellite')} in view of {place}"
     if serving is None:
         path = f"{place} has no coverage now"

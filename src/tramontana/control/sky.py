@@ -15,7 +15,7 @@ from typing import Generic, TypeVar
 import numpy as np
 
 from tramontana.carriers.carrier import Carrier
-from tramontana.carriers.catalogue import CARRIERS
+from tramontana.carriers.catalogue import offered
 from tramontana.carriers.paths import path_profile
 from tramontana.control.api import models
 from tramontana.path_profile import PathProfile
@@ -24,7 +24,6 @@ from tramontana.space.serving import slot_of, slot_start_unix_s
 from tramontana.space.sky import Serving, Sky
 
 DEFAULT_PLACE = "rome"
-DEFAULT_CARRIER = "starlink"
 POSITION_STEPS = 4
 POSITION_STEP_S = 5.0
 """Four positions, 0 to 15 s after the slot's start: the last is the first of the next slot, so a map can interpolate without a gap."""
@@ -67,10 +66,11 @@ class _PerSlot(Generic[T]):
 class SkyService:
     """One sky for phones and console."""
 
-    def __init__(self, sky: Sky, carriers: Sequence[Carrier] = CARRIERS) -> None:
+    def __init__(self, sky: Sky, carriers: Sequence[Carrier] | None = None) -> None:
+        """`carriers`: what phones may choose from, the default first; without it what the fleet offers."""
         self._sky = sky
         self._places = {place.id: place for place in sky.ground.places}
-        self._carriers = {carrier.id: carrier for carrier in carriers}
+        self._carriers = {carrier.id: carrier for carrier in carriers or offered(sky.fleet)}
         self._positions_of_slot: _PerSlot[bytes] = _PerSlot()
         self._links_of_slot: _PerSlot[models.Links] = _PerSlot()
         self._profiles = asyncio.Semaphore(2)
@@ -89,13 +89,7 @@ class SkyService:
     def access_of(self, place_id: str | None, carrier_id: str | None) -> tuple[str, str]:
         """What a device chose, or the defaults where it chose nothing or something that is no longer offered."""
         place = place_id if place_id in self._places else DEFAULT_PLACE if DEFAULT_PLACE in self._places else next(iter(self._places))
-        carrier = (
-            carrier_id
-            if carrier_id in self._carriers
-            else DEFAULT_CARRIER
-            if DEFAULT_CARRIER in self._carriers
-            else next(iter(self._carriers))
-        )
+        carrier = carrier_id if carrier_id in self._carriers else next(iter(self._carriers))
         assert place is not None
         assert carrier is not None
         return place, carrier

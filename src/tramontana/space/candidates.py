@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from tramontana.space.fleet import Floats
 from tramontana.space.profiles import PathModel
-from tramontana.space.serving import STAY_PROBABILITY, _log_weight, slot_start_unix_s
+from tramontana.space.serving import STAY_PROBABILITY, log_weight, slot_start_unix_s
 from tramontana.space.visibility import SPEED_OF_LIGHT_M_PER_S, look_angles
 
 Ints = NDArray[np.intp]
@@ -97,7 +97,7 @@ def candidates(model: PathModel, slot: int, times_unix_s: Floats) -> Candidates:
         landings = np.zeros((satellite.shape[0], gateways), dtype=np.bool_)
     positions = model.propagator.positions_itrs_m(np.append(times_unix_s, middle), satellite)
     elevation, azimuth, user_m = look_angles(place.latitude_deg, place.longitude_deg, place.height_m, positions)
-    weight = np.exp(_log_weight(elevation[-1], np.linalg.norm(positions[-1], axis=-1)))
+    weight = np.exp(log_weight(elevation[-1], np.linalg.norm(positions[-1], axis=-1)))
     delay_s = user_m[:-1] / SPEED_OF_LIGHT_M_PER_S
     if rest_s is None:
         for index in np.unique(gateway).tolist():

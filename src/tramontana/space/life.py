@@ -131,6 +131,15 @@ def phases_of_life(fleet: Fleet, *, bands: tuple[Band, ...] | None = None, earli
     return phase
 
 
+def carries_traffic(fleet: Fleet) -> NDArray[np.bool_]:
+    """(N,) which satellites serve dishes: those that operate, without the ones for telephones.
+
+    All of them where that would leave none: a fleet without recognisable shells, or one of telephone satellites alone.
+    """
+    serving = (phases_of_life(fleet) == Phase.OPERATIONAL) & ~direct_to_cell(fleet)
+    return serving if serving.any() else np.ones(len(fleet), dtype=np.bool_)
+
+
 def altitude_rate_km_per_day(fleet: Fleet, earlier: Fleet) -> Floats:
     """(N,) change of mean altitude since an older set of the same catalogue number; NaN without one at least 0.2 days older."""
     rate = np.full(len(fleet), np.nan)

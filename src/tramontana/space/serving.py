@@ -130,7 +130,9 @@ class Scheduler:
         self._propagator = propagator
         self._seed = seed & 0xFFFF_FFFF_FFFF_FFFF
         self._identity = fleet.catalogue_number.astype(np.uint64)  # two's complement: negative numbers stay distinct
-        self._may_serve = np.ones(len(fleet), dtype=np.bool_) if may_serve is None else may_serve.copy()
+        self.may_serve = np.ones(len(fleet), dtype=np.bool_) if may_serve is None else may_serve.copy()
+        """(N,) which satellites carry traffic."""
+        self.may_serve.flags.writeable = False
         self._antennas: NDArray[np.int64] | None = None
         if limit_antennas:
             counts = [len(fleet) if g.antenna_count is None else g.antenna_count for g in ground.gateways]
@@ -238,7 +240,7 @@ class Scheduler:
         site_m = self._ground.gateway_itrs_m
         cosine = (middle / np.linalg.norm(middle, axis=-1, keepdims=True)) @ (site_m / np.linalg.norm(site_m, axis=-1, keepdims=True)).T
         # NaN, where SGP4 gives no position, compares false.
-        near = np.flatnonzero((np.max(cosine, axis=1) >= np.cos(np.minimum(self._block_reach_rad, np.pi))) & self._may_serve)
+        near = np.flatnonzero((np.max(cosine, axis=1) >= np.cos(np.minimum(self._block_reach_rad, np.pi))) & self.may_serve)
         halves: Floats = start + np.arange(2 * _SLOTS_PER_BLOCK + 1, dtype=np.float64) * (SLOT_S / 2)
         position_m = self._propagator.positions_itrs_m(halves, near)
         delay_s = np.empty((_SLOTS_PER_BLOCK, site_m.shape[0], near.shape[0]))
@@ -271,7 +273,7 @@ class Scheduler:
                 slot = block * _SLOTS_PER_BLOCK + row
                 noise = -np.log(-np.log(_uniform(_mix(self._place_key(place), _unsigned(slot)), self._identity[satellites])))
                 radius_m = np.linalg.norm(landed.position_m[2 * row + 1, could], axis=-1)
-                fresh = int(np.argmax(_log_weight(elevation[2 * row + 1, could], radius_m) + noise))
+                fresh = int(np.argmax(log_weight(elevation[2 * row + 1, could], radius_m) + noise))
             options.append(_Options(satellites, landed.gateway[row, could].astype(np.intp), fresh))
         return tuple(options)
 
@@ -284,7 +286,7 @@ def _whole_slot(above: NDArray[np.bool_]) -> NDArray[np.bool_]:
     return above[:-1:2] & above[2::2]
 
 
-def _log_weight(elevation_deg: Floats, radius_m: Floats) -> Floats:
+def log_weight(elevation_deg: Floats, radius_m: Floats) -> Floats:
     """Log of (wanted density of serving elevation) / (density at which an even shell offers satellites at that elevation)."""
     elevation = np.radians(np.clip(elevation_deg, 0.0, _ZENITH_DEG))
     ratio = EARTH_POLAR_RADIUS_M / radius_m

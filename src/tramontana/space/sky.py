@@ -17,6 +17,7 @@ from tramontana.path_profile import PathProfile
 from tramontana.space.fleet import Fleet, Floats, Provenance
 from tramontana.space.forecast import Measurements, forecast_path
 from tramontana.space.ground import Ground, Place, mediterranean
+from tramontana.space.life import carries_traffic
 from tramontana.space.orbits import Propagator
 from tramontana.space.parameters import PathParameters
 from tramontana.space.path_options import LIVE, PathOptions
@@ -70,7 +71,7 @@ class Sky:
         self.seed = seed
         self.weather = Weather(self.ground, seed)
         self._propagator = Propagator(fleet)
-        self._scheduler = Scheduler(fleet, self.ground, self._propagator, self.parameters, seed)
+        self._scheduler = Scheduler(fleet, self.ground, self._propagator, self.parameters, seed, may_serve=carries_traffic(fleet))
         self._reach = lru_cache(maxsize=8)(self._make_reach)
         self._router = lru_cache(maxsize=2)(self._make_router)
 

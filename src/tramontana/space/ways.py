@@ -92,7 +92,7 @@ class Reach:
             raise LocalError(f"a failed satellite must be given by its index in the fleet, 0 to {count - 1}")
         self._whole, self._options, self._router = whole, options, router
         self._ground = whole.ground
-        self._may_serve = np.ones(count, dtype=np.bool_)
+        self._may_serve = self._whole.scheduler.may_serve.copy()
         self._may_serve[list(options.failures.satellites)] = False
         self.gateways = tuple(index for index, gateway in enumerate(self._ground.gateways) if self._permits(gateway, index))
         """Indices of the gateways that stand and that the policy permits, ascending."""
@@ -158,7 +158,7 @@ class Reach:
         whole = self._whole
         if not gateways or not self._may_serve.any():
             return None
-        if gateways == self._ground.gateways and self._may_serve.all():
+        if gateways == self._ground.gateways and np.array_equal(self._may_serve, whole.scheduler.may_serve):
             return whole.scheduler
         ground = Ground(self._ground.places, gateways, self._ground.points_of_presence)
         return Scheduler(whole.fleet, ground, whole.propagator, whole.parameters, whole.seed, may_serve=self._may_serve)

@@ -14,7 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tramontana.space.links import LinkError, RainClimate, RainLink, _kernels, attenuation_db, attenuation_parts, availability
+from tramontana.space import _compile
+from tramontana.space.links import LinkError, RainClimate, RainLink, attenuation_db, attenuation_parts, availability
 from tramontana.space.links.attenuation import cloud_coefficient, rain_coefficients
 
 ROME = RainClimate.at(41.9, 12.5, 20)
@@ -152,7 +153,7 @@ def test_kernels_compile_where_nothing_can_be_written(monkeypatch: pytest.Monkey
         return real(*args, **options)
 
     monkeypatch.setattr(numba, "njit", no_directory)
-    assert _kernels.compiled(lambda x: x + 1)(1) == 2
+    assert _compile.compiled(lambda x: x + 1)(1) == 2
 
 
 PROBE = """
