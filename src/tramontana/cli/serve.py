@@ -22,6 +22,7 @@ from tramontana.control.app import Parts, create_app
 from tramontana.control.bootstrap import remember_address
 from tramontana.control.guard import LOOPBACK_NAMES
 from tramontana.control.media import Relay
+from tramontana.control.services import Services
 from tramontana.control.sky import SkyService
 from tramontana.control.store.database import DirectoryLock, Store, prepare_directory
 from tramontana.emulation.client.driver import PathPlayerClient
@@ -133,16 +134,24 @@ async def _serve(
             loop.add_signal_handler(name, stop)
         async with asyncio.TaskGroup() as group:
             serving = group.create_task(server.serve(sockets=[listener]))
-            talking = group.create_task(_talk(started, app)) if say_live else None
+            beside = [group.create_task(_warm_up(started, app))]
+            if say_live:
+                beside.append(group.create_task(_talk(started, app)))
             await serving
-            if talking is not None:
-                talking.cancel()
+            for task in beside:
+                task.cancel()
     except* LocalError as errors:
         raise errors.exceptions[0] from None
     finally:
         await store.close()
     if not server.started:
         raise ListenError("the server did not start; its log above says why")
+
+
+async def _warm_up(started: asyncio.Event, app: FastAPI) -> None:
+    await started.wait()
+    services: Services = app.state.services
+    await services.sky.warm_up(services.clock())
 
 
 async def _talk(started: asyncio.Event, app: FastAPI) -> None:

@@ -26,6 +26,7 @@ from tramontana.space.sky import Serving, Sky
 DEFAULT_PLACE = "rome"
 POSITION_STEPS = 4
 POSITION_STEP_S = 5.0
+WARM_UP_S = 60.0
 """Four positions, 0 to 15 s after the slot's start: the last is the first of the next slot, so a map can interpolate without a gap."""
 SLOTS_KEPT = 8
 
@@ -123,6 +124,10 @@ class SkyService:
         """The path from a place over a carrier, computed in a worker thread."""
         async with self._profiles:
             return await asyncio.to_thread(path_profile, self._carriers[carrier_id], self._places[place_id], self._sky, start, duration_s)
+
+    async def warm_up(self, now: float) -> None:
+        """Load what the first call would otherwise wait for: libraries and compiled kernels."""
+        await self.profile(*self.access_of(None, None), now, WARM_UP_S)
 
     async def summary(self, now: float) -> models.SkySummary:
         ground = self._sky.ground
