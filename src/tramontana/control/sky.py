@@ -26,8 +26,8 @@ from tramontana.space.sky import Serving, Sky
 DEFAULT_PLACE = "rome"
 POSITION_STEPS = 4
 POSITION_STEP_S = 5.0
-WARM_UP_S = 60.0
 """Four positions, 0 to 15 s after the slot's start: the last is the first of the next slot, so a map can interpolate without a gap."""
+WARM_UP_S = 60.0
 SLOTS_KEPT = 8
 
 T = TypeVar("T")
