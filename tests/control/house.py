@@ -21,6 +21,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from tests.control import mls_bytes
 from tramontana.control import admission
 from tramontana.control.app import Parts, create_app
+from tramontana.control.connections import BoundedWebSocket, ConnectionLimits, http_protocol
 from tramontana.control.limits import Limits
 from tramontana.control.media import Relay
 from tramontana.control.player import MemoryPlayer
@@ -77,6 +78,7 @@ class House:
         player: MemoryPlayer | None = None,
         static: Path | None = None,
         with_relay: bool = True,
+        connections: ConnectionLimits | None = None,
     ) -> AsyncIterator[House]:
         store = await Store.open(directory)
         clock, player = Clock(), player or MemoryPlayer()
@@ -87,7 +89,13 @@ class House:
         listener.bind(("127.0.0.1", 0))
         listener.listen()
         config = uvicorn.Config(
-            app, log_config=None, ws="websockets-sansio", ws_ping_interval=None, timeout_graceful_shutdown=3, server_header=False
+            app,
+            log_config=None,
+            http=http_protocol(connections or ConnectionLimits()),
+            ws=BoundedWebSocket,
+            ws_ping_interval=None,
+            timeout_graceful_shutdown=3,
+            server_header=False,
         )
         server = _Server(config)
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"

@@ -40,6 +40,22 @@ def test_origins_are_compared_whole() -> None:
     assert host_name("a:b") is None
 
 
+@pytest.mark.parametrize(
+    "headers", [{"Origin": "https://evil.example"}, {"Origin": "null"}, {"Sec-Fetch-Site": "cross-site"}, {"Sec-Fetch-Site": "same-site"}]
+)
+async def test_a_page_of_another_site_cannot_use_up_what_the_visitor_may_ask(houses: Houses, headers: dict[str, str]) -> None:
+    async with houses(limits=replace(Limits(), any=Rate(3, 0.001), stranger=Rate(2, 0.001))) as house:
+        for _ in range(5):
+            answer = await house.http.post("/api/v1/sessions/challenge", json={"device_id": "0" * 32}, headers=headers)
+            assert (answer.status_code, answer.json()["code"]) == (403, "origin_refused")
+        link_in_a_mail = await house.http.get("/phone", headers={"Sec-Fetch-Site": "cross-site"})
+        assert link_in_a_mail.status_code == 503  # the page that says that nothing is built
+        own = {"Origin": house.url, "Sec-Fetch-Site": "same-origin"}
+        answer = await house.http.post("/api/v1/sessions/challenge", json={"device_id": "0" * 32}, headers=own)
+        assert answer.status_code == 200
+        assert (await house.http.get("/api/v1/service", headers={"Sec-Fetch-Site": "none"})).status_code == 200
+
+
 async def test_every_answer_carries_the_security_headers(houses: Houses) -> None:
     async with houses() as house:
         for path in ("/api/v1/service", "/phone", "/console", "/", "/nothing", "/api/v1/nothing", "/assets/nothing.js"):
@@ -111,6 +127,14 @@ def test_buckets_refill_and_their_table_is_bounded() -> None:
     for number in range(10):
         buckets.take("x", str(number), rate, 3.0)
     assert len(buckets) == 3
+
+
+def test_many_addresses_do_not_push_out_the_bucket_of_an_account() -> None:
+    buckets, rate = TokenBuckets(max_buckets=3), Rate(1, 0.01)
+    assert buckets.take("claim", "mallory", rate, 0.0) == 0
+    for number in range(10):
+        buckets.take("any", str(number), rate, 0.0)
+    assert buckets.take("claim", "mallory", rate, 0.0) > 0
 
 
 def test_one_subscriber_is_one_address() -> None:

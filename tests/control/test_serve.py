@@ -14,6 +14,8 @@ from pathlib import Path
 
 import httpx
 import pytest
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect
 
 from tramontana.cli.serve import _listen
 from tramontana.control import bootstrap
@@ -56,6 +58,17 @@ def test_it_says_when_it_is_ready_and_ends_cleanly(tmp_path: Path, end: signal.S
         assert "Traceback" not in log
         lines = [json.loads(line) for line in log.splitlines()]
         assert any("GET /api/v1/health 200" in line["what"] for line in lines)
+
+
+def test_no_log_level_shows_a_token(tmp_path: Path) -> None:
+    with serving(tmp_path / "data", "--log-level", "debug") as (process, address):
+        with connect(address.replace("http", "ws") + "/api/v1/socket") as socket:
+            socket.send(json.dumps({"type": "hello", "token": "S" * 43, "after": 0}))
+            with pytest.raises(ConnectionClosed):
+                socket.recv(timeout=10)
+        process.send_signal(signal.SIGTERM)
+        _, log = process.communicate(timeout=30)
+        assert "SSS" not in log
 
 
 def test_accepted_connections_do_not_wait_for_delayed_acknowledgements() -> None:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import ipaddress
 import json
+import resource
 import signal
 import socket
 import ssl
@@ -20,6 +21,7 @@ from tramontana.cli.datadir import data_dir, data_option
 from tramontana.control import live, logs
 from tramontana.control.app import Parts, create_app
 from tramontana.control.bootstrap import remember_address
+from tramontana.control.connections import BoundedWebSocket, ConnectionLimits, http_protocol
 from tramontana.control.guard import LOOPBACK_NAMES
 from tramontana.control.media import Relay
 from tramontana.control.services import Services
@@ -35,6 +37,10 @@ DEFAULT_PORT = 8440
 GRACEFUL_SHUTDOWN_S = 5
 MAX_CONNECTIONS = 4096
 MAX_WEBSOCKET_FRAME = 64 * 1024
+
+
+DESCRIPTORS = MAX_CONNECTIONS + 256
+"""One for each connection, and what the store, worker threads and the log need."""
 
 
 class ListenError(LocalError):
@@ -63,6 +69,14 @@ def _is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def _allow_descriptors() -> None:
+    """Raise the soft limit, often 1024, which a stranger's connections would use up: then none is accepted, not even a bounded one."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = DESCRIPTORS if hard == resource.RLIM_INFINITY else min(DESCRIPTORS, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -210,6 +224,7 @@ def serve(
     if tls_cert is not None and tls_key is not None:
         _check_certificate(tls_cert, tls_key)
     logs.set_up(log_level)
+    _allow_descriptors()
     directory = data_dir(data)
     prepare_directory(directory)
     lock = DirectoryLock(directory)
@@ -236,7 +251,9 @@ def serve(
                 forwarded_allow_ips=proxy_address,
                 timeout_graceful_shutdown=GRACEFUL_SHUTDOWN_S,
                 limit_concurrency=MAX_CONNECTIONS,
-                ws="websockets-sansio",
+                # A proxy's connections are those of everybody behind it.
+                http=http_protocol(ConnectionLimits(per_address=None) if behind_proxy else ConnectionLimits()),
+                ws=BoundedWebSocket,
                 ws_max_size=MAX_WEBSOCKET_FRAME,
                 ws_ping_interval=None,  # the protocol has its own ping, which an application behind a proxy sees as well
                 ws_per_message_deflate=False,  # ciphertext does not shrink

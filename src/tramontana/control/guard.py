@@ -98,9 +98,12 @@ class Guard:
         headers = Headers(scope=scope)
         if host_name(headers.get("host", "")) not in self._host_names:
             raise Problem("wrong_host")
-        origin = headers.get("origin") if scope["type"] == "websocket" else None
-        # A browser always sends it; another site's page must not speak here with a visitor's network position.
-        if origin is not None and not is_same_origin(origin, scope["scheme"], headers["host"]):
+        # Another site's page must neither speak here with a visitor's network position nor use up what the visitor may ask: so
+        # this comes before the bucket. A browser sends Origin with WebSockets and whatever changes something, and Sec-Fetch-Site
+        # with the rest (W3C Fetch Metadata); links from elsewhere may open pages, which are not below /api/.
+        origin = headers.get("origin")
+        foreign = origin is not None and not is_same_origin(origin, scope["scheme"], headers["host"])
+        if foreign or (scope["path"].startswith("/api/") and headers.get("sec-fetch-site", "none") not in ("none", "same-origin")):
             raise Problem("origin_refused")
         address = scope["client"][0] if scope.get("client") else "unknown"
         if wait_s := self._buckets.take("any", address_key(address), self._limits.any, self._clock()):

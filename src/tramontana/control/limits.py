@@ -1,4 +1,4 @@
-"""Rate limits: token buckets in memory, in a table of bounded size.
+"""Rate limits: token buckets in memory, in tables of bounded size.
 
 | bucket | counts | per | burst | per second |
 |---|---|---|---|---|
@@ -45,25 +45,29 @@ class Limits:
 
 
 class TokenBuckets:
-    """Buckets by key; the one used longest ago gives way when the table is full."""
+    """Buckets by key; the one used longest ago gives way when the table of its name is full.
+
+    Each name has its own table: who has many addresses must not push out the bucket of an account.
+    """
 
     def __init__(self, max_buckets: int = MAX_BUCKETS) -> None:
         self._max_buckets = max_buckets
-        self._buckets: OrderedDict[tuple[str, str], tuple[float, float]] = OrderedDict()
+        self._tables: dict[str, OrderedDict[str, tuple[float, float]]] = {}
 
     def take(self, name: str, key: str, rate: Rate, now: float) -> float:
         """Take one token: 0.0 where there was one, else the seconds until there is."""
-        tokens, since = self._buckets.get((name, key), (rate.burst, now))
+        table = self._tables.setdefault(name, OrderedDict())
+        tokens, since = table.get(key, (rate.burst, now))
         tokens = min(rate.burst, tokens + max(0.0, now - since) * rate.per_second)
         wait_s = 0.0 if tokens >= 1 else (1 - tokens) / rate.per_second
-        self._buckets[name, key] = (tokens - 1 if wait_s == 0 else tokens, now)
-        self._buckets.move_to_end((name, key))
-        if len(self._buckets) > self._max_buckets:
-            self._buckets.popitem(last=False)
+        table[key] = (tokens - 1 if wait_s == 0 else tokens, now)
+        table.move_to_end(key)
+        if len(table) > self._max_buckets:
+            table.popitem(last=False)
         return wait_s
 
     def __len__(self) -> int:
-        return len(self._buckets)
+        return sum(map(len, self._tables.values()))
 
 
 def address_key(address: str) -> str:

@@ -27,8 +27,8 @@ def set_up(level: str) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
-    for noisy in ("aiosqlite", "alembic", "sqlalchemy"):  # at DEBUG they would log statements with their values
-        logging.getLogger(noisy).setLevel(logging.WARNING)
+    for talkative in ("aiosqlite", "alembic", "sqlalchemy", "uvicorn"):  # at DEBUG: statements with their values, frames with tokens
+        logging.getLogger(talkative).setLevel(logging.WARNING)
 
 
 class AccessLog:

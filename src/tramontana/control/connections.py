@@ -1,0 +1,116 @@
+"""What a connection may cost before any request is answered: time, places, and memory for what a peer does not read.
+
+uvicorn waits for ever for a request that was begun, and queues an answer to every WebSocket ping, read or not. A stranger with one
+address could so take every connection, or the memory.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+import h11
+from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+
+from tramontana.control.limits import address_key
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionLimits:
+    """Seconds for a request's head and for its body, and HTTP connections of one sender (None: any number, for a proxy's).
+
+    The body's time lets 1 MiB through at 88 kbit/s, the slowest link that phones are meant for. A WebSocket counts no more as
+    an HTTP connection: it has its own limits.
+    """
+
+    head_s: float = 10.0
+    body_s: float = 120.0
+    per_address: int | None = 512
+
+
+def http_protocol(limits: ConnectionLimits) -> type[H11Protocol]:
+    """uvicorn's HTTP/1.1 protocol within these limits. Every class made here counts its own connections."""
+    connected: Counter[str] = Counter()
+
+    class BoundedHttp(H11Protocol):
+        _deadline: asyncio.TimerHandle | None = None
+        _waits_for = ""
+        _key: str | None = None
+
+        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
+            super().connection_made(transport)
+            key = address_key(self.client[0]) if self.client else "unknown"
+            if limits.per_address is not None and connected[key] >= limits.per_address:
+                transport.abort()
+                return
+            self._key = key
+            connected[key] += 1
+            self._watch()
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            self._leave()
+            super().connection_lost(exc)
+
+        def handle_events(self) -> None:
+            super().handle_events()
+            self._watch()
+
+        def on_response_complete(self) -> None:
+            super().on_response_complete()
+            self._watch()
+
+        def handle_websocket_upgrade(self, event: h11.Request) -> None:
+            self._leave()
+            super().handle_websocket_upgrade(event)
+
+        def _watch(self) -> None:
+            """Set the deadline of what the peer has to send next; a drop now and then does not move it."""
+            waits_for = ""
+            if self._key is not None and not self.transport.is_closing():
+                if self.conn.their_state is h11.SEND_BODY:
+                    waits_for = "body"
+                elif self.cycle is None or self.cycle.response_complete:
+                    waits_for = "head"
+            if waits_for == self._waits_for:
+                return
+            self._waits_for = waits_for
+            if self._deadline is not None:
+                self._deadline.cancel()
+                self._deadline = None
+            if waits_for:
+                self._deadline = self.loop.call_later(limits.body_s if waits_for == "body" else limits.head_s, self.transport.abort)
+
+        def _leave(self) -> None:
+            key, self._key = self._key, None
+            self._watch()
+            if key is None:
+                return
+            connected[key] -= 1
+            if not connected[key]:
+                del connected[key]
+
+    return BoundedHttp
+
+
+class BoundedWebSocket(WebSocketsSansIOProtocol):
+    """Answers pings only as fast as the peer reads the answers."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._last_pongs = b""
+
+    def handle_ping(self) -> None:
+        if self.writable.is_set():
+            super().handle_ping()
+        else:
+            # RFC 6455 §5.5.3: of several pings, only the most recent need be answered.
+            self._last_pongs = b"".join(self.conn.data_to_send()) or self._last_pongs
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        pongs, self._last_pongs = self._last_pongs, b""
+        if pongs:
+            self.transport.write(pongs)
