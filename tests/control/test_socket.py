@@ -127,6 +127,7 @@ async def test_a_newer_socket_closes_the_older(houses: Houses) -> None:
 async def test_presence_and_directory_reach_the_others(houses: Houses) -> None:
     async with houses() as house:
         ada, bea = await house.phone("Ada"), await house.phone("Bea")
+        await bea.offer(1)
         async with ada.socket() as watching:
             async with bea.socket():
                 assert await watching.next("presence") == {"type": "presence", "account_id": bea.account_id, "online": True}
@@ -134,8 +135,11 @@ async def test_presence_and_directory_reach_the_others(houses: Houses) -> None:
                 assert listed[bea.account_id]["online"] is True
                 assert [device["device_id"] for device in listed[bea.account_id]["devices"]] == [bea.device_id]
             assert (await watching.next("presence"))["online"] is False
-            await house.phone("Cid")
+            cid = await house.phone("Cid")
+            assert cid.account_id not in {entry["account_id"] for entry in (await ada.get("/accounts")).json()}
+            await cid.offer(1)  # from now on Cid can be reached, and the others are told
             await watching.next("directory")
+            assert cid.account_id in {entry["account_id"] for entry in (await ada.get("/accounts")).json()}
 
 
 async def test_silence_closes_and_pings_keep_open(houses: Houses, monkeypatch: pytest.MonkeyPatch) -> None:

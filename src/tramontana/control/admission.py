@@ -73,8 +73,8 @@ class Admission:
         self._clock = clock
         self._refusals_not_recorded = 0
 
-    async def enrol(self, invitation: str, enrolment: Callable[[bytes], UnverifiedEnrolment], address: str) -> tuple[str, str, bool]:
-        """Use an invitation up and make an account with its first device: (account_id, device_id, whether it is new).
+    async def enrol(self, invitation: str, enrolment: Callable[[bytes], UnverifiedEnrolment], address: str) -> tuple[str, str]:
+        """Use an invitation up and make an account with its first device: (account_id, device_id).
 
         `enrolment` gives the statement for the digest of the invitation. The same key with the same invitation gets the same answer
         again. Raises `Problem`.
@@ -98,7 +98,7 @@ class Admission:
                 and holder.device_id == found.device_id
                 and holder.display_name == verified.display_name
             ):
-                return holder.account_id, holder.device_id, False
+                return holder.account_id, holder.device_id
             if found is None or found.state(now) != "open":
                 raise Problem("invitation_refused")
             if holder is not None:
@@ -115,7 +115,7 @@ class Admission:
                 subject=f"device {device_id}",
                 details=details,
             )
-        return account_id, device_id, True
+        return account_id, device_id
 
     async def login(self, login: UnverifiedLogin, address: str) -> tuple[Token, float]:
         """Begin a session: (token, when it expires). Raises `Problem`, the same one for whatever is wrong."""

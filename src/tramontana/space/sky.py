@@ -242,4 +242,5 @@ class Sky:
         return Reach(whole, options, lambda: self._router(jurisdiction))
 
     def _make_router(self, jurisdiction: str) -> Router:
-        return Router(self.fleet, self.ground, RouterOptions(path=self.parameters, jurisdiction=jurisdiction))
+        relays = frozenset(np.flatnonzero(~self._scheduler.may_serve).tolist())
+        return Router(self.fleet, self.ground, RouterOptions(path=self.parameters, jurisdiction=jurisdiction, relay_only=relays))

@@ -237,7 +237,7 @@ export interface paths {
         };
         /**
          * Directory
-         * @description Every account with its devices and their signature keys.
+         * @description Every account that can be reached, with its devices and their signature keys: a device is listed from its first key packages on.
          */
         get: operations["directory"];
         put?: never;

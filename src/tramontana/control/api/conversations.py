@@ -19,9 +19,9 @@ PathId = Annotated[Id, Path()]
 
 @router.get("/accounts", responses=problems("not_logged_in"))
 async def directory(_sender: DeviceOf, services: ServicesOf) -> list[models.DirectoryAccount]:
-    """Every account with its devices and their signature keys."""
+    """Every account that can be reached, with its devices and their signature keys: a device is listed from its first key packages on."""
     async with services.store.read() as connection:
-        devices = await accounts.all_devices(connection)
+        devices = await accounts.all_devices(connection, reachable_only=True)
     answer = []
     for account_id, group in groupby(devices, key=lambda device: device.account_id):
         of_account = list(group)

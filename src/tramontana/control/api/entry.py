@@ -36,9 +36,7 @@ async def enrol(body: models.Enrolment, services: ServicesOf, address: Stranger)
             services.admission.service_id, invitation_sha256, body.signature_public_key, body.display_name, body.proof
         )
 
-    account_id, device_id, is_new = await services.admission.enrol(body.invitation, statement, address)
-    if is_new:
-        services.hub.directory_changed()
+    account_id, device_id = await services.admission.enrol(body.invitation, statement, address)
     return models.Enrolled(account_id=account_id, device_id=device_id)
 
 

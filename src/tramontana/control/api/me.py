@@ -42,7 +42,10 @@ async def put_key_packages(body: models.KeyPackages, sender: DeviceOf, services:
     device = await _device(services, sender.device_id)
     single_use, last_resort = check_key_packages(device, body.key_packages, body.last_resort, now)
     async with services.store.write() as connection:
+        is_first = not await key_packages.has_offered(connection, device.device_id)
         await key_packages.replace(connection, device.device_id, single_use, last_resort)
+    if is_first:
+        services.hub.directory_changed()
 
 
 @router.get("/me/key-packages", responses=problems("not_logged_in"))

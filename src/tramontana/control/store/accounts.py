@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from sqlalchemy import insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from tramontana.control.store.schema import accounts, devices, service
+from tramontana.control.store.schema import accounts, devices, key_packages, service
 from tramontana.keys.identity import VerifiedEnrolment
 
 
@@ -91,9 +91,15 @@ async def device_by_key(connection: AsyncConnection, signature_public_key: bytes
     return Device(**row) if row else None
 
 
-async def all_devices(connection: AsyncConnection) -> Sequence[Device]:
-    """Every device, those of one account next to each other, accounts by name."""
-    rows = await connection.execute(_DEVICE.order_by(accounts.c.display_name, accounts.c.account_id, devices.c.enrolled_at))
+async def all_devices(connection: AsyncConnection, *, reachable_only: bool = False) -> Sequence[Device]:
+    """Every device, those of one account next to each other, accounts by name.
+
+    reachable_only: those alone that have offered key packages, so that others can begin a conversation with them.
+    """
+    query = _DEVICE.order_by(accounts.c.display_name, accounts.c.account_id, devices.c.enrolled_at)
+    if reachable_only:
+        query = query.where(devices.c.device_id.in_(select(key_packages.c.device_id)))
+    rows = await connection.execute(query)
     return [Device(**row) for row in rows.mappings()]
 
 

@@ -47,6 +47,11 @@ async def replace(connection: AsyncConnection, device_id: str, single_use: Seque
             )
 
 
+async def has_offered(connection: AsyncConnection, device_id: str) -> bool:
+    """Whether the device has put key packages on offer before."""
+    return (await connection.execute(select(key_packages.c.device_id).where(key_packages.c.device_id == device_id).limit(1))).first() is not None
+
+
 async def remaining(connection: AsyncConnection, device_id: str, now: float) -> int:
     """Single-use packages that can still be handed out."""
     available = (key_packages.c.device_id == device_id, key_packages.c.package.is_not(None), key_packages.c.expires_at > now)
