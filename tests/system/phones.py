@@ -36,7 +36,7 @@ FLAGS = (
 )
 NEEDS_CHROMIUM = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
 NEEDS_SPEECH = pytest.mark.skipif(shutil.which("espeak-ng") is None, reason="espeak-ng is not installed")
-PATIENCE_MS = 30_000
+PATIENCE_MS = 60_000
 
 WATCH = """
 (() => {
