@@ -5,11 +5,13 @@ from __future__ import annotations
 import secrets
 import sqlite3
 import struct
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from tests.control.house import Houses, Phone
+from tramontana.control.limits import Limits, Rate
 
 pytestmark = pytest.mark.anyio
 
@@ -51,8 +53,10 @@ async def test_what_must_be_audited_is(houses: Houses) -> None:
         assert [entry["action"] for entry in page["entries"]] == [
             "invitation.created",
             "device.enrolled",
+            "device.login",
             "invitation.created",
             "device.enrolled",
+            "device.login",
             "commit.accepted",
             "commit.refused",
             "call.begun",
@@ -63,10 +67,41 @@ async def test_what_must_be_audited_is(houses: Houses) -> None:
             "invitation.created",
             "invitation.withdrawn",
         ]
-        assert [entry["seq"] for entry in page["entries"]] == list(range(1, 14))
+        assert [entry["seq"] for entry in page["entries"]] == list(range(1, 16))
         assert (page["intact"], page["more"]) == (True, False)
         for secret in (ada.token, bea.token, made["token"]):
             assert secret not in answer.text
+
+
+async def test_an_invitation_that_comes_twice_is_audited(houses: Houses) -> None:
+    async with houses() as house:
+        invitation = await house.invitation()
+        await Phone(house, "Ada").enrol(invitation)
+        answer = await house.http.post("/api/v1/enrolments", json=await Phone(house, "Eve").enrolment(invitation))
+        assert (answer.status_code, answer.json()["code"]) == (403, "invitation_refused")
+        administrator = await house.administrator()
+        entries = (await house.http.get("/api/v1/admin/audit", headers=administrator)).json()["entries"]
+        [refused] = [entry for entry in entries if entry["action"] == "enrolment.refused"]
+        [created] = [entry for entry in entries if entry["action"] == "invitation.created"]
+        assert created["subject"] == f"invitation {refused['details']['invitation']}"
+        assert (refused["details"]["state"], refused["details"]["address"]) == ("used", "127.0.0.1")
+        assert invitation not in str(entries)
+
+
+async def test_a_device_cannot_fill_the_audit_trail(houses: Houses) -> None:
+    async with houses(limits=replace(Limits(), audited=Rate(6, 0.001))) as house:
+        ada, _, conversation_id = await house.pair()  # a login and a commit
+        for _ in range(3):
+            await ada.commit(conversation_id, 0)
+        call = {"conversation_id": conversation_id, "precedence": "routine"}
+        assert (await ada.put(f"/calls/{secrets.token_hex(16)}", call)).status_code == 200
+        for answer in (
+            await ada.put(f"/calls/{secrets.token_hex(16)}", call),
+            await ada.commit(conversation_id, 0),
+            await house.http.post("/api/v1/sessions", json=await ada.login_body()),
+        ):
+            assert (answer.status_code, answer.json()["code"]) == (429, "too_many_requests")
+        assert (await ada.send(conversation_id, 1)).status_code == 201
 
 
 async def test_the_audit_trail_comes_in_pages_and_shows_tampering(houses: Houses, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -98,10 +133,6 @@ async def test_the_audit_trail_comes_in_pages_and_shows_tampering(houses: Houses
 
 
 async def test_refused_logins_cannot_fill_the_audit_trail(houses: Houses) -> None:
-    from dataclasses import replace
-
-    from tramontana.control.limits import Limits, Rate
-
     async with houses(limits=replace(Limits(), refused_logins=Rate(3, 0.001))) as house:
         for _ in range(10):
             await house.http.post("/api/v1/admin/sessions", json={"token": "A" * 43})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 
+import httpx
 import pytest
 
 from tests.control import mls_bytes
@@ -205,6 +206,26 @@ async def test_a_full_mailbox_refuses_and_changes_nothing(houses: Houses, monkey
             await socket.send({"type": "ping"})
             await socket.next("pong")
             assert (await ada.send(conversation_id, 1)).status_code == 201
+
+
+@pytest.mark.parametrize(("share", "most"), [("MAX_ITEMS_OF_ONE_SENDER", 4), ("MAX_BYTES_OF_ONE_SENDER", 4000)])
+async def test_one_sender_cannot_fill_the_mailbox_of_another(
+    houses: Houses, monkeypatch: pytest.MonkeyPatch, share: str, most: int
+) -> None:
+    monkeypatch.setattr(mailbox, "SHARE_CHECKED_FROM", 0)
+    monkeypatch.setattr(mailbox, share, most)
+    async with houses() as house:
+        mallory, bea, flooded = await house.pair()
+        answers: list[httpx.Response] = []
+        while not answers or (answers[-1].status_code == 201 and len(answers) < 10):
+            message = mls_bytes.private_message(flooded, 1, mls_bytes.APPLICATION, size=1400)
+            answers.append(await mallory.send(flooded, 1, message=message))
+        assert (answers[-1].status_code, answers[-1].json()["code"]) == (409, "mailbox_full")
+        assert 2 <= len(answers) <= 4  # the welcome counts as well
+        cid = await house.phone("Cid")
+        conversation_id = await cid.open_with(bea)
+        assert (await cid.begin_group(conversation_id, bea)).status_code == 201
+        assert (await cid.send(conversation_id, 1)).status_code == 201
 
 
 async def test_key_packages_are_handed_out_once_and_the_last_resort_again(houses: Houses) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from tramontana.control.challenges import Challenges
 from tramontana.control.limits import Limits, TokenBuckets
@@ -83,7 +84,17 @@ class Admission:
         token = Token.parse(invitation)
         if token is None:
             raise Problem("invitation_refused")
-        unverified = enrolment(token.sha256())
+        try:
+            return await self._enrol(enrolment(token.sha256()), address, now)
+        except Problem:
+            # An invitation that comes a second time may have been read by somebody else on its way.
+            async with self._store.read() as connection:
+                found = await invitations.by_token(connection, token.sha256())
+            details = {"invitation": found.invitation_id, "state": found.state(now)} if found else {}
+            await self._record_refusal("enrolment.refused", "stranger", address, now, details)
+            raise
+
+    async def _enrol(self, unverified: UnverifiedEnrolment, address: str, now: float) -> tuple[str, str]:
         try:
             verified = unverified.verify()
         except SignatureRefused as error:
@@ -127,12 +138,18 @@ class Admission:
         except SignatureRefused:
             verified = None
         if device is None or verified is None or not self.challenges.is_open(verified.device_id, verified.challenge, now):
-            await self._record_refusal(login.device_id if device else "", address, now)
+            await self._record_refusal("login.refused", login.device_id if device else "unknown device", address, now)
             raise Problem("login_refused")
+        if wait_s := self._buckets.take("audited", device.account_id, self._limits.audited, now):
+            raise Problem("too_many_requests", retry_after_s=wait_s)
         self.challenges.use_up(verified.challenge, now)
         token = Token.generate()
         async with self._store.write() as connection:
             expires_at = await sessions.begin_device(connection, token.sha256(), device.device_id, now)
+            actor, details = audit.device_actor(device.device_id), {"address": address}
+            await audit.append(
+                connection, now=now, actor=actor, action="device.login", subject=f"device {device.device_id}", details=details
+            )
         return token, expires_at
 
     async def administrator_login(self, text: str, address: str) -> tuple[Token, float]:
@@ -146,15 +163,19 @@ class Admission:
                     connection, now=now, actor=audit.ADMINISTRATOR, action="administrator.login", details={"address": address}
                 )
                 return token, expires_at
-        await self._record_refusal(audit.ADMINISTRATOR, address, now)
+        await self._record_refusal("login.refused", audit.ADMINISTRATOR, address, now)
         raise Problem("administrator_link_refused")
 
-    async def _record_refusal(self, who: str, address: str, now: float) -> None:
-        """Audit a refused login. Strangers cannot fill the disk: above a rate, refusals are counted and the next row tells how many."""
+    async def _record_refusal(
+        self, action: str, who: str, address: str, now: float, details: Mapping[str, object] = MappingProxyType({})
+    ) -> None:
+        """Audit a refused login or enrolment.
+
+        Strangers cannot fill the disk: above a rate, refusals are counted and the next row tells how many."""
         if self._buckets.take("refused_logins", "", self._limits.refused_logins, now):
             self._refusals_not_recorded += 1
             return
-        details = {"address": address, "not_recorded_before": self._refusals_not_recorded}
+        recorded = {"address": address, "not_recorded_before": self._refusals_not_recorded, **details}
         self._refusals_not_recorded = 0
         async with self._store.write() as connection:
-            await audit.append(connection, now=now, actor=who or "unknown device", action="login.refused", details=details)
+            await audit.append(connection, now=now, actor=who, action=action, details=recorded)

@@ -6,8 +6,9 @@
 | `stranger` | what needs no session: enrolment, challenge, login, administrator login, WebSocket | address | 60 | 1 |
 | `account` | every request with a session | account | 400 | 20 |
 | `claim` | key package claims | account | 60 | 0.5 |
+| `audited` | logins, commits and calls, which leave a row in the audit trail for good | account | 120 | 0.5 |
 | `frames` | WebSocket frames of a client | device | 400 | 50 |
-| `refused_logins` | audit rows about refused logins | service | 60 | 0.2 |
+| `refused_logins` | audit rows about refused logins and enrolments | service | 60 | 0.2 |
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ class Limits:
     stranger: Rate = Rate(60, 1)
     account: Rate = Rate(400, 20)
     claim: Rate = Rate(60, 0.5)
+    audited: Rate = Rate(120, 0.5)
     frames: Rate = Rate(400, 50)
     refused_logins: Rate = Rate(60, 0.2)
     body_bytes: int = 256 * 1024

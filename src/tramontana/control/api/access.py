@@ -90,5 +90,14 @@ def _sender(session: Annotated[sessions.Session, Depends(_for_role("device"))]) 
 
 DeviceOf = Annotated[Sender, Depends(_sender)]
 """An enrolled device with a session."""
+
+
+def _audited_sender(sender: DeviceOf, services: ServicesOf) -> Sender:
+    limit(services, "audited", sender.account_id, services.limits.audited)
+    return sender
+
+
+AuditedDeviceOf = Annotated[Sender, Depends(_audited_sender)]
+"""A device that asks for something that leaves a row in the audit trail: rows stay for good, so the rate is lower."""
 AdministratorOf = Annotated[sessions.Session, Depends(_for_role("administrator"))]
 """An administrator's session."""

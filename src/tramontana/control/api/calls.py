@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Request, Response
 
 from tramontana.control.api import models
-from tramontana.control.api.access import DeviceOf, ServicesOf
+from tramontana.control.api.access import AuditedDeviceOf, DeviceOf, ServicesOf
 from tramontana.control.problem import problems
 from tramontana.control.shapes import Id
 
@@ -19,7 +19,7 @@ router = APIRouter(prefix="/api/v1", tags=["calls"])
     responses=problems("not_logged_in", "not_found", "call_ended", "call_elsewhere", "media_unavailable"),
 )
 async def join_call(
-    call_id: Annotated[Id, Path()], body: models.CallRequest, sender: DeviceOf, services: ServicesOf, request: Request
+    call_id: Annotated[Id, Path()], body: models.CallRequest, sender: AuditedDeviceOf, services: ServicesOf, request: Request
 ) -> models.CallGrant:
     """Join or refresh a call. A device is in one call at a time: joining another leaves the one before."""
     grant = await services.calls.join(sender, call_id, body.conversation_id, body.precedence, request.url.hostname or "")

@@ -8,7 +8,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path
 
 from tramontana.control.api import models
-from tramontana.control.api.access import DeviceOf, ServicesOf, limit
+from tramontana.control.api.access import AuditedDeviceOf, DeviceOf, ServicesOf, limit
 from tramontana.control.problem import Problem, problems
 from tramontana.control.shapes import Id
 from tramontana.control.store import accounts, conversations, key_packages
@@ -89,7 +89,7 @@ async def own_conversations(sender: DeviceOf, services: ServicesOf) -> list[mode
     ),
 )
 async def submit_commit(
-    conversation_id: PathId, body: models.CommitRequest, sender: DeviceOf, services: ServicesOf
+    conversation_id: PathId, body: models.CommitRequest, sender: AuditedDeviceOf, services: ServicesOf
 ) -> models.CommitAccepted:
     """Submit a commit; at most one is accepted per epoch. A repeat of the accepted one gets the same answer."""
     accepted = await services.delivery.submit_commit(sender, conversation_id, body.epoch, body.commit, body.welcome)

@@ -49,7 +49,8 @@ async def replace(connection: AsyncConnection, device_id: str, single_use: Seque
 
 async def has_offered(connection: AsyncConnection, device_id: str) -> bool:
     """Whether the device has put key packages on offer before."""
-    return (await connection.execute(select(key_packages.c.device_id).where(key_packages.c.device_id == device_id).limit(1))).first() is not None
+    query = select(key_packages.c.device_id).where(key_packages.c.device_id == device_id).limit(1)
+    return (await connection.execute(query)).first() is not None
 
 
 async def remaining(connection: AsyncConnection, device_id: str, now: float) -> int:

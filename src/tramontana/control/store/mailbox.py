@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import and_, delete, exists, func, insert, select, update
+from sqlalchemy import and_, delete, exists, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from tramontana.control.frames import ItemKind
@@ -13,6 +13,11 @@ from tramontana.control.store.schema import devices, mailbox, messages, sent_mes
 
 MAX_PENDING_ITEMS = 10_000
 """Above this a mailbox takes nothing more until its device comes online."""
+MAX_ITEMS_OF_ONE_SENDER = 2_500
+MAX_BYTES_OF_ONE_SENDER = 64 << 20
+"""What one device may leave in the mailbox of another, so that it can neither shut others out nor fill the disk."""
+SHARE_CHECKED_FROM = 128
+"""With fewer items pending nobody can be above a share: 128 of the largest payloads (380 KiB) are 48 MiB."""
 MESSAGE_ID_KEPT_S = 30 * 86400.0
 """How long a message id makes repeats harmless."""
 
@@ -57,12 +62,31 @@ async def put(
         .values(mailbox_seq=devices.c.mailbox_seq + 1)
         .returning(devices.c.device_id, devices.c.mailbox_seq, devices.c.acked_seq)
     )
-    items = []
+    items, crowded = [], []
     for device in bumped.all():
-        if device.mailbox_seq - device.acked_seq > MAX_PENDING_ITEMS:
+        pending = device.mailbox_seq - device.acked_seq
+        if pending > MAX_PENDING_ITEMS:
             raise MailboxFull
+        if pending > SHARE_CHECKED_FROM:
+            crowded.append(device.device_id)
         items.append({"device_id": device.device_id, "seq": device.mailbox_seq, "message_key": key})
+    if crowded:
+        await _check_shares(connection, crowded, sender, len(payload))
     await connection.execute(insert(mailbox), items)
+
+
+async def _check_shares(connection: AsyncConnection, receivers: Sequence[str], sender: str, payload_bytes: int) -> None:
+    """Raises `MailboxFull` where one more item is more than a sender may leave in one of these mailboxes."""
+    items, octets = func.count(), func.sum(func.length(messages.c.payload))
+    shares = (
+        select(mailbox.c.device_id)
+        .join_from(mailbox, messages)
+        .where(mailbox.c.device_id.in_(receivers), messages.c.sender_device_id == sender)
+        .group_by(mailbox.c.device_id)
+        .having(or_(items >= MAX_ITEMS_OF_ONE_SENDER, octets + payload_bytes > MAX_BYTES_OF_ONE_SENDER))
+    )
+    if (await connection.execute(shares.limit(1))).first() is not None:
+        raise MailboxFull
 
 
 async def items_after(connection: AsyncConnection, device_id: str, after: int, limit: int) -> Sequence[Item]:
