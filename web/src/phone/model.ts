@@ -13,6 +13,7 @@ export interface Fault {
     | "short_code_mismatch"
     | "media_undecryptable"
     | "media_blocked"
+    | "call_lost"
     | "conversation_broken"
     | "storage_refused"
     | "session_taken_over"

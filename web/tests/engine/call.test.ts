@@ -152,9 +152,9 @@ describe("the caller", () => {
 
   it("gives a broken call up after a minute, sooner if the other phone is gone", () => {
     const broken = callerActive().say({ kind: "disconnected", callId: LOW, peerGone: false });
-    broken.at(REPAIR_MS - 1).expect("active", "restartMedia").at(REPAIR_MS).expect("ended", "send end", "release", "record answered 60", "renewKeys", "fault media_blocked");
+    broken.at(REPAIR_MS - 1).expect("active", "restartMedia").at(REPAIR_MS).expect("ended", "send end", "release", "record answered 60", "renewKeys", "fault call_lost");
     const alone = callerActive().say({ kind: "disconnected", callId: LOW, peerGone: true });
-    alone.at(REPAIR_ALONE_MS).expect("ended", "send end", "release", "record answered 10", "renewKeys", "fault media_blocked");
+    alone.at(REPAIR_ALONE_MS).expect("ended", "send end", "release", "record answered 10", "renewKeys", "fault call_lost");
   });
 });
 

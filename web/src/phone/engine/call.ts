@@ -202,7 +202,8 @@ const talking: Row = {
   time: (state, _input, now) => {
     if (state.deadline !== null && now >= state.deadline) {
       const [next, effects] = finish(state, now, state.activeSince === null ? "failed" : "answered", { step: "end", reason: "media" });
-      return [next, [...effects, { kind: "fault", fault: { code: "media_blocked", detail: "no media path to the other phone" } }]];
+      const code = state.phase === "active" ? "call_lost" : "media_blocked"; // what has worked is not blocked
+      return [next, [...effects, { kind: "fault", fault: { code, detail: "no media path to the other phone" } }]];
     }
     if (state.restartAt === null || now < state.restartAt) return [state, []];
     return [{ ...state, restartAt: now + RESTART_RETRY_MS }, state.outgoing ? [{ kind: "restartMedia", callId: state.callId }] : []];
