@@ -136,6 +136,18 @@ async def test_only_its_owner_can_read_the_database(tmp_path: Path) -> None:
     assert (tmp_path / "data" / "tramontana.db").stat().st_mode & 0o777 == 0o600
 
 
+async def test_a_database_that_came_back_readable_by_all_is_made_private(tmp_path: Path) -> None:
+    await (await Store.open(tmp_path)).close()
+    (tmp_path / "tramontana.db").chmod(0o644)
+    store = await Store.open(tmp_path)
+    try:
+        await _add_account(store)
+        for name in ("tramontana.db", "tramontana.db-wal", "tramontana.db-shm"):
+            assert (tmp_path / name).stat().st_mode & 0o777 == 0o600
+    finally:
+        await store.close()
+
+
 async def test_one_server_per_directory(tmp_path: Path) -> None:
     lock = DirectoryLock(tmp_path)
     with pytest.raises(StoreInUse, match=rf"process {os.getpid()}.*already.*--data"):

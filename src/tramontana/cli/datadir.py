@@ -25,12 +25,18 @@ data_option = click.option(
 def data_dir(option: Path | None) -> Path:
     """The data directory: the option, else $TRAMONTANA_DATA, else $XDG_DATA_HOME/tramontana, else ~/.local/share/tramontana.
 
-    It is made, readable by its owner only, if it does not exist. Raises `LocalError` if it cannot be made or written to.
+    It is made, readable by its owner only, if it does not exist. Raises `LocalError` if it cannot be made or written to, or if
+    other users could put files there: they could read what is written into these, and turn invitations to a server of theirs.
     """
     configured = option or _absolute(ENVIRONMENT_VARIABLE)
     path = configured or (_absolute("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "tramontana"
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        found = path.stat()
+        if found.st_uid not in (os.geteuid(), 0) or found.st_mode & 0o022:
+            raise LocalError(
+                f"other users can write to the data directory {path}: make it yours alone (chown, chmod 700), or choose another with --data"
+            )
         with tempfile.TemporaryFile(dir=path):
             pass
     except OSError as error:

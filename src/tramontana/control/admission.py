@@ -171,7 +171,8 @@ class Admission:
     ) -> None:
         """Audit a refused login or enrolment.
 
-        Strangers cannot fill the disk: above a rate, refusals are counted and the next row tells how many."""
+        Strangers cannot fill the disk: above a rate, refusals are counted and the next row tells how many.
+        """
         if self._buckets.take("refused_logins", "", self._limits.refused_logins, now):
             self._refusals_not_recorded += 1
             return

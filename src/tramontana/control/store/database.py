@@ -11,6 +11,7 @@ import asyncio
 import fcntl
 import os
 import sqlite3
+import stat
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -78,6 +79,23 @@ class DirectoryLock:
 
     def release(self) -> None:
         os.close(self._descriptor)
+
+
+def _make_private(path: Path) -> None:
+    """Make the file, or take what others may do with it away: a backup may have come back readable by all. Raises `StoreError`."""
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            mode = stat.S_IMODE(os.fstat(descriptor).st_mode)
+            if mode & 0o077:
+                os.fchmod(descriptor, mode & 0o700)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise StoreError(
+            f"the database {path} cannot be read, written and kept private by this user ({error.strerror}); nothing was changed. "
+            "Check its owner and permissions (chmod 600)"
+        ) from error
 
 
 def _check_file(path: Path) -> None:
@@ -161,8 +179,8 @@ class Store:
         """Open the store in a directory, creating and migrating it. Raises `StoreError`."""
         prepare_directory(directory)
         path = directory / DATABASE_NAME
+        _make_private(path)  # first: whoever opens it next gives its WAL the same mode
         await asyncio.to_thread(_check_file, path)
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         # hide_parameters: an error message must never carry a digest or a payload into a log
         engine = create_async_engine(f"sqlite+aiosqlite:///{path}", hide_parameters=True, pool_size=4, max_overflow=4)
         event.listen(engine.sync_engine, "connect", _on_connect)
