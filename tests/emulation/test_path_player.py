@@ -338,3 +338,10 @@ def test_what_is_not_a_socket_is_left_alone(tmp_path: Path) -> None:
 def test_an_impossible_place_for_the_socket_is_one_sentence(tmp_path: Path, name: str) -> None:
     with pytest.raises(PlayerError, match="Choose another place with --control"):
         PathPlayer(tmp_path / name)
+
+
+def test_a_lock_that_is_a_link_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "player.sock.lock").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(PlayerError, match="Choose another place with --control"):
+        PathPlayer(tmp_path / "player.sock")
+    assert not (tmp_path / "elsewhere").exists()

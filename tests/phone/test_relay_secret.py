@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import stat
 from concurrent.futures import ThreadPoolExecutor
@@ -63,6 +64,17 @@ def test_a_file_that_others_may_touch_is_refused(tmp_path: Path, mode: int) -> N
     path.chmod(mode)
     with pytest.raises(RelaySecretError, match="chmod 600"):
         load_or_make_relay_secret(path)
+
+
+def test_a_file_of_another_user_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "relay-secret"
+    load_or_make_relay_secret(path)
+    if os.geteuid() == 0:
+        os.chown(path, 12345, -1)
+    else:
+        monkeypatch.setattr("os.geteuid", lambda: path.stat().st_uid + 1)
+    with pytest.raises(RelaySecretError, match="another user"):
+        load_relay_secret(path)
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff" * 40, b"two words\nlines of text\n"])

@@ -75,7 +75,7 @@ def parse_username(username: str) -> tuple[int, str] | None:
 
 
 def load_relay_secret(path: Path) -> RelaySecret:
-    """Read the secret file. Raises `RelaySecretError` if it is missing, or readable by anyone but its owner."""
+    """Read the secret file. Raises `RelaySecretError` if it is missing, of another user, or readable by anyone but its owner."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError as error:
@@ -83,11 +83,14 @@ def load_relay_secret(path: Path) -> RelaySecret:
             f"Cannot read the relay secret {path}: {error.strerror}. Start the server once: it makes the file."
         ) from None
     try:
-        mode = os.fstat(descriptor).st_mode
+        found = os.fstat(descriptor)
+        mode = found.st_mode
         if not stat.S_ISREG(mode):
             raise RelaySecretError(f"The relay secret {path} is not a file: choose another path.")
         if mode & 0o077:
             raise RelaySecretError(f"Others may use the relay secret {path}: make it private with `chmod 600 {path}`, or delete it.")
+        if found.st_uid not in (os.geteuid(), 0):
+            raise RelaySecretError(f"The relay secret {path} belongs to another user, who knows it: delete it, or choose another path.")
         text = os.read(descriptor, _MAX_FILE_BYTES)
     finally:
         os.close(descriptor)
