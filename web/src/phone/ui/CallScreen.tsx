@@ -163,8 +163,12 @@ export function FoldedCall({ call }: { call: CallView }) {
       </button>
       <span class="folded-call-name">{call.peer.displayName}</span>
       <CallProgress call={call} />
-      <button type="button" class="button button-small button-danger" onClick={() => attempt(screen, screen.engine.hangUp())}>
-        {t("call.hangUp")}
+      <button
+        type="button"
+        class={`button button-small ${call.phase === "ended" ? "" : "button-danger"}`}
+        onClick={() => attempt(screen, screen.engine.hangUp())}
+      >
+        {t(call.phase === "ended" ? "call.close" : "call.hangUp")}
       </button>
       {call.fault && <FaultNotice fault={call.fault} />}
       <Health call={call} />
