@@ -3,6 +3,9 @@
 A front is an open UDP port, so anybody may send to it, from as many source addresses as he likes to forge. A client starts as a
 *newcomer*; newcomers have few places and the longest silent one makes room for the next. Once packets have gone both ways for
 a while the client is *established*: then only its own silence ends it.
+
+What counts is packets, not proof of who sent them: a stranger who finds the port and speaks STUN with the upstream for long enough is
+established as well, and enough of them keep newcomers out. Fronts therefore belong on loopback or behind a firewall.
 """
 
 from __future__ import annotations

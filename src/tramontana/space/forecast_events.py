@@ -14,7 +14,7 @@ from tramontana.space.fleet import Floats
 from tramontana.space.profiles import SAMPLE_STEP_S, PathModel
 from tramontana.space.serving import slot_start_unix_s
 
-ELEMENTS_OLD_AFTER_S = 2 * 86400.0  # docs/space.md: median errors are 5 km after one day and 160 km after nine
+ELEMENTS_OLD_AFTER_S = 2 * 86400.0  # space/ageing.py: median errors are 7 km after one day and 97 km after nine
 LEAST_CONFIDENCE = 0.05
 """Less probable events are left out."""
 
