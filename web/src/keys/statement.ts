@@ -1,7 +1,7 @@
 // Signed statements (docs/protocols.md, "Identity and enrolment"): UTF-8(context) ‖ 0x00 ‖ fields, each field with a 2-byte
 // big-endian length in front.
 
-import { concat, fromBase64Url, owned, utf8, type Bytes } from "./bytes";
+import { concat, equal, fromBase64Url, fromUtf8, owned, utf8, type Bytes } from "./bytes";
 
 const ENROLMENT_CONTEXT = "tramontana enrolment 1";
 const SESSION_CONTEXT = "tramontana session 1";
@@ -14,6 +14,70 @@ export function encodeStatement(context: string, fields: readonly Uint8Array[]):
     parts.push(Uint8Array.of(field.length >> 8, field.length & 0xff), field);
   }
   return concat(...parts);
+}
+
+/**
+ * The fields of a statement, taken apart. Throws RangeError unless the bytes are the one encoding of exactly `count` fields under this
+ * context, so that nothing can ride along unread.
+ */
+export function parseStatement(context: string, count: number, statement: Uint8Array): Bytes[] {
+  const head = concat(utf8(context), Uint8Array.of(0));
+  if (!equal(statement.subarray(0, head.length), head)) throw new RangeError(`not a statement of the kind "${context}"`);
+  const fields = parseFields(statement.subarray(head.length));
+  if (fields.length !== count) throw new RangeError(`a statement of the kind "${context}" has ${count} fields`);
+  return fields;
+}
+
+/** Byte strings with a 2-byte big-endian length in front, to the last byte. Throws RangeError. */
+export function parseFields(bytes: Uint8Array): Bytes[] {
+  const fields: Bytes[] = [];
+  for (let offset = 0; offset < bytes.length; ) {
+    const [high, low] = [bytes[offset], bytes[offset + 1]];
+    if (high === undefined || low === undefined) throw new RangeError("a length is cut off");
+    const end = offset + 2 + ((high << 8) | low);
+    if (end > bytes.length) throw new RangeError("a field is cut off");
+    fields.push(owned(bytes.subarray(offset + 2, end)));
+    offset = end;
+  }
+  return fields;
+}
+
+/** A number in a field: 8 bytes, big-endian. */
+export function numberField(value: number): Bytes {
+  const field = new Uint8Array(8);
+  new DataView(field.buffer).setBigUint64(0, BigInt(value));
+  return field;
+}
+
+/** Throws RangeError for anything that is not 8 bytes or not exact as a JavaScript number. */
+export function readNumber(field: Uint8Array): number {
+  if (field.length !== 8) throw new RangeError("a number in a statement has 8 bytes");
+  const value = Number(new DataView(owned(field).buffer).getBigUint64(0));
+  if (!Number.isSafeInteger(value)) throw new RangeError("a number in a statement is too large");
+  return value;
+}
+
+/** Text in a field: UTF-8 without control characters. Throws RangeError. */
+export function readText(field: Uint8Array): string {
+  let text: string;
+  try {
+    text = fromUtf8(field);
+  } catch {
+    throw new RangeError("a text in a statement is not UTF-8");
+  }
+  if (/\p{Cc}/u.test(text)) throw new RangeError("a text in a statement has control characters");
+  return text;
+}
+
+/** Whether `signature` is an Ed25519 signature (RFC 8032) over the statement. False for a key that is none. */
+export async function verifyEd25519(publicKey: Uint8Array, signature: Uint8Array, statement: Uint8Array): Promise<boolean> {
+  try {
+    const key = await crypto.subtle.importKey("raw", owned(publicKey), "Ed25519", false, ["verify"]);
+    return await crypto.subtle.verify("Ed25519", key, owned(signature), owned(statement));
+  } catch (error) {
+    if (error instanceof DOMException) return false;
+    throw error;
+  }
 }
 
 /** What a device signs to use up an invitation. `invitation` is the token as it stands in the link (base64url). */

@@ -1,0 +1,103 @@
+// The proofs of an append-only Merkle log, as a client checks them (RFC 9162 §2.1) over SHA-256.
+
+import { concat, equal, owned, type Bytes } from "./bytes";
+
+export const HASH_BYTES = 32;
+
+/** The log showed something that does not fit what it showed before, or a proof that proves nothing. */
+export class ProofRefused extends Error {}
+
+async function sha256(...parts: readonly Uint8Array[]): Promise<Bytes> {
+  return new Uint8Array(await crypto.subtle.digest("SHA-256", concat(...parts)));
+}
+
+/** RFC 9162 §2.1.1: HASH(0x00 ‖ entry). */
+export function leafHash(entry: Uint8Array): Promise<Bytes> {
+  return sha256(Uint8Array.of(0), entry);
+}
+
+/** RFC 9162 §2.1.1: HASH(0x01 ‖ left ‖ right). */
+function nodeHash(left: Uint8Array, right: Uint8Array): Promise<Bytes> {
+  return sha256(Uint8Array.of(1), left, right);
+}
+
+/** The hash of the log without entries (RFC 9162 §2.1.1). */
+export function emptyRoot(): Promise<Bytes> {
+  return sha256();
+}
+
+/** A tree size or an index. JavaScript counts exactly to 2⁵³; halving stays exact where bit operators would cut to 32 bits. */
+function count(value: number, what: string): number {
+  if (!Number.isSafeInteger(value) || value < 0) throw new ProofRefused(`${what} is no count`);
+  return value;
+}
+
+const half = (value: number): number => Math.floor(value / 2);
+const odd = (value: number): boolean => value % 2 === 1;
+
+function isPowerOfTwo(value: number): boolean {
+  while (value > 1 && !odd(value)) value = half(value);
+  return value === 1;
+}
+
+function checkHashes(hashes: readonly Uint8Array[]): void {
+  if (hashes.some((hash) => hash.length !== HASH_BYTES)) throw new ProofRefused("a hash in the proof has another length");
+}
+
+/** The entry with this leaf hash stands at `index` of the tree with `treeSize` entries and this root (RFC 9162 §2.1.3.2). Throws ProofRefused. */
+export async function verifyInclusion(leaf: Uint8Array, index: number, treeSize: number, path: readonly Uint8Array[], root: Uint8Array): Promise<void> {
+  if (count(index, "the index") >= count(treeSize, "the tree size")) throw new ProofRefused("the entry lies beyond the tree");
+  checkHashes([leaf, root, ...path]);
+  let [fn, sn] = [index, treeSize - 1];
+  let r: Bytes = owned(leaf);
+  for (const p of path) {
+    if (sn === 0) throw new ProofRefused("the proof of inclusion is too long");
+    if (odd(fn) || fn === sn) {
+      r = await nodeHash(p, r);
+      while (!odd(fn) && fn !== 0) [fn, sn] = [half(fn), half(sn)];
+    } else {
+      r = await nodeHash(r, p);
+    }
+    [fn, sn] = [half(fn), half(sn)];
+  }
+  if (sn !== 0) throw new ProofRefused("the proof of inclusion is too short");
+  if (!equal(r, root)) throw new ProofRefused("the entry is not in the log");
+}
+
+/** The tree of `secondSize` entries begins with all entries of the tree of `firstSize` (RFC 9162 §2.1.4.2). Throws ProofRefused. */
+export async function verifyConsistency(
+  firstSize: number,
+  firstRoot: Uint8Array,
+  secondSize: number,
+  secondRoot: Uint8Array,
+  path: readonly Uint8Array[],
+): Promise<void> {
+  if (count(firstSize, "the tree size") > count(secondSize, "the tree size")) throw new ProofRefused("the log has become shorter");
+  checkHashes([firstRoot, secondRoot, ...path]);
+  if (firstSize === secondSize) {
+    if (path.length > 0 || !equal(firstRoot, secondRoot)) throw new ProofRefused("two different logs of the same length");
+    return;
+  }
+  if (firstSize === 0) {
+    if (path.length > 0 || !equal(firstRoot, await emptyRoot())) throw new ProofRefused("the empty log has another root");
+    return;
+  }
+  if (path.length === 0) throw new ProofRefused("the proof of consistency is empty");
+  // A first tree that fills its subtree is itself the first node of the path.
+  const nodes = isPowerOfTwo(firstSize) ? [firstRoot, ...path] : [...path];
+  let [fn, sn] = [firstSize - 1, secondSize - 1];
+  while (odd(fn)) [fn, sn] = [half(fn), half(sn)];
+  let [fr, sr]: [Bytes, Bytes] = [owned(nodes[0] as Uint8Array), owned(nodes[0] as Uint8Array)];
+  for (const c of nodes.slice(1)) {
+    if (sn === 0) throw new ProofRefused("the proof of consistency is too long");
+    if (odd(fn) || fn === sn) {
+      [fr, sr] = [await nodeHash(c, fr), await nodeHash(c, sr)];
+      while (!odd(fn) && fn !== 0) [fn, sn] = [half(fn), half(sn)];
+    } else {
+      sr = await nodeHash(sr, c);
+    }
+    [fn, sn] = [half(fn), half(sn)];
+  }
+  if (sn !== 0) throw new ProofRefused("the proof of consistency is too short");
+  if (!equal(fr, firstRoot) || !equal(sr, secondRoot)) throw new ProofRefused("the log was rewritten: it no longer contains what it showed before");
+}

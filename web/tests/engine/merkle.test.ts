@@ -1,0 +1,83 @@
+// Proofs of the log, against those that follow RFC 9162's recursive definitions (tests/vectors/identity).
+
+import { describe, expect, it } from "vitest";
+
+import { fromBase64, type Bytes } from "../../src/keys/bytes";
+import { emptyRoot, leafHash, ProofRefused, verifyConsistency, verifyInclusion } from "../../src/keys/merkle";
+import { vectors } from "./identityVectors";
+
+const { log } = vectors;
+const roots = log.roots.map(fromBase64);
+const leaves = await Promise.all(log.entries.map((entry) => leafHash(fromBase64(entry))));
+const root = (size: number): Bytes => roots[size] as Bytes;
+const leaf = (index: number): Bytes => leaves[index] as Bytes;
+const bent = (hash: Bytes): Bytes => hash.map((byte, i) => (i === 7 ? byte ^ 1 : byte));
+
+/** Everything that is nearly this path: a hash bent, left out, doubled, exchanged with its neighbour, added. */
+function* nearly(path: readonly Bytes[]): Generator<Bytes[]> {
+  for (const [i, hash] of path.entries()) {
+    yield [...path.slice(0, i), bent(hash), ...path.slice(i + 1)];
+    yield [...path.slice(0, i), ...path.slice(i + 1)];
+    yield [...path.slice(0, i), hash, ...path.slice(i)];
+    if (i > 0) yield [...path.slice(0, i - 1), hash, path[i - 1] as Bytes, ...path.slice(i + 1)];
+  }
+  yield [...path, leaf(0)];
+}
+
+describe("inclusion", () => {
+  it("is proven for every entry of every tree", async () => {
+    for (let size = 1; size < roots.length; size++) {
+      for (let index = 0; index < size; index++) {
+        const path = (log.inclusion[size]?.[index] ?? []).map(fromBase64);
+        await verifyInclusion(leaf(index), index, size, path, root(size));
+      }
+    }
+  });
+
+  it("is refused for another entry, place, root, size or path", async () => {
+    for (const size of [1, 2, 5, 8, 13, 19]) {
+      for (let index = 0; index < size; index++) {
+        const path = (log.inclusion[size]?.[index] ?? []).map(fromBase64);
+        const refused = async (...given: Parameters<typeof verifyInclusion>): Promise<void> => expect(verifyInclusion(...given)).rejects.toThrow(ProofRefused);
+        await refused(bent(leaf(index)), index, size, path, root(size));
+        await refused(leaf(index), index, size, path, bent(root(size)));
+        await refused(leaf(index), size, size, path, root(size));
+        if (size > 1) await refused(leaf(index), (index + 1) % size, size, path, root(size));
+        for (const other of nearly(path)) await refused(leaf(index), index, size, other, root(size));
+      }
+    }
+  });
+
+  it("is refused for what is no index", async () => {
+    for (const index of [-1, 0.5, Number.NaN, 2 ** 53]) {
+      await expect(verifyInclusion(leaf(0), index, 2, [leaf(1)], root(2))).rejects.toThrow(ProofRefused);
+    }
+  });
+});
+
+describe("consistency", () => {
+  it("is proven between every two trees", async () => {
+    expect(await emptyRoot()).toEqual(root(0));
+    for (let second = 1; second < roots.length; second++) {
+      await verifyConsistency(0, root(0), second, root(second), []);
+      for (let first = 1; first <= second; first++) {
+        const path = (log.consistency[second]?.[first - 1] ?? []).map(fromBase64);
+        await verifyConsistency(first, root(first), second, root(second), path);
+      }
+    }
+  });
+
+  it("is refused for a log that was rewritten, shortened or proven badly", async () => {
+    for (const second of [2, 3, 7, 8, 13, 19]) {
+      for (let first = 1; first <= second; first++) {
+        const path = (log.consistency[second]?.[first - 1] ?? []).map(fromBase64);
+        const refused = async (...given: Parameters<typeof verifyConsistency>): Promise<void> => expect(verifyConsistency(...given)).rejects.toThrow(ProofRefused);
+        await refused(first, bent(root(first)), second, root(second), path);
+        await refused(first, root(first), second, bent(root(second)), path);
+        if (first < second) await refused(second, root(second), first, root(first), path);
+        for (const other of nearly(path)) await refused(first, root(first), second, root(second), other);
+      }
+    }
+    await expect(verifyConsistency(0, root(1), 3, root(3), [])).rejects.toThrow(ProofRefused);
+  });
+});
