@@ -176,6 +176,49 @@ async def test_a_player_that_lost_everything_gets_its_fronts_back(houses: Houses
         assert house.player.flows[ada.device_id].port == port
 
 
+async def test_who_is_joining_keeps_the_front_while_others_leave(houses: Houses) -> None:
+    async with houses() as house:
+        ada, bea, _ = await house.pair()
+        media = house.services.calls._media
+
+        async def nobody() -> frozenset[str]:
+            return frozenset()
+
+        async with media.granted(ada.device_id, "127.0.0.1"):
+            attached = house.player.flows[ada.device_id]
+            await media.refresh(nobody)  # as when another phone hangs up now
+            assert house.player.flows.get(ada.device_id) is attached
+        await media.refresh(nobody)
+        assert house.player.flows == {}
+
+        # The set of devices in calls is read, and only then the join is done.
+        joining = media.granted(bea.device_id, "127.0.0.1")
+        await joining.__aenter__()
+        attached = house.player.flows[bea.device_id]
+
+        async def read_too_early() -> frozenset[str]:
+            await joining.__aexit__(None, None, None)
+            return frozenset()
+
+        await media.refresh(read_too_early)
+        assert house.player.flows.get(bea.device_id) is attached
+
+
+async def test_dialling_and_hanging_up_at_once_keeps_the_same_front(houses: Houses) -> None:
+    async with houses() as house:
+        ada, bea, conversation_id = await house.pair()
+        for _ in range(10):
+            dropped, kept = secrets.token_hex(16), secrets.token_hex(16)
+            await ada.put(f"/calls/{dropped}", body(conversation_id))
+            await bea.put(f"/calls/{kept}", body(conversation_id))
+            attached = house.player.flows[ada.device_id]
+            # As when both dial at once: the one who gives way leaves his call and joins the other one.
+            await asyncio.gather(ada.delete(f"/calls/{dropped}"), ada.put(f"/calls/{kept}", body(conversation_id)))
+            assert house.player.flows[ada.device_id] is attached, "a front that is opened anew loses the relay's allocation"
+            for phone in (ada, bea):
+                await phone.delete(f"/calls/{kept}")
+
+
 async def test_a_change_of_access_moves_the_call(houses: Houses) -> None:
     async with houses() as house:
         ada, _, conversation_id = await house.pair()

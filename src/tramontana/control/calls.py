@@ -31,28 +31,28 @@ class Calls:
         """Join, or refresh one's grant. Joining leaves any other call. Raises `Problem`."""
         async with self._store.read() as connection:
             await self._check(connection, sender, call_id, conversation_id)
-        grant = await self._media.grant(sender.device_id, host)
-        now = self._clock()
-        async with self._store.write() as connection:
-            known = await self._check(connection, sender, call_id, conversation_id)
-            for other in await calls.of_device(connection, sender.device_id):
-                if other != call_id:
-                    await self._leave(connection, sender.device_id, other, now)
-            if known is None:
-                await calls.begin(connection, call_id, conversation_id, precedence, now)
-                details = {"conversation": conversation_id, "precedence": precedence}
-                await audit.append(
-                    connection,
-                    now=now,
-                    actor=audit.device_actor(sender.device_id),
-                    action="call.begun",
-                    subject=f"call {call_id}",
-                    details=details,
-                )
-            await calls.join(connection, call_id, sender.device_id, now, grant.expires_at)
-            present = {participant.device_id for participant in known.participants} if known else set()
-            if present - {sender.device_id}:
-                await calls.mark_joined_by_two(connection, call_id)
+        async with self._media.granted(sender.device_id, host) as grant:
+            now = self._clock()
+            async with self._store.write() as connection:
+                known = await self._check(connection, sender, call_id, conversation_id)
+                for other in await calls.of_device(connection, sender.device_id):
+                    if other != call_id:
+                        await self._leave(connection, sender.device_id, other, now)
+                if known is None:
+                    await calls.begin(connection, call_id, conversation_id, precedence, now)
+                    details = {"conversation": conversation_id, "precedence": precedence}
+                    await audit.append(
+                        connection,
+                        now=now,
+                        actor=audit.device_actor(sender.device_id),
+                        action="call.begun",
+                        subject=f"call {call_id}",
+                        details=details,
+                    )
+                await calls.join(connection, call_id, sender.device_id, now, grant.expires_at)
+                present = {participant.device_id for participant in known.participants} if known else set()
+                if present - {sender.device_id}:
+                    await calls.mark_joined_by_two(connection, call_id)
         self._last_online[call_id] = now
         return grant
 
@@ -112,9 +112,12 @@ class Calls:
 
     async def refresh_media(self) -> None:
         """Give a front to every device in a call, and to no other."""
+        await self._media.refresh(self._devices_in_calls)
+
+    async def _devices_in_calls(self) -> frozenset[str]:
         async with self._store.read() as connection:
             in_progress = await calls.in_progress(connection)
-        await self._media.refresh(frozenset(participant.device_id for call in in_progress for participant in call.participants))
+        return frozenset(participant.device_id for call in in_progress for participant in call.participants)
 
     async def access_changed(self, device_id: str) -> None:
         """A device chose another place or carrier: a call in progress moves to the new path."""

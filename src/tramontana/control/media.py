@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from tramontana.control.player import PathPlayer
@@ -64,24 +66,34 @@ class Media:
         self._player = player
         self._clock = clock
         self._fronts: dict[str, _Front] = {}
+        self._joining: Counter[str] = Counter()
+        """Devices that have a grant and whose call is not yet in the store."""
         self._changing = asyncio.Lock()
 
-    async def grant(self, device_id: str, host: str) -> Grant:
-        """Open the way for a device. `host` is the name under which it reached the server. Raises `Problem`."""
+    @asynccontextmanager
+    async def granted(self, device_id: str, host: str) -> AsyncIterator[Grant]:
+        """Open the way for a device, which joins its call inside: until then no `refresh` closes the way again.
+
+        `host` is the name under which the device reached the server. Raises `Problem`.
+        """
         if self._relay is None:
             raise Problem("media_unavailable", "This server was started without a media relay; calls are not possible.")
+        async with self._changing:  # a refresh under way either knows of this or ends before the front is opened
+            self._joining[device_id] += 1
         port = self._relay.port
-        if self._player is not None:
-            try:
+        try:
+            if self._player is not None:
                 async with self._changing:
                     port = (await self._front(device_id, self._player, self._relay)).port
-            except (PathPlayerUnavailable, PathPlayerRefused) as error:
-                logger.warning("path player: %s", error)
-                raise Problem("media_unavailable") from error
-        expires_at = float(int(self._clock() + CREDENTIAL_S))
-        issued = self._relay.secret.issue(device_id, expires_at)
-        urls = (f"turn:{self._reachable(host)}:{port}?transport=udp",)
-        return Grant(urls, issued.username, issued.credential, expires_at, self._player is not None)
+            expires_at = float(int(self._clock() + CREDENTIAL_S))
+            issued = self._relay.secret.issue(device_id, expires_at)
+            urls = (f"turn:{self._reachable(host)}:{port}?transport=udp",)
+            yield Grant(urls, issued.username, issued.credential, expires_at, self._player is not None)
+        except (PathPlayerUnavailable, PathPlayerRefused) as error:
+            logger.warning("path player: %s", error)
+            raise Problem("media_unavailable") from error
+        finally:
+            self._joining -= Counter([device_id])
 
     def _reachable(self, host: str) -> str:
         # On this machine every name leads to the address on which the fronts listen: `localhost` may mean ::1 to a browser.
@@ -111,16 +123,22 @@ class Media:
         front = self._fronts[device_id] = _Front(port, profile.end_unix_s, access)
         return front
 
-    async def refresh(self, device_ids: frozenset[str]) -> None:
-        """Bring the player in line: exactly these devices have fronts, each with enough profile ahead. Faults are logged."""
+    async def refresh(self, in_calls: Callable[[], Awaitable[frozenset[str]]]) -> None:
+        """Bring the player in line: the devices in calls, and no others, have fronts, each with enough profile ahead. Faults are logged.
+
+        `in_calls` reads which devices those are. It is asked under the lock, after the devices that are joining were noted: whoever
+        joins meanwhile is in one or the other.
+        """
         if self._player is None or self._relay is None:
             return
         async with self._changing:
+            joining = frozenset(self._joining)
             try:
                 played = frozenset(await self._player.stats())
+                device_ids = await in_calls()
                 for device_id in sorted(device_ids):
                     await self._front(device_id, self._player, self._relay, lost=device_id not in played)
-                for flow in sorted((played | self._fronts.keys()) - device_ids):
+                for flow in sorted((played | self._fronts.keys()) - device_ids - joining):
                     self._fronts.pop(flow, None)
                     await self._player.detach(flow)
             except (PathPlayerUnavailable, PathPlayerRefused) as error:
