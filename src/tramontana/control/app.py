@@ -22,6 +22,7 @@ from tramontana.control.admission import Admission
 from tramontana.control.api import admin, calls, console, conversations, entry, me, socket
 from tramontana.control.calls import Calls
 from tramontana.control.delivery import Delivery
+from tramontana.control.events import Events, LocalEvents
 from tramontana.control.guard import LOOPBACK_NAMES, Guard
 from tramontana.control.hub import Hub
 from tramontana.control.limits import Limits, TokenBuckets
@@ -53,12 +54,13 @@ class Parts:
     host_names: frozenset[str] = LOOPBACK_NAMES
     static: Path = pages.STATIC
     clock: Callable[[], float] = time.time
+    events: Events = field(default_factory=LocalEvents)
 
 
 async def _assemble(parts: Parts, buckets: TokenBuckets) -> Services:
     async with parts.store.write() as connection:
         service_id = await accounts.service_id(connection, parts.clock())
-    hub = Hub()
+    hub = Hub(parts.events)
     media = Media(parts.store, parts.sky, parts.relay, parts.player, parts.clock)
     return Services(
         store=parts.store,
@@ -111,6 +113,7 @@ def create_app(parts: Parts) -> FastAPI:
                 group.create_task(_repeat(REAP_EVERY_S, lambda: _keep_calls(services), "keeping calls")),
                 group.create_task(_repeat(FORGET_EVERY_S, lambda: forget_old(parts.store, parts.clock()), "forgetting old rows")),
             ]
+            background.append(group.create_task(parts.events.run()))
             if parts.player is not None:
                 background.append(group.create_task(parts.player.run()))
             yield

@@ -127,7 +127,7 @@ class _DeviceSocket:
             self._sent = max(self._sent, acked)
             self._acked = self._ack_wanted = acked
             pending = await mailbox.pending_after(connection, self._outbox.device_id, self._sent)
-        self._services.hub.attach(self._outbox, frames.CLOSE_REPLACED)
+        self._services.hub.attach(self._outbox)
         try:
             await self._send(frames.Ready(device_id=self._outbox.device_id, pending=pending))
             async with asyncio.TaskGroup() as group:
@@ -141,8 +141,11 @@ class _DeviceSocket:
     async def _send(
         self, frame: frames.Ready | frames.Deliver | frames.Presence | frames.DirectoryChanged | frames.Ping | frames.Pong
     ) -> None:
+        await self._send_text(frames.encode(frame))
+
+    async def _send_text(self, text: str) -> None:
         async with asyncio.timeout(SILENCE_S):
-            await self._websocket.send_text(frames.encode(frame))
+            await self._websocket.send_text(text)
 
     async def _read(self) -> None:
         limits, device_id = self._services.limits, self._outbox.device_id
@@ -193,6 +196,8 @@ class _DeviceSocket:
         if self._outbox.directory:
             self._outbox.directory = False
             await self._send(frames.DirectoryChanged())
+        while self._outbox.pushed:
+            await self._send_text(self._outbox.pushed.popleft())
         while self._outbox.presence:
             account_id, online = self._outbox.presence.popitem()
             await self._send(frames.Presence(account_id=account_id, online=online))
