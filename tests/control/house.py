@@ -236,11 +236,19 @@ class Phone:
         assert answer.status_code == 200, answer.text
         return [b64decode(entry["key_package"]) for entry in answer.json()]
 
-    async def commit(self, conversation_id: str, epoch: int, welcomed: Sequence[bytes] = (), commit: bytes | None = None) -> httpx.Response:
-        """Submit a commit; `welcomed` are key packages that its welcome admits."""
+    async def commit(
+        self,
+        conversation_id: str,
+        epoch: int,
+        welcomed: Sequence[bytes] = (),
+        commit: bytes | None = None,
+        removed: Sequence[Phone] = (),
+    ) -> httpx.Response:
+        """Submit a commit; `welcomed` are key packages that its welcome admits, `removed` the phones that it takes out."""
         commit = commit or mls_bytes.private_message(conversation_id, epoch, mls_bytes.COMMIT)
         welcome = mls_bytes.welcome([mls_bytes.reference(package) for package in welcomed]) if welcomed else None
-        body = {"epoch": epoch, "commit": b64(commit), "welcome": b64(welcome) if welcome else None}
+        gone = [phone.device_id for phone in removed]
+        body = {"epoch": epoch, "commit": b64(commit), "welcome": b64(welcome) if welcome else None, "removed": gone}
         return await self.post(f"/conversations/{conversation_id}/commits", body)
 
     async def begin_group(self, conversation_id: str, peer: Phone) -> httpx.Response:

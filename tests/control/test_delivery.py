@@ -26,6 +26,8 @@ async def test_a_pair_has_one_conversation(houses: Houses) -> None:
                 "conversation_id": opened[0],
                 "kind": "direct",
                 "members": sorted([ada.account_id, bea.account_id]),
+                "owners": [],
+                "archives": [],
                 "epoch": None,
                 "creator_device_id": None,
             }

@@ -28,11 +28,12 @@ from tramontana.control.hub import Hub
 from tramontana.control.limits import Limits, TokenBuckets
 from tramontana.control.logs import AccessLog
 from tramontana.control.media import Media, Relay
+from tramontana.control.membership import Membership
 from tramontana.control.player import PathPlayer
 from tramontana.control.problem import Problem, answer_problem
 from tramontana.control.services import Services
 from tramontana.control.sky import SkyService
-from tramontana.control.store import accounts, key_packages, mailbox, sessions
+from tramontana.control.store import accounts, key_packages, mailbox, sessions, trees
 from tramontana.control.store import calls as call_rows
 from tramontana.control.store.database import Store, StoreUnavailable
 
@@ -67,6 +68,7 @@ async def _assemble(parts: Parts, buckets: TokenBuckets) -> Services:
         hub=hub,
         admission=Admission(parts.store, service_id, buckets, parts.limits, parts.clock),
         delivery=Delivery(parts.store, hub, parts.clock),
+        membership=Membership(parts.store, hub, parts.clock),
         calls=Calls(parts.store, hub, media, parts.clock),
         sky=parts.sky,
         buckets=buckets,
@@ -82,6 +84,7 @@ async def forget_old(store: Store, now: float) -> None:
         await key_packages.forget_old_claims(connection, now)
         await mailbox.forget_old_message_ids(connection, now)
         await call_rows.forget_old(connection, now)
+        await trees.forget_old(connection, now)
 
 
 async def _repeat(every_s: float, work: Callable[[], Any], what: str) -> None:

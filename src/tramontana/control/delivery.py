@@ -7,14 +7,14 @@ either all of it or nothing; what was accepted survives the death of the process
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from tramontana.control.hub import Hub
 from tramontana.control.problem import Problem
-from tramontana.control.store import audit, conversations, key_packages, mailbox
+from tramontana.control.store import audit, conversations, key_packages, mailbox, trees
 from tramontana.control.store.database import Store
 from tramontana.keys.mls.framing import SUITE, ContentType, FramingError, Welcome, parse_private_message, parse_welcome
 
@@ -75,10 +75,19 @@ class Delivery:
         self._hub = hub
         self._clock = clock
 
-    async def submit_commit(self, sender: Sender, conversation_id: str, epoch: int, commit: bytes, welcome: bytes | None) -> Accepted:
+    async def submit_commit(
+        self,
+        sender: Sender,
+        conversation_id: str,
+        epoch: int,
+        commit: bytes,
+        welcome: bytes | None,
+        removed: Collection[str] = (),
+    ) -> Accepted:
         """Accept the first commit of an epoch. A repeat of the accepted one gets the same answer; a rival gets `epoch_taken`.
 
-        Raises `Problem`.
+        removed: the devices that the commit takes out of the group, which only its sender can tell. They get this commit and nothing
+        after it. Raises `Problem`.
         """
         now = self._clock()
         if _read_head(conversation_id, commit, ContentType.COMMIT) != epoch:
@@ -100,7 +109,7 @@ class Delivery:
                 details = {"epoch": epoch, "current": current}
                 await self._audit(connection, sender, "commit.refused", conversation_id, details, now)
             else:
-                receivers = await self._accept(connection, sender, conversation, epoch, commit, welcome, admission, digest, now)
+                receivers = await self._accept(connection, sender, conversation, epoch, commit, welcome, admission, removed, digest, now)
         if taken_at is not None:
             raise Problem("epoch_taken", epoch=taken_at)
         self._hub.mail(receivers)
@@ -115,6 +124,7 @@ class Delivery:
         commit: bytes,
         welcome: bytes | None,
         admission: Welcome | None,
+        removed: Collection[str],
         digest: bytes,
         now: float,
     ) -> set[str]:
@@ -122,8 +132,11 @@ class Delivery:
         joined = await conversations.joined_devices(connection, conversation_id)
         if conversation.epoch is not None and sender.device_id not in joined:
             raise Problem("not_joined")
+        if sender.device_id in removed or not joined.keys() >= set(removed):
+            raise Problem("removal_refused")
         welcomed = await self._welcomed(connection, sender, conversation_id, admission)
         await conversations.accept_commit(connection, conversation_id, epoch, conversations.Commit(sender.device_id, digest, now))
+        await conversations.part(connection, conversation_id, removed)
         joining = welcomed | ({sender.device_id} if conversation.epoch is None else set())
         await conversations.join(connection, conversation_id, joining, epoch + 1)
         others = set(joined) - welcomed - {sender.device_id}
@@ -141,7 +154,9 @@ class Delivery:
                     )
         except mailbox.MailboxFull as error:
             raise Problem("mailbox_full") from error
-        await self._audit(connection, sender, "commit.accepted", conversation_id, {"epoch": epoch, "welcomed": sorted(welcomed)}, now)
+        await trees.keep_only(connection, conversation_id, epoch + 1, sender.device_id)
+        details = {"epoch": epoch, "welcomed": sorted(welcomed), "removed": sorted(removed)}
+        await self._audit(connection, sender, "commit.accepted", conversation_id, details, now)
         return others | welcomed
 
     async def _welcomed(self, connection: AsyncConnection, sender: Sender, conversation_id: str, admission: Welcome | None) -> set[str]:
@@ -153,6 +168,18 @@ class Delivery:
         if len(by_reference) != len(admission.new_members) or not welcomed <= members or sender.device_id in welcomed:
             raise Problem("welcome_refused")
         return welcomed
+
+    async def offer_tree(self, sender: Sender, conversation_id: str, epoch: int, tree: bytes) -> None:
+        """Keep the ratchet tree that this device's next commit leads to. Raises `Problem`."""
+        if len(tree) > trees.MAX_TREE_BYTES:
+            raise Problem("too_large")
+        async with self._store.write() as connection:
+            conversation = await self._conversation(connection, sender, conversation_id)
+            if conversation.epoch is not None and sender.device_id not in await conversations.joined_devices(connection, conversation_id):
+                raise Problem("not_joined")
+            if epoch != (conversation.epoch or 0) + 1:
+                raise Problem("epoch_out_of_range", epoch=conversation.epoch or 0)
+            await trees.offer(connection, conversation_id, epoch, sender.device_id, tree, self._clock())
 
     async def submit_message(self, sender: Sender, conversation_id: str, message_id: str, message: bytes) -> float:
         """Accept an application message once; a repeat gets the first answer. Returns when it was accepted. Raises `Problem`."""
@@ -173,8 +200,10 @@ class Delivery:
             if not current - EPOCHS_BACK <= epoch <= current:
                 raise Problem("epoch_out_of_range", epoch=current)
             await mailbox.remember_sent(connection, sender.device_id, message_id, mailbox.Sent(conversation_id, digest, now))
-            # A device that joined later than the message's epoch could not decrypt it.
-            receivers = {device_id for device_id, since in joined.items() if since <= epoch and device_id != sender.device_id}
+            # A device that joined later than the message's epoch could not decrypt it. One whose account was taken off the list is not
+            # out of the group before the commit that removes it, but it gets no content from now on.
+            entitled = await conversations.member_devices(connection, conversation_id) - {sender.device_id}
+            receivers = {device_id for device_id, since in joined.items() if since <= epoch and device_id in entitled}
             try:
                 await mailbox.put(
                     connection,

@@ -48,6 +48,14 @@ class DirectoryChanged(Shape):
     type: Literal["directory"] = "directory"
 
 
+class ConversationChanged(Shape):
+    """Members of a conversation changed: these accounts should look."""
+
+    type: Literal["conversation"] = "conversation"
+    account_ids: list[Id]
+    conversation_id: Id
+
+
 class Closed(Shape):
     """Sockets of these devices are to be closed with a code: a session was ended, a device was revoked."""
 
@@ -71,7 +79,7 @@ class Pushed(Shape):
     """A server frame as JSON text (`frames.encode`)."""
 
 
-Event = Mail | Attached | Detached | DirectoryChanged | Closed | CallsChanged | Pushed
+Event = Mail | Attached | Detached | DirectoryChanged | ConversationChanged | Closed | CallsChanged | Pushed
 
 _EVENT: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="type")])
 

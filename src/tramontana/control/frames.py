@@ -79,8 +79,16 @@ class DirectoryChanged(Shape):
     type: Literal["directory"] = "directory"
 
 
+class ConversationChanged(Shape):
+    """Members of a conversation changed, or one's own account came in or went out: fetch it again."""
+
+    type: Literal["conversation"] = "conversation"
+    conversation_id: Id
+
+
 ClientFrame = Annotated[Hello | Ack | Ping | Pong, Field(discriminator="type")]
-ServerFrame = Annotated[Ready | Deliver | Presence | DirectoryChanged | Ping | Pong, Field(discriminator="type")]
+AnyServerFrame = Ready | Deliver | Presence | DirectoryChanged | ConversationChanged | Ping | Pong
+ServerFrame = Annotated[AnyServerFrame, Field(discriminator="type")]
 
 _CLIENT_FRAME: TypeAdapter[Hello | Ack | Ping | Pong] = TypeAdapter(ClientFrame)
 
@@ -90,6 +98,6 @@ def parse_client_frame(text: str) -> Hello | Ack | Ping | Pong:
     return _CLIENT_FRAME.validate_json(text)
 
 
-def encode(frame: Ready | Deliver | Presence | DirectoryChanged | Ping | Pong) -> str:
+def encode(frame: AnyServerFrame) -> str:
     """A server frame as JSON text."""
     return frame.model_dump_json()

@@ -6,6 +6,7 @@ Plain ASGI, so that it stands before any parsing of a body.
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
@@ -15,6 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tramontana.control.limits import Limits, TokenBuckets, address_key
 from tramontana.control.problem import Problem
+from tramontana.control.store.trees import MAX_TREE_BYTES
 
 SECURITY_HEADERS = {
     "Content-Security-Policy": (
@@ -29,6 +31,8 @@ SECURITY_HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
 }
 """`img-src data:` is for the icons of MapLibre's controls."""
+
+_TREE = re.compile(r"/api/v1/conversations/[0-9a-f]{32}/trees/[0-9]{1,16}")
 
 logger = logging.getLogger(__name__)
 
@@ -114,6 +118,8 @@ class Guard:
 
     def _body_limit(self, scope: Scope) -> int:
         path: str = scope["path"]
+        if _TREE.fullmatch(path):
+            return MAX_TREE_BYTES
         large = path == "/api/v1/me/key-packages" or (path.startswith("/api/v1/conversations/") and path.endswith("/commits"))
         return self._limits.large_body_bytes if large else self._limits.body_bytes
 

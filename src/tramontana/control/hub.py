@@ -1,14 +1,14 @@
 """Who is connected, here and at other server processes, and what each device connected here still has to be told.
 
-Nothing is queued for a slow device: its outbox holds at most one flag per subject (mailbox, directory), one presence per account and a
-few frames that are worthless later. What is in the mailbox is read from the store when the socket can take it.
+Nothing is queued for a slow device: its outbox holds at most one flag per subject (mailbox, directory, a conversation), one presence per
+account and a few frames that are worthless later. What is in the mailbox is read from the store when the socket can take it.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from tramontana.control import events
@@ -29,6 +29,7 @@ class Outbox:
         self.wake.set()  # a mailbox may hold something from before
         self.mail = True
         self.directory = False
+        self.conversations: set[str] = set()
         self.presence: dict[str, bool] = {}
         self.pushed: deque[str] = deque(maxlen=MAX_PUSHED)
         self.close_code: int | None = None
@@ -144,6 +145,17 @@ class Hub:
             outbox.directory = True
             outbox.wake.set()
 
+    def conversation_changed(self, account_ids: Collection[str], conversation_id: str) -> None:
+        """Members of a conversation changed: these accounts should look."""
+        self._conversation_changed(set(account_ids), conversation_id)
+        self._bus.publish(events.ConversationChanged(account_ids=sorted(account_ids), conversation_id=conversation_id))
+
+    def _conversation_changed(self, account_ids: Collection[str], conversation_id: str) -> None:
+        for outbox in self._outboxes.values():
+            if outbox.account_id in account_ids:
+                outbox.conversations.add(conversation_id)
+                outbox.wake.set()
+
     def close(self, device_ids: Iterable[str], code: int) -> None:
         """Close the sockets of devices, here and elsewhere: their sessions have ended, or they were revoked. End the sessions first."""
         wanted = list(device_ids)
@@ -173,6 +185,8 @@ class Hub:
                 self._detached_elsewhere(event.device_id, event.serial)
             case events.DirectoryChanged():
                 self._directory_changed()
+            case events.ConversationChanged():
+                self._conversation_changed(set(event.account_ids), event.conversation_id)
             case events.Closed():
                 self._close(event.device_ids, event.code)
             case events.CallsChanged():

@@ -6,7 +6,7 @@
 | `stranger` | what needs no session: enrolment, challenge, login, administrator login, WebSocket | address | 60 | 1 |
 | `account` | every request with a session | account | 400 | 20 |
 | `claim` | key package claims | account | 60 | 0.5 |
-| `audited` | logins, commits and calls, which leave a row in the audit trail for good | account | 120 | 0.5 |
+| `audited` | logins, commits, changes of members and calls, which leave a row in the audit trail for good | account | 120 | 0.5 |
 | `frames` | WebSocket frames of a client | device | 400 | 50 |
 | `refused_logins` | audit rows about refused logins and enrolments | service | 60 | 0.2 |
 """

@@ -10,6 +10,7 @@ from tramontana.control.calls import Calls
 from tramontana.control.delivery import Delivery
 from tramontana.control.hub import Hub
 from tramontana.control.limits import Limits, TokenBuckets
+from tramontana.control.membership import Membership
 from tramontana.control.sky import SkyService
 from tramontana.control.store.database import Store
 
@@ -22,6 +23,7 @@ class Services:
     hub: Hub
     admission: Admission
     delivery: Delivery
+    membership: Membership
     calls: Calls
     sky: SkyService
     buckets: TokenBuckets

@@ -293,5 +293,5 @@ export class TwinServer {
 }
 
 function shape(one: TwinConversation): Schemas["Conversation"] {
-  return { conversation_id: one.id, kind: "direct", members: one.members, epoch: one.epoch, creator_device_id: one.creator };
+  return { conversation_id: one.id, kind: "direct", members: one.members, owners: [], archives: [], epoch: one.epoch, creator_device_id: one.creator };
 }

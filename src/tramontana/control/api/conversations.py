@@ -5,16 +5,18 @@ from __future__ import annotations
 from itertools import groupby
 from typing import Annotated
 
-from fastapi import APIRouter, Path
+from fastapi import APIRouter, Path, Request, Response
 
 from tramontana.control.api import models
 from tramontana.control.api.access import AuditedDeviceOf, DeviceOf, ServicesOf, limit
 from tramontana.control.problem import Problem, problems
 from tramontana.control.shapes import Id
-from tramontana.control.store import accounts, conversations, key_packages
+from tramontana.control.store import accounts, conversations, key_packages, trees
 
 router = APIRouter(prefix="/api/v1", tags=["conversations"])
 PathId = Annotated[Id, Path()]
+PathEpoch = Annotated[int, Path(ge=0, lt=2**53)]
+_OCTETS = {"requestBody": {"required": True, "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}}
 
 
 @router.get("/accounts", responses=problems("not_logged_in"))
@@ -50,21 +52,60 @@ async def claim(account_id: PathId, sender: DeviceOf, services: ServicesOf) -> l
 def _shape(conversation: conversations.Conversation) -> models.Conversation:
     return models.Conversation(
         conversation_id=conversation.conversation_id,
-        kind="direct",
+        kind=conversation.kind,
         members=list(conversation.members),
+        owners=list(conversation.owners),
+        archives=list(conversation.archives),
         epoch=conversation.epoch,
         creator_device_id=conversation.creator_device_id,
     )
 
 
-@router.post("/conversations", responses=problems("not_logged_in", "not_found"))
+@router.post(
+    "/conversations", responses=problems("not_logged_in", "not_found", "conversation_exists", "too_many_members", "invalid_request")
+)
 async def open_conversation(body: models.ConversationRequest, sender: DeviceOf, services: ServicesOf) -> models.Conversation:
-    """The one direct conversation with a peer, made on first use."""
-    peer = body.members[0]
-    async with services.store.write() as connection:
-        if peer == sender.account_id or not await accounts.exists(connection, peer):
-            raise Problem("not_found")
-        return _shape(await conversations.direct(connection, sender.account_id, peer, services.clock()))
+    """The one direct conversation with a peer, made on first use; or a new group or talk group, whose owner one is."""
+    if body.kind == "direct":
+        if len(body.members) != 1 or body.conversation_id is not None:
+            raise Problem("invalid_request", "A direct conversation takes one peer and no id.")
+        return _shape(await services.membership.direct(sender, body.members[0]))
+    if body.conversation_id is None:
+        raise Problem("invalid_request", "A group takes an id: 32 hex characters drawn at random.")
+    limit(services, "audited", sender.account_id, services.limits.audited)
+    return _shape(await services.membership.create(sender, body.conversation_id, body.kind, body.members))
+
+
+@router.get("/conversations/{conversation_id}", responses=problems("not_logged_in", "not_found"))
+async def conversation(conversation_id: PathId, sender: DeviceOf, services: ServicesOf) -> models.Conversation:
+    """One conversation of one's own account."""
+    async with services.store.read() as connection:
+        found = await conversations.find(connection, conversation_id)
+    if found is None or sender.account_id not in found.members:
+        raise Problem("not_found")
+    return _shape(found)
+
+
+@router.post(
+    "/conversations/{conversation_id}/members",
+    responses=problems("not_logged_in", "not_found", "members_fixed", "not_yours", "too_many_members"),
+)
+async def add_members(
+    conversation_id: PathId, body: models.MembersRequest, sender: AuditedDeviceOf, services: ServicesOf
+) -> models.Conversation:
+    """Put accounts on the list of members. Their devices come in by the commit of one of the members' phones."""
+    return _shape(await services.membership.add(sender, conversation_id, body.members))
+
+
+@router.delete(
+    "/conversations/{conversation_id}/members/{account_id}",
+    status_code=204,
+    response_class=Response,
+    responses=problems("not_logged_in", "not_found", "members_fixed", "not_yours", "archive_fixed"),
+)
+async def remove_member(conversation_id: PathId, account_id: PathId, sender: AuditedDeviceOf, services: ServicesOf) -> None:
+    """Take an account off the list, or leave. It gets no content from now on; its devices go out by the commit of a member's phone."""
+    await services.membership.remove(sender, conversation_id, account_id)
 
 
 @router.get("/conversations", responses=problems("not_logged_in"))
@@ -85,6 +126,7 @@ async def own_conversations(sender: DeviceOf, services: ServicesOf) -> list[mode
         "epoch_out_of_range",
         "bad_mls_message",
         "welcome_refused",
+        "removal_refused",
         "mailbox_full",
     ),
 )
@@ -92,7 +134,7 @@ async def submit_commit(
     conversation_id: PathId, body: models.CommitRequest, sender: AuditedDeviceOf, services: ServicesOf
 ) -> models.CommitAccepted:
     """Submit a commit; at most one is accepted per epoch. A repeat of the accepted one gets the same answer."""
-    accepted = await services.delivery.submit_commit(sender, conversation_id, body.epoch, body.commit, body.welcome)
+    accepted = await services.delivery.submit_commit(sender, conversation_id, body.epoch, body.commit, body.welcome, body.removed)
     return models.CommitAccepted(epoch=accepted.epoch, accepted_at=accepted.accepted_at)
 
 
@@ -109,3 +151,30 @@ async def submit_message(
     """Submit an application message; repeats under the same id are harmless."""
     accepted_at = await services.delivery.submit_message(sender, conversation_id, body.message_id, body.message)
     return models.MessageAccepted(accepted_at=accepted_at)
+
+
+@router.put(
+    "/conversations/{conversation_id}/trees/{epoch}",
+    status_code=204,
+    response_class=Response,
+    openapi_extra=_OCTETS,
+    responses=problems("not_logged_in", "not_found", "not_joined", "epoch_out_of_range", "too_large"),
+)
+async def offer_tree(conversation_id: PathId, epoch: PathEpoch, request: Request, sender: DeviceOf, services: ServicesOf) -> None:
+    """The ratchet tree that one's next commit leads to, for whoever its welcome admits, when it is too large to travel in it."""
+    await services.delivery.offer_tree(sender, conversation_id, epoch, await request.body())
+
+
+@router.get(
+    "/conversations/{conversation_id}/trees/{epoch}",
+    response_class=Response,
+    responses={200: {"content": {"application/octet-stream": {}}}, **problems("not_logged_in", "not_found")},
+)
+async def ratchet_tree(conversation_id: PathId, epoch: PathEpoch, sender: DeviceOf, services: ServicesOf) -> Response:
+    """The ratchet tree of an epoch (RFC 9420 §12.4.3.3). Its hash stands in the signed GroupInfo, so nobody can pass off another."""
+    async with services.store.read() as connection:
+        found = await conversations.find(connection, conversation_id)
+        tree = await trees.accepted(connection, conversation_id, epoch) if found and sender.account_id in found.members else None
+    if tree is None:
+        raise Problem("not_found")
+    return Response(tree, media_type="application/octet-stream")

@@ -178,18 +178,31 @@ class MyPath(Shape):
 
 # Conversations
 
+ConversationKind = Literal["direct", "group", "talk"]
+
 
 class ConversationRequest(Shape):
-    kind: Literal["direct"]
-    members: list[Id] = Field(min_length=1, max_length=1, description="the peer's account id")
+    """`direct` takes the peer alone. `group` and `talk` take an id that the client drew, so that a repeat makes nothing twice."""
+
+    kind: ConversationKind
+    members: list[Id] = Field(max_length=1000, description="account ids, one's own left out")
+    conversation_id: Id | None = None
 
 
 class Conversation(Shape):
+    """No title: that travels inside MLS. Owners and archives stand among the members too."""
+
     conversation_id: Id
-    kind: Literal["direct"]
+    kind: ConversationKind
     members: list[Id] = Field(description="account ids, one's own included")
+    owners: list[Id] = Field(description="who may change the members of a talk group, besides administrators")
+    archives: list[Id] = Field(description="members that an administrator set to keep what is said")
     epoch: Epoch | None
     creator_device_id: Id | None
+
+
+class MembersRequest(Shape):
+    members: list[Id] = Field(min_length=1, max_length=1000, description="account ids to add; who is a member already stays one")
 
 
 class CommitRequest(Shape):
@@ -198,6 +211,7 @@ class CommitRequest(Shape):
     epoch: Epoch
     commit: CommitMessage = Field(repr=False)
     welcome: WelcomeMessage | None = Field(repr=False)
+    removed: list[Id] = Field(default=[], max_length=4096, description="the devices that the commit takes out of the group")
 
 
 class CommitAccepted(Shape):

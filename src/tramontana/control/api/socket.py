@@ -138,9 +138,7 @@ class _DeviceSocket:
         finally:
             self._services.hub.detach(self._outbox)
 
-    async def _send(
-        self, frame: frames.Ready | frames.Deliver | frames.Presence | frames.DirectoryChanged | frames.Ping | frames.Pong
-    ) -> None:
+    async def _send(self, frame: frames.AnyServerFrame) -> None:
         await self._send_text(frames.encode(frame))
 
     async def _send_text(self, text: str) -> None:
@@ -198,6 +196,8 @@ class _DeviceSocket:
             await self._send(frames.DirectoryChanged())
         while self._outbox.pushed:
             await self._send_text(self._outbox.pushed.popleft())
+        while self._outbox.conversations:
+            await self._send(frames.ConversationChanged(conversation_id=self._outbox.conversations.pop()))
         while self._outbox.presence:
             account_id, online = self._outbox.presence.popitem()
             await self._send(frames.Presence(account_id=account_id, online=online))

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from tramontana.control.store.schema import accounts, devices, key_packages, service
@@ -105,6 +105,12 @@ async def all_devices(connection: AsyncConnection, *, reachable_only: bool = Fal
 
 async def exists(connection: AsyncConnection, account_id: str) -> bool:
     return (await connection.execute(select(accounts.c.account_id).where(accounts.c.account_id == account_id))).first() is not None
+
+
+async def count_existing(connection: AsyncConnection, account_ids: Collection[str]) -> int:
+    """How many of these accounts there are."""
+    query = select(func.count()).select_from(accounts).where(accounts.c.account_id.in_(account_ids))
+    return int((await connection.execute(query)).scalar_one())
 
 
 async def set_access(connection: AsyncConnection, device_id: str, place_id: str, carrier_id: str) -> None:

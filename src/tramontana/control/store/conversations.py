@@ -1,24 +1,35 @@
-"""Conversations: members, the devices in the MLS group, the epoch, and one accepted commit per epoch."""
+"""Conversations: members with their roles, the devices in the MLS group, the epoch, and one accepted commit per epoch."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import hashlib
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
-from sqlalchemy import RowMapping, insert, select, update
+from sqlalchemy import RowMapping, delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from tramontana.control.store.accounts import new_id
 from tramontana.control.store.schema import commits, conversation_devices, conversation_members, conversations, devices
+from tramontana.keys.identity import encode_statement
+
+Kind = Literal["direct", "group", "talk"]
+Role = Literal["member", "owner", "archive"]
+
+MOST_MEMBERS: Mapping[str, int] = {"direct": 2, "group": 200, "talk": 1000}
+"""Members of a conversation of each kind, archive members not counted."""
+DIRECT_CONTEXT = "tramontana direct conversation 1"
 
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
-    """`epoch` and `creator_device_id` are None until a first commit was accepted."""
+    """`epoch` and `creator_device_id` are None until a first commit was accepted. Owners and archives are members too."""
 
     conversation_id: str
-    kind: str
+    kind: Kind
     members: tuple[str, ...]
+    owners: tuple[str, ...]
+    archives: tuple[str, ...]
     epoch: int | None
     creator_device_id: str | None
 
@@ -32,18 +43,31 @@ class Commit:
     accepted_at: float
 
 
-async def _members(connection: AsyncConnection, ids: Sequence[str]) -> Mapping[str, tuple[str, ...]]:
-    query = select(conversation_members).where(conversation_members.c.conversation_id.in_(ids)).order_by(conversation_members.c.account_id)
-    found: dict[str, tuple[str, ...]] = {}
+def direct_id(account_id: str, peer_id: str) -> str:
+    """The id of a pair's conversation: both phones know it without asking, so a thread has its name before the server is reached."""
+    pair = [account.encode() for account in sorted((account_id, peer_id))]
+    return hashlib.sha256(encode_statement(DIRECT_CONTEXT, pair)).hexdigest()[:32]
+
+
+async def _roster(connection: AsyncConnection, ids: Sequence[str]) -> Mapping[str, Mapping[str, str]]:
+    """{conversation_id: {account_id: role}}, accounts in order."""
+    query = select(conversation_members.c.conversation_id, conversation_members.c.account_id, conversation_members.c.role)
+    query = query.where(conversation_members.c.conversation_id.in_(ids)).order_by(conversation_members.c.account_id)
+    found: dict[str, dict[str, str]] = {}
     for row in await connection.execute(query):
-        found[row.conversation_id] = (*found.get(row.conversation_id, ()), row.account_id)
+        found.setdefault(row.conversation_id, {})[row.account_id] = row.role
     return found
 
 
 async def _read(connection: AsyncConnection, rows: Iterable[RowMapping]) -> list[Conversation]:
     listed = list(rows)
-    members = await _members(connection, [row["conversation_id"] for row in listed])
-    return [Conversation(members=members[row["conversation_id"]], **row) for row in listed]
+    rosters = await _roster(connection, [row["conversation_id"] for row in listed])
+    read = []
+    for row in listed:
+        roster = rosters.get(row["conversation_id"], {})
+        by_role = {role: tuple(account for account, its in roster.items() if its == role) for role in ("owner", "archive")}
+        read.append(Conversation(members=tuple(roster), owners=by_role["owner"], archives=by_role["archive"], **row))
+    return read
 
 
 _CONVERSATION = select(conversations.c.conversation_id, conversations.c.kind, conversations.c.epoch, conversations.c.creator_device_id)
@@ -55,12 +79,45 @@ async def direct(connection: AsyncConnection, account_id: str, peer_id: str, now
     found = await _read(connection, (await connection.execute(_CONVERSATION.where(conversations.c.pair == pair))).mappings())
     if found:
         return found[0]
-    conversation_id = new_id()
+    conversation_id = direct_id(account_id, peer_id)
     await connection.execute(insert(conversations).values(conversation_id=conversation_id, kind="direct", pair=pair, created_at=now))
-    members = tuple(sorted((account_id, peer_id)))
-    rows = [{"conversation_id": conversation_id, "account_id": member} for member in members]
-    await connection.execute(insert(conversation_members), rows)
-    return Conversation(conversation_id, "direct", members, None, None)
+    await add_members(connection, conversation_id, {account_id, peer_id}, "member", now)
+    made = await find(connection, conversation_id)
+    assert made is not None
+    return made
+
+
+async def create(
+    connection: AsyncConnection, conversation_id: str, kind: Kind, owner_id: str, members: Collection[str], now: float
+) -> Conversation:
+    """A group or talk group with its owner and other members."""
+    await connection.execute(insert(conversations).values(conversation_id=conversation_id, kind=kind, created_at=now))
+    await add_members(connection, conversation_id, {owner_id}, "owner", now)
+    await add_members(connection, conversation_id, set(members) - {owner_id}, "member", now)
+    made = await find(connection, conversation_id)
+    assert made is not None
+    return made
+
+
+async def add_members(connection: AsyncConnection, conversation_id: str, account_ids: Collection[str], role: Role, now: float) -> None:
+    """Accounts that are not members yet."""
+    if account_ids:
+        rows = [{"conversation_id": conversation_id, "account_id": each, "role": role, "added_at": now} for each in sorted(account_ids)]
+        await connection.execute(insert(conversation_members), rows)
+
+
+async def remove_member(connection: AsyncConnection, conversation_id: str, account_id: str) -> None:
+    """Take an account off the list. When the last owner goes, the member who has been there longest becomes the owner."""
+    mine = conversation_members.c.conversation_id == conversation_id
+    await connection.execute(delete(conversation_members).where(mine, conversation_members.c.account_id == account_id))
+    owner = select(conversation_members.c.account_id).where(mine, conversation_members.c.role == "owner").limit(1)
+    if (await connection.execute(owner)).first() is not None:
+        return
+    heir = select(conversation_members.c.account_id).where(mine, conversation_members.c.role == "member")
+    heir = heir.order_by(conversation_members.c.added_at, conversation_members.c.account_id).limit(1)
+    if (found := (await connection.execute(heir)).scalar_one_or_none()) is not None:
+        named = (mine, conversation_members.c.account_id == found)
+        await connection.execute(update(conversation_members).where(*named).values(role="owner"))
 
 
 async def of_account(connection: AsyncConnection, account_id: str) -> Sequence[Conversation]:
@@ -81,19 +138,23 @@ async def member_devices(connection: AsyncConnection, conversation_id: str) -> f
 
 
 async def joined_devices(connection: AsyncConnection, conversation_id: str) -> Mapping[str, int]:
-    """The devices that created the group or were welcomed into it, with the epoch at which each came in."""
+    """The devices that created the group or were welcomed into it and not removed since, with the epoch at which each came in."""
     query = select(conversation_devices).where(conversation_devices.c.conversation_id == conversation_id)
     return {row.device_id: row.joined_epoch for row in await connection.execute(query)}
 
 
 async def join(connection: AsyncConnection, conversation_id: str, joining: Iterable[str], epoch: int) -> None:
     """Devices come into the group, or into it again, at an epoch."""
-    for device_id in sorted(joining):
-        mine = (conversation_devices.c.conversation_id == conversation_id, conversation_devices.c.device_id == device_id)
-        known = await connection.execute(update(conversation_devices).where(*mine).values(joined_epoch=epoch))
-        if known.rowcount == 0:
-            row = {"conversation_id": conversation_id, "device_id": device_id, "joined_epoch": epoch}
-            await connection.execute(insert(conversation_devices).values(row))
+    rows = [{"conversation_id": conversation_id, "device_id": device_id, "joined_epoch": epoch} for device_id in sorted(joining)]
+    if rows:
+        await part(connection, conversation_id, [row["device_id"] for row in rows])
+        await connection.execute(insert(conversation_devices), rows)
+
+
+async def part(connection: AsyncConnection, conversation_id: str, device_ids: Collection[object]) -> None:
+    """Devices are no longer in the group."""
+    mine = conversation_devices.c.conversation_id == conversation_id
+    await connection.execute(delete(conversation_devices).where(mine, conversation_devices.c.device_id.in_(device_ids)))
 
 
 async def commit_of(connection: AsyncConnection, conversation_id: str, epoch: int) -> Commit | None:

@@ -129,6 +129,49 @@ conversation_members = Table(
     metadata,
     Column("conversation_id", Id, ForeignKey("conversations.conversation_id"), primary_key=True),
     Column("account_id", Id, ForeignKey("accounts.account_id"), primary_key=True, index=True),
+    Column("role", String(16), nullable=False, server_default="member"),  # member, owner, archive
+    Column("added_at", Double, nullable=False, server_default="0"),
+)
+
+archive_rules = Table(
+    "archive_rules",
+    metadata,
+    Column("rule_id", Id, primary_key=True),
+    Column("account_id", Id, ForeignKey("accounts.account_id"), nullable=False),
+    Column("conversation_id", Id, ForeignKey("conversations.conversation_id"), unique=True),
+    Column("unit", String(64), unique=True),
+    Column("created_at", Double, nullable=False),
+    CheckConstraint("(conversation_id IS NULL) <> (unit IS NULL)", name="scope"),
+)
+
+ratchet_trees = Table(
+    "ratchet_trees",
+    metadata,
+    Column("conversation_id", Id, ForeignKey("conversations.conversation_id"), primary_key=True),
+    Column("epoch", BigInteger, primary_key=True, autoincrement=False),
+    Column("device_id", Id, ForeignKey("devices.device_id"), primary_key=True),  # who offers it; only the committer's is ever served
+    Column("tree", LargeBinary, nullable=False),
+    Column("created_at", Double, nullable=False, index=True),
+)
+
+attachments = Table(
+    "attachments",
+    metadata,
+    Column("attachment_id", Id, primary_key=True),
+    Column("conversation_id", Id, ForeignKey("conversations.conversation_id"), nullable=False),
+    Column("account_id", Id, ForeignKey("accounts.account_id"), nullable=False, index=True),
+    Column("octets", BigInteger, nullable=False),
+    Column("chunks", Integer, nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("expires_at", Double, nullable=False, index=True),
+)
+
+attachment_chunks = Table(
+    "attachment_chunks",
+    metadata,
+    Column("attachment_id", Id, ForeignKey("attachments.attachment_id"), primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("ciphertext", LargeBinary, nullable=False),
 )
 
 conversation_devices = Table(

@@ -204,6 +204,7 @@ export class Groups {
       epoch: pending.epoch,
       commit: toBase64(pending.commit),
       welcome: pending.welcome === null ? null : toBase64(pending.welcome),
+      removed: [],
     };
     try {
       await this.session.call<Schemas["CommitAccepted"]>("POST", `/api/v1/conversations/${group.id}/commits`, request);
