@@ -46,6 +46,21 @@ def encode_statement(context: str, fields: Iterable[bytes]) -> bytes:
     return b"".join(parts)
 
 
+def parse_statement(context: str, statement: bytes) -> list[bytes]:
+    """The fields of a statement of this context. Raises `ValueError` for any other bytes."""
+    head = context.encode("utf-8") + b"\x00"
+    if not statement.startswith(head):
+        raise ValueError(f"this is not a statement of context {context!r}")
+    fields, at = [], len(head)
+    while at < len(statement):
+        end = at + 2 + int.from_bytes(statement[at : at + 2], "big")
+        if at + 2 > len(statement) or end > len(statement):
+            raise ValueError("a field of the statement is cut off")
+        fields.append(statement[at + 2 : end])
+        at = end
+    return fields
+
+
 def is_usable_public_key(signature_public_key: bytes) -> bool:
     """Whether the bytes can stand for a device: 32 of them, and not one of the small-order points."""
     if len(signature_public_key) != PUBLIC_KEY_BYTES:
@@ -54,7 +69,8 @@ def is_usable_public_key(signature_public_key: bytes) -> bool:
     return y < _FIELD_PRIME and y not in SMALL_ORDER_Y
 
 
-def _verify(signature_public_key: bytes, signature: bytes, statement: bytes) -> None:
+def verify_signature(signature_public_key: bytes, signature: bytes, statement: bytes) -> None:
+    """Check an Ed25519 signature (RFC 8032). Raises `SignatureRefused`."""
     if not is_usable_public_key(signature_public_key):
         raise SignatureRefused("the signature key is not a usable Ed25519 key; make a new key pair")
     try:
@@ -90,7 +106,7 @@ class UnverifiedEnrolment:
 
     def verify(self) -> VerifiedEnrolment:
         """Raises `SignatureRefused`."""
-        _verify(self.signature_public_key, self.proof, self.statement())
+        verify_signature(self.signature_public_key, self.proof, self.statement())
         return VerifiedEnrolment(self.invitation_sha256, self.signature_public_key, self.display_name)
 
 
@@ -116,7 +132,7 @@ class UnverifiedLogin:
 
     def verify(self, signature_public_key: bytes) -> VerifiedLogin:
         """Check against the key that the directory holds for the device. Raises `SignatureRefused`."""
-        _verify(signature_public_key, self.signature, self.statement())
+        verify_signature(signature_public_key, self.signature, self.statement())
         return VerifiedLogin(self.device_id, self.challenge)
 
 
