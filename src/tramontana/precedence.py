@@ -1,6 +1,9 @@
 """Precedence of calls, texts, flows and warnings: the five levels of RFC 4412 §10.1 (namespace `dsn`)."""
 
 from enum import IntEnum
+from typing import Literal, cast
+
+PrecedenceLabel = Literal["routine", "priority", "immediate", "flash", "flash-override"]
 
 
 class Precedence(IntEnum):
@@ -13,9 +16,9 @@ class Precedence(IntEnum):
     FLASH_OVERRIDE = 4
 
     @property
-    def label(self) -> str:
+    def label(self) -> PrecedenceLabel:
         """The level as RFC 4412 writes it, for example ``flash-override``."""
-        return self.name.lower().replace("_", "-")
+        return cast(PrecedenceLabel, self.name.lower().replace("_", "-"))
 
     @classmethod
     def parse(cls, label: str) -> "Precedence":

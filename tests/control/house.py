@@ -143,6 +143,26 @@ class House:
         ada, bea = await self.phone("Ada"), await self.phone("Bea")
         return ada, bea, await ada.open_with(bea)
 
+    async def allow(self, phone: Phone, ceiling: str) -> None:
+        """Let a person call at precedences up to this one."""
+        answer = await self.http.put(
+            f"/api/v1/admin/accounts/{phone.account_id}/precedence", headers=await self.administrator(), json={"ceiling": ceiling}
+        )
+        assert answer.status_code == 204, answer.text
+
+    async def rules(self, **changes: Any) -> None:
+        """Change the rules of admission."""
+        headers = await self.administrator()
+        rules = (await self.http.get("/api/v1/admin/call-rules", headers=headers)).json()
+        answer = await self.http.put("/api/v1/admin/call-rules", headers=headers, json={**rules, **changes})
+        assert answer.status_code == 204, answer.text
+
+    async def audited(self, action: str) -> list[dict[str, Any]]:
+        """What the audit trail holds of an action, oldest first."""
+        page = (await self.http.get("/api/v1/admin/audit", headers=await self.administrator())).json()
+        assert page["intact"]
+        return [entry for entry in page["entries"] if entry["action"] == action]
+
     async def administrator(self) -> dict[str, str]:
         """Headers of an administrator's session."""
         token, _ = await admission.administrator_link(self.store, actor="test", now=self.clock())

@@ -63,6 +63,7 @@ async def test_localhost_is_told_the_address_on_which_the_fronts_listen(houses: 
 async def test_a_call_ends_when_one_of_two_leaves(houses: Houses) -> None:
     async with houses() as house:
         ada, bea, conversation_id = await house.pair()
+        await house.allow(ada, "flash")
         call_id = secrets.token_hex(16)
         await ada.put(f"/calls/{call_id}", body(conversation_id, "flash"))
         await bea.put(f"/calls/{call_id}", body(conversation_id))

@@ -10,8 +10,7 @@ from openapi_spec_validator import validate
 
 from tramontana.control.openapi import document_text
 from tramontana.control.problem import CODES
-from tramontana.control.shapes import PrecedenceLabel
-from tramontana.precedence import Precedence
+from tramontana.precedence import Precedence, PrecedenceLabel
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "openapi.json"
 

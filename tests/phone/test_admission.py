@@ -147,14 +147,16 @@ def worlds(draw: st.DrawFn) -> tuple[Call, list[Call], dict[str, Room]]:
     return some_call("new"), held, rooms
 
 
-def fits(new: Call, others: Iterable[Call], rooms: Mapping[str, Room]) -> bool:
-    others = list(others)
+def fits(new: Call, others: Iterable[Call], rooms: Mapping[str, Room], before: Iterable[Call] = ()) -> bool:
+    """Whether a call fits beside others. What the calls `before` it held of the reserve is not for it to give back."""
+    others, before = list(others), list(before)
     for name, cost in new.cost_bps.items():
         total = cost + sum(other.cost_bps.get(name, 0.0) for other in others)
         below = cost + sum(other.cost_bps.get(name, 0.0) for other in others if other.precedence < FLASH)
+        held = sum(other.cost_bps.get(name, 0.0) for other in before if other.precedence < FLASH)
         if total > rooms[name].capacity_bps:
             return False
-        if new.precedence < FLASH and below > rooms[name].capacity_bps - rooms[name].reserved_bps:
+        if new.precedence < FLASH and below > max(held, rooms[name].capacity_bps - rooms[name].reserved_bps):
             return False
     return True
 
@@ -209,10 +211,11 @@ class Exchange(RuleBasedStateMachine):
         self.asking.pop(new.call_id, None)
         if isinstance(decision, Admitted):
             assert all(each in self.held and each.precedence < new.precedence for each in decision.preempted)
+            before = self.held
             for each in decision.preempted:  # each of them was needed
-                assert not fits(new, [other for other in self.held if other not in decision.preempted or other is each], self.rooms)
-            self.held = [each for each in self.held if each not in decision.preempted]
-            assert fits(new, self.held, self.rooms), "over-committed"
+                assert not fits(new, [other for other in before if other not in decision.preempted or other is each], self.rooms, before)
+            self.held = [each for each in before if each not in decision.preempted]
+            assert fits(new, self.held, self.rooms, before), "over-committed"
             self.held.append(Call(new.call_id, new.precedence, self.now, new.cost_bps))
             for other, since_other in self.asking.values():
                 overtaken = (-other.precedence, since_other) < (-new.precedence, since) and not other.cost_bps.keys().isdisjoint(

@@ -31,6 +31,7 @@ from tramontana.control.media import Media, Relay
 from tramontana.control.membership import Membership
 from tramontana.control.player import PathPlayer
 from tramontana.control.problem import Problem, answer_problem
+from tramontana.control.rooms import Rooms
 from tramontana.control.services import Services
 from tramontana.control.sky import SkyService
 from tramontana.control.store import accounts, key_packages, mailbox, sessions, trees
@@ -69,7 +70,7 @@ async def _assemble(parts: Parts, buckets: TokenBuckets) -> Services:
         admission=Admission(parts.store, service_id, buckets, parts.limits, parts.clock),
         delivery=Delivery(parts.store, hub, parts.clock),
         membership=Membership(parts.store, hub, parts.clock),
-        calls=Calls(parts.store, hub, media, parts.clock),
+        calls=Calls(parts.store, hub, media, Rooms(parts.sky, hub, simulated=media.simulated), parts.clock),
         sky=parts.sky,
         buckets=buckets,
         limits=parts.limits,
@@ -100,6 +101,7 @@ async def _repeat(every_s: float, work: Callable[[], Any], what: str) -> None:
 
 async def _keep_calls(services: Services) -> None:
     await services.calls.reap()
+    await services.calls.recheck()
     await services.calls.refresh_media()
 
 

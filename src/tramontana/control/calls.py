@@ -2,59 +2,204 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from tramontana.control import frames
 from tramontana.control.delivery import Sender
 from tramontana.control.hub import Hub
 from tramontana.control.media import Grant, Media
 from tramontana.control.problem import Problem
-from tramontana.control.store import audit, calls, conversations
+from tramontana.control.rooms import RELAY, Look, Rooms
+from tramontana.control.store import accounts, audit, call_rules, calls, conversations
 from tramontana.control.store.database import Store
+from tramontana.phone import admission
+from tramontana.phone.admission import Admitted, Decision, Queued, Refused, shrink
+from tramontana.precedence import Precedence
 
 NOBODY_ONLINE_S = 90.0
 """A call in which nobody has been online for so long has ended."""
 
+ASK_AGAIN_S = 2.0
+"""How soon a phone whose call waits for room is to ask again."""
+
+Ended = dict[str, list[str]]
+"""Calls that were pre-empted, with the devices that were in them."""
+
+
+@dataclass(frozen=True, slots=True)
+class CallGranted:
+    """The way to the relay, and the level at which the call was begun."""
+
+    grant: Grant
+    precedence: Precedence
+
 
 class Calls:
-    """Joins, leaves and reaps calls."""
+    """Admits, joins, leaves, pre-empts and reaps calls."""
 
-    def __init__(self, store: Store, hub: Hub, media: Media, clock: Callable[[], float]) -> None:
+    def __init__(self, store: Store, hub: Hub, media: Media, rooms: Rooms, clock: Callable[[], float]) -> None:
         self._store = store
         self._hub = hub
         self._media = media
+        self._rooms = rooms
+        self._admission = admission.Admission()  # only who waits; calls in progress are in the store
         self._clock = clock
         self._last_online: dict[str, float] = {}
 
-    async def join(self, sender: Sender, call_id: str, conversation_id: str, precedence: str, host: str) -> Grant:
-        """Join, or refresh one's grant. Joining leaves any other call. Raises `Problem`."""
+    async def join(self, sender: Sender, call_id: str, conversation_id: str, precedence: Precedence, host: str) -> CallGranted:
+        """Join, or refresh one's grant. Joining leaves any other call.
+
+        The one who begins a call names its precedence, at most his ceiling; calls of lower levels may have to end for it. Raises `Problem`.
+        """
         async with self._store.read() as connection:
             await self._check(connection, sender, call_id, conversation_id)
         async with self._media.granted(sender.device_id, host) as grant:
+            look = await self._look(sender, conversation_id)
             now = self._clock()
             async with self._store.write() as connection:
                 known = await self._check(connection, sender, call_id, conversation_id)
-                for other in await calls.of_device(connection, sender.device_id):
-                    if other != call_id:
-                        await self._leave(connection, sender.device_id, other, now)
-                if known is None:
-                    await calls.begin(connection, call_id, conversation_id, precedence, now)
-                    details = {"conversation": conversation_id, "precedence": precedence}
-                    await audit.append(
-                        connection,
-                        now=now,
-                        actor=audit.device_actor(sender.device_id),
-                        action="call.begun",
-                        subject=f"call {call_id}",
-                        details=details,
-                    )
-                await calls.join(connection, call_id, sender.device_id, now, grant.expires_at)
-                present = {participant.device_id for participant in known.participants} if known else set()
-                if present - {sender.device_id}:
-                    await calls.mark_joined_by_two(connection, call_id)
+                level = Precedence.parse(known.precedence) if known else precedence
+                ceiling = Precedence.parse((await self._device(connection, sender)).precedence_ceiling)
+                if known is None and level > ceiling:
+                    decision = None
+                    details = {"reason": "above the ceiling", "precedence": level.label, "ceiling": ceiling.label}
+                    await self._audit_refusal(connection, sender, call_id, details, now)
+                else:
+                    decision = await self._decide(connection, sender, call_id, conversation_id, known, level, look, now)
+                if isinstance(decision, Admitted):
+                    told = await self._make_room(connection, sender, call_id, level, decision, now)
+                    await self._join(connection, sender, call_id, conversation_id, known, level, grant, now)
+                elif isinstance(decision, Refused):
+                    details = {"reason": "no capacity", "precedence": level.label, "room": decision.room}
+                    await self._audit_refusal(connection, sender, call_id, details, now)
+        if decision is None:
+            raise Problem("precedence_refused")
+        if not isinstance(decision, Admitted):
+            raise _no_room(decision)
         self._last_online[call_id] = now
-        return grant
+        self._tell(told, level)
+        if told:
+            await self.refresh_media()
+        return CallGranted(grant, level)
+
+    async def _join(
+        self,
+        connection: AsyncConnection,
+        sender: Sender,
+        call_id: str,
+        conversation_id: str,
+        known: calls.Call | None,
+        level: Precedence,
+        grant: Grant,
+        now: float,
+    ) -> None:
+        for other in await calls.of_device(connection, sender.device_id):
+            if other != call_id:
+                await self._leave(connection, sender.device_id, other, now)
+        if known is None:
+            await calls.begin(connection, call_id, conversation_id, level.label, now)
+            details = {"conversation": conversation_id, "precedence": level.label}
+            await audit.append(
+                connection,
+                now=now,
+                actor=audit.device_actor(sender.device_id),
+                action="call.begun",
+                subject=f"call {call_id}",
+                details=details,
+            )
+        await calls.join(connection, call_id, sender.device_id, now, grant.expires_at)
+        present = {participant.device_id for participant in known.participants} if known else set()
+        if present - {sender.device_id}:
+            await calls.mark_joined_by_two(connection, call_id)
+
+    async def _device(self, connection: AsyncConnection, sender: Sender) -> accounts.Device:
+        device = await accounts.device(connection, sender.device_id)
+        if device is None:
+            raise Problem("not_logged_in")
+        return device
+
+    async def _look(self, sender: Sender, conversation_id: str) -> Look:
+        """What there is room for now in the paths of all calls in progress and of this one. Before the transaction: it may take a while."""
+        async with self._store.read() as connection:
+            rules = await call_rules.read(connection)
+            costs = [call.cost_bps for call in await self._rooms.in_progress(connection, rules, await calls.in_progress(connection))]
+            device = await self._device(connection, sender)
+            costs.append(await self._rooms.with_device(connection, rules, conversation_id, None, device))
+        return await self._rooms.look((room for cost in costs for room in cost), rules, self._clock())
+
+    async def _decide(
+        self,
+        connection: AsyncConnection,
+        sender: Sender,
+        call_id: str,
+        conversation_id: str,
+        known: calls.Call | None,
+        level: Precedence,
+        look: Look,
+        now: float,
+    ) -> Decision:
+        """Whether the sender may be in this call."""
+        leaves = set(await calls.of_device(connection, sender.device_id)) - {call_id}
+        listed = await calls.in_progress(connection)
+        # A call of two ends when he leaves it.
+        staying = [call for call in listed if not (call.call_id in leaves and len(call.participants) <= 2)]
+        in_progress = await self._rooms.in_progress(connection, look.rules, staying)
+        device = await self._device(connection, sender)
+        cost = await self._rooms.with_device(connection, look.rules, conversation_id, known, device)
+        if known is not None:
+            if any(participant.device_id == sender.device_id for participant in known.participants):
+                return Admitted((), None)  # he only comes back
+            mine = self._rooms.cost(look.rules, [(device.place_id, device.carrier_id)])
+            cost = {room: cost[room] for room in mine}  # the others are in already
+        began_at = known.began_at if known else now
+        return self._admission.ask(admission.Call(call_id, level, began_at, cost), in_progress, look.now, now)
+
+    async def _make_room(
+        self, connection: AsyncConnection, sender: Sender, call_id: str, level: Precedence, decision: Admitted, now: float
+    ) -> Ended:
+        ended: Ended = {}
+        for victim in decision.preempted:
+            details = {"by": level.label, "by_call": call_id, "precedence": victim.precedence.label, "room": decision.room}
+            ended |= await self._preempt(connection, victim.call_id, audit.device_actor(sender.device_id), details, now)
+        return ended
+
+    async def _preempt(self, connection: AsyncConnection, call_id: str, actor: str, details: Mapping[str, object], now: float) -> Ended:
+        """End a call for want of room: the call and the devices that are to be told."""
+        call = await calls.find(connection, call_id)
+        if call is None or call.ended_at is not None:
+            return {}
+        await audit.append(connection, now=now, actor=actor, action="call.preempted", subject=f"call {call_id}", details=details)
+        await self._end(connection, call, now, "preempted")
+        return {call_id: [participant.device_id for participant in call.participants]}
+
+    def _tell(self, ended: Ended, by: Precedence | None) -> None:
+        for call_id, device_ids in ended.items():
+            self._hub.push(device_ids, frames.encode(frames.Preempted(call_id=call_id, by=by.label if by is not None else None)))
+
+    async def _audit_refusal(
+        self, connection: AsyncConnection, sender: Sender, call_id: str, details: Mapping[str, object], now: float
+    ) -> None:
+        actor = audit.device_actor(sender.device_id)
+        await audit.append(connection, now=now, actor=actor, action="call.refused", subject=f"call {call_id}", details=details)
+
+    async def recheck(self) -> None:
+        """End the calls that no longer fit because a path became smaller: rain, another satellite, another carrier."""
+        now = self._clock()
+        async with self._store.read() as connection:
+            rules = await call_rules.read(connection)
+            in_progress = await self._rooms.in_progress(connection, rules, await calls.in_progress(connection))
+        look = await self._rooms.look((room for call in in_progress for room in call.cost_bps), rules, now)
+        ended: Ended = {}
+        for call in shrink(in_progress, look.best):
+            async with self._store.write() as connection:
+                details = {"by": None, "precedence": call.precedence.label, "rooms": sorted(call.cost_bps)}
+                ended |= await self._preempt(connection, call.call_id, audit.SERVER, details, now)
+        self._tell(ended, None)
+        if ended:
+            await self.refresh_media()
 
     async def _check(self, connection: AsyncConnection, sender: Sender, call_id: str, conversation_id: str) -> calls.Call | None:
         conversation = await conversations.find(connection, conversation_id)
@@ -64,11 +209,12 @@ class Calls:
         if known is not None and known.conversation_id != conversation_id:
             raise Problem("call_elsewhere")
         if known is not None and known.ended_at is not None:
-            raise Problem("call_ended")
+            raise Problem("call_preempted" if known.preempted else "call_ended")
         return known
 
     async def leave(self, sender: Sender, call_id: str) -> None:
-        """Leave a call; leaving one that one is not in changes nothing."""
+        """Leave a call, or give up waiting for room; leaving one that one is not in changes nothing."""
+        self._admission.withdraw(call_id)
         async with self._store.write() as connection:
             await self._leave(connection, sender.device_id, call_id, self._clock())
         await self.refresh_media()
@@ -83,7 +229,7 @@ class Calls:
             await self._end(connection, call, now, "left")
 
     async def _end(self, connection: AsyncConnection, call: calls.Call, now: float, reason: str) -> None:
-        await calls.end(connection, call.call_id, now)
+        await calls.end(connection, call.call_id, now, preempted=reason == "preempted")
         self._last_online.pop(call.call_id, None)
         details = {"reason": reason, "seconds": round(now - call.began_at, 3), "joined_by_two": call.joined_by_two}
         await audit.append(connection, now=now, actor=audit.SERVER, action="call.ended", subject=f"call {call.call_id}", details=details)
@@ -124,9 +270,26 @@ class Calls:
         async with self._store.read() as connection:
             in_call = bool(await calls.of_device(connection, device_id))
         if in_call:
+            await self.recheck()
             await self.refresh_media()
 
     async def in_progress(self) -> int:
         """How many calls there are now."""
         async with self._store.read() as connection:
             return len(await calls.in_progress(connection))
+
+
+def _no_room(decision: Queued | Refused) -> Problem:
+    where = "the media relay" if decision.room == RELAY else f"the path {decision.room.replace('/', ' over ')}"
+    if isinstance(decision, Queued):
+        ahead = "as the first" if decision.ahead == 0 else f"behind {decision.ahead} other{'s' if decision.ahead > 1 else ''}"
+        return Problem(
+            "call_waiting",
+            f"There is no room on {where} yet; the call waits {ahead}. Ask again after Retry-After, or hang up.",
+            retry_after_s=ASK_AGAIN_S,
+        )
+    return Problem(
+        "no_capacity",
+        f"There is no room for this call on {where}. Try again later, choose another carrier, or use a higher precedence "
+        "if the matter demands it.",
+    )

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, TypeAdapter
 
 from tramontana.control.shapes import Id, Payload, Sequence, Shape, Token, UnixSeconds
+from tramontana.precedence import PrecedenceLabel
 
 ItemKind = Literal["welcome", "commit", "application"]
 
@@ -86,8 +87,16 @@ class ConversationChanged(Shape):
     conversation_id: Id
 
 
+class Preempted(Shape):
+    """A call of this device has ended for one of higher precedence (`by`), or because its path can no longer carry it (`by` is null)."""
+
+    type: Literal["preempted"] = "preempted"
+    call_id: Id
+    by: PrecedenceLabel | None
+
+
 ClientFrame = Annotated[Hello | Ack | Ping | Pong, Field(discriminator="type")]
-AnyServerFrame = Ready | Deliver | Presence | DirectoryChanged | ConversationChanged | Ping | Pong
+AnyServerFrame = Ready | Deliver | Presence | DirectoryChanged | ConversationChanged | Preempted | Ping | Pong
 ServerFrame = Annotated[AnyServerFrame, Field(discriminator="type")]
 
 _CLIENT_FRAME: TypeAdapter[Hello | Ack | Ping | Pong] = TypeAdapter(ClientFrame)

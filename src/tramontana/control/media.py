@@ -70,6 +70,11 @@ class Media:
         """Devices that have a grant and whose call is not yet in the store."""
         self._changing = asyncio.Lock()
 
+    @property
+    def simulated(self) -> bool:
+        """Whether the phones' paths are played by the path player."""
+        return self._player is not None
+
     @asynccontextmanager
     async def granted(self, device_id: str, host: str) -> AsyncIterator[Grant]:
         """Open the way for a device, which joins its call inside: until then no `refresh` closes the way again.

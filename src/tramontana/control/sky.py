@@ -29,6 +29,9 @@ POSITION_STEP_S = 5.0
 """Four positions, 0 to 15 s after the slot's start: the last is the first of the next slot, so a map can interpolate without a gap."""
 WARM_UP_S = 60.0
 SLOTS_KEPT = 8
+CAPACITY_SPAN_S = 15.0
+CAPACITY_AHEAD_S = 600.0
+CAPACITIES_KEPT = 256
 
 T = TypeVar("T")
 
@@ -75,6 +78,7 @@ class SkyService:
         self._positions_of_slot: _PerSlot[bytes] = _PerSlot()
         self._links_of_slot: _PerSlot[models.Links] = _PerSlot()
         self._profiles = asyncio.Semaphore(2)
+        self._capacities: OrderedDict[tuple[str, str], PathProfile] = OrderedDict()
 
     @property
     def label(self) -> str:
@@ -124,6 +128,21 @@ class SkyService:
         """The path from a place over a carrier, computed in a worker thread."""
         async with self._profiles:
             return await asyncio.to_thread(path_profile, self._carriers[carrier_id], self._places[place_id], self._sky, start, duration_s)
+
+    async def capacity_bps(self, place_id: str, carrier_id: str, now: float) -> tuple[float, float] | None:
+        """What a path can carry each way: the least and the most over the next `CAPACITY_SPAN_S`. None where it has no coverage then."""
+        key = (place_id, carrier_id)
+        if (known := self._capacities.get(key)) is None or known.end_unix_s < now + CAPACITY_SPAN_S:
+            known = await self.profile(place_id, carrier_id, now, CAPACITY_AHEAD_S)
+            self._capacities[key] = known
+            self._capacities.move_to_end(key)
+            if len(self._capacities) > CAPACITIES_KEPT:
+                self._capacities.popitem(last=False)
+        first = max(0, int(np.searchsorted(known.time_unix_s, now, side="right")) - 1)
+        last = int(np.searchsorted(known.time_unix_s, now + CAPACITY_SPAN_S, side="right"))
+        ways = np.minimum(known.capacity_up_bps[first:last], known.capacity_down_bps[first:last])
+        ways = ways[(ways > 0) & np.isfinite(known.one_way_delay_s[first:last])]
+        return (float(ways.min()), float(ways.max())) if ways.size else None
 
     async def warm_up(self, now: float) -> None:
         """Load what the first call would otherwise wait for: libraries and compiled kernels."""

@@ -82,6 +82,10 @@ class _Waiting:
     since: float
     asked_at: float
 
+    @property
+    def until(self) -> float:
+        return self.since + WAIT_S[self.call.precedence]
+
 
 @dataclass(frozen=True, slots=True)
 class _Budget:
@@ -109,7 +113,7 @@ class Admission:
         known = self._waiting.pop(call.call_id, None)
         self._forget(now)
         since = known.since if known else now
-        ahead = [waiting for waiting in self._waiting.values() if _is_ahead(waiting, call, since)]
+        ahead = [waiting for waiting in self._waiting.values() if now < waiting.until and _is_ahead(waiting, call, since)]
         if ahead:
             # Who came first is served first, even if this one would fit: else two small calls starve one that needs both.
             return self._wait(call, since, now, next(room for room in call.cost_bps if room in ahead[0].call.cost_bps), len(ahead))
@@ -142,7 +146,7 @@ class Admission:
 
     def _forget(self, now: float) -> None:
         for waiting in list(self._waiting.values()):
-            if now - waiting.asked_at > SILENT_S or now >= waiting.since + WAIT_S[waiting.call.precedence]:
+            if now - waiting.asked_at > SILENT_S:
                 del self._waiting[waiting.call.call_id]
 
 

@@ -427,6 +427,9 @@ export interface paths {
         /**
          * Join Call
          * @description Join or refresh a call. A device is in one call at a time: joining another leaves the one before.
+         *
+         *     `precedence` counts where this begins the call; the answer tells the level that the call has. With `call_waiting` the phone asks again
+         *     after Retry-After: the call keeps its place while it does.
          */
         put: operations["join_call"];
         post?: never;
@@ -497,6 +500,50 @@ export interface paths {
          */
         get: operations["list_accounts"];
         put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/admin/accounts/{account_id}/precedence": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /**
+         * Set Precedence Ceiling
+         * @description Set the highest level at which a person may begin a call. Calls in progress keep theirs.
+         */
+        put: operations["set_precedence_ceiling"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/admin/call-rules": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Read Call Rules
+         * @description How calls are admitted.
+         */
+        get: operations["read_call_rules"];
+        /**
+         * Write Call Rules
+         * @description Change how calls are admitted. Calls that no longer fit end, lowest and youngest first.
+         */
+        put: operations["write_call_rules"];
         post?: never;
         delete?: never;
         options?: never;
@@ -650,6 +697,11 @@ export interface components {
             /** Display Name */
             display_name: string;
             /**
+             * Precedence Ceiling
+             * @enum {string}
+             */
+            precedence_ceiling: "routine" | "priority" | "immediate" | "flash" | "flash-override";
+            /**
              * Created At
              * @description POSIX seconds (UTC)
              */
@@ -731,6 +783,11 @@ export interface components {
              * @description 16 bytes in lower-case hex
              */
             call_id: string;
+            /**
+             * Precedence
+             * @enum {string}
+             */
+            precedence: "routine" | "priority" | "immediate" | "flash" | "flash-override";
             /** Ice Servers */
             ice_servers: components["schemas"]["IceServer"][];
             /**
@@ -807,6 +864,34 @@ export interface components {
              * @enum {string}
              */
             precedence: "routine" | "priority" | "immediate" | "flash" | "flash-override";
+        };
+        /**
+         * CallRules
+         * @description How calls are admitted.
+         */
+        CallRules: {
+            /**
+             * Call Bps
+             * @description what one direction of a call takes of a path, bit/s
+             */
+            call_bps: number;
+            /**
+             * Flash Share
+             * @description share of each path and of the relay kept for flash and above, in whole calls
+             */
+            flash_share: number;
+            /**
+             * Relay Bps
+             * @description what the media relay forwards, bit/s
+             */
+            relay_bps: number;
+            /**
+             * Carrier Bps
+             * @description what calls may take of a carrier at one place, bit/s, where less than its path can carry
+             */
+            carrier_bps: {
+                [key: string]: number;
+            };
         };
         /** CarrierOption */
         CarrierOption: {
@@ -994,6 +1079,11 @@ export interface components {
             account_id: string;
             /** Display Name */
             display_name: string;
+            /**
+             * Precedence Ceiling
+             * @enum {string}
+             */
+            precedence_ceiling: "routine" | "priority" | "immediate" | "flash" | "flash-override";
             /** Online */
             online: boolean;
             /** Devices */
@@ -1197,6 +1287,11 @@ export interface components {
             /** Display Name */
             display_name: string;
             /**
+             * Precedence Ceiling
+             * @enum {string}
+             */
+            precedence_ceiling: "routine" | "priority" | "immediate" | "flash" | "flash-override";
+            /**
              * Device Id
              * @description 16 bytes in lower-case hex
              */
@@ -1345,6 +1440,35 @@ export interface components {
             type: "pong";
         };
         /**
+         * PrecedenceCeiling
+         * @description The highest level at which a person may begin a call.
+         */
+        PrecedenceCeiling: {
+            /**
+             * Ceiling
+             * @enum {string}
+             */
+            ceiling: "routine" | "priority" | "immediate" | "flash" | "flash-override";
+        };
+        /**
+         * Preempted
+         * @description A call of this device has ended for one of higher precedence (`by`), or because its path can no longer carry it (`by` is null).
+         */
+        Preempted: {
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            type: "preempted";
+            /**
+             * Call Id
+             * @description 16 bytes in lower-case hex
+             */
+            call_id: string;
+            /** By */
+            by: ("routine" | "priority" | "immediate" | "flash" | "flash-override") | null;
+        };
+        /**
          * Presence
          * @description A contact came or went.
          */
@@ -1380,7 +1504,7 @@ export interface components {
              * Code
              * @enum {string}
              */
-            code: "administrator_link_refused" | "already_enrolled" | "archive_fixed" | "bad_mls_message" | "call_elsewhere" | "call_ended" | "conversation_exists" | "epoch_out_of_range" | "epoch_taken" | "internal" | "invalid_request" | "invitation_refused" | "key_package_refused" | "login_refused" | "mailbox_full" | "media_unavailable" | "members_fixed" | "message_id_reused" | "method_not_allowed" | "not_found" | "not_joined" | "not_logged_in" | "not_yours" | "origin_refused" | "removal_refused" | "store_unavailable" | "too_large" | "too_many_members" | "too_many_requests" | "unknown_access" | "welcome_refused" | "wrong_host";
+            code: "administrator_link_refused" | "already_enrolled" | "archive_fixed" | "bad_mls_message" | "call_elsewhere" | "call_ended" | "call_preempted" | "call_waiting" | "conversation_exists" | "epoch_out_of_range" | "epoch_taken" | "internal" | "invalid_request" | "invitation_refused" | "key_package_refused" | "login_refused" | "mailbox_full" | "media_unavailable" | "members_fixed" | "message_id_reused" | "method_not_allowed" | "no_capacity" | "not_found" | "not_joined" | "not_logged_in" | "not_yours" | "origin_refused" | "precedence_refused" | "removal_refused" | "store_unavailable" | "too_large" | "too_many_members" | "too_many_requests" | "unknown_access" | "welcome_refused" | "wrong_host";
             /** Detail */
             detail: string;
             /**
@@ -1416,7 +1540,7 @@ export interface components {
             /** Pending */
             pending: number;
         };
-        ServerFrame: components["schemas"]["Ready"] | components["schemas"]["Deliver"] | components["schemas"]["Presence"] | components["schemas"]["DirectoryChanged"] | components["schemas"]["ConversationChanged"] | components["schemas"]["Ping"] | components["schemas"]["Pong"];
+        ServerFrame: components["schemas"]["Ready"] | components["schemas"]["Deliver"] | components["schemas"]["Presence"] | components["schemas"]["DirectoryChanged"] | components["schemas"]["ConversationChanged"] | components["schemas"]["Preempted"] | components["schemas"]["Ping"] | components["schemas"]["Pong"];
         /**
          * Service
          * @description What a phone must know before it enrols.
@@ -3682,6 +3806,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemShape"];
                 };
             };
+            /** @description `precedence_refused`: You may not call at this precedence. Choose a lower one, or ask your administrator for a higher ceiling. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
             /** @description `not_found`: There is nothing here for you. */
             404: {
                 headers: {
@@ -3691,7 +3824,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemShape"];
                 };
             };
-            /** @description `call_elsewhere`: This call id belongs to another conversation. Choose a new one.; `call_ended`: This call has ended. Start a new one. */
+            /** @description `call_elsewhere`: This call id belongs to another conversation. Choose a new one.; `call_ended`: This call has ended. Start a new one.; `call_preempted`: This call had to end for one of higher precedence, or because its path became too small. Call again later.; `call_waiting`: There is no room for this call yet; it waits its turn. Ask again after Retry-After, or hang up.; `no_capacity`: There is no room for this call. Try again later, choose another carrier, or use a higher precedence if the matter demands it. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -4120,6 +4253,271 @@ export interface operations {
                 content: {
                     "application/json": components["schemas"]["AdminAccount"][];
                 };
+            };
+            /** @description `not_logged_in`: Log in again: this needs a valid session. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `too_large`: The request is too large. Send less at once. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `wrong_host`: The server does not answer under this name. Use the address that it printed, or start it with --host-name. */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `invalid_request`: The request is not as the API document describes; `errors` names the fields. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `too_many_requests`: Too many requests. Wait as long as Retry-After says. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `internal`: The server failed; the operator finds the cause in its log. Try again later. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `store_unavailable`: The server cannot write its data now (disk full or busy). Nothing was changed. Try again later. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+        };
+    };
+    set_precedence_ceiling: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description 16 bytes in lower-case hex */
+                account_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PrecedenceCeiling"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description `not_logged_in`: Log in again: this needs a valid session. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `not_found`: There is nothing here for you. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `too_large`: The request is too large. Send less at once. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `wrong_host`: The server does not answer under this name. Use the address that it printed, or start it with --host-name. */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `invalid_request`: The request is not as the API document describes; `errors` names the fields. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `too_many_requests`: Too many requests. Wait as long as Retry-After says. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `internal`: The server failed; the operator finds the cause in its log. Try again later. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `store_unavailable`: The server cannot write its data now (disk full or busy). Nothing was changed. Try again later. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+        };
+    };
+    read_call_rules: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CallRules"];
+                };
+            };
+            /** @description `not_logged_in`: Log in again: this needs a valid session. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `too_large`: The request is too large. Send less at once. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `wrong_host`: The server does not answer under this name. Use the address that it printed, or start it with --host-name. */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `invalid_request`: The request is not as the API document describes; `errors` names the fields. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `too_many_requests`: Too many requests. Wait as long as Retry-After says. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `internal`: The server failed; the operator finds the cause in its log. Try again later. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `store_unavailable`: The server cannot write its data now (disk full or busy). Nothing was changed. Try again later. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+        };
+    };
+    write_call_rules: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CallRules"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description `not_logged_in`: Log in again: this needs a valid session. */
             401: {

@@ -38,7 +38,7 @@ describe("directory and pins", () => {
   const [peer, device] = [randomId(), randomId()];
   const [key, otherKey] = [new Uint8Array(32).fill(2), new Uint8Array(32).fill(3)];
   const listed = (...devices: [string, Uint8Array][]) => [
-    { account_id: peer, display_name: "Bruno", online: true, devices: devices.map(([device_id, k]) => ({ device_id, signature_public_key: toBase64(k) })) },
+    { account_id: peer, display_name: "Bruno", precedence_ceiling: "routine" as const, online: true, devices: devices.map(([device_id, k]) => ({ device_id, signature_public_key: toBase64(k) })) },
   ];
 
   it("pins a key at first sight and believes nothing that comes later", () => {

@@ -9,6 +9,7 @@ interface Account {
   accountId: string;
   deviceId: string;
   displayName: string;
+  precedenceCeiling: Schemas["PrecedenceCeiling"]["ceiling"];
   key: string;
   keyPackages: string[];
   lastResort: string | null;
@@ -162,6 +163,7 @@ export class TwinServer {
         return [...this.accounts.values()].map((account) => ({
           account_id: account.accountId,
           display_name: account.displayName,
+          precedence_ceiling: account.precedenceCeiling,
           online: account.socket !== null,
           devices: [{ device_id: account.deviceId, signature_public_key: account.key }],
         }));
@@ -202,6 +204,7 @@ export class TwinServer {
       accountId: randomId(),
       deviceId: randomId(),
       displayName: body.display_name,
+      precedenceCeiling: "routine" as const,
       key: body.signature_public_key,
       keyPackages: [],
       lastResort: null,

@@ -13,7 +13,8 @@ from tramontana.control.api import models
 from tramontana.control.api.access import AdministratorOf, ServicesOf
 from tramontana.control.problem import Problem, problems
 from tramontana.control.shapes import Id
-from tramontana.control.store import accounts, audit, calls, invitations
+from tramontana.control.store import accounts, audit, call_rules, calls, invitations
+from tramontana.precedence import Precedence
 
 router = APIRouter(prefix="/api/v1/admin", tags=["administration"])
 AUDIT_PAGE = 200
@@ -84,9 +85,56 @@ async def list_accounts(_session: AdministratorOf, services: ServicesOf) -> list
         ]
         first = of_account[0]
         answer.append(
-            models.AdminAccount(account_id=account_id, display_name=first.display_name, created_at=first.account_created_at, devices=listed)
+            models.AdminAccount(
+                account_id=account_id,
+                display_name=first.display_name,
+                precedence_ceiling=first.precedence_ceiling,
+                created_at=first.account_created_at,
+                devices=listed,
+            )
         )
     return answer
+
+
+@router.put("/accounts/{account_id}/precedence", status_code=204, response_class=Response, responses=problems("not_logged_in", "not_found"))
+async def set_precedence_ceiling(
+    account_id: Annotated[Id, Path()], body: models.PrecedenceCeiling, _session: AdministratorOf, services: ServicesOf
+) -> None:
+    """Set the highest level at which a person may begin a call. Calls in progress keep theirs."""
+    async with services.store.write() as connection:
+        if not await accounts.set_precedence_ceiling(connection, account_id, Precedence.parse(body.ceiling)):
+            raise Problem("not_found")
+        await audit.append(
+            connection,
+            now=services.clock(),
+            actor=audit.ADMINISTRATOR,
+            action="precedence.ceiling",
+            subject=f"account {account_id}",
+            details={"ceiling": body.ceiling},
+        )
+    services.hub.directory_changed()
+
+
+@router.get("/call-rules", responses=problems("not_logged_in"))
+async def read_call_rules(_session: AdministratorOf, services: ServicesOf) -> models.CallRules:
+    """How calls are admitted."""
+    async with services.store.read() as connection:
+        rules = await call_rules.read(connection)
+    return models.CallRules(
+        call_bps=rules.call_bps, flash_share=rules.flash_share, relay_bps=rules.relay_bps, carrier_bps=dict(rules.carrier_bps)
+    )
+
+
+@router.put("/call-rules", status_code=204, response_class=Response, responses=problems("not_logged_in"))
+async def write_call_rules(body: models.CallRules, _session: AdministratorOf, services: ServicesOf) -> None:
+    """Change how calls are admitted. Calls that no longer fit end, lowest and youngest first."""
+    async with services.store.write() as connection:
+        await call_rules.write(connection, call_rules.CallRules(**body.model_dump()))
+        details = body.model_dump()
+        await audit.append(
+            connection, now=services.clock(), actor=audit.ADMINISTRATOR, action="call_rules.changed", subject="", details=details
+        )
+    await services.calls.recheck()
 
 
 @router.get("/calls", responses=problems("not_logged_in"))

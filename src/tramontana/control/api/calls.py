@@ -10,21 +10,39 @@ from tramontana.control.api import models
 from tramontana.control.api.access import AuditedDeviceOf, DeviceOf, ServicesOf
 from tramontana.control.problem import problems
 from tramontana.control.shapes import Id
+from tramontana.precedence import Precedence
 
 router = APIRouter(prefix="/api/v1", tags=["calls"])
 
 
 @router.put(
     "/calls/{call_id}",
-    responses=problems("not_logged_in", "not_found", "call_ended", "call_elsewhere", "media_unavailable"),
+    responses=problems(
+        "not_logged_in",
+        "not_found",
+        "precedence_refused",
+        "call_ended",
+        "call_preempted",
+        "call_elsewhere",
+        "call_waiting",
+        "no_capacity",
+        "media_unavailable",
+    ),
 )
 async def join_call(
     call_id: Annotated[Id, Path()], body: models.CallRequest, sender: AuditedDeviceOf, services: ServicesOf, request: Request
 ) -> models.CallGrant:
-    """Join or refresh a call. A device is in one call at a time: joining another leaves the one before."""
-    grant = await services.calls.join(sender, call_id, body.conversation_id, body.precedence, request.url.hostname or "")
+    """Join or refresh a call. A device is in one call at a time: joining another leaves the one before.
+
+    `precedence` counts where this begins the call; the answer tells the level that the call has. With `call_waiting` the phone asks again
+    after Retry-After: the call keeps its place while it does.
+    """
+    level = Precedence.parse(body.precedence)
+    granted = await services.calls.join(sender, call_id, body.conversation_id, level, request.url.hostname or "")
+    grant = granted.grant
     return models.CallGrant(
         call_id=call_id,
+        precedence=granted.precedence.label,
         ice_servers=[models.IceServer(urls=list(grant.urls), username=grant.username, credential=grant.credential)],
         expires_at=grant.expires_at,
         simulated=grant.simulated,

@@ -31,6 +31,7 @@ async def directory(_sender: DeviceOf, services: ServicesOf) -> list[models.Dire
             models.DirectoryAccount(
                 account_id=account_id,
                 display_name=of_account[0].display_name,
+                precedence_ceiling=of_account[0].precedence_ceiling,
                 online=services.hub.is_account_online(account_id),
                 devices=[models.DirectoryDevice(device_id=d.device_id, signature_public_key=d.signature_public_key) for d in of_account],
             )

@@ -22,6 +22,7 @@ async def me(sender: DeviceOf, services: ServicesOf) -> models.Me:
     return models.Me(
         account_id=device.account_id,
         display_name=device.display_name,
+        precedence_ceiling=device.precedence_ceiling,
         device_id=device.device_id,
         signature_public_key=device.signature_public_key,
     )

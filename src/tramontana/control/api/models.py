@@ -15,7 +15,6 @@ from tramontana.control.shapes import (
     Id,
     KeyPackageMessage,
     Name,
-    PrecedenceLabel,
     PublicKey,
     Sequence,
     Shape,
@@ -24,6 +23,7 @@ from tramontana.control.shapes import (
     UnixSeconds,
     WelcomeMessage,
 )
+from tramontana.precedence import PrecedenceLabel
 
 MAX_KEY_PACKAGES = 50
 
@@ -86,6 +86,7 @@ class Session(Shape):
 class Me(Shape):
     account_id: Id
     display_name: str
+    precedence_ceiling: PrecedenceLabel
     device_id: Id
     signature_public_key: PublicKey
 
@@ -98,6 +99,7 @@ class DirectoryDevice(Shape):
 class DirectoryAccount(Shape):
     account_id: Id
     display_name: str
+    precedence_ceiling: PrecedenceLabel
     online: bool
     devices: list[DirectoryDevice]
 
@@ -244,6 +246,7 @@ class IceServer(Shape):
 
 class CallGrant(Shape):
     call_id: Id
+    precedence: PrecedenceLabel
     ice_servers: list[IceServer]
     expires_at: UnixSeconds
     simulated: bool
@@ -290,8 +293,26 @@ class AdminDevice(Shape):
 class AdminAccount(Shape):
     account_id: Id
     display_name: str
+    precedence_ceiling: PrecedenceLabel
     created_at: UnixSeconds
     devices: list[AdminDevice]
+
+
+class PrecedenceCeiling(Shape):
+    """The highest level at which a person may begin a call."""
+
+    ceiling: PrecedenceLabel
+
+
+class CallRules(Shape):
+    """How calls are admitted."""
+
+    call_bps: int = Field(ge=6_000, le=10_000_000, description="what one direction of a call takes of a path, bit/s")
+    flash_share: float = Field(ge=0, le=0.9, description="share of each path and of the relay kept for flash and above, in whole calls")
+    relay_bps: int = Field(ge=6_000, le=10**12, description="what the media relay forwards, bit/s")
+    carrier_bps: dict[Name, Annotated[int, Field(ge=0, le=10**12)]] = Field(
+        max_length=100, description="what calls may take of a carrier at one place, bit/s, where less than its path can carry"
+    )
 
 
 class CallParticipant(Shape):

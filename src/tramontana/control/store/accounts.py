@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from tramontana.control.store.schema import accounts, devices, key_packages, service
 from tramontana.keys.identity import VerifiedEnrolment
+from tramontana.precedence import Precedence, PrecedenceLabel
 
 
 def new_id() -> str:
@@ -34,6 +35,7 @@ class Device:
     path_seed: int
     front_port: int | None
     account_created_at: float
+    precedence_ceiling: PrecedenceLabel
 
     @property
     def pending(self) -> int:
@@ -53,6 +55,7 @@ _DEVICE = select(
     devices.c.path_seed,
     devices.c.front_port,
     accounts.c.created_at.label("account_created_at"),
+    accounts.c.precedence_ceiling,
 ).join_from(devices, accounts)
 
 
@@ -101,6 +104,18 @@ async def all_devices(connection: AsyncConnection, *, reachable_only: bool = Fal
         query = query.where(devices.c.device_id.in_(select(key_packages.c.device_id)))
     rows = await connection.execute(query)
     return [Device(**row) for row in rows.mappings()]
+
+
+async def devices_of(connection: AsyncConnection, account_ids: Collection[str]) -> Sequence[Device]:
+    """The devices of these accounts, the oldest first."""
+    query = _DEVICE.where(devices.c.account_id.in_(account_ids)).order_by(devices.c.enrolled_at, devices.c.device_id)
+    return [Device(**row) for row in (await connection.execute(query)).mappings()]
+
+
+async def set_precedence_ceiling(connection: AsyncConnection, account_id: str, ceiling: Precedence) -> bool:
+    """The highest level at which a person may call. False where there is no such account."""
+    changed = update(accounts).where(accounts.c.account_id == account_id).values(precedence_ceiling=ceiling.label)
+    return (await connection.execute(changed)).rowcount == 1
 
 
 async def exists(connection: AsyncConnection, account_id: str) -> bool:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from sqlalchemy import delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from tramontana.control.shapes import PrecedenceLabel
 from tramontana.control.store.schema import accounts, call_participants, calls, devices
+from tramontana.precedence import PrecedenceLabel
 
 ENDED_CALL_KEPT_S = 30 * 86400.0
 
@@ -38,10 +38,19 @@ class Call:
     began_at: float
     joined_by_two: bool
     ended_at: float | None
+    preempted: bool
     participants: tuple[Participant, ...] = ()
 
 
-_CALL = select(calls.c.call_id, calls.c.conversation_id, calls.c.precedence, calls.c.began_at, calls.c.joined_by_two, calls.c.ended_at)
+_CALL = select(
+    calls.c.call_id,
+    calls.c.conversation_id,
+    calls.c.precedence,
+    calls.c.began_at,
+    calls.c.joined_by_two,
+    calls.c.ended_at,
+    calls.c.preempted,
+)
 
 
 async def _participants(connection: AsyncConnection, *conditions: object) -> list[Participant]:
@@ -112,8 +121,8 @@ async def leave(connection: AsyncConnection, call_id: str, device_id: str, now: 
     return (await connection.execute(update(call_participants).where(*mine).values(left_at=now))).rowcount == 1
 
 
-async def end(connection: AsyncConnection, call_id: str, now: float) -> None:
-    await connection.execute(update(calls).where(calls.c.call_id == call_id).values(ended_at=now))
+async def end(connection: AsyncConnection, call_id: str, now: float, *, preempted: bool = False) -> None:
+    await connection.execute(update(calls).where(calls.c.call_id == call_id).values(ended_at=now, preempted=preempted))
     present = (call_participants.c.call_id == call_id, call_participants.c.left_at.is_(None))
     await connection.execute(update(call_participants).where(*present).values(left_at=now))
 

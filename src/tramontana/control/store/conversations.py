@@ -73,6 +73,12 @@ async def _read(connection: AsyncConnection, rows: Iterable[RowMapping]) -> list
 _CONVERSATION = select(conversations.c.conversation_id, conversations.c.kind, conversations.c.epoch, conversations.c.creator_device_id)
 
 
+async def direct_among(connection: AsyncConnection, conversation_ids: Collection[str]) -> list[Conversation]:
+    """Those of these conversations that are between two people."""
+    query = _CONVERSATION.where(conversations.c.conversation_id.in_(conversation_ids), conversations.c.kind == "direct")
+    return await _read(connection, (await connection.execute(query)).mappings())
+
+
 async def direct(connection: AsyncConnection, account_id: str, peer_id: str, now: float) -> Conversation:
     """The one conversation of a pair, made on first use."""
     pair = ":".join(sorted((account_id, peer_id)))

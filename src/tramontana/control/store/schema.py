@@ -20,6 +20,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    false,
 )
 
 metadata = MetaData(
@@ -50,6 +51,7 @@ accounts = Table(
     Column("account_id", Id, primary_key=True),
     Column("display_name", String(64), nullable=False),
     Column("created_at", Double, nullable=False),
+    Column("precedence_ceiling", String(16), nullable=False, server_default="routine"),
 )
 
 devices = Table(
@@ -230,7 +232,19 @@ calls = Table(
     Column("began_at", Double, nullable=False),
     Column("joined_by_two", Boolean, nullable=False),
     Column("ended_at", Double),
+    Column("preempted", Boolean, nullable=False, server_default=false()),
     Index("ix_calls_ended_at", "ended_at"),
+)
+
+call_rules = Table(
+    "call_rules",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    CheckConstraint("id = 1", name="one_row"),
+    Column("call_bps", BigInteger, nullable=False),
+    Column("flash_share", Double, nullable=False),
+    Column("relay_bps", BigInteger, nullable=False),
+    Column("carrier_bps", Text, nullable=False),  # JSON: carrier id -> bit/s
 )
 
 call_participants = Table(
