@@ -19,7 +19,7 @@ from starlette.exceptions import HTTPException
 from tramontana import __version__
 from tramontana.control import frames, pages
 from tramontana.control.admission import Admission
-from tramontana.control.api import admin, calls, console, conversations, entry, me, socket
+from tramontana.control.api import admin, calls, console, conversations, entry, loss, me, socket
 from tramontana.control.calls import Calls
 from tramontana.control.delivery import Delivery
 from tramontana.control.events import Events, LocalEvents
@@ -156,8 +156,9 @@ def _bare_app(lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]] |
     app.add_exception_handler(RequestValidationError, _invalid_request)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(StoreUnavailable, _store_unavailable)
-    for module in (entry, me, conversations, calls, admin, console, socket):
+    for module in (entry, me, conversations, calls, admin, console, loss, socket):
         app.include_router(module.router)
+    app.include_router(loss.for_strangers)
     return app
 
 

@@ -52,6 +52,8 @@ MAX_WELCOME_BYTES = 380 * 1024
 
 PublicKey = Annotated[bytes, *base64_bytes(32, 32)]
 Signature = Annotated[bytes, *base64_bytes(64, 64)]
+Digest = Annotated[bytes, *base64_bytes(32, 32)]
+AlarmSecret = Annotated[bytes, *base64_bytes(32, 32)]
 Challenge = Annotated[bytes, *base64_bytes(1, 128)]
 KeyPackageMessage = Annotated[bytes, *base64_bytes(1, MAX_KEY_PACKAGE_BYTES)]
 CommitMessage = Annotated[bytes, *base64_bytes(1, MAX_COMMIT_BYTES)]

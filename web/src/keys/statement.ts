@@ -104,8 +104,12 @@ export class DeviceKey {
   ) {}
 
   static async generate(): Promise<DeviceKey> {
-    const pair = (await crypto.subtle.generateKey("Ed25519", false, ["sign", "verify"])) as CryptoKeyPair;
-    return new DeviceKey(new Uint8Array(await crypto.subtle.exportKey("raw", pair.publicKey)), pair.privateKey);
+    return DeviceKey.restore(await generatePair(false));
+  }
+
+  /** A pair to be stored: its private half is extractable, so that a vault can wrap it. What the vault gives back is not. */
+  static generateWrappable(): Promise<StoredDeviceKey> {
+    return generatePair(true);
   }
 
   static restore(stored: StoredDeviceKey): DeviceKey {
@@ -120,6 +124,11 @@ export class DeviceKey {
   async sign(message: Uint8Array): Promise<Bytes> {
     return new Uint8Array(await crypto.subtle.sign("Ed25519", this.privateKey, owned(message)));
   }
+}
+
+async function generatePair(extractable: boolean): Promise<StoredDeviceKey> {
+  const pair = (await crypto.subtle.generateKey("Ed25519", extractable, ["sign", "verify"])) as CryptoKeyPair;
+  return { publicKey: new Uint8Array(await crypto.subtle.exportKey("raw", pair.publicKey)), privateKey: pair.privateKey };
 }
 
 export interface StoredDeviceKey {

@@ -88,8 +88,25 @@ export interface AccessOption {
   detail: string;
 }
 
+/** How what is kept on this device is protected. */
+export interface LockView {
+  /** A passphrase is set. */
+  sealed: boolean;
+  /** A passphrase is being tried. */
+  working: boolean;
+  wrong: boolean;
+  /** Milliseconds since 1970 from which on another passphrase is taken. */
+  retryAt: number;
+  /** Minutes without a touch after which the phone locks itself; 0 for never. */
+  idleMinutes: number;
+}
+
+/** Why a new passphrase was not taken; null if it was. */
+export type PassphraseFault = "short" | "unusable" | "first" | null;
+
 export interface PhoneState {
-  enrolment: "unknown" | "needed" | "working" | "done";
+  enrolment: "unknown" | "locked" | "needed" | "working" | "done" | "zeroised";
+  lock: LockView;
   me: { accountId: string; deviceId: string; displayName: string } | null;
   server: "connecting" | "online" | "offline";
   fault: Fault | null;
@@ -117,5 +134,16 @@ export interface PhoneEngine {
   hangUp(): Promise<void>;
   setMuted(muted: boolean): void;
   chooseAccess(placeId: string, carrierId: string): Promise<void>;
+  unlock(passphrase: string): Promise<void>;
+  /** Forgets every key until the passphrase is given again. Without a passphrase it does nothing. */
+  lock(): Promise<void>;
+  /** The person is here. */
+  touched(): void;
+  setIdleMinutes(minutes: number): Promise<void>;
+  setPassphrase(passphrase: string): Promise<PassphraseFault>;
+  /** A passphrase that opens an empty phone and tells the custodians. */
+  setDuressPassphrase(passphrase: string): Promise<PassphraseFault>;
+  /** Destroys every key and all content on this device. */
+  zeroise(): Promise<void>;
   dismissFault(): void;
 }

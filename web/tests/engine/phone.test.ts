@@ -4,9 +4,10 @@ import { afterEach, describe, expect, it, vi } from "vitest";
 
 import { toBase64, toHex } from "../../src/keys/bytes";
 import type { MediaKeys } from "../../src/phone/engine/frames";
+import { MemoryDatabase } from "../../src/phone/engine/database";
 import { MicrophoneRefused, type CallMedia, type MediaEvents } from "../../src/phone/engine/media";
 import { Phone, type PhoneEnvironment } from "../../src/phone/engine/phone";
-import { MemoryStore } from "../../src/phone/engine/store";
+import { Vault } from "../../src/phone/engine/vault";
 import type { PhoneState, ThreadEntry } from "../../src/phone/model";
 import { TwinServer } from "./twin";
 
@@ -54,24 +55,25 @@ class FakeMedia implements CallMedia {
 
 interface Handset {
   phone: Phone;
-  store: MemoryStore;
+  store: MemoryDatabase;
   media: FakeMedia[];
   state(): PhoneState;
   texts(peer: string): string[];
   id(): string;
 }
 
+const FEW_ITERATIONS = 1_000;
 const handsets: Handset[] = [];
 afterEach(() => {
   for (const { phone } of handsets.splice(0)) phone.stop();
 });
 
-function handset(server: TwinServer, store = new MemoryStore(), microphone = true): Handset {
+function handset(server: TwinServer, store = new MemoryDatabase(), microphone = true): Handset {
   const media: FakeMedia[] = [];
   const environment: PhoneEnvironment = {
     fetch: server.fetch,
     openSocket: () => server.openSocket(),
-    openStore: () => Promise.resolve(store),
+    openVault: () => Promise.resolve(new Vault(store, FEW_ITERATIONS)),
     openMedia: async (iceServers, events) => {
       if (!microphone) throw new MicrophoneRefused("NotAllowedError");
       await iceServers();
@@ -84,6 +86,7 @@ function handset(server: TwinServer, store = new MemoryStore(), microphone = tru
     now: () => Date.now(),
     random: () => 0,
     pause: (ms) => new Promise((resolve) => setTimeout(resolve, ms / 20)),
+    reload: () => undefined,
   };
   const phone = new Phone(environment);
   const made: Handset = {
@@ -106,7 +109,7 @@ const until = (condition: () => boolean): Promise<void> => vi.waitFor(() => expe
 const invitation = (): string => `https://service.example/phone#invite=${toBase64(crypto.getRandomValues(new Uint8Array(32))).replaceAll("+", "-").replaceAll("/", "_").replace("=", "")}`;
 
 async function enrolled(server: TwinServer, name: string, microphone = true): Promise<Handset> {
-  const made = handset(server, new MemoryStore(), microphone);
+  const made = handset(server, new MemoryDatabase(), microphone);
   await made.phone.start();
   expect(made.state().enrolment).toBe("needed");
   await made.phone.enrol(invitation(), name);
@@ -233,9 +236,8 @@ describe("texts", () => {
     const { server, anna, bruno } = await twoPeople();
     await anna.phone.sendText(bruno.id(), "a");
     await until(() => anna.texts(bruno.id()).includes("> a delivered"));
-    const conversations = [...(await anna.store.readAll("conversations")).values()] as { id: string }[];
     const mail = (server as unknown as { mail: (...parts: unknown[]) => void }).mail.bind(server);
-    mail(bruno.id(), conversations[0]?.id, "application", { deviceId: "x" }, toBase64(new Uint8Array(80)));
+    mail(bruno.id(), server.conversationIds()[0], "application", { deviceId: "x" }, toBase64(new Uint8Array(80)));
     await until(() => bruno.state().fault?.code === "conversation_broken");
     await anna.phone.sendText(bruno.id(), "b");
     await until(() => anna.texts(bruno.id()).includes("> b delivered"));
@@ -360,5 +362,103 @@ describe("one phone a person", () => {
     server.takeOver(anna.id());
     await until(() => anna.state().fault?.code === "session_taken_over");
     expect(anna.state().server).toBe("offline");
+  });
+});
+
+describe("loss and duress", () => {
+  const OWN = "sette galere a Lepanto";
+  const DURESS = "nove barche da pesca";
+
+  async function sealedPhone(): Promise<{ server: TwinServer; anna: Handset; bruno: Handset }> {
+    const people = await twoPeople();
+    const { anna, bruno } = people;
+    await anna.phone.sendText(bruno.id(), "rotta per Malta");
+    await until(() => anna.texts(bruno.id()).includes("> rotta per Malta delivered"));
+    expect(await anna.phone.setPassphrase(OWN)).toBeNull();
+    return people;
+  }
+
+  /** The next page over the same files. */
+  async function nextPage(server: TwinServer, { phone, store }: Handset): Promise<Handset> {
+    phone.stop();
+    const next = handset(server, store);
+    await next.phone.start();
+    return next;
+  }
+
+  it("a sealed phone shows nothing until it is opened, and is the same then", async () => {
+    const { server, anna, bruno } = await sealedPhone();
+    const [annaId, brunoId] = [anna.id(), bruno.id()];
+    const next = await nextPage(server, anna);
+    expect(next.state()).toMatchObject({ enrolment: "locked", me: null, contacts: [], threads: {}, lock: { sealed: true } });
+    await next.phone.unlock("the wrong passphrase");
+    expect(next.state()).toMatchObject({ enrolment: "locked", lock: { wrong: true, working: false } });
+    await next.phone.unlock(OWN);
+    await until(() => next.state().server === "online");
+    expect(next.id()).toBe(annaId);
+    await bruno.phone.sendText(annaId, "ricevuto");
+    await until(() => next.texts(brunoId).join() === "> rotta per Malta delivered,< ricevuto delivered");
+  });
+
+  it("locking forgets everything; what comes meanwhile waits at the server", async () => {
+    const { server, anna, bruno } = await sealedPhone();
+    const annaId = anna.id();
+    await anna.phone.lock();
+    expect(anna.state()).toMatchObject({ enrolment: "locked", me: null, contacts: [], threads: {}, call: null });
+    await bruno.phone.sendText(annaId, "sei bloccata?");
+    await until(() => bruno.texts(annaId).includes("> sei bloccata? sent"));
+    const next = await nextPage(server, anna);
+    await next.phone.unlock(OWN);
+    await until(() => next.texts(bruno.id()).includes("< sei bloccata? delivered"));
+  });
+
+  it("without a passphrase there is nothing to lock", async () => {
+    const { anna } = await twoPeople();
+    await anna.phone.lock();
+    expect(anna.state()).toMatchObject({ enrolment: "done", server: "online" });
+  });
+
+  it("under duress an empty phone opens and the custodians are told", async () => {
+    const { server, anna, bruno } = await sealedPhone();
+    const { me } = anna.state();
+    expect(await anna.phone.setDuressPassphrase(OWN)).toBe("unusable");
+    expect(await anna.phone.setDuressPassphrase(DURESS)).toBeNull();
+    expect(server.alarms).toBe(0);
+    const seen = server.seen.length;
+    const next = await nextPage(server, anna);
+    await next.phone.unlock(DURESS);
+    await until(() => server.alarms === 1 && next.state().server === "online");
+    expect(next.state()).toMatchObject({ enrolment: "done", me, contacts: [], threads: {}, lock: { sealed: true, wrong: false } });
+    expect(server.seen.slice(seen)).toHaveLength(1); // the alarm alone: no login, no word of the real account
+    // Whatever is tried in it looks as it would in any phone, and the real one stays whole.
+    expect(await next.phone.setDuressPassphrase("short")).toBe("short");
+    expect(await next.phone.setDuressPassphrase("another for duress")).toBeNull();
+    expect(await next.phone.setPassphrase("changed by a stranger")).toBeNull();
+    const real = await nextPage(server, next);
+    await real.phone.unlock(OWN);
+    await until(() => real.state().server === "online");
+    expect(real.texts(bruno.id())).toEqual(["> rotta per Malta delivered"]);
+  });
+
+  it("the alarm waits for the server", async () => {
+    const { server, anna } = await sealedPhone();
+    await anna.phone.setDuressPassphrase(DURESS);
+    server.goDown();
+    const next = await nextPage(server, anna);
+    await next.phone.unlock(DURESS);
+    await until(() => next.state().server === "offline");
+    expect([next.state().enrolment, server.alarms]).toEqual(["done", 0]);
+    server.up = true;
+    const again = await nextPage(server, next);
+    await again.phone.unlock(DURESS);
+    await until(() => server.alarms === 1);
+  });
+
+  it("destroyed, nothing is left and the phone says so", async () => {
+    const { server, anna } = await sealedPhone();
+    await anna.phone.zeroise();
+    expect(anna.state()).toMatchObject({ enrolment: "zeroised", me: null, contacts: [], threads: {} });
+    expect(anna.store.dump()).toEqual({ names: [], values: [] });
+    await expect(nextPage(server, anna).then((next) => next.state().fault?.code)).resolves.toBe("storage_refused");
   });
 });

@@ -65,6 +65,9 @@ export class TwinServer {
   readonly seen: string[] = [];
   /** Codes of the requests that were refused. */
   readonly refused: string[] = [];
+  /** How often the alarm of a phone under duress arrived. */
+  alarms = 0;
+  private readonly armed = new Set<string>();
   up = true;
   /** Loses the answers, not the requests, that match. */
   loseAnswersTo: RegExp | null = null;
@@ -143,6 +146,10 @@ export class TwinServer {
     return [...this.conversations.values()].map((conversation) => conversation.epoch);
   }
 
+  conversationIds(): string[] {
+    return [...this.conversations.keys()];
+  }
+
   private async route(method: string, path: string, body: unknown, token: string | undefined): Promise<unknown> {
     const route = `${method} ${path.replace("/api/v1", "").replace(/\?.*/, "").replace(/[0-9a-f]{32}/g, "*")}`;
     const id = /[0-9a-f]{32}/.exec(path)?.[0] ?? "";
@@ -153,6 +160,9 @@ export class TwinServer {
         return this.enrol(body as Schemas["Enrolment"]);
       case "POST /sessions/challenge":
         return { challenge: toBase64(new TextEncoder().encode(randomId())), expires_at: 0 } satisfies Schemas["ChallengeAnswer"];
+      case "POST /presence":
+        if (this.armed.has(await sha256(fromBase64((body as Schemas["DuressAlarm"]).secret)))) this.alarms++;
+        return undefined;
       case "POST /sessions":
         return this.login(body as Schemas["Login"]);
     }
@@ -167,6 +177,9 @@ export class TwinServer {
           online: account.socket !== null,
           devices: [{ device_id: account.deviceId, signature_public_key: account.key }],
         }));
+      case "PUT /me/duress":
+        this.armed.add((body as Schemas["DuressAlarmKey"]).secret_sha256);
+        return undefined;
       case "GET /me/key-packages":
         return { remaining: me.keyPackages.length };
       case "PUT /me/key-packages": {
@@ -293,6 +306,10 @@ export class TwinServer {
     const account = [...this.accounts.values()].find((one) => one.socket === socket);
     if (frame.type === "ack" && account !== undefined) account.mailbox = account.mailbox.filter((item) => item.seq > (frame.seq ?? 0));
   }
+}
+
+async function sha256(bytes: Uint8Array<ArrayBuffer>): Promise<string> {
+  return toBase64(new Uint8Array(await crypto.subtle.digest("SHA-256", bytes)));
 }
 
 function shape(one: TwinConversation): Schemas["Conversation"] {

@@ -1,7 +1,7 @@
 // A telephone engine made of plain state: scenes to look at and to test the interface with. Never shipped.
 
 import { signal } from "@preact/signals";
-import type { CallView, Contact, Fault, PathView, PhoneEngine, PhoneState, TextState, ThreadEntry } from "../../src/phone/model";
+import type { CallView, Contact, Fault, PassphraseFault, PathView, PhoneEngine, PhoneState, TextState, ThreadEntry } from "../../src/phone/model";
 
 const NOW = Date.now();
 const MINUTE = 60_000;
@@ -69,6 +69,7 @@ const satellitePath: PathView = {
 
 const idle: PhoneState = {
   enrolment: "done",
+  lock: { sealed: true, working: false, wrong: false, retryAt: 0, idleMinutes: 15 },
   me: { accountId: "me", deviceId: "d0", displayName: "Duty officer, field post" },
   server: "online",
   fault: null,
@@ -112,8 +113,10 @@ const call: CallView = {
 const notActive: Partial<CallView> = { activeSince: null, shortCode: null, measuredRttMs: null, measuredLoss: null, framesDecrypted: 0, health: "starting" };
 const fault = (code: Fault["code"], detail = ""): Fault => ({ code, detail });
 
+const locked: PhoneState = { ...idle, enrolment: "locked", me: null, server: "offline", contacts: [], threads: {}, access: null, path: null };
+
 /** State and, for scenes that need it, the open thread or dialog. */
-export const SCENES: Record<string, { state: PhoneState; open?: string; accessOpen?: true; folded?: true }> = {
+export const SCENES: Record<string, { state: PhoneState; open?: string; accessOpen?: true; protectionOpen?: true; folded?: true }> = {
   opening: { state: { ...idle, enrolment: "unknown", me: null, server: "connecting" } },
   enrol: { state: { ...idle, enrolment: "needed", me: null } },
   enrolWorking: { state: { ...idle, enrolment: "working", me: null } },
@@ -168,6 +171,11 @@ export const SCENES: Record<string, { state: PhoneState; open?: string; accessOp
   failed: { state: { ...idle, call: { ...call, ...notActive, phase: "ended", outcome: "failed", fault: fault("short_code_mismatch") } } },
   folded: { state: { ...idle, call }, open: "a1", folded: true },
   access: { state: idle, accessOpen: true },
+  protection: { state: idle, protectionOpen: true },
+  unprotected: { state: { ...idle, lock: { ...idle.lock, sealed: false } }, protectionOpen: true },
+  locked: { state: { ...locked } },
+  lockedWrong: { state: { ...locked, lock: { ...locked.lock, wrong: true, retryAt: NOW + 40_000 } } },
+  zeroised: { state: { ...locked, enrolment: "zeroised" } },
 };
 
 /** Behaves as the real engine does as far as the interface can tell; what was asked is kept in `asked`. */
@@ -259,6 +267,42 @@ export class FakeEngine implements PhoneEngine {
     this.asked.push(`chooseAccess ${placeId} ${carrierId}`);
     const { access } = this.state.value;
     if (access) this.#patch({ access: { ...access, placeId, carrierId } });
+  }
+
+  async unlock(passphrase: string): Promise<void> {
+    this.asked.push(`unlock ${passphrase}`);
+    this.#patch({ enrolment: "done", me: idle.me });
+  }
+
+  async lock(): Promise<void> {
+    this.asked.push("lock");
+    this.#patch(locked);
+  }
+
+  touched(): void {
+    // nothing is shown of it
+  }
+
+  async setIdleMinutes(minutes: number): Promise<void> {
+    this.asked.push(`setIdleMinutes ${minutes}`);
+    this.#patch({ lock: { ...this.state.value.lock, idleMinutes: minutes } });
+  }
+
+  async setPassphrase(passphrase: string): Promise<PassphraseFault> {
+    this.asked.push(`setPassphrase ${passphrase}`);
+    if (passphrase.length < 12) return "short";
+    this.#patch({ lock: { ...this.state.value.lock, sealed: true } });
+    return null;
+  }
+
+  async setDuressPassphrase(passphrase: string): Promise<PassphraseFault> {
+    this.asked.push(`setDuressPassphrase ${passphrase}`);
+    return passphrase.length < 12 ? "short" : null;
+  }
+
+  async zeroise(): Promise<void> {
+    this.asked.push("zeroise");
+    this.#patch({ ...locked, enrolment: "zeroised" });
   }
 
   dismissFault(): void {

@@ -18,6 +18,7 @@ const engine = new FakeEngine(scene.state);
 const screen = createPhoneScreen(engine);
 screen.openThread.value = scene.open ?? null;
 screen.accessOpen.value = scene.accessOpen ?? false;
+screen.protectionOpen.value = scene.protectionOpen ?? false;
 const mount = document.getElementById("app");
 if (mount) render(<PhoneApp screen={screen} invitation={invitation} />, mount);
 requestAnimationFrame(() => (screen.callFolded.value = scene.folded ?? false));

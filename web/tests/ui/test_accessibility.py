@@ -36,6 +36,11 @@ SCENES = [
     "failed",
     "folded",
     "access",
+    "protection",
+    "unprotected",
+    "locked",
+    "lockedWrong",
+    "zeroised",
 ]
 VIEWS = ["sky", "invitations", "people", "calls", "audit"]
 LOADED = {"sky": ".sky-table", "invitations": ".table", "people": ".table", "calls": ".call-card", "audit": ".table"}

@@ -8,9 +8,11 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field
 
 from tramontana.control.shapes import (
+    AlarmSecret,
     ApplicationMessage,
     Challenge,
     CommitMessage,
+    Digest,
     Epoch,
     Id,
     KeyPackageMessage,
@@ -395,6 +397,17 @@ class Links(Shape):
 
 
 # Health
+
+
+# Loss and duress
+
+
+class DuressAlarmKey(Shape):
+    secret_sha256: Digest = Field(repr=False)
+
+
+class DuressAlarm(Shape):
+    secret: AlarmSecret = Field(repr=False)
 
 
 class Health(Shape):

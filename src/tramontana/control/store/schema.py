@@ -257,6 +257,14 @@ call_participants = Table(
     Column("left_at", Double),
 )
 
+duress_alarms = Table(
+    "duress_alarms",
+    metadata,
+    Column("device_id", Id, ForeignKey("devices.device_id"), primary_key=True),
+    Column("secret_sha256", Digest, nullable=False, unique=True),
+    Column("raised_at", Double),
+)
+
 audit = Table(
     "audit",
     metadata,

@@ -7,24 +7,28 @@ import { fromBase64Url, toBase64 } from "../../keys/bytes";
 import { MessageRefused, MlsDevice } from "../../keys/conversation";
 import { DeviceKey, enrolmentStatement } from "../../keys/statement";
 import { SUITE_ID } from "../../keys/suite";
-import type { AccessOption, CallView, Contact, Fault, PhoneEngine, PhoneState } from "../model";
+import type { AccessOption, CallView, Contact, Fault, PassphraseFault, PhoneEngine, PhoneState } from "../model";
 import { Calls, faultOf } from "./calls";
+import { openBrowserDatabase } from "./database";
 import { Directory } from "./directory";
 import { Groups } from "./groups";
 import { KeyPackages } from "./keypackages";
+import { DuressAlarm, Lock, OPEN_LOCK, type Decoy } from "./lock";
 import { openBrowserMedia, type OpenMedia } from "./media";
 import { isId, isRecord, MalformedMessage, MAX_TEXT_CHARACTERS, parseMessage, type ApplicationMessage } from "./messages";
 import { pathView, type PathProfile } from "./path";
 import { Session, type MailboxItem, type Socket } from "./session";
-import { openIndexedDbStore, type Change, type PhoneStore } from "./store";
+import type { Change, PhoneStore } from "./store";
 import { Texts } from "./texts";
 import { Tones, type Tone } from "./tones";
+import { Vault } from "./vault";
 
 const LOCK = "tramontana-phone";
 const PATH_SECONDS = 120;
 const PATH_POLL_MS = 45_000;
 const PATH_DRAW_MS = 500;
 const RENEWAL_PAUSE_MS = 1_500;
+const IDLE_CHECK_MS = 5_000;
 
 interface Enrolment {
   serviceId: string;
@@ -37,7 +41,7 @@ interface Enrolment {
 export interface PhoneEnvironment {
   fetch: Fetch;
   openSocket: () => Socket;
-  openStore: () => Promise<PhoneStore>;
+  openVault: () => Promise<Vault>;
   openMedia: OpenMedia;
   /** False if another tab of this browser has the phone open. */
   claim: () => Promise<boolean>;
@@ -48,6 +52,8 @@ export interface PhoneEnvironment {
   now: () => number;
   random: () => number;
   pause: (ms: number) => Promise<void>;
+  /** Starts the page anew, so that nothing of it stays in memory. */
+  reload: () => void;
 }
 
 export function createPhoneEngine(): PhoneEngine {
@@ -55,7 +61,7 @@ export function createPhoneEngine(): PhoneEngine {
   return new Phone({
     fetch: (input, init) => fetch(input, init),
     openSocket: () => new WebSocket(new URL("/api/v1/socket", location.href.replace(/^http/, "ws"))),
-    openStore: openIndexedDbStore,
+    openVault: async () => new Vault(await openBrowserDatabase()),
     openMedia: openBrowserMedia,
     claim: claimThisBrowser,
     playTone: (tone) => tones.play(tone),
@@ -63,6 +69,7 @@ export function createPhoneEngine(): PhoneEngine {
     now: () => Date.now(),
     random: () => Math.random(),
     pause: (ms) => new Promise((resolve) => setTimeout(resolve, ms)),
+    reload: () => location.reload(),
   });
 }
 
@@ -90,6 +97,7 @@ interface Enrolled {
 
 const NOTHING: PhoneState = {
   enrolment: "unknown",
+  lock: OPEN_LOCK,
   me: null,
   server: "connecting",
   fault: null,
@@ -102,7 +110,9 @@ const NOTHING: PhoneState = {
 
 export class Phone implements PhoneEngine {
   private readonly shown = signal<PhoneState>(NOTHING);
+  private vault: Lock | null = null;
   private store: PhoneStore | null = null;
+  private alarm: DuressAlarm | null = null;
   private enrolled: Enrolled | null = null;
   private processedSeq = 0;
   private path: { profile: PathProfile; simulated: boolean } | null = null;
@@ -115,20 +125,72 @@ export class Phone implements PhoneEngine {
   }
 
   async start(): Promise<void> {
-    if (this.store !== null) return;
+    if (this.vault !== null) return;
     try {
       if (!(await this.environment.claim())) {
         this.fault({ code: "session_taken_over", detail: "another tab" });
         return;
       }
-      this.store = await this.environment.openStore();
-      const identity = (await this.store.readAll("device")).get("enrolment");
-      const stored = await this.store.readDeviceKey();
-      if (isEnrolment(identity) && stored !== null) await this.open(identity, DeviceKey.restore(stored));
-      else this.show({ enrolment: "needed", server: "offline" });
+      const vault = new Lock(await this.environment.openVault(), this.environment.now, () => this.show({ lock: vault.view }));
+      this.vault = vault;
+      this.timers.push(setInterval(() => void this.lockWhenIdle(), IDLE_CHECK_MS));
+      const store = await vault.begin();
+      if (store === null) this.show({ enrolment: "locked", server: "offline" });
+      else await this.useStore(store);
     } catch (error) {
       this.fault({ code: "storage_refused", detail: messageOf(error) });
     }
+  }
+
+  async unlock(passphrase: string): Promise<void> {
+    const { vault } = this;
+    if (vault === null || this.shown.value.enrolment !== "locked" || this.shown.value.lock.working) return;
+    try {
+      const store = await vault.unlock(passphrase);
+      if (store === null) return;
+      const decoy = await vault.openedUnderDuress();
+      if (decoy === null) await this.useStore(store);
+      else this.showDecoy(decoy);
+    } catch (error) {
+      this.fault({ code: "storage_refused", detail: messageOf(error) });
+    }
+  }
+
+  lock(): Promise<void> {
+    if (this.shown.value.lock.sealed) {
+      this.stop();
+      this.forget("locked");
+      this.environment.reload();
+    }
+    return Promise.resolve();
+  }
+
+  touched(): void {
+    this.vault?.touched();
+  }
+
+  async setIdleMinutes(minutes: number): Promise<void> {
+    await this.vault?.setIdleMinutes(minutes);
+  }
+
+  async setPassphrase(passphrase: string): Promise<PassphraseFault> {
+    return (await this.vault?.setPassphrase(passphrase)) ?? null;
+  }
+
+  async setDuressPassphrase(passphrase: string): Promise<PassphraseFault> {
+    const { me } = this.shown.value;
+    if (this.vault === null || me === null) return "first";
+    return this.vault.setDuressPassphrase(passphrase, me, async (secret) => {
+      const alarm: Schemas["DuressAlarmKey"] = { secret_sha256: toBase64(new Uint8Array(await crypto.subtle.digest("SHA-256", new Uint8Array(secret)))) };
+      await this.enrolled?.session.call("PUT", "/api/v1/me/duress", alarm);
+    });
+  }
+
+  async zeroise(): Promise<void> {
+    const { vault } = this;
+    this.stopWorking();
+    await vault?.destroy();
+    this.forget("zeroised");
   }
 
   async enrol(invitation: string, displayName: string): Promise<void> {
@@ -140,9 +202,10 @@ export class Phone implements PhoneEngine {
       const { value: service } = await request<Schemas["Service"]>(this.environment.fetch, "GET", "/api/v1/service");
       if (service.suite !== SUITE_ID) throw new Error("the server uses another cipher suite");
       // Kept before it is shown to anybody: if the answer is lost, the same key asks again and gets the same answer.
+      if ((await store.readDeviceKey()) === null) await store.writeDeviceKey(await DeviceKey.generateWrappable());
       const stored = await store.readDeviceKey();
-      const key = stored === null ? await DeviceKey.generate() : DeviceKey.restore(stored);
-      await store.writeDeviceKey(key.store());
+      if (stored === null) throw new Error("the store did not keep the device's key");
+      const key = DeviceKey.restore(stored);
       const name = displayName.trim();
       const proof = await key.sign(await enrolmentStatement(service.service_id, token, key.publicKey, name));
       const body: Schemas["Enrolment"] = {
@@ -212,10 +275,41 @@ export class Phone implements PhoneEngine {
 
   /** Ends everything that runs; the store keeps what it has. For tests and for a page that is being closed. */
   stop(): void {
-    for (const timer of this.timers) clearInterval(timer);
+    this.stopWorking();
+    this.vault?.close();
+  }
+
+  private stopWorking(): void {
+    for (const timer of this.timers.splice(0)) clearInterval(timer);
     this.enrolled?.calls.close();
     this.enrolled?.session.stop();
-    this.store?.close();
+    this.alarm?.stop();
+  }
+
+  /** Lets go of everything that a key or a word is in. */
+  private forget(enrolment: "locked" | "zeroised"): void {
+    [this.enrolled, this.store, this.vault, this.alarm, this.path] = [null, null, null, null, null];
+    this.shown.value = { ...NOTHING, enrolment, server: "offline", lock: { ...OPEN_LOCK, sealed: enrolment === "locked" } };
+  }
+
+  private async lockWhenIdle(): Promise<void> {
+    if (this.vault?.idle === true && this.enrolled?.calls.busy() !== true) await this.lock();
+  }
+
+  private async useStore(store: PhoneStore): Promise<void> {
+    this.store = store;
+    const identity = (await store.readAll("device")).get("enrolment");
+    const stored = await store.readDeviceKey();
+    if (isEnrolment(identity) && stored !== null) await this.open(identity, DeviceKey.restore(stored));
+    else this.show({ enrolment: "needed", server: "offline" });
+  }
+
+  /** The empty phone. Nothing of the real one is in memory; the custodians are told as soon as the server can be reached. */
+  private showDecoy(decoy: Decoy): void {
+    const { accountId, deviceId, displayName } = decoy;
+    this.show({ enrolment: "done", me: { accountId, deviceId, displayName }, server: "connecting" });
+    this.alarm = new DuressAlarm(this.environment.fetch, decoy, (online) => this.show({ server: online ? "online" : "offline" }));
+    this.alarm.start();
   }
 
   /** What a person asked for: a failure is shown, not thrown. */

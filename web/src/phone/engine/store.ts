@@ -1,12 +1,11 @@
 // What the phone keeps on this device: rows in tables, sealed one by one, written together or not at all.
 //
-// Rows are encrypted under an AES-GCM key that WebCrypto made non-extractable and IndexedDB keeps as an object. Whoever copies the
-// browser's files has both, so this is no substitute for disk encryption; it keeps content out of backups, crash dumps and greps.
+// Values and names are both hidden: a row's name in the database is a keyed hash, its table, key and value are sealed. Whose key it is,
+// and what protects that key, is the vault's business (vault.ts).
 
-import { openDB, type IDBPDatabase } from "idb";
-
-import { concat, fromBase64, fromUtf8, owned, toBase64, utf8, type Bytes } from "../../keys/bytes";
+import { concat, fromBase64, fromUtf8, owned, randomBytes, toBase64, toHex, utf8, type Bytes } from "../../keys/bytes";
 import type { StoredDeviceKey } from "../../keys/statement";
+import type { Database, RawChange } from "./database";
 
 /** Tables and what their keys are. */
 export type Table =
@@ -32,112 +31,134 @@ export interface PhoneStore {
   /** All or nothing, in one transaction. */
   write(changes: readonly Change[]): Promise<void>;
   readDeviceKey(): Promise<StoredDeviceKey | null>;
+  /** The private half must be extractable: it is wrapped. What `readDeviceKey` yields is not. */
   writeDeviceKey(key: StoredDeviceKey): Promise<void>;
   close(): void;
 }
 
-/** The twin for tests. Values are copied by way of the same encoding as in the real one. */
-export class MemoryStore implements PhoneStore {
-  private readonly rows = new Map<string, Map<string, Bytes>>();
-  private deviceKey: StoredDeviceKey | null = null;
-  /** Set to make the next writes fail, as a full disk does. */
-  refuseWrites = false;
+const IV_BYTES = 12;
+const NAME_BYTES = 16;
+const DEVICE_KEY = "device key";
 
-  readAll(table: Table): Promise<Map<string, unknown>> {
-    return Promise.resolve(new Map([...(this.rows.get(table) ?? [])].map(([key, value]) => [key, decodeValue(value)])));
-  }
-
-  write(changes: readonly Change[]): Promise<void> {
-    if (this.refuseWrites) return Promise.reject(new Error("the store refuses writes"));
-    for (const { table, key, value } of changes) {
-      const rows = this.rows.get(table) ?? new Map<string, Bytes>();
-      this.rows.set(table, rows);
-      if (value === undefined) rows.delete(key);
-      else rows.set(key, encodeValue(value));
-    }
-    return Promise.resolve();
-  }
-
-  readDeviceKey(): Promise<StoredDeviceKey | null> {
-    return Promise.resolve(this.deviceKey);
-  }
-
-  writeDeviceKey(key: StoredDeviceKey): Promise<void> {
-    this.deviceKey = key;
-    return Promise.resolve();
-  }
-
-  close(): void {
-    // nothing is held open
-  }
-}
-
-const DATABASE = "tramontana-phone";
-const KEYS = "keys";
-
-/** Opens the database of this origin, making it and its sealing key on first use. Rejects if the browser refuses storage. */
-export async function openIndexedDbStore(): Promise<PhoneStore> {
-  const database = await openDB(DATABASE, 1, {
-    upgrade(fresh) {
-      for (const table of [...TABLES, KEYS]) fresh.createObjectStore(table);
-    },
-  });
-  const made = await crypto.subtle.generateKey({ name: "AES-GCM", length: 256 }, false, ["encrypt", "decrypt"]);
-  const transaction = database.transaction(KEYS, "readwrite", { durability: "strict" });
-  const present = (await transaction.store.get("sealing")) as CryptoKey | undefined;
-  if (present === undefined) await transaction.store.put(made, "sealing");
-  await transaction.done;
-  void navigator.storage?.persist?.();
-  return new IndexedDbStore(database, present ?? made);
-}
-
-class IndexedDbStore implements PhoneStore {
-  constructor(
-    private readonly database: IDBPDatabase,
-    private readonly sealingKey: CryptoKey,
+/** The keys of one vault, all from one secret. */
+class VaultKeys {
+  private constructor(
+    private readonly sealing: CryptoKey,
+    private readonly naming: CryptoKey,
+    private readonly wrapping: CryptoKey,
   ) {}
 
+  static async derive(secret: Uint8Array): Promise<VaultKeys> {
+    const material = await crypto.subtle.importKey("raw", owned(secret), "HKDF", false, ["deriveKey"]);
+    const derive = (purpose: string, algorithm: AesKeyGenParams | HmacKeyGenParams, uses: KeyUsage[]): Promise<CryptoKey> => {
+      const parameters: HkdfParams = { name: "HKDF", hash: "SHA-256", salt: new Uint8Array(), info: utf8(`tramontana vault 1 ${purpose}`) };
+      return crypto.subtle.deriveKey(parameters, material, algorithm, false, uses);
+    };
+    return new VaultKeys(
+      await derive("rows", { name: "AES-GCM", length: 256 }, ["encrypt", "decrypt"]),
+      await derive("names", { name: "HMAC", hash: "SHA-256", length: 256 }, ["sign"]),
+      await derive("device key", { name: "AES-GCM", length: 256 }, ["wrapKey", "unwrapKey"]),
+    );
+  }
+
+  /** The first half is the table's, so that a table can be read as a range. */
+  async rowName(table: Table, key: string): Promise<string> {
+    return (await this.hidden(table)) + (await this.hidden(`${table}/${key}`));
+  }
+
+  async hidden(name: string): Promise<string> {
+    return toHex(new Uint8Array(await crypto.subtle.sign("HMAC", this.naming, utf8(name))).subarray(0, NAME_BYTES));
+  }
+
+  async seal(rowName: string, value: unknown): Promise<Bytes> {
+    const iv = randomBytes(IV_BYTES);
+    const parameters: AesGcmParams = { name: "AES-GCM", iv, additionalData: utf8(rowName) };
+    return concat(iv, new Uint8Array(await crypto.subtle.encrypt(parameters, this.sealing, encodeValue(value))));
+  }
+
+  async open(rowName: string, row: Uint8Array): Promise<unknown> {
+    const parameters: AesGcmParams = { name: "AES-GCM", iv: owned(row.subarray(0, IV_BYTES)), additionalData: utf8(rowName) };
+    return decodeValue(new Uint8Array(await crypto.subtle.decrypt(parameters, this.sealing, owned(row.subarray(IV_BYTES)))));
+  }
+
+  async wrap(key: CryptoKey): Promise<Bytes> {
+    const iv = randomBytes(IV_BYTES);
+    return concat(iv, new Uint8Array(await crypto.subtle.wrapKey("pkcs8", key, this.wrapping, { name: "AES-GCM", iv })));
+  }
+
+  unwrap(wrapped: Uint8Array, extractable: boolean): Promise<CryptoKey> {
+    const parameters: AesGcmParams = { name: "AES-GCM", iv: owned(wrapped.subarray(0, IV_BYTES)) };
+    return crypto.subtle.unwrapKey("pkcs8", owned(wrapped.subarray(IV_BYTES)), this.wrapping, parameters, "Ed25519", extractable, ["sign"]);
+  }
+}
+
+interface Row {
+  key: string;
+  value: unknown;
+}
+
+/** The store over a database, under the keys of one vault. Rows of another vault in the same database are invisible to it. */
+export class SealedStore implements PhoneStore {
+  private constructor(
+    private readonly database: Database,
+    private keys: VaultKeys,
+  ) {}
+
+  static async open(database: Database, secret: Uint8Array): Promise<SealedStore> {
+    return new SealedStore(database, await VaultKeys.derive(secret));
+  }
+
   async readAll(table: Table): Promise<Map<string, unknown>> {
-    const transaction = this.database.transaction(table);
-    const [keys, rows] = await Promise.all([transaction.store.getAllKeys(), transaction.store.getAll() as Promise<Uint8Array[]>]);
-    const values = await Promise.all(rows.map((row, i) => this.open(table, String(keys[i]), row)));
-    return new Map(values.map((value, i) => [String(keys[i]), value]));
+    const rows = await this.database.rows(await this.keys.hidden(table));
+    const opened = await Promise.all(rows.map(async ([name, row]) => (await this.keys.open(name, row)) as Row));
+    return new Map(opened.map(({ key, value }) => [key, value]));
   }
 
   async write(changes: readonly Change[]): Promise<void> {
     if (changes.length === 0) return;
-    // Sealing first: an IndexedDB transaction ends as soon as something else is awaited.
-    const sealed = await Promise.all(changes.map(({ table, key, value }) => (value === undefined ? undefined : this.seal(table, key, value))));
-    const transaction = this.database.transaction([...new Set(changes.map(({ table }) => table))], "readwrite", { durability: "strict" });
-    const requests: Promise<unknown>[] = changes.map(({ table, key }, i) => {
-      const store = transaction.objectStore(table);
-      return sealed[i] === undefined ? store.delete(key) : store.put(sealed[i], key);
-    });
-    await Promise.all([...requests, transaction.done]);
+    await this.database.apply(await Promise.all(changes.map((change) => sealed(this.keys, change))));
   }
 
   async readDeviceKey(): Promise<StoredDeviceKey | null> {
-    return ((await this.database.get(KEYS, "device")) as StoredDeviceKey | undefined) ?? null;
+    return this.deviceKey(false);
   }
 
-  async writeDeviceKey(key: StoredDeviceKey): Promise<void> {
-    await this.database.put(KEYS, key, "device");
+  async writeDeviceKey({ publicKey, privateKey }: StoredDeviceKey): Promise<void> {
+    await this.write([{ table: "device", key: DEVICE_KEY, value: { publicKey, wrapped: await this.keys.wrap(privateKey) } }]);
+  }
+
+  /** Seals everything anew under another secret, together with `further` changes. */
+  async moveTo(secret: Uint8Array, further: readonly RawChange[]): Promise<void> {
+    const keys = await VaultKeys.derive(secret);
+    const changes: RawChange[] = [];
+    for (const table of TABLES) {
+      for (const [key, value] of await this.readAll(table)) {
+        changes.push({ row: await this.keys.rowName(table, key), value: undefined });
+        if (table !== "device" || key !== DEVICE_KEY) changes.push(await sealed(keys, { table, key, value }));
+      }
+    }
+    const device = await this.deviceKey(true);
+    if (device !== null) {
+      const value = { publicKey: device.publicKey, wrapped: await keys.wrap(device.privateKey) };
+      changes.push(await sealed(keys, { table: "device", key: DEVICE_KEY, value }));
+    }
+    await this.database.apply([...changes, ...further]);
+    this.keys = keys;
   }
 
   close(): void {
     this.database.close();
   }
 
-  private async seal(table: Table, key: string, value: unknown): Promise<Bytes> {
-    const iv = crypto.getRandomValues(new Uint8Array(12));
-    const parameters: AesGcmParams = { name: "AES-GCM", iv, additionalData: utf8(`${table}/${key}`) };
-    return concat(iv, new Uint8Array(await crypto.subtle.encrypt(parameters, this.sealingKey, encodeValue(value))));
+  private async deviceKey(extractable: boolean): Promise<StoredDeviceKey | null> {
+    const stored = (await this.readAll("device")).get(DEVICE_KEY) as { publicKey: Uint8Array; wrapped: Uint8Array } | undefined;
+    return stored === undefined ? null : { publicKey: stored.publicKey, privateKey: await this.keys.unwrap(stored.wrapped, extractable) };
   }
+}
 
-  private async open(table: Table, key: string, row: Uint8Array): Promise<unknown> {
-    const parameters: AesGcmParams = { name: "AES-GCM", iv: owned(row.subarray(0, 12)), additionalData: utf8(`${table}/${key}`) };
-    return decodeValue(new Uint8Array(await crypto.subtle.decrypt(parameters, this.sealingKey, owned(row.subarray(12)))));
-  }
+async function sealed(keys: VaultKeys, { table, key, value }: Change): Promise<RawChange> {
+  const row = await keys.rowName(table, key);
+  return { row, value: value === undefined ? undefined : await keys.seal(row, { key, value } satisfies Row) };
 }
 
 const BYTES_TAG = "$bytes";

@@ -3,6 +3,7 @@ import { t } from "../../i18n";
 import { Icon } from "../../ui/icons";
 import { LanguageSwitch } from "../../ui/LanguageSwitch";
 import { Mark } from "../../ui/Mark";
+import type { PassphraseFault } from "../model";
 import { attempt, usePhone } from "./context";
 import { Faults } from "./Faults";
 import { parseInvitation } from "./invitation";
@@ -12,6 +13,7 @@ const NAME_MAX = 64;
 interface Mistakes {
   invitation: boolean;
   name: boolean;
+  passphrase: PassphraseFault;
 }
 
 /** First use of the phone: an invitation and a name. `received` is the invitation that came with the link. */
@@ -22,17 +24,26 @@ export function Enrolment({ received }: { received: string | null }) {
   const [brokenLink] = useState(received !== null && parseInvitation(received) === null);
   const [pasted, setPasted] = useState("");
   const [name, setName] = useState("");
-  const [mistakes, setMistakes] = useState<Mistakes>({ invitation: brokenLink, name: false });
+  const [mistakes, setMistakes] = useState<Mistakes>({ invitation: brokenLink, name: false, passphrase: null });
+  const [passphrase, setPassphrase] = useState("");
   const working = enrolment === "working";
 
   const submit = (event: Event) => {
     event.preventDefault();
     const invitation = fromLink ?? parseInvitation(pasted);
-    const found = { invitation: invitation === null, name: name.trim() === "" };
+    const found: Mistakes = { invitation: invitation === null, name: name.trim() === "", passphrase: null };
     setMistakes(found);
     if (found.invitation) document.getElementById("invitation")?.focus();
     else if (found.name) document.getElementById("display-name")?.focus();
-    else if (invitation !== null) attempt(screen, screen.engine.enrol(invitation, name.trim()));
+    else if (invitation !== null) attempt(screen, setUp(invitation));
+  };
+
+  /** The passphrase first: then nothing of this phone ever lay open on the disk. */
+  const setUp = async (invitation: string): Promise<void> => {
+    const refused = passphrase === "" ? null : await screen.engine.setPassphrase(passphrase);
+    setMistakes((mistakes) => ({ ...mistakes, passphrase: refused }));
+    if (refused === null) await screen.engine.enrol(invitation, name.trim());
+    else document.getElementById("new-passphrase")?.focus();
   };
 
   return (
@@ -108,6 +119,30 @@ export function Enrolment({ received }: { received: string | null }) {
             ) : (
               <p id="name-hint" class="field-hint">
                 {t("enrolment.nameHint")}
+              </p>
+            )}
+          </div>
+          <div class="field">
+            <label for="new-passphrase">{t("enrolment.passphrase")}</label>
+            <input
+              id="new-passphrase"
+              class="input"
+              type="password"
+              autocomplete="new-password"
+              disabled={working}
+              value={passphrase}
+              aria-invalid={mistakes.passphrase !== null}
+              aria-describedby={mistakes.passphrase !== null ? "new-passphrase-error" : "new-passphrase-hint"}
+              onInput={(event) => setPassphrase(event.currentTarget.value)}
+            />
+            {mistakes.passphrase !== null ? (
+              <p id="new-passphrase-error" class="field-error" role="alert">
+                <Icon name="warning" size={18} />
+                {t(`protection.fault.${mistakes.passphrase}`)}
+              </p>
+            ) : (
+              <p id="new-passphrase-hint" class="field-hint">
+                {t("enrolment.passphraseHint")}
               </p>
             )}
           </div>

@@ -10,11 +10,14 @@ import { AccessDialog } from "./AccessDialog";
 import { announcements } from "./announcements";
 import { CallScreen, FoldedCall } from "./CallScreen";
 import { ContactList } from "./ContactList";
-import { followBrowserHistory, PhoneContext, type PhoneScreen, usePhone } from "./context";
+import { followBrowserHistory, PhoneContext, type PhoneScreen, usePhone, watchTouches } from "./context";
 import { Enrolment } from "./Enrolment";
 import { Faults } from "./Faults";
 import { IncomingCall } from "./IncomingCall";
+import { LastWord } from "./LastWord";
+import { LockScreen } from "./LockScreen";
 import { PathStrip } from "./PathStrip";
+import { ProtectionDialog } from "./ProtectionDialog";
 import { Thread } from "./Thread";
 
 function pageTitle({ call, contacts }: PhoneState): string {
@@ -36,9 +39,11 @@ function useSideEffects(screen: PhoneScreen): void {
       previous = state;
     });
     const unfollow = followBrowserHistory(screen);
+    const unwatch = watchTouches(screen);
     return () => {
       stop();
       unfollow();
+      unwatch();
     };
   }, [screen]);
 }
@@ -72,6 +77,16 @@ function Telephone() {
               <Brand class="list-brand">{t("app.name")}</Brand>
               {me && <span class="quiet">{me.displayName}</span>}
             </div>
+            <button
+              type="button"
+              class="button button-icon"
+              aria-label={t("protection.open")}
+              onClick={() => {
+                screen.protectionOpen.value = true;
+              }}
+            >
+              <Icon name="lock" />
+            </button>
             <LanguageSwitch />
           </header>
           {onScreen && !unfolded && !open && <FoldedCall call={onScreen} />}
@@ -98,6 +113,7 @@ function Telephone() {
       </main>
       {call?.phase === "incoming" && <IncomingCall key={call.callId} call={call} />}
       {screen.accessOpen.value && access && <AccessDialog access={access} />}
+      {screen.protectionOpen.value && <ProtectionDialog />}
     </div>
   );
 }
@@ -118,6 +134,10 @@ function Page({ invitation }: { invitation: string | null }) {
     case "needed":
     case "working":
       return <Enrolment received={invitation} />;
+    case "locked":
+      return <LockScreen />;
+    case "zeroised":
+      return <LastWord what="zeroised" />;
     case "done":
       return <Telephone />;
   }

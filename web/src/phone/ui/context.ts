@@ -11,6 +11,7 @@ export interface PhoneScreen {
   /** The call goes on, but the person reads the thread. */
   callFolded: Signal<boolean>;
   accessOpen: Signal<boolean>;
+  protectionOpen: Signal<boolean>;
   /** Something that was asked of the engine failed without the engine saying why. */
   unexpectedFault: Signal<Fault | null>;
 }
@@ -21,6 +22,7 @@ export function createPhoneScreen(engine: PhoneEngine): PhoneScreen {
     openThread: signal(null),
     callFolded: signal(false),
     accessOpen: signal(false),
+    protectionOpen: signal(false),
     unexpectedFault: signal(null),
   };
 }
@@ -45,6 +47,16 @@ export function openThread(screen: PhoneScreen, accountId: string): void {
   const replace = screen.openThread.value !== null;
   screen.openThread.value = accountId;
   history[replace ? "replaceState" : "pushState"]({ thread: accountId }, "");
+}
+
+/** A phone that nobody touches locks itself. */
+export function watchTouches(screen: PhoneScreen): () => void {
+  const touched = (): void => screen.engine.touched();
+  const kinds = ["pointerdown", "keydown", "focus"] as const;
+  for (const kind of kinds) addEventListener(kind, touched, { capture: true, passive: true });
+  return () => {
+    for (const kind of kinds) removeEventListener(kind, touched, { capture: true });
+  };
 }
 
 export function followBrowserHistory(screen: PhoneScreen): () => void {

@@ -1,0 +1,46 @@
+"""Loss and duress: the alarm of a phone that was opened under threat (docs/security.md, "Loss, theft, duress")."""
+
+from __future__ import annotations
+
+import hashlib
+
+from fastapi import APIRouter, Response
+
+from tramontana.control.api import models
+from tramontana.control.api.access import DeviceOf, ServicesOf, Stranger
+from tramontana.control.problem import problems
+from tramontana.control.store import audit, loss
+
+router = APIRouter(prefix="/api/v1", tags=["loss"])
+for_strangers = APIRouter(prefix="/api/v1", tags=["entry"])
+
+RECORD_AGAIN_S = 600.0
+"""A phone under duress repeats its alarm for as long as it is open; the trail gets a row at most this often."""
+
+
+@router.put("/me/duress", status_code=204, response_class=Response, responses=problems("not_logged_in"))
+async def put_duress_alarm(body: models.DuressAlarmKey, sender: DeviceOf, services: ServicesOf) -> None:
+    """Arm the device's alarm: whoever sends the secret of this digest raises it."""
+    async with services.store.write() as connection:
+        await loss.arm(connection, sender.device_id, body.secret_sha256)
+
+
+@for_strangers.post("/presence", status_code=204, response_class=Response, responses=problems())
+async def presence(body: models.DuressAlarm, services: ServicesOf, address: Stranger) -> None:
+    """A phone that was opened under duress says so, in words that tell an onlooker nothing. Every secret gets the same answer."""
+    now = services.clock()
+    digest = hashlib.sha256(body.secret).digest()
+    async with services.store.read() as connection:
+        alarm = await loss.find(connection, digest)
+    if alarm is None or (alarm.raised_at is not None and now - alarm.raised_at < RECORD_AGAIN_S):
+        return
+    async with services.store.write() as connection:
+        await loss.raised(connection, alarm.device_id, now)
+        await audit.append(
+            connection,
+            now=now,
+            actor=audit.device_actor(alarm.device_id),
+            action="device.duress",
+            subject=f"account {alarm.account_id}",
+            details={"address": address},
+        )

@@ -1,0 +1,52 @@
+"""The alarm of a phone that was opened under duress."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from typing import Any
+
+import pytest
+
+from tests.control.house import House, Houses, Phone, b64
+
+pytestmark = pytest.mark.anyio
+
+
+async def alarms(house: House) -> list[dict[str, Any]]:
+    entries = (await house.http.get("/api/v1/admin/audit?after=0", headers=await house.administrator())).json()["entries"]
+    return [entry for entry in entries if entry["action"] == "device.duress"]
+
+
+async def armed(house: House) -> tuple[Phone, bytes]:
+    phone, secret = await house.phone("Ada"), secrets.token_bytes(32)
+    assert (await phone.put("/me/duress", {"secret_sha256": b64(hashlib.sha256(secret).digest())})).status_code == 204
+    return phone, secret
+
+
+async def test_the_alarm_is_recorded_with_the_device_and_not_at_every_repetition(houses: Houses) -> None:
+    async with houses() as house:
+        phone, secret = await armed(house)
+        for _ in range(3):
+            assert (await house.http.post("/api/v1/presence", json={"secret": b64(secret)})).status_code == 204
+        found = await alarms(house)
+        assert [(entry["actor"], entry["subject"]) for entry in found] == [(f"device {phone.device_id}", f"account {phone.account_id}")]
+        house.clock.advance(601)
+        await house.http.post("/api/v1/presence", json={"secret": b64(secret)})
+        assert len(await alarms(house)) == 2
+
+
+async def test_a_secret_that_is_none_gets_the_same_answer_and_raises_nothing(houses: Houses) -> None:
+    async with houses() as house:
+        phone, former = await armed(house)
+        await phone.put("/me/duress", {"secret_sha256": b64(hashlib.sha256(secrets.token_bytes(32)).digest())})
+        for secret in (former, secrets.token_bytes(32)):
+            answer = await house.http.post("/api/v1/presence", json={"secret": b64(secret)})
+            assert (answer.status_code, answer.content) == (204, b"")
+        assert await alarms(house) == []
+
+
+async def test_only_a_device_with_a_session_arms_an_alarm(houses: Houses) -> None:
+    async with houses() as house:
+        body = {"secret_sha256": b64(hashlib.sha256(b"stranger").digest())}
+        assert (await house.http.put("/api/v1/me/duress", json=body)).status_code == 401
