@@ -10,7 +10,8 @@ import hashlib
 from dataclasses import dataclass
 from enum import IntEnum
 
-from tramontana.errors import RemoteError
+from tramontana.keys.mls.codec import Reader, vector
+from tramontana.keys.mls.errors import FramingError
 
 MLS10 = 1  # RFC 9420 §6, ProtocolVersion
 SUITE = 0xF002
@@ -20,9 +21,19 @@ KEY_PACKAGE_SOURCE = 1  # RFC 9420 §7.2, LeafNodeSource
 MAX_WELCOMED = 4096
 """Our own bound on the new members of one Welcome."""
 
-
-class FramingError(RemoteError):
-    """These bytes are not the MLS message that they should be; they were dropped. Encode an MLSMessage as in RFC 9420 §6."""
+__all__ = [
+    "SUITE",
+    "ContentType",
+    "FramingError",
+    "KeyPackage",
+    "PrivateMessage",
+    "Welcome",
+    "WireFormat",
+    "key_package_reference",
+    "parse_key_package",
+    "parse_private_message",
+    "parse_welcome",
+]
 
 
 class WireFormat(IntEnum):
@@ -74,47 +85,8 @@ class KeyPackage:
     """KeyPackageRef under SHA-384, the hash of our suite (RFC 9420 §5.2)."""
 
 
-class _Reader:
-    """Reads the TLS presentation language from bytes; every read checks what is left."""
-
-    __slots__ = ("_at", "_data")
-
-    def __init__(self, data: bytes) -> None:
-        self._data = data
-        self._at = 0
-
-    @property
-    def at_end(self) -> bool:
-        return self._at == len(self._data)
-
-    def take(self, count: int) -> bytes:
-        if count > len(self._data) - self._at:
-            raise FramingError(f"the message ends {count - (len(self._data) - self._at)} bytes too early")
-        start, self._at = self._at, self._at + count
-        return self._data[start : self._at]
-
-    def uint(self, width: int) -> int:
-        return int.from_bytes(self.take(width), "big")
-
-    def vector(self) -> bytes:
-        """opaque<V>: a length as in RFC 9420 §2.1.2 (1, 2 or 4 bytes, minimal), then that many bytes."""
-        first = self.uint(1)
-        prefix, length = first >> 6, first & 0x3F
-        if prefix == 3:
-            raise FramingError("a vector length starts with the reserved prefix 11")
-        for _ in range((1 << prefix) - 1):
-            length = (length << 8) | self.uint(1)
-        if prefix >= 1 and length < 1 << (8 * (1 << (prefix - 1)) - 2):
-            raise FramingError("a vector length is not in its shortest form")
-        return self.take(length)
-
-    def end(self) -> None:
-        if not self.at_end:
-            raise FramingError(f"{len(self._data) - self._at} bytes follow the end of the message")
-
-
-def _open(message: bytes, expected: WireFormat) -> _Reader:
-    reader = _Reader(message)
+def _open(message: bytes, expected: WireFormat) -> Reader:
+    reader = Reader(message)
     if (version := reader.uint(2)) != MLS10:
         raise FramingError(f"protocol version {version} is not mls10")
     if (wire_format := reader.uint(2)) != expected:
@@ -141,7 +113,7 @@ def parse_welcome(message: bytes) -> Welcome:
     """Read whom an MLSMessage with a Welcome admits. Raises `FramingError`, also for none, a repeated or too many new members."""
     reader = _open(message, WireFormat.WELCOME)
     cipher_suite = reader.uint(2)
-    entries = _Reader(reader.vector())
+    entries = Reader(reader.vector())
     new_members: list[bytes] = []
     while not entries.at_end:
         new_members.append(entries.vector())
@@ -181,17 +153,7 @@ def parse_key_package(message: bytes) -> KeyPackage:
     return KeyPackage(cipher_suite, signature_key, identity, not_before, not_after, key_package_reference(body))
 
 
-def _encode_vector(value: bytes) -> bytes:
-    """The inverse of `_Reader.vector`, for at most 2³⁰-1 bytes."""
-    length = len(value)
-    if length < 1 << 6:
-        return length.to_bytes(1, "big") + value
-    if length < 1 << 14:
-        return (length | 1 << 14).to_bytes(2, "big") + value
-    return (length | 1 << 31).to_bytes(4, "big") + value
-
-
 def key_package_reference(key_package: bytes) -> bytes:
     """KeyPackageRef (RFC 9420 §5.2) of an encoded KeyPackage, without the MLSMessage around it, under SHA-384: 48 bytes."""
     label = b"MLS 1.0 KeyPackage Reference"
-    return hashlib.sha384(_encode_vector(label) + _encode_vector(key_package)).digest()
+    return hashlib.sha384(vector(label) + vector(key_package)).digest()
