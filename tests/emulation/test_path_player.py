@@ -15,9 +15,10 @@ from typing import Any
 import pytest
 
 from tests.emulation.sample_profiles import steady
+from tramontana.control_socket import ControlSocketError
 from tramontana.emulation.clients import NEWCOMERS_PER_FRONT
 from tramontana.emulation.control_protocol import MAX_LINE_BYTES, Attach
-from tramontana.emulation.driver import PathPlayer, PlayerError
+from tramontana.emulation.driver import PathPlayer
 from tramontana.emulation.link import Direction, loss_draw
 from tramontana.path_profile import PathProfile
 
@@ -320,7 +321,7 @@ def test_a_leftover_socket_is_replaced_and_removed_at_the_end(tmp_path: Path) ->
 
 
 def test_a_second_player_does_not_take_the_socket_of_the_first(control: Path) -> None:
-    with pytest.raises(PlayerError, match="Another path player"):
+    with pytest.raises(ControlSocketError, match="Another path player"):
         PathPlayer(control)
     with Controller(control) as controller:
         assert controller.ask(b'{"op":"stats"}\n')["ok"]
@@ -329,19 +330,19 @@ def test_a_second_player_does_not_take_the_socket_of_the_first(control: Path) ->
 def test_what_is_not_a_socket_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "precious"
     path.write_text("data")
-    with pytest.raises(PlayerError, match="not a socket"):
+    with pytest.raises(ControlSocketError, match="not a socket"):
         PathPlayer(path)
     assert path.read_text() == "data"
 
 
 @pytest.mark.parametrize("name", ["missing/player.sock", "x" * 200])
 def test_an_impossible_place_for_the_socket_is_one_sentence(tmp_path: Path, name: str) -> None:
-    with pytest.raises(PlayerError, match="Choose another place with --control"):
+    with pytest.raises(ControlSocketError, match="Choose another place with --control"):
         PathPlayer(tmp_path / name)
 
 
 def test_a_lock_that_is_a_link_is_not_followed(tmp_path: Path) -> None:
     (tmp_path / "player.sock.lock").symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(PlayerError, match="Choose another place with --control"):
+    with pytest.raises(ControlSocketError, match="Choose another place with --control"):
         PathPlayer(tmp_path / "player.sock")
     assert not (tmp_path / "elsewhere").exists()

@@ -19,6 +19,7 @@ COMMANDS = {
     "serve": "tramontana.cli.serve:serve",
     "relay": "tramontana.cli.media:relay",
     "player": "tramontana.cli.media:player",
+    "forwarder": "tramontana.cli.forwarder:forwarder",
     "sky": "tramontana.cli.sky:sky",
     "invite": "tramontana.cli.invite:invite",
     "admin-link": "tramontana.cli.invite:admin_link",

@@ -12,7 +12,7 @@ from tramontana.emulation.link import OutageMode
 from tramontana.phone.driver import run_relay
 
 
-def _announce(**ready: object) -> None:
+def announce(**ready: object) -> None:
     """The first line on standard output; the supervisor waits for it."""
     click.echo(json.dumps({"ready": ready}))
 
@@ -38,7 +38,7 @@ def relay(host: str, port: int, secret_file: Path, advertise: str | None, max_al
         advertised_host=advertise,
         max_allocations=max_allocations,
         max_allocations_per_device=max_per_device,
-        on_ready=lambda bound: _announce(host=host, port=bound),
+        on_ready=lambda bound: announce(host=host, port=bound),
     )
     click.echo("The media relay stops. " + (", ".join(f"{name} {count}" for name, count in sorted(core.counts.items())) or "Nothing came."))
 
@@ -59,10 +59,10 @@ def relay(host: str, port: int, secret_file: Path, advertise: str | None, max_al
 def player(control: Path, host: str, outage: str, realtime: bool) -> None:
     """Play path profiles on the media of phones (the simulated radio path)."""
 
-    def announce(granted: bool) -> None:
-        _announce(control=str(control), realtime=granted)
+    def ready(granted: bool) -> None:
+        announce(control=str(control), realtime=granted)
         if realtime and not granted:
             click.echo("The path player runs without real-time priority: under load, packets may come out up to some milliseconds late.")
 
-    run_player(control, host=host, outage_mode=OutageMode(outage), realtime=realtime, on_ready=announce)
+    run_player(control, host=host, outage_mode=OutageMode(outage), realtime=realtime, on_ready=ready)
     click.echo("The path player stops.")

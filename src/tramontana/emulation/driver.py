@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import ctypes
 import errno
-import fcntl
 import gc
 import heapq
 import os
@@ -18,7 +17,6 @@ import resource
 import select
 import signal
 import socket
-import stat
 import sys
 import time
 from collections.abc import Callable
@@ -26,6 +24,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
+from tramontana.control_socket import ControlSocket, Readiness
 from tramontana.emulation.clients import Client, ClientTable
 from tramontana.emulation.control_protocol import (
     MAX_LINE_BYTES,
@@ -40,7 +39,6 @@ from tramontana.emulation.link import Direction, Link, OutageMode
 from tramontana.errors import LocalError
 
 MAX_FLOWS: Final = 4096
-MAX_CONTROLLERS: Final = 8
 MAX_DATAGRAM_BYTES: Final = 65535
 SOCKET_BUFFER_BYTES: Final = 4 << 20
 """About 150 ms at 200 Mbit/s; the kernel grants what `net.core.rmem_max` allows."""
@@ -118,42 +116,28 @@ class _Upstream:
 _FrontClient = Client[_Upstream]
 
 
-class _Controller:
-    """One control connection."""
-
-    __slots__ = ("closing", "connection", "inbox", "outbox")
-
-    def __init__(self, connection: socket.socket) -> None:
-        self.connection = connection
-        self.inbox = bytearray()
-        self.outbox = bytearray()
-        self.closing = False
-
-
 class PathPlayer:
     """The path player. `run` returns after `stop`, or after SIGTERM or SIGINT once `handle_signals` was called."""
 
     def __init__(self, control_path: Path, *, host: str = "127.0.0.1", outage_mode: OutageMode = OutageMode.DROP) -> None:
-        """Open the control socket (mode 0600). Raises `PlayerError`."""
+        """Open the control socket (mode 0600). Raises `ControlSocketError`."""
         self._host = host
         self._family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self._outage_mode = outage_mode
         # One reading of both clocks: the profile's time then goes on evenly, whatever becomes of the wall clock.
         self._posix_minus_monotonic = time.time() - time.monotonic()
         self._flows: dict[str, _Flow] = {}
-        self._handlers: dict[int, Callable[[], None]] = {}
         self._agenda: list[tuple[float, int, _Lane]] = []
         self._agenda_number = 0
-        self._controllers: set[_Controller] = set()
         self._stopped = False
-        self._control_path = control_path
-        self._lock, self._listener = _listen(control_path)
-        self._epoll = select.epoll()
+        self._readiness = Readiness()
+        self._control = ControlSocket(
+            control_path, self._readiness, what="path player", max_line_bytes=MAX_LINE_BYTES, answer=self._answer, refuse=_refusal
+        )
         self._waker, self._wakes = socket.socketpair()
         for end in (self._waker, self._wakes):
             end.setblocking(False)
-        self._watch(self._listener, self._accept)
-        self._watch(self._wakes, self._swallow_wakes)
+        self._readiness.watch(self._wakes, self._swallow_wakes)
 
     def handle_signals(self) -> None:
         """End `run` on SIGTERM and SIGINT (main thread only)."""
@@ -173,13 +157,11 @@ class PathPlayer:
         try:
             while not self._stopped:
                 next_at = min(housekeeping_at, self._agenda[0][0]) if self._agenda else housekeeping_at
-                readable, _, _ = select.select([self._epoll], [], [], max(0.0, next_at - self._now()))
+                readable, _, _ = select.select([self._readiness.epoll], [], [], max(0.0, next_at - self._now()))
                 now = self._now()
                 self._release(now)  # first what is due, then what has come
-                for descriptor, _ in self._epoll.poll(0) if readable else ():
-                    handler = self._handlers.get(descriptor)
-                    if handler is not None:  # else an earlier handler of this round closed it
-                        handler()
+                if readable:
+                    self._readiness.handle(0)
                 if now >= housekeeping_at:
                     housekeeping_at = now + HOUSEKEEPING_S
                     for flow in self._flows.values():
@@ -253,64 +235,10 @@ class PathPlayer:
             flow.unsendable += 1
             return None
         client = flow.clients.add(address, _Upstream(self, upstream), now)
-        self._watch(upstream, lambda: self._read_upstream(flow, client))
+        self._readiness.watch(upstream, lambda: self._read_upstream(flow, client))
         return client
 
     # --- control ---
-
-    def _accept(self) -> None:
-        try:
-            connection, _ = self._listener.accept()
-        except OSError:
-            return
-        if len(self._controllers) >= MAX_CONTROLLERS:
-            connection.close()
-            return
-        connection.setblocking(False)
-        controller = _Controller(connection)
-        self._controllers.add(controller)
-        self._watch(connection, lambda: self._serve(controller))
-
-    def _serve(self, controller: _Controller) -> None:
-        """Write what is unsent, else answer what was asked, else read more: so that neither box grows beyond one request or answer."""
-        try:
-            if not controller.outbox:
-                received = controller.connection.recv(1 << 16)
-                if not received:
-                    self._hang_up(controller)
-                    return
-                controller.inbox += received
-            while self._flush(controller) and not controller.closing:
-                end = controller.inbox.find(b"\n")
-                if end >= 0:
-                    line = bytes(controller.inbox[:end])
-                    del controller.inbox[: end + 1]
-                    controller.outbox += self._answer(line)
-                elif len(controller.inbox) > MAX_LINE_BYTES:
-                    controller.outbox += _refusal(f"a request is at most {MAX_LINE_BYTES} octets; the connection ends")
-                    controller.closing = True
-                else:
-                    break
-        except BlockingIOError:
-            return
-        except OSError:
-            self._hang_up(controller)
-            return
-        if controller.closing and not controller.outbox:
-            self._hang_up(controller)
-        else:
-            self._epoll.modify(controller.connection.fileno(), select.EPOLLOUT if controller.outbox else select.EPOLLIN)
-
-    def _flush(self, controller: _Controller) -> bool:
-        """Whether all was sent."""
-        with suppress(BlockingIOError):
-            while controller.outbox:
-                del controller.outbox[: controller.connection.send(controller.outbox[: 1 << 16])]
-        return not controller.outbox
-
-    def _hang_up(self, controller: _Controller) -> None:
-        self._controllers.discard(controller)
-        self.close_socket(controller.connection)
 
     def _answer(self, line: bytes) -> bytes:
         try:
@@ -335,7 +263,7 @@ class PathPlayer:
                 raise PlayerError(f"the player has {MAX_FLOWS} flows already: detach one")
             flow = _Flow(request, self._open_front(request.port), self._outage_mode)
             self._flows[request.flow] = flow
-            self._watch(flow.front, lambda: self._read_front(flow))
+            self._readiness.watch(flow.front, lambda: self._read_front(flow))
             return flow.port
         for lane in (flow.up, flow.down):
             lane.link.set_profile(request.profile)
@@ -357,16 +285,9 @@ class PathPlayer:
 
     # --- descriptors ---
 
-    def _watch(self, watched: socket.socket, handler: Callable[[], None]) -> None:
-        self._handlers[watched.fileno()] = handler
-        self._epoll.register(watched.fileno(), select.EPOLLIN)
-
     def close_socket(self, watched: socket.socket) -> None:
         """End the watch of a socket and close it; a second time does nothing."""
-        if watched.fileno() >= 0:
-            self._handlers.pop(watched.fileno(), None)
-            self._epoll.unregister(watched.fileno())
-            watched.close()
+        self._readiness.close(watched)
 
     def _swallow_wakes(self) -> None:
         with suppress(BlockingIOError):
@@ -380,13 +301,9 @@ class PathPlayer:
         for flow in self._flows.values():
             self._close_flow(flow)
         self._flows.clear()
-        for controller in list(self._controllers):
-            self._hang_up(controller)
-        with suppress(OSError):
-            self._control_path.unlink()
-        for opened in (self._listener, self._waker, self._wakes, self._epoll):
+        self._control.close()
+        for opened in (self._waker, self._wakes, self._readiness.epoll):
             opened.close()
-        os.close(self._lock)
 
 
 def run_player(
@@ -397,7 +314,7 @@ def run_player(
     realtime: bool,
     on_ready: Callable[[bool], None],
 ) -> None:
-    """Play until SIGTERM or SIGINT. `on_ready` is told whether real-time priority was granted. Raises `PlayerError`."""
+    """Play until SIGTERM or SIGINT. `on_ready` is told whether real-time priority was granted. Raises `ControlSocketError`."""
     player = PathPlayer(control_path, host=host, outage_mode=outage_mode)
     player.handle_signals()
     granted = prepare_process(realtime=realtime)
@@ -432,39 +349,3 @@ def _udp_socket(family: socket.AddressFamily) -> socket.socket:
     udp.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SOCKET_BUFFER_BYTES)
     udp.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SOCKET_BUFFER_BYTES)
     return udp
-
-
-def _listen(path: Path) -> tuple[int, socket.socket]:
-    """The control socket, and the lock that says it is ours: with it in hand, a socket file found there is a leftover."""
-    lock = -1
-    try:
-        lock = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        with suppress(FileNotFoundError):
-            if not stat.S_ISSOCK(path.lstat().st_mode):
-                raise PlayerError(f"{path} exists and is not a socket: remove it, or choose another with --control.")
-            path.unlink()
-        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        try:
-            listener.setblocking(False)
-            before = os.umask(0o177)
-            try:
-                listener.bind(str(path))
-            finally:
-                os.umask(before)
-            listener.listen(MAX_CONTROLLERS)
-        except BaseException:
-            listener.close()
-            raise
-    except BlockingIOError:
-        os.close(lock)
-        raise PlayerError(f"Another path player already uses {path}: stop it, or choose another socket with --control.") from None
-    except OSError as error:
-        if lock >= 0:
-            os.close(lock)
-        reason = error.strerror or str(error)  # a path that is too long has no errno
-        raise PlayerError(f"Cannot make the control socket {path}: {reason}. Choose another place with --control.") from None
-    except PlayerError:
-        os.close(lock)
-        raise
-    return lock, listener

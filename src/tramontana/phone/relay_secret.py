@@ -62,6 +62,10 @@ class RelaySecret:
         text = f"{username}:{realm}:{self._credential(username)}"
         return hashlib.md5(text.encode(), usedforsecurity=False).digest()
 
+    def derive_key(self, context: str) -> bytes:
+        """A key of 32 octets for another purpose, told apart by `context`: HMAC-SHA256(secret, context)."""
+        return hmac.digest(self._octets, context.encode(), "sha256")
+
     def _credential(self, username: str) -> str:
         return base64.b64encode(hmac.digest(self._octets, username.encode(), "sha1")).decode()
 

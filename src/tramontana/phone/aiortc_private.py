@@ -1,0 +1,80 @@
+"""Every reach into private names of aiortc and aioice, for headless phones: frames that stay encoded (and sealed) on both ends.
+
+A test opens a real connection through each of them, so that a new version of the libraries that changes one is noticed at once.
+Needs the extra `headless`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+import aioice.ice
+from aiortc import RTCRtpReceiver, RTCRtpSender
+from aiortc.codecs import CODECS
+from aiortc.rtcrtpparameters import RTCRtpCodecParameters
+from aiortc.rtcrtpsender import RTCEncodedFrame
+
+RED_PAYLOAD_TYPE: Final = 120
+_FRAME_CLOCK_HZ: Final = 48_000
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedFrame:
+    """What goes into one RTP packet. `timestamp` in ticks of 48 kHz; `level` in −dBov, 0 (loudest) to 127 (RFC 6464)."""
+
+    payload: bytes
+    timestamp: int
+    level: int
+
+
+class ReceivedPacket(Protocol):
+    """What aiortc hands over of an RTP packet."""
+
+    payload: bytes
+    payload_type: int
+    sequence_number: int
+    timestamp: int
+    ssrc: int
+    marker: int
+
+
+def offer_red() -> None:
+    """Add `audio/red` (RFC 2198) to the codecs that every later offer contains, before Opus; a second time does nothing."""
+    if all(codec.mimeType != "audio/red" for codec in CODECS["audio"]):
+        red = RTCRtpCodecParameters(mimeType="audio/red", clockRate=_FRAME_CLOCK_HZ, channels=2, payloadType=RED_PAYLOAD_TYPE)
+        CODECS["audio"].insert(0, red)
+
+
+def gather_loopback() -> None:
+    """Let ICE use 127.0.0.1 as well, which aioice passes over; a host may have no other address."""
+    found = aioice.ice.get_host_addresses
+
+    def with_loopback(use_ipv4: bool, use_ipv6: bool) -> list[str]:
+        addresses: list[str] = found(use_ipv4, use_ipv6)
+        return ["127.0.0.1", *addresses] if use_ipv4 and "127.0.0.1" not in addresses else addresses
+
+    aioice.ice.get_host_addresses = with_loopback
+
+
+def send_encoded(sender: RTCRtpSender, next_frame: Callable[[], Awaitable[EncodedFrame]]) -> None:
+    """Send frames as they are, in packets of the first negotiated codec. Call it before the connection is made.
+
+    `next_frame` sets the pace; the sender asks for the next frame as soon as one is sent. The sender must have a track, which is not read.
+    """
+
+    async def encoded(codec: RTCRtpCodecParameters) -> RTCEncodedFrame | None:
+        frame = await next_frame()
+        return RTCEncodedFrame([frame.payload], frame.timestamp, -frame.level)
+
+    sender._next_encoded_frame = encoded  # type: ignore[method-assign]
+
+
+def receive_encoded(receiver: RTCRtpReceiver, on_packet: Callable[[ReceivedPacket], None]) -> None:
+    """Hand over packets instead of decoding them. An exception of `on_packet` would end all reception, so it must raise none."""
+
+    async def handle(packet: ReceivedPacket, arrival_time_ms: int) -> None:
+        on_packet(packet)
+
+    receiver._handle_rtp_packet = handle  # type: ignore[method-assign]

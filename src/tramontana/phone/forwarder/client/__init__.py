@@ -1,0 +1,1 @@
+"""How the server speaks to a forwarder."""

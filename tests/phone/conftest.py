@@ -1,0 +1,10 @@
+"""asyncio for the tests that need it."""
+
+from __future__ import annotations
+
+import pytest
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
