@@ -14,6 +14,10 @@ from scipy.signal import fftconvolve, resample_poly
 
 Samples = NDArray[np.float64]
 
+# STOI of the same recording after Opus at these losses is above 0.9; of the other recording it is about 0.3.
+SAME_SPEECH = 0.75
+OTHER_SPEECH = 0.5
+
 MICROPHONE_HZ = 48_000
 MEASURE_HZ = 16_000
 

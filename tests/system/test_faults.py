@@ -8,11 +8,11 @@ import time
 import pytest
 from playwright.sync_api import expect
 
-from tests.system.audio import match
+from tests.system.audio import SAME_SPEECH, match
 from tests.system.conftest import Line, Recordings
 from tests.system.phones import NEEDS_CHROMIUM, NEEDS_SPEECH, Phone
 from tests.system.service import running
-from tests.system.test_call import SAME_SPEECH, short_code, talk
+from tests.system.test_call import short_code, talk
 
 pytestmark = [pytest.mark.system, NEEDS_CHROMIUM, NEEDS_SPEECH]
 
@@ -48,11 +48,8 @@ def expect_sound_again(at: Phone) -> None:
 
 def expect_understood(line: Line, recordings: Recordings) -> None:
     """Each hears what the other one says. The first seconds after a repair may be garbled (STOI 0.65): 12 s to be clear."""
-    for listener, recording in ((line.bruno, recordings.ship), (line.ada, recordings.perugia)):
-        tries: list[float] = []
-        while not tries or tries[-1] <= SAME_SPEECH:
-            assert len(tries) < 4, f"{listener.name} hears nothing that can be understood: STOI {tries}"
-            tries.append(match(*listener.listen(3), recording).stoi)
+    line.bruno.expect_speech(recordings.ship, 3)
+    line.ada.expect_speech(recordings.perugia, 3)
 
 
 def satellite(of: Phone) -> str:
