@@ -22,12 +22,13 @@ from tests.control import mls_bytes
 from tramontana.control import admission
 from tramontana.control.app import Parts, create_app
 from tramontana.control.connections import BoundedWebSocket, ConnectionLimits, http_protocol
+from tramontana.control.events import Events, LocalEvents
 from tramontana.control.limits import Limits
 from tramontana.control.media import Relay
 from tramontana.control.player import MemoryPlayer
 from tramontana.control.services import Services
 from tramontana.control.sky import SkyService
-from tramontana.control.store.database import Store
+from tramontana.control.store.database import PostgresqlAddress, Store
 from tramontana.keys.identity import DeviceKey, UnverifiedEnrolment, UnverifiedLogin
 from tramontana.phone.relay_secret import RelaySecret
 
@@ -79,11 +80,22 @@ class House:
         static: Path | None = None,
         with_relay: bool = True,
         connections: ConnectionLimits | None = None,
+        database: PostgresqlAddress | None = None,
+        events: Events | None = None,
     ) -> AsyncIterator[House]:
-        store = await Store.open(directory)
+        store = await Store.open(directory, database, sharing="several" if events else "alone")
         clock, player = Clock(), player or MemoryPlayer()
         relay = Relay("127.0.0.1", 3478, RelaySecret(RELAY_SECRET)) if with_relay else None
-        parts = Parts(store, sky, relay, player, limits or Limits(), static=static or directory / "static", clock=clock)
+        parts = Parts(
+            store,
+            sky,
+            relay,
+            player,
+            limits or Limits(),
+            static=static or directory / "static",
+            clock=clock,
+            events=events or LocalEvents(),
+        )
         app = create_app(parts)
         listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         listener.bind(("127.0.0.1", 0))

@@ -15,6 +15,12 @@ from tramontana.control.store import mailbox
 pytestmark = pytest.mark.anyio
 
 
+@pytest.fixture
+def houses(stored_houses: Houses) -> Houses:
+    """Every test of this module runs on SQLite and on PostgreSQL."""
+    return stored_houses
+
+
 async def test_a_pair_has_one_conversation(houses: Houses) -> None:
     async with houses() as house:
         ada, bea, eve = await house.phone("Ada"), await house.phone("Bea"), await house.phone("Eve")

@@ -32,6 +32,14 @@ def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command(*arguments), capture_output=True, text=True, timeout=60, check=False)
 
 
+def reading_ready(process: subprocess.Popen[str]) -> str:
+    """The address in the first line of a server."""
+    assert process.stdout is not None
+    line = process.stdout.readline()
+    assert line, process.stderr.read() if process.stderr else ""
+    return str(json.loads(line)["ready"]["address"])
+
+
 @contextmanager
 def serving(data: Path, *arguments: str | Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """A server process and its address."""
@@ -39,10 +47,7 @@ def serving(data: Path, *arguments: str | Path) -> Iterator[tuple[subprocess.Pop
         command("serve", "--data", data, "--port", "0", *arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     try:
-        assert process.stdout is not None
-        line = process.stdout.readline()
-        assert line, process.stderr.read() if process.stderr else ""
-        yield process, json.loads(line)["ready"]["address"]
+        yield process, reading_ready(process)
     finally:
         process.kill()
         process.communicate()
@@ -86,6 +91,12 @@ def test_it_listens_in_the_clear_on_this_machine_only(tmp_path: Path) -> None:
         url = f"http://127.0.0.1:{address.rpartition(':')[2]}/api/v1/service"
         assert httpx.get(url, headers={"Host": "phone.example"}).status_code == 200
         assert httpx.get(url, headers={"Host": "127.0.0.1"}).status_code == 421
+
+
+def test_events_need_a_database_that_can_be_shared(tmp_path: Path) -> None:
+    refused = run("serve", "--data", tmp_path, "--port", "0", "--events", "nats://127.0.0.1:4222")
+    assert refused.returncode != 0
+    assert "--database" in refused.stderr
 
 
 def test_one_server_per_data_directory(tmp_path: Path) -> None:

@@ -16,6 +16,12 @@ from tramontana.control.store import mailbox
 pytestmark = pytest.mark.anyio
 
 
+@pytest.fixture
+def houses(stored_houses: Houses) -> Houses:
+    """Every test of this module runs on SQLite and on PostgreSQL."""
+    return stored_houses
+
+
 @pytest.mark.parametrize(
     "frame",
     [

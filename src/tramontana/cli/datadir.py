@@ -21,6 +21,19 @@ data_option = click.option(
 )
 """The option `--data`, for every command that keeps something; pass its value to `data_dir`."""
 
+database_option = click.option(
+    "--database",
+    metavar="URL",
+    envvar="TRAMONTANA_DATABASE",
+    help="PostgreSQL database instead of the file in the data directory: postgresql://USER@HOST:PORT/DATABASE, without password.",
+)
+database_password_option = click.option(
+    "--database-password-file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="File with the database's password; else $TRAMONTANA_DATABASE_PASSWORD, else what libpq knows ($PGPASSWORD, ~/.pgpass).",
+)
+"""The options `--database` and `--database-password-file`, for commands that open the store; give both to `PostgresqlAddress.parse`."""
+
 
 def data_dir(option: Path | None) -> Path:
     """The data directory: the option, else $TRAMONTANA_DATA, else $XDG_DATA_HOME/tramontana, else ~/.local/share/tramontana.

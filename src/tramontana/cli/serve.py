@@ -17,16 +17,18 @@ import click
 import uvicorn
 from fastapi import FastAPI
 
-from tramontana.cli.datadir import data_dir, data_option
+from tramontana.cli.datadir import data_dir, data_option, database_option, database_password_option
 from tramontana.control import live, logs
 from tramontana.control.app import Parts, create_app
 from tramontana.control.bootstrap import remember_address
 from tramontana.control.connections import BoundedWebSocket, ConnectionLimits, http_protocol
+from tramontana.control.events import Events, LocalEvents
 from tramontana.control.guard import LOOPBACK_NAMES
 from tramontana.control.media import Relay
+from tramontana.control.nats_events import NatsAddress, NatsEvents
 from tramontana.control.services import Services
 from tramontana.control.sky import SkyService
-from tramontana.control.store.database import DirectoryLock, Store, prepare_directory
+from tramontana.control.store.database import DirectoryLock, PostgresqlAddress, Sharing, Store, StoreError, prepare_directory
 from tramontana.emulation.client.driver import PathPlayerClient
 from tramontana.errors import LocalError
 from tramontana.phone.relay_secret import load_or_make_relay_secret
@@ -125,9 +127,11 @@ async def _serve(
     parts: Callable[[Store], Parts],
     url: str,
     *,
+    database: PostgresqlAddress | None,
+    sharing: Sharing,
     say_live: bool,
 ) -> None:
-    store = await Store.open(directory)
+    store = await Store.open(directory, database, sharing=sharing)
     try:
         app = create_app(parts(store))
 
@@ -148,7 +152,7 @@ async def _serve(
             loop.add_signal_handler(name, stop)
         async with asyncio.TaskGroup() as group:
             serving = group.create_task(server.serve(sockets=[listener]))
-            beside = [group.create_task(_warm_up(started, app))]
+            beside = [group.create_task(_warm_up(started, app)), group.create_task(_hold_place(store, stop))]
             if say_live:
                 beside.append(group.create_task(_talk(started, app)))
             await serving
@@ -160,6 +164,15 @@ async def _serve(
         await store.close()
     if not server.started:
         raise ListenError("the server did not start; its log above says why")
+
+
+async def _hold_place(store: Store, stop: Callable[[], None]) -> None:
+    """Keep this process's place at the database. Where that is lost for good the server ends, and phones go to another one."""
+    try:
+        await store.keep()
+    except StoreError:
+        stop()
+        raise
 
 
 async def _warm_up(started: asyncio.Event, app: FastAPI) -> None:
@@ -190,6 +203,20 @@ async def _talk(started: asyncio.Event, app: FastAPI) -> None:
 @click.option("--tls-key", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Private key (PEM).")
 @click.option("--behind-proxy", is_flag=True, help="A proxy in front of the server ends TLS and passes X-Forwarded-For on.")
 @click.option("--proxy-address", default="127.0.0.1", show_default=True, help="The proxy whose X-Forwarded headers are believed.")
+@database_option
+@database_password_option
+@click.option(
+    "--events",
+    "events_url",
+    metavar="URL",
+    envvar="TRAMONTANA_EVENTS",
+    help="NATS server over which several server processes of one database tell each other what is new: nats://HOST:PORT or tls://HOST:PORT.",
+)
+@click.option(
+    "--events-password-file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="File with the password (of the user in the URL) or token for the events; else $TRAMONTANA_EVENTS_PASSWORD.",
+)
 @click.option("--live", "say_live", is_flag=True, help="Print every 15 s what is going on.")
 @click.option("--log-level", default="warning", show_default=True, type=click.Choice(["debug", "info", "warning", "error"]))
 def serve(
@@ -205,12 +232,17 @@ def serve(
     tls_key: Path | None,
     behind_proxy: bool,
     proxy_address: str,
+    database: str | None,
+    database_password_file: Path | None,
+    events_url: str | None,
+    events_password_file: Path | None,
     say_live: bool,
     log_level: str,
 ) -> None:
     """Run the server: accounts, delivery of messages, calls, console.
 
-    The first line on standard output says when it is ready, as JSON.
+    The first line on standard output says when it is ready, as JSON. Several of these may serve one PostgreSQL database: give all of
+    them --database and --events, and put a proxy in front (docs/operations.md).
     """
     if (tls_cert is None) != (tls_key is None):
         raise click.UsageError("--tls-cert and --tls-key belong together: give both")
@@ -221,13 +253,18 @@ def serve(
         )
     if relay is not None and player is None and not no_emulation:
         raise click.UsageError("say where the path player is with --player, or --no-emulation if the carriers are real")
+    if events_url is not None and database is None:
+        raise click.UsageError("--events is for several servers of one PostgreSQL database: say which with --database")
     if tls_cert is not None and tls_key is not None:
         _check_certificate(tls_cert, tls_key)
+    address = PostgresqlAddress.parse(database, database_password_file) if database else None
+    bus: Events = NatsEvents(NatsAddress.parse(events_url, events_password_file)) if events_url else LocalEvents()
     logs.set_up(log_level)
     _allow_descriptors()
     directory = data_dir(data)
     prepare_directory(directory)
-    lock = DirectoryLock(directory)
+    # Several servers of one database may share a data directory: what they keep there they only read.
+    lock = None if events_url else DirectoryLock(directory)
     listener = _listen(host, port)
     try:
         names = LOOPBACK_NAMES if _is_loopback(host) else frozenset({host})
@@ -239,7 +276,7 @@ def serve(
         url = f"{'https' if tls_cert else 'http'}://{f'[{host}]' if ':' in host else host}:{bound}"
 
         def parts(store: Store) -> Parts:
-            return Parts(store, sky, relay_at, path_player, host_names=names | {name.lower() for name in host_names})
+            return Parts(store, sky, relay_at, path_player, host_names=names | {name.lower() for name in host_names}, events=bus)
 
         def config(app: FastAPI) -> uvicorn.Config:
             return uvicorn.Config(
@@ -262,7 +299,9 @@ def serve(
                 lifespan="on",
             )
 
-        asyncio.run(_serve(directory, listener, config, parts, url, say_live=say_live))
+        sharing: Sharing = "several" if events_url else "alone"
+        asyncio.run(_serve(directory, listener, config, parts, url, database=address, sharing=sharing, say_live=say_live))
     finally:
         listener.close()
-        lock.release()
+        if lock is not None:
+            lock.release()

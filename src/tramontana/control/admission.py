@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from tramontana.control.challenges import Challenges
+from tramontana.control.challenges import CHALLENGE_LIFETIME_S, Challenges
 from tramontana.control.limits import Limits, TokenBuckets
 from tramontana.control.problem import Problem
 from tramontana.control.store import accounts, audit, invitations, sessions
@@ -65,9 +65,11 @@ async def administrator_link(store: Store, *, actor: str, now: float) -> tuple[T
 class Admission:
     """Enrolments and logins of one service."""
 
-    def __init__(self, store: Store, service_id: str, buckets: TokenBuckets, limits: Limits, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, store: Store, service_id: str, challenges: Challenges, buckets: TokenBuckets, limits: Limits, clock: Callable[[], float]
+    ) -> None:
         self.service_id = service_id
-        self.challenges = Challenges()
+        self.challenges = challenges
         self._store = store
         self._buckets = buckets
         self._limits = limits
@@ -137,20 +139,22 @@ class Admission:
             verified = login.verify(device.signature_public_key if device else _ANY_POINT)
         except SignatureRefused:
             verified = None
-        if device is None or verified is None or not self.challenges.is_open(verified.device_id, verified.challenge, now):
+        if device is None or verified is None or not self.challenges.is_timely(verified.device_id, verified.challenge, now):
             await self._record_refusal("login.refused", login.device_id if device else "unknown device", address, now)
             raise Problem("login_refused")
         if wait_s := self._buckets.take("audited", device.account_id, self._limits.audited, now):
             raise Problem("too_many_requests", retry_after_s=wait_s)
-        self.challenges.use_up(verified.challenge, now)
         token = Token.generate()
         async with self._store.write() as connection:
-            expires_at = await sessions.begin_device(connection, token.sha256(), device.device_id, now)
-            actor, details = audit.device_actor(device.device_id), {"address": address}
-            await audit.append(
-                connection, now=now, actor=actor, action="device.login", subject=f"device {device.device_id}", details=details
-            )
-        return token, expires_at
+            if await sessions.use_challenge(connection, verified.challenge, now + CHALLENGE_LIFETIME_S):
+                expires_at = await sessions.begin_device(connection, token.sha256(), device.device_id, now)
+                actor, details = audit.device_actor(device.device_id), {"address": address}
+                await audit.append(
+                    connection, now=now, actor=actor, action="device.login", subject=f"device {device.device_id}", details=details
+                )
+                return token, expires_at
+        await self._record_refusal("login.refused", device.device_id, address, now)
+        raise Problem("login_refused")
 
     async def administrator_login(self, text: str, address: str) -> tuple[Token, float]:
         """Exchange a one-time administrator token for a session. Raises `Problem`."""

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import hashlib
+import hmac
 import logging
 import time
 from collections.abc import AsyncIterator, Callable
@@ -21,6 +24,7 @@ from tramontana.control import frames, pages
 from tramontana.control.admission import Admission
 from tramontana.control.api import admin, calls, console, conversations, entry, loss, me, socket
 from tramontana.control.calls import Calls
+from tramontana.control.challenges import Challenges
 from tramontana.control.delivery import Delivery
 from tramontana.control.events import Events, LocalEvents
 from tramontana.control.guard import LOOPBACK_NAMES, Guard
@@ -31,6 +35,7 @@ from tramontana.control.media import Media, Relay
 from tramontana.control.membership import Membership
 from tramontana.control.player import PathPlayer
 from tramontana.control.problem import Problem, answer_problem
+from tramontana.control.processes import Processes
 from tramontana.control.rooms import Rooms
 from tramontana.control.services import Services
 from tramontana.control.sky import SkyService
@@ -62,15 +67,19 @@ class Parts:
 async def _assemble(parts: Parts, buckets: TokenBuckets) -> Services:
     async with parts.store.write() as connection:
         service_id = await accounts.service_id(connection, parts.clock())
+        secret = await accounts.service_secret(connection)
     hub = Hub(parts.events)
+    challenges = Challenges(_derived(secret, b"tramontana login challenges 1"))
     media = Media(parts.store, parts.sky, parts.relay, parts.player, parts.clock)
     return Services(
         store=parts.store,
         hub=hub,
-        admission=Admission(parts.store, service_id, buckets, parts.limits, parts.clock),
+        admission=Admission(parts.store, service_id, challenges, buckets, parts.limits, parts.clock),
         delivery=Delivery(parts.store, hub, parts.clock),
         membership=Membership(parts.store, hub, parts.clock),
         calls=Calls(parts.store, hub, media, Rooms(parts.sky, hub, simulated=media.simulated), parts.clock),
+        processes=Processes(parts.store, hub, parts.clock),
+        events_key=_derived(secret, b"tramontana events 1"),
         sky=parts.sky,
         buckets=buckets,
         limits=parts.limits,
@@ -78,31 +87,48 @@ async def _assemble(parts: Parts, buckets: TokenBuckets) -> Services:
     )
 
 
+def _derived(secret: bytes, purpose: bytes) -> bytes:
+    """A key of its own for each purpose (RFC 5869 §2.3 with one block: the secret is uniformly random already)."""
+    return hmac.digest(secret, purpose + b"\x01", hashlib.sha256)
+
+
 async def forget_old(store: Store, now: float) -> None:
     """Delete what is kept for a time only."""
     async with store.write() as connection:
         await sessions.forget_expired(connection, now)
         await key_packages.forget_old_claims(connection, now)
-        await mailbox.forget_old_message_ids(connection, now)
         await call_rows.forget_old(connection, now)
         await trees.forget_old(connection, now)
+    # Beside everybody else: these may be many rows, which nobody touches any more.
+    await store.beside(lambda connection: mailbox.forget_old_message_ids(connection, now))
+    await store.beside(mailbox.forget_all_unreferenced)
 
 
-async def _repeat(every_s: float, work: Callable[[], Any], what: str) -> None:
+async def _repeat(every_s: float, work: Callable[[], Any], what: str, at_once: asyncio.Event | None = None) -> None:
+    at_once = at_once or asyncio.Event()
     while True:
+        at_once.clear()
         try:
             await work()
         except StoreUnavailable as error:
             logger.error("%s: %s", what, error)
         except Exception:
             logger.exception("%s failed; it is tried again", what)
-        await asyncio.sleep(every_s)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(every_s):
+                await at_once.wait()
 
 
 async def _keep_calls(services: Services) -> None:
-    await services.calls.reap()
-    await services.calls.recheck()
-    await services.calls.refresh_media()
+    if await services.store.leads():
+        await services.calls.reap()
+        await services.calls.recheck()
+        await services.calls.refresh_media()
+
+
+async def _forget_old(services: Services) -> None:
+    if await services.store.leads():
+        await forget_old(services.store, services.clock())
 
 
 def create_app(parts: Parts) -> FastAPI:
@@ -113,12 +139,15 @@ def create_app(parts: Parts) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         services = await _assemble(parts, buckets)
         app.state.services = services
+        calls_changed = asyncio.Event()
+        services.hub.on_calls_changed = calls_changed.set
         async with asyncio.TaskGroup() as group:
             background = [
-                group.create_task(_repeat(REAP_EVERY_S, lambda: _keep_calls(services), "keeping calls")),
-                group.create_task(_repeat(FORGET_EVERY_S, lambda: forget_old(parts.store, parts.clock()), "forgetting old rows")),
+                group.create_task(_repeat(REAP_EVERY_S, lambda: _keep_calls(services), "keeping calls", calls_changed)),
+                group.create_task(_repeat(FORGET_EVERY_S, lambda: _forget_old(services), "forgetting old rows")),
+                group.create_task(parts.events.run(services.admission.service_id, services.events_key)),
+                group.create_task(services.processes.run()),
             ]
-            background.append(group.create_task(parts.events.run()))
             if parts.player is not None:
                 background.append(group.create_task(parts.player.run()))
             yield

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from tramontana.control import admission
 from tramontana.control.store import audit
-from tramontana.control.store.database import Store
+from tramontana.control.store.database import PostgresqlAddress, Store
 from tramontana.errors import LocalError
 from tramontana.keys.secret import Token
 
@@ -31,11 +31,11 @@ class Bootstrap:
     invitation_tokens: tuple[Token, ...]
 
 
-def with_store(directory: Path, work: Callable[[Store], Awaitable[T]]) -> T:
+def with_store(directory: Path, work: Callable[[Store], Awaitable[T]], database: PostgresqlAddress | None = None) -> T:
     """Open the store, do one thing and close it, from code without an event loop. Raises `StoreError`."""
 
     async def run() -> T:
-        store = await Store.open(directory)
+        store = await Store.open(directory, database)
         try:
             return await work(store)
         finally:
@@ -59,14 +59,18 @@ def prepare(directory: Path) -> Bootstrap:
     return with_store(directory, work)
 
 
-def make_invitation(directory: Path, note: str) -> admission.NewInvitation:
+def make_invitation(directory: Path, note: str, database: PostgresqlAddress | None = None) -> admission.NewInvitation:
     """An invitation made at the command line, beside a running server or without one."""
-    return with_store(directory, lambda store: admission.invite(store, origin="command", actor=audit.COMMAND, note=note, now=time.time()))
+
+    def work(store: Store) -> Awaitable[admission.NewInvitation]:
+        return admission.invite(store, origin="command", actor=audit.COMMAND, note=note, now=time.time())
+
+    return with_store(directory, work, database)
 
 
-def make_administrator_link(directory: Path) -> tuple[Token, float]:
+def make_administrator_link(directory: Path, database: PostgresqlAddress | None = None) -> tuple[Token, float]:
     """A one-time administrator token made at the command line, and when it expires."""
-    return with_store(directory, lambda store: admission.administrator_link(store, actor=audit.COMMAND, now=time.time()))
+    return with_store(directory, lambda store: admission.administrator_link(store, actor=audit.COMMAND, now=time.time()), database)
 
 
 def remember_address(directory: Path, url: str) -> None:

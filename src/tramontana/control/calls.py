@@ -82,7 +82,7 @@ class Calls:
         self._last_online[call_id] = now
         self._tell(told, level)
         if told:
-            await self.refresh_media()
+            await self._media_changed()
         return CallGranted(grant, level)
 
     async def _join(
@@ -199,7 +199,7 @@ class Calls:
                 ended |= await self._preempt(connection, call.call_id, audit.SERVER, details, now)
         self._tell(ended, None)
         if ended:
-            await self.refresh_media()
+            await self._media_changed()
 
     async def _check(self, connection: AsyncConnection, sender: Sender, call_id: str, conversation_id: str) -> calls.Call | None:
         conversation = await conversations.find(connection, conversation_id)
@@ -217,7 +217,7 @@ class Calls:
         self._admission.withdraw(call_id)
         async with self._store.write() as connection:
             await self._leave(connection, sender.device_id, call_id, self._clock())
-        await self.refresh_media()
+        await self._media_changed()
 
     async def _leave(self, connection: AsyncConnection, device_id: str, call_id: str, now: float) -> None:
         if not await calls.leave(connection, call_id, device_id, now):
@@ -260,6 +260,13 @@ class Calls:
         """Give a front to every device in a call, and to no other."""
         await self._media.refresh(self._devices_in_calls)
 
+    async def _media_changed(self) -> None:
+        """Calls or paths have changed: the process that keeps the fronts brings them in line, this one or another."""
+        if await self._store.leads():
+            await self.refresh_media()
+        else:
+            self._hub.calls_changed()
+
     async def _devices_in_calls(self) -> frozenset[str]:
         async with self._store.read() as connection:
             in_progress = await calls.in_progress(connection)
@@ -271,7 +278,7 @@ class Calls:
             in_call = bool(await calls.of_device(connection, device_id))
         if in_call:
             await self.recheck()
-            await self.refresh_media()
+            await self._media_changed()
 
     async def in_progress(self) -> int:
         """How many calls there are now."""

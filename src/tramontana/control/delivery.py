@@ -186,38 +186,48 @@ class Delivery:
         now = self._clock()
         epoch = _read_head(conversation_id, message, ContentType.APPLICATION)
         digest = hashlib.sha256(message).digest()
-        async with self._store.write() as connection:
-            conversation = await self._conversation(connection, sender, conversation_id)
-            known = await mailbox.sent(connection, sender.device_id, message_id)
-            if known is not None:
-                if (known.conversation_id, known.digest) != (conversation_id, digest):
-                    raise Problem("message_id_reused")
-                return known.accepted_at
-            joined = await conversations.joined_devices(connection, conversation_id)
-            if sender.device_id not in joined:
-                raise Problem("not_joined")
-            current = conversation.epoch or 0
-            if not current - EPOCHS_BACK <= epoch <= current:
-                raise Problem("epoch_out_of_range", epoch=current)
-            await mailbox.remember_sent(connection, sender.device_id, message_id, mailbox.Sent(conversation_id, digest, now))
-            # A device that joined later than the message's epoch could not decrypt it. One whose account was taken off the list is not
-            # out of the group before the commit that removes it, but it gets no content from now on.
-            entitled = await conversations.member_devices(connection, conversation_id) - {sender.device_id}
-            receivers = {device_id for device_id, since in joined.items() if since <= epoch and device_id in entitled}
-            try:
-                await mailbox.put(
-                    connection,
-                    receivers,
-                    conversation_id=conversation_id,
-                    kind="application",
-                    sender=sender.device_id,
-                    payload=message,
-                    now=now,
-                )
-            except mailbox.MailboxFull as error:
-                raise Problem("mailbox_full") from error
+        sent = mailbox.Sent(conversation_id, digest, now)
+        # Beside other messages: what this reads only a commit changes, and the rows that it writes are locked in order.
+        accepted_at, receivers = await self._store.beside(
+            lambda connection: self._accept_message(connection, sender, message_id, sent, epoch, message)
+        )
         self._hub.mail(receivers)
-        return now
+        return accepted_at
+
+    async def _accept_message(
+        self, connection: AsyncConnection, sender: Sender, message_id: str, sent: mailbox.Sent, epoch: int, message: bytes
+    ) -> tuple[float, set[str]]:
+        """When the message was accepted, now or before, and the devices that it was put into the mailbox of."""
+        conversation = await self._conversation(connection, sender, sent.conversation_id)
+        known = await mailbox.sent(connection, sender.device_id, message_id)
+        if known is not None:
+            if (known.conversation_id, known.digest) != (sent.conversation_id, sent.digest):
+                raise Problem("message_id_reused")
+            return known.accepted_at, set()
+        joined = await conversations.joined_devices(connection, sent.conversation_id)
+        if sender.device_id not in joined:
+            raise Problem("not_joined")
+        current = conversation.epoch or 0
+        if not current - EPOCHS_BACK <= epoch <= current:
+            raise Problem("epoch_out_of_range", epoch=current)
+        await mailbox.remember_sent(connection, sender.device_id, message_id, sent)
+        # A device that joined later than the message's epoch could not decrypt it. One whose account was taken off the list is not
+        # out of the group before the commit that removes it, but it gets no content from now on.
+        entitled = await conversations.member_devices(connection, sent.conversation_id) - {sender.device_id}
+        receivers = {device_id for device_id, since in joined.items() if since <= epoch and device_id in entitled}
+        try:
+            await mailbox.put(
+                connection,
+                receivers,
+                conversation_id=sent.conversation_id,
+                kind="application",
+                sender=sender.device_id,
+                payload=message,
+                now=sent.accepted_at,
+            )
+        except mailbox.MailboxFull as error:
+            raise Problem("mailbox_full") from error
+        return sent.accepted_at, receivers
 
     async def _conversation(self, connection: AsyncConnection, sender: Sender, conversation_id: str) -> conversations.Conversation:
         conversation = await conversations.find(connection, conversation_id)

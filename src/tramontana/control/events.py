@@ -116,8 +116,8 @@ class Events(Protocol):
     def publish(self, event: Event) -> None:
         """Tell the other processes; never waits and never fails. Events of one process arrive in order, or not at all."""
 
-    async def run(self) -> None:
-        """Stay connected until cancelled."""
+    async def run(self, realm: str, key: bytes) -> None:
+        """Stay connected until cancelled, to the processes of one service (its id) that share a key (32 bytes)."""
 
 
 class LocalEvents:
@@ -131,7 +131,7 @@ class LocalEvents:
     def publish(self, event: Event) -> None:
         """There is nobody to tell."""
 
-    async def run(self) -> None:
+    async def run(self, realm: str, key: bytes) -> None:
         await asyncio.Event().wait()
 
 
@@ -172,5 +172,5 @@ class MemoryEvents:
         for listener in self._listeners:
             listener.handle_gap()
 
-    async def run(self) -> None:
+    async def run(self, realm: str, key: bytes) -> None:
         await asyncio.Event().wait()

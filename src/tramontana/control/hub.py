@@ -121,6 +121,10 @@ class Hub:
                 outbox.mail = True
                 outbox.wake.set()
 
+    def look(self, device_ids: Iterable[str]) -> None:
+        """These devices, if they are connected here, are to look into their mailboxes; other processes are not told."""
+        self._mail(device_ids)
+
     def push(self, device_ids: Iterable[str], frame: str) -> None:
         """Send a frame (`frames.encode`) to devices that are connected now, here or elsewhere; it is kept nowhere."""
         wanted = list(device_ids)

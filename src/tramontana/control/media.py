@@ -88,8 +88,9 @@ class Media:
         port = self._relay.port
         try:
             if self._player is not None:
+                lost = not await self._store.leads()  # another process keeps the fronts: what this one remembers may be gone
                 async with self._changing:
-                    port = (await self._front(device_id, self._player, self._relay)).port
+                    port = (await self._front(device_id, self._player, self._relay, lost=lost)).port
             expires_at = float(int(self._clock() + CREDENTIAL_S))
             issued = self._relay.secret.issue(device_id, expires_at)
             urls = (f"turn:{self._reachable(host)}:{port}?transport=udp",)

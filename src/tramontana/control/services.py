@@ -11,6 +11,7 @@ from tramontana.control.delivery import Delivery
 from tramontana.control.hub import Hub
 from tramontana.control.limits import Limits, TokenBuckets
 from tramontana.control.membership import Membership
+from tramontana.control.processes import Processes
 from tramontana.control.sky import SkyService
 from tramontana.control.store.database import Store
 
@@ -25,6 +26,8 @@ class Services:
     delivery: Delivery
     membership: Membership
     calls: Calls
+    processes: Processes
+    events_key: bytes = field(repr=False)
     sky: SkyService
     buckets: TokenBuckets
     limits: Limits

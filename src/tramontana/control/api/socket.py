@@ -127,8 +127,9 @@ class _DeviceSocket:
             self._sent = max(self._sent, acked)
             self._acked = self._ack_wanted = acked
             pending = await mailbox.pending_after(connection, self._outbox.device_id, self._sent)
-        self._services.hub.attach(self._outbox)
+        self._outbox.serial = await self._services.processes.claim(self._outbox.device_id)
         try:
+            self._services.hub.attach(self._outbox)
             await self._send(frames.Ready(device_id=self._outbox.device_id, pending=pending))
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._read())
@@ -137,6 +138,7 @@ class _DeviceSocket:
             raise _first(group_error) from None
         finally:
             self._services.hub.detach(self._outbox)
+            self._services.processes.release(self._outbox)
 
     async def _send(self, frame: frames.AnyServerFrame) -> None:
         await self._send_text(frames.encode(frame))
@@ -208,8 +210,11 @@ class _DeviceSocket:
         # Acknowledgements that arrive while one is written are merged into the next.
         if (wanted := self._ack_wanted) <= self._acked:
             return
-        async with self._services.store.write() as connection:
-            await mailbox.acknowledge(connection, self._outbox.device_id, wanted)
+        store, device_id = self._services.store, self._outbox.device_id
+        # Not durable: a client says again with `after` what it has processed.
+        kept = await store.beside(lambda connection: mailbox.acknowledge(connection, device_id, wanted), durable=False)
+        if kept and not store.has_one_writer:
+            await store.beside(lambda connection: mailbox.forget_unreferenced(connection, kept), durable=False)
         self._acked = wanted
         while self._unacknowledged and self._unacknowledged[0][0] <= wanted:
             self._unacknowledged_bytes -= self._unacknowledged.popleft()[1]

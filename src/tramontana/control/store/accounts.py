@@ -68,6 +68,15 @@ async def service_id(connection: AsyncConnection, now: float) -> str:
     return known
 
 
+async def service_secret(connection: AsyncConnection) -> bytes:
+    """32 random bytes that the server processes of this service share, made once. Call it in a `write`, after `service_id`."""
+    known: bytes | None = (await connection.execute(select(service.c.secret))).scalar_one()
+    if known is None:
+        known = secrets.token_bytes(32)
+        await connection.execute(update(service).values(secret=known))
+    return known
+
+
 async def create(connection: AsyncConnection, enrolment: VerifiedEnrolment, now: float) -> tuple[str, str]:
     """A new account with its first device: (account_id, device_id)."""
     account_id, device_id = new_id(), new_id()

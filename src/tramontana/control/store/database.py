@@ -1,144 +1,82 @@
-"""Opening the store: SQLite in WAL mode with full synchronisation, migrated to this release, with clear errors.
+"""The store: a SQLite file (`sqlite.py`, one machine) or a PostgreSQL server (`postgresql.py`), migrated to this release.
 
-An accepted message is on disk before it is acknowledged (`synchronous=FULL`). Writers queue on one lock in this process and begin
-with `BEGIN IMMEDIATE`, so a transaction that read first never fails on its first write; other processes (`tramontana invite`) are
-waited for during `BUSY_TIMEOUT_S`.
+Both keep the same promises. `write` is one transaction at a time over all processes, so code may read, decide and write without a
+thought for others. `beside` is for what must run at the same time, messages and acknowledgements: such work takes its own row locks,
+and it is begun again when the database has found a conflict.
 """
 
 from __future__ import annotations
 
 import asyncio
-import fcntl
-import os
-import sqlite3
-import stat
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Protocol, TypeVar
 
 from alembic import command
 from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
-from sqlalchemy import Connection, event
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from tramontana.errors import LocalError
+from tramontana.control.store.faults import StoreConflict, StoreError, StoreInUse, StoreUnavailable
+from tramontana.control.store.postgresql import PostgresqlDatabase, Sharing
+from tramontana.control.store.postgresql_address import PostgresqlAddress
+from tramontana.control.store.sqlite import DATABASE_NAME, DirectoryLock, SqliteFile, prepare_directory
 
-DATABASE_NAME = "tramontana.db"
-LOCK_NAME = "server.lock"
-BUSY_TIMEOUT_S = 10
+__all__ = [
+    "DATABASE_NAME",
+    "DirectoryLock",
+    "PostgresqlAddress",
+    "Sharing",
+    "Store",
+    "StoreConflict",
+    "StoreError",
+    "StoreInUse",
+    "StoreUnavailable",
+    "prepare_directory",
+]
+
 MIGRATIONS = Path(__file__).parent / "migrations"
+ATTEMPTS = 8
+"""How often work `beside` others is begun before it fails."""
+PAUSE_MS = 40
+"""At most this long between two attempts, times their number, by chance: those who met must not meet again."""
+
+T = TypeVar("T")
 
 
-class StoreError(LocalError):
-    """The store cannot be opened; the message says why and what to do."""
+class Database(Protocol):
+    """What stands behind a store: `sqlite.SqliteFile` or `postgresql.PostgresqlDatabase`."""
 
+    engine: AsyncEngine
+    name: str
+    """For messages: "the database …"."""
 
-class StoreUnavailable(LocalError):
-    """The store cannot be written now (disk full, busy, read-only). The transaction was rolled back; try again later."""
+    def read(self) -> AbstractAsyncContextManager[AsyncConnection]: ...
 
+    def write(self) -> AbstractAsyncContextManager[AsyncConnection]: ...
 
-class StoreInUse(StoreError):
-    """Another server holds this data directory; stop it first, or choose another directory with --data."""
+    def write_beside(self, *, durable: bool) -> AbstractAsyncContextManager[AsyncConnection]: ...
 
+    def fault(self, error: Exception) -> StoreUnavailable | None:
+        """What an exception means, where it means that the store cannot be used now."""
 
-def prepare_directory(directory: Path) -> None:
-    """Make the data directory for its owner alone and make sure that it can be written. Raises `StoreError`."""
-    try:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        probe = directory / f".write-test-{os.getpid()}"
-        probe.touch(mode=0o600)
-        probe.unlink()
-    except OSError as error:
-        raise StoreError(
-            f"the data directory {directory} cannot be used: this user cannot write there ({error.strerror}); nothing was changed. "
-            "Give it write permission or free space, or choose another directory with --data"
-        ) from error
+    async def may_migrate(self) -> bool:
+        """Whether nobody else uses the database, so that its schema may change."""
 
+    async def settle(self) -> None:
+        """The schema is right: let others in."""
 
-class DirectoryLock:
-    """Held by the one server of a data directory; freed by the operating system when the process ends, however it ends."""
+    async def leads(self) -> bool: ...
 
-    def __init__(self, directory: Path) -> None:
-        """Raises `StoreInUse`."""
-        self._descriptor = os.open(directory / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            holder = os.read(self._descriptor, 32).decode("ascii", "replace").strip() or "unknown"
-            os.close(self._descriptor)
-            raise StoreInUse(
-                f"another server (process {holder}) already uses {directory}; nothing was changed. "
-                "Stop it first, or choose another directory with --data"
-            ) from error
-        os.ftruncate(self._descriptor, 0)
-        os.pwrite(self._descriptor, str(os.getpid()).encode(), 0)
+    async def keep(self) -> None: ...
 
-    def release(self) -> None:
-        os.close(self._descriptor)
-
-
-def _make_private(path: Path) -> None:
-    """Make the file, or take what others may do with it away: a backup may have come back readable by all. Raises `StoreError`."""
-    try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            mode = stat.S_IMODE(os.fstat(descriptor).st_mode)
-            if mode & 0o077:
-                os.fchmod(descriptor, mode & 0o700)
-        finally:
-            os.close(descriptor)
-    except OSError as error:
-        raise StoreError(
-            f"the database {path} cannot be read, written and kept private by this user ({error.strerror}); nothing was changed. "
-            "Check its owner and permissions (chmod 600)"
-        ) from error
-
-
-def _check_file(path: Path) -> None:
-    """Read-only look at an existing database. Raises `StoreError` where SQLite finds damage."""
-    if not path.exists() or path.stat().st_size == 0:
-        return
-    finding = "ok"
-    try:
-        connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=BUSY_TIMEOUT_S)
-        try:
-            finding = str(connection.execute("PRAGMA quick_check(1)").fetchone()[0])
-        finally:
-            connection.close()
-    except sqlite3.OperationalError as error:
-        raise StoreError(
-            f"the database {path} cannot be read ({error}); nothing was changed. Check its permissions and the disk"
-        ) from error
-    except sqlite3.DatabaseError as error:
-        finding = str(error)
-    if finding != "ok":
-        raise StoreError(
-            f"the database is damaged: {path}: {' '.join(finding.split())}; nothing was changed. "
-            f"Restore {path.name} from a backup, or move it away to begin with an empty one"
-        )
-
-
-def _on_connect(connection: Any, _record: Any) -> None:
-    connection.isolation_level = None  # SQLAlchemy's documented way: we begin transactions ourselves, below
-    cursor = connection.cursor()
-    for pragma in (
-        "journal_mode=WAL",
-        "synchronous=FULL",
-        "foreign_keys=ON",
-        f"busy_timeout={BUSY_TIMEOUT_S * 1000}",
-        "trusted_schema=OFF",
-        "secure_delete=ON",  # what was acknowledged is overwritten, not only unlinked
-    ):
-        cursor.execute(f"PRAGMA {pragma}")
-    cursor.close()
-
-
-def _on_begin(connection: Connection) -> None:
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if connection.get_execution_options().get("tramontana_write") else "BEGIN")
+    async def close(self) -> None: ...
 
 
 def alembic_config(connection: Connection | None = None) -> Config:
@@ -166,62 +104,116 @@ def latest_revision() -> str:
     return head
 
 
-class Store:
-    """The open store. `read` and `write` yield a connection inside a transaction."""
+def current_revision(connection: Connection) -> str | None:
+    """The revision that the database has, None for an empty one."""
+    return MigrationContext.configure(connection).get_current_revision()
 
-    def __init__(self, engine: AsyncEngine, path: Path) -> None:
-        self.path = path
-        self._engine = engine
-        self._writing = asyncio.Lock()
+
+class Store:
+    """The open store. `read`, `write` and `beside` give a connection inside a transaction."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
 
     @classmethod
-    async def open(cls, directory: Path) -> Store:
-        """Open the store in a directory, creating and migrating it. Raises `StoreError`."""
-        prepare_directory(directory)
-        path = directory / DATABASE_NAME
-        _make_private(path)  # first: whoever opens it next gives its WAL the same mode
-        await asyncio.to_thread(_check_file, path)
-        # hide_parameters: an error message must never carry a digest or a payload into a log
-        engine = create_async_engine(f"sqlite+aiosqlite:///{path}", hide_parameters=True, pool_size=4, max_overflow=4)
-        event.listen(engine.sync_engine, "connect", _on_connect)
-        event.listen(engine.sync_engine, "begin", _on_begin)
-        store = cls(engine, path)
+    async def open(cls, directory: Path, address: PostgresqlAddress | None = None, *, sharing: Sharing = "beside") -> Store:
+        """Open the SQLite file of a directory, or a PostgreSQL database; create and migrate what is there. Raises `StoreError`.
+
+        sharing: how this process stands to the servers of a PostgreSQL database; a SQLite file has one server (`DirectoryLock`).
+        """
+        database: Database
+        if address is None:
+            database = await asyncio.to_thread(SqliteFile, directory)
+        else:
+            database = await PostgresqlDatabase.open(address, sharing)
+        store = cls(database)
         try:
-            async with store.write() as connection:
-                await connection.run_sync(upgrade)
-        except CommandError as error:
+            await store._migrate()
+        except BaseException:
             await store.close()
+            raise
+        return store
+
+    async def _migrate(self) -> None:
+        name = self._database.name
+        try:
+            if await self._database.may_migrate():
+                async with self.write() as connection:
+                    await connection.run_sync(upgrade)
+            else:
+                async with self.read() as connection:
+                    found = await connection.run_sync(current_revision)
+                if found != latest_revision():
+                    raise StoreError(
+                        f"{name} has the schema of another release ({found or 'none yet'}; this one needs {latest_revision()}) and another "
+                        "process uses it; nothing was changed. Stop every server process of the other release, then start this one"
+                    )
+            await self._database.settle()
+        except CommandError as error:
             raise StoreError(
-                f"the database {path} was written by another release ({error}); nothing was changed. Install the release that wrote it"
+                f"{name} was written by another release ({error}); nothing was changed. Install the release that wrote it"
             ) from error
         except DBAPIError as error:
-            await store.close()
-            raise StoreError(
-                f"the database {path} cannot be prepared ({error.orig}); nothing was changed. Restore it from a backup"
-            ) from error
+            raise StoreError(f"{name} cannot be prepared ({error.orig}); nothing was changed. Restore it from a backup") from error
         except StoreUnavailable as error:
-            await store.close()
-            raise StoreError(f"the database {path} cannot be opened: {error}") from error
-        return store
+            raise StoreError(f"{name} cannot be opened: {error}") from error
+
+    @property
+    def path(self) -> Path:
+        """The file of a SQLite store."""
+        assert isinstance(self._database, SqliteFile)
+        return self._database.path
+
+    @property
+    def has_one_writer(self) -> bool:
+        """Whether transactions `beside` each other are in truth one after the other."""
+        return isinstance(self._database, SqliteFile)
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
-        """One consistent snapshot."""
-        async with self._engine.connect() as connection, connection.begin():
+        """One consistent snapshot. Raises `StoreUnavailable`."""
+        async with self._naming_faults(), self._database.read() as connection:
             yield connection
 
     @asynccontextmanager
     async def write(self) -> AsyncIterator[AsyncConnection]:
-        """One transaction, committed at the end and rolled back by an exception. Raises `StoreUnavailable`."""
+        """One transaction, alone over all processes, committed at the end and rolled back by an exception. Raises `StoreUnavailable`."""
+        async with self._naming_faults(), self._database.write() as connection:
+            yield connection
+
+    async def beside(self, work: Callable[[AsyncConnection], Awaitable[T]], *, durable: bool = True) -> T:
+        """One transaction at the same time as others of this kind, never at the same time as a `write`.
+
+        `work` locks the rows that it changes, in one order for all, and may be begun several times. With `durable=False` a crash of
+        the database may undo the last half second of it, which is right for what will be said again. Raises `StoreUnavailable`.
+        """
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                async with self._naming_faults(), self._database.write_beside(durable=durable) as connection:
+                    return await work(connection)
+            except (StoreConflict, IntegrityError):  # a key that two wrote at once is a conflict as well: the second attempt sees the first
+                if attempt == ATTEMPTS:
+                    raise
+            await asyncio.sleep(secrets.randbelow(PAUSE_MS * attempt) / 1000)
+        raise AssertionError
+
+    @asynccontextmanager
+    async def _naming_faults(self) -> AsyncIterator[None]:
         try:
-            async with self._writing, self._engine.connect() as connection:
-                await connection.execution_options(tramontana_write=True)
-                async with connection.begin():
-                    yield connection
-        except DBAPIError as error:
-            if isinstance(error.orig, sqlite3.OperationalError):
-                raise StoreUnavailable(f"the store cannot be written now ({error.orig}); nothing was changed") from error
-            raise
+            yield
+        except Exception as error:
+            fault = self._database.fault(error)
+            if fault is None:
+                raise
+            raise fault from error
+
+    async def leads(self) -> bool:
+        """Whether this process is the one that does what must be done once only (ending calls, forgetting, fronts)."""
+        return await self._database.leads()
+
+    async def keep(self) -> None:
+        """Hold this process's place at the database until cancelled. Raises `StoreError` when it was lost for good."""
+        await self._database.keep()
 
     async def close(self) -> None:
-        await self._engine.dispose()
+        await self._database.close()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import and_, delete, exists, func, insert, or_, select, update
@@ -50,12 +50,13 @@ class MailboxFull(Exception):
 async def put(
     connection: AsyncConnection, receivers: Iterable[str], *, conversation_id: str, kind: ItemKind, sender: str, payload: bytes, now: float
 ) -> None:
-    """Store a payload and queue it for each receiver. Raises `MailboxFull`."""
-    targets = sorted(receivers)  # one order for every writer, so that two never wait for each other
+    """Store a payload and queue it for each receiver; may run beside others. Raises `MailboxFull`."""
+    targets = list(receivers)
     if not targets:
         return
     row = {"conversation_id": conversation_id, "kind": kind, "sender_device_id": sender, "payload": payload, "accepted_at": now}
     key = (await connection.execute(insert(messages).values(row).returning(messages.c.message_key))).scalar_one()
+    await _lock(connection, targets)
     bumped = await connection.execute(
         update(devices)
         .where(devices.c.device_id.in_(targets))
@@ -73,6 +74,15 @@ async def put(
     if crowded:
         await _check_shares(connection, crowded, sender, len(payload))
     await connection.execute(insert(mailbox), items)
+
+
+async def _lock(connection: AsyncConnection, device_ids: Sequence[str]) -> None:
+    """Lock the counters of mailboxes, in one order for every writer, so that two never wait for each other.
+
+    SQLite has locked everything already and ignores it.
+    """
+    query = select(devices.c.device_id).where(devices.c.device_id.in_(device_ids)).order_by(devices.c.device_id)
+    await connection.execute(query.with_for_update(key_share=True))
 
 
 async def _check_shares(connection: AsyncConnection, receivers: Sequence[str], sender: str, payload_bytes: int) -> None:
@@ -108,17 +118,43 @@ async def items_after(connection: AsyncConnection, device_id: str, after: int, l
     return [Item(**row) for row in (await connection.execute(query)).mappings()]
 
 
-async def acknowledge(connection: AsyncConnection, device_id: str, seq: int) -> None:
-    """Forget everything up to `seq`, and every payload that nobody waits for any more."""
+async def acknowledge(connection: AsyncConnection, device_id: str, seq: int) -> Sequence[int]:
+    """Forget everything up to `seq`, and every payload that nobody waits for any more; may run beside others.
+
+    Returns the payloads that somebody seems to wait for. Who acknowledges at the same time cannot be seen from inside a transaction:
+    `forget_unreferenced` looks once more after it.
+    """
     done = and_(mailbox.c.device_id == device_id, mailbox.c.seq <= seq)
     keys = (await connection.execute(select(mailbox.c.message_key).where(done))).scalars().all()
     await connection.execute(delete(mailbox).where(done))
-    for start in range(0, len(keys), 500):  # SQLite bounds the number of parameters
-        batch = keys[start : start + 500]
-        waited_for = exists(select(mailbox.c.seq).where(mailbox.c.message_key == messages.c.message_key))
-        await connection.execute(delete(messages).where(messages.c.message_key.in_(batch), ~waited_for))
+    await forget_unreferenced(connection, keys)
     behind = and_(devices.c.device_id == device_id, devices.c.acked_seq < seq, devices.c.mailbox_seq >= seq)
     await connection.execute(update(devices).where(behind).values(acked_seq=seq))
+    kept: list[int] = []
+    for batch in _batches(keys):
+        kept += (await connection.execute(select(messages.c.message_key).where(messages.c.message_key.in_(batch)))).scalars()
+    return kept
+
+
+def _batches(keys: Sequence[int]) -> Iterator[Sequence[int]]:
+    for start in range(0, len(keys), 500):  # databases bound the number of parameters
+        yield keys[start : start + 500]
+
+
+async def forget_unreferenced(connection: AsyncConnection, keys: Sequence[int]) -> None:
+    """Forget those of these payloads that nobody waits for."""
+    waited_for = exists(select(mailbox.c.seq).where(mailbox.c.message_key == messages.c.message_key))
+    for batch in _batches(keys):
+        # Locked in one order, without waiting for whoever forgets the same.
+        lock = select(messages.c.message_key).where(messages.c.message_key.in_(batch), ~waited_for)
+        unreferenced = lock.order_by(messages.c.message_key).with_for_update(skip_locked=True)
+        await connection.execute(delete(messages).where(messages.c.message_key.in_(unreferenced)))
+
+
+async def forget_all_unreferenced(connection: AsyncConnection) -> None:
+    """Forget every payload that nobody waits for: what a process that died between acknowledging and forgetting has left."""
+    waited_for = exists(select(mailbox.c.seq).where(mailbox.c.message_key == messages.c.message_key))
+    await connection.execute(delete(messages).where(~waited_for))
 
 
 async def positions(connection: AsyncConnection, device_id: str) -> tuple[int, int]:

@@ -43,6 +43,7 @@ service = Table(
     CheckConstraint("id = 1", name="one_row"),
     Column("service_id", Id, nullable=False),
     Column("created_at", Double, nullable=False),
+    Column("secret", LargeBinary(32)),  # what the server processes share: login challenges and the sealing of their events hang on it
 )
 
 accounts = Table(
@@ -92,6 +93,29 @@ sessions = Table(
     Column("created_at", Double, nullable=False),
     Column("expires_at", Double, nullable=False, index=True),
     CheckConstraint("(role = 'device') = (device_id IS NOT NULL)", name="role"),
+)
+
+used_challenges = Table(
+    "used_challenges",
+    metadata,
+    Column("challenge_sha256", Digest, primary_key=True),
+    Column("expires_at", Double, nullable=False, index=True),
+)
+
+server_processes = Table(
+    "server_processes",
+    metadata,
+    Column("process_id", Id, primary_key=True),
+    Column("started_at", Double, nullable=False),
+    Column("beat", BigInteger, nullable=False),  # goes up while the process lives; others need no common clock to see that it stopped
+)
+
+connections = Table(
+    "connections",
+    metadata,
+    Column("device_id", Id, ForeignKey("devices.device_id"), primary_key=True),
+    Column("process_id", Id, index=True),  # null while the device is away
+    Column("serial", BigInteger, nullable=False),  # goes up with every connection: the highest one stays
 )
 
 administrator_links = Table(

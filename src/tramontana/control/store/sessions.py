@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import Literal
 
 from sqlalchemy import delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from tramontana.control.store.schema import administrator_links, devices, sessions
+from tramontana.control.store.schema import administrator_links, devices, sessions, used_challenges
 
 DEVICE_SESSION_S = 12 * 3600.0
 ADMINISTRATOR_SESSION_S = 8 * 3600.0
@@ -24,6 +25,16 @@ class Session:
     device_id: str | None
     account_id: str | None
     expires_at: float
+
+
+async def use_challenge(connection: AsyncConnection, challenge: bytes, expires_at: float) -> bool:
+    """Use a login challenge up. Exactly one caller gets True. Call it in a `write`."""
+    digest = hashlib.sha256(challenge).digest()
+    known = select(used_challenges.c.expires_at).where(used_challenges.c.challenge_sha256 == digest)
+    if (await connection.execute(known)).first() is not None:
+        return False
+    await connection.execute(insert(used_challenges).values(challenge_sha256=digest, expires_at=expires_at))
+    return True
 
 
 async def begin_device(connection: AsyncConnection, token_sha256: bytes, device_id: str, now: float) -> float:
@@ -78,4 +89,5 @@ async def use_administrator_link(connection: AsyncConnection, token_sha256: byte
 
 async def forget_expired(connection: AsyncConnection, now: float) -> None:
     await connection.execute(delete(sessions).where(sessions.c.expires_at <= now))
+    await connection.execute(delete(used_challenges).where(used_challenges.c.expires_at <= now))
     await connection.execute(delete(administrator_links).where(administrator_links.c.expires_at <= now - 86400.0))
