@@ -116,7 +116,7 @@ class House:
                 serving = group.create_task(server.serve(sockets=[listener]))
                 while not server.started and not serving.done():  # noqa: ASYNC110 - uvicorn has no event for it
                     await asyncio.sleep(0.005)
-                async with httpx.AsyncClient(base_url=url) as http:
+                async with httpx.AsyncClient(base_url=url, timeout=60) as http:
                     try:
                         yield cls(app.state.services, http, url, clock, player, server)
                     finally:
