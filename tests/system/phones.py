@@ -40,7 +40,7 @@ PATIENCE_MS = 60_000
 
 WATCH = """
 (() => {
-  const watch = { tracks: [], keys: new Set(), sdp: new Set() };
+  const watch = { tracks: [], connections: [], keys: new Set(), sdp: new Set() };
   Object.defineProperty(window, 'testWatch', { value: watch });
   const remember = (bytes) => {
     const view = ArrayBuffer.isView(bytes) ? new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength) : new Uint8Array(bytes);
@@ -66,6 +66,7 @@ WATCH = """
   window.RTCPeerConnection = class extends Connection {
     constructor(...settings) {
       super(...settings);
+      watch.connections.push(this);
       this.addEventListener('track', (event) => watch.tracks.push(event.track));
     }
   };
@@ -125,6 +126,13 @@ async (seconds) => {
 }
 """
 
+HEARD = """
+async () => {
+  const stats = await window.testWatch.connections.at(-1).getStats();
+  return [...stats.values()].find((entry) => entry.type === 'inbound-rtp') ?? {};
+}
+"""
+
 
 class Phone:
     """One phone in one browser window."""
@@ -180,6 +188,10 @@ class Phone:
             if tries[-1] > SAME_SPEECH:
                 return heard
         raise AssertionError(f"{self.name} hears nothing that can be understood: STOI {tries}")
+
+    def heard(self) -> dict[str, float]:
+        """The running totals of the sound that this phone receives, as the browser counts them (inbound-rtp)."""
+        return dict(self.page.evaluate(HEARD))
 
     def secrets(self) -> set[bytes]:
         """Every secret that was handed to the browser's cryptography."""

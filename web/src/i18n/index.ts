@@ -86,6 +86,7 @@ const relativeDay = formatter((tag, options: Intl.RelativeTimeFormatOptions) => 
 const integer = formatter(number, { maximumFractionDigits: 0 });
 const dayShort = formatter(dateTime, { day: "numeric", month: "short" });
 const degrees = formatter(number, { style: "unit", unit: "degree", unitDisplay: "narrow", maximumFractionDigits: 0 });
+const decimal = formatter(number, { maximumFractionDigits: 1 });
 const percent = formatter(number, { style: "percent", maximumFractionDigits: 1 });
 
 const DAY_MS = 86_400_000;
@@ -116,6 +117,7 @@ export const format = {
   milliseconds: (value: number): string => `${integer.value.format(value)}\u00a0ms`,
   seconds: (value: number): string => `${integer.value.format(value)}\u00a0s`,
   degrees: (value: number): string => degrees.value.format(value),
+  decimal: (value: number): string => decimal.value.format(value),
   percent: (share: number): string => percent.value.format(share),
   /** m:ss or h:mm:ss, as a telephone shows it. */
   duration(totalSeconds: number): string {

@@ -43,6 +43,17 @@ export type CallPhase = "requesting" | "ringing" | "incoming" | "connecting" | "
 /** What the receiver really hears: measured, never assumed. */
 export type MediaHealth = "starting" | "good" | "interrupted" | "undecryptable";
 
+/** How the call sounds here, from measurements of the last seconds. `grade` none: nothing of what is said comes through. */
+export interface CallQuality {
+  grade: "good" | "fair" | "poor" | "none";
+  /** Share of the sound that had to be made up for want of packets, null until known. */
+  concealed: number | null;
+  /** Share of packets lost. */
+  loss: number | null;
+  /** From mouth to ear: half the round trip, and what waits in encoder and jitter buffer. */
+  delayMs: number | null;
+}
+
 export interface CallView {
   callId: string;
   peer: Contact;
@@ -58,6 +69,11 @@ export interface CallView {
   /** Measured by WebRTC statistics: round trip to the far end, share of packets lost in the last seconds; null until known. */
   measuredRttMs: number | null;
   measuredLoss: number | null;
+  /** Null until sound was measured. */
+  quality: CallQuality | null;
+  /** What this phone sends: bit rate of the speech, and copies a frame in the last second; null until known. */
+  sendingBps: number | null;
+  copiesPerFrame: number | null;
   framesDecrypted: number;
   framesRefused: number;
   fault: Fault | null;

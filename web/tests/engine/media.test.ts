@@ -13,7 +13,7 @@ describe("the gate that every frame passes", () => {
     const gate = new FrameGate();
     expect(await gate.seal(frame)).toBeNull();
     expect(await gate.open(frame)).toBeNull();
-    expect(gate.counts).toEqual({ sealed: 0, withheld: 1, decrypted: 0, refused: 1 });
+    expect(gate.counts).toEqual({ sealed: 0, withheld: 1, decrypted: 0, refused: 1, copies: 0 });
   });
 
   it("carries frames between two ends with the same key, and nobody hears himself", async () => {
@@ -49,7 +49,7 @@ describe("health, second by second", () => {
   const play = (...samples: [decrypted: number, refused: number][]): string[] => {
     const meter = new HealthMeter();
     let [decrypted, refused] = [0, 0];
-    return samples.map(([d, r]) => meter.sample({ sealed: 0, withheld: 0, decrypted: (decrypted += d), refused: (refused += r) }));
+    return samples.map(([d, r]) => meter.sample({ sealed: 0, withheld: 0, decrypted: (decrypted += d), refused: (refused += r), copies: 0 }));
   };
 
   it("is good while frames decrypt, interrupted when they stop, good again", () => {

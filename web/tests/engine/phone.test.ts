@@ -3,6 +3,7 @@
 import { afterEach, describe, expect, it, vi } from "vitest";
 
 import { toBase64, toHex } from "../../src/keys/bytes";
+import type { Tuning } from "../../src/phone/engine/callpath";
 import type { MediaKeys } from "../../src/phone/engine/frames";
 import { MemoryDatabase } from "../../src/phone/engine/database";
 import { MicrophoneRefused, type CallMedia, type MediaEvents } from "../../src/phone/engine/media";
@@ -14,6 +15,7 @@ import { TwinServer } from "./twin";
 /** Media that is connected as soon as both ends have each other's description. */
 class FakeMedia implements CallMedia {
   keys: MediaKeys | null = null;
+  tuning: Tuning | null = null;
   closed = false;
   muted = false;
   restarts = 0;
@@ -47,6 +49,9 @@ class FakeMedia implements CallMedia {
   }
   setMuted(muted: boolean): void {
     this.muted = muted;
+  }
+  tune(tuning: Tuning): void {
+    this.tuning = tuning;
   }
   close(): void {
     this.closed = true;
@@ -306,10 +311,11 @@ describe("calls", () => {
 
   it("show it when the other side's frames do not decrypt, and when they do again", async () => {
     const { anna } = await connected();
-    const counts = { sealed: 100, withheld: 0, decrypted: 0, refused: 50 };
-    anna.media[0]?.events.report({ counts, health: "undecryptable", rttMs: 90, loss: 0.01 });
+    const counts = { sealed: 100, withheld: 0, decrypted: 0, refused: 50, copies: 0 };
+    const measured = { rttMs: 90, lossReceived: 0.01, lossSent: 0.01, availableBps: null };
+    anna.media[0]?.events.report({ counts, health: "undecryptable", quality: null, measured });
     expect(anna.state().call).toMatchObject({ health: "undecryptable", framesRefused: 50, measuredRttMs: 90, fault: { code: "media_undecryptable" } });
-    anna.media[0]?.events.report({ counts: { ...counts, decrypted: 50 }, health: "good", rttMs: 90, loss: 0.01 });
+    anna.media[0]?.events.report({ counts: { ...counts, decrypted: 50 }, health: "good", quality: null, measured });
     expect(anna.state().call).toMatchObject({ health: "good", fault: null });
   });
 

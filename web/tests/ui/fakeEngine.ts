@@ -105,12 +105,15 @@ const call: CallView = {
   health: "good",
   measuredRttMs: 118,
   measuredLoss: 0.006,
+  quality: { grade: "good", concealed: 0.002, loss: 0.006, delayMs: 182 },
+  sendingBps: 24_000,
+  copiesPerFrame: 1.1,
   framesDecrypted: 4152,
   framesRefused: 0,
   fault: null,
 };
 
-const notActive: Partial<CallView> = { activeSince: null, shortCode: null, measuredRttMs: null, measuredLoss: null, framesDecrypted: 0, health: "starting" };
+const notActive: Partial<CallView> = { activeSince: null, shortCode: null, measuredRttMs: null, measuredLoss: null, quality: null, sendingBps: null, copiesPerFrame: null, framesDecrypted: 0, health: "starting" };
 const fault = (code: Fault["code"], detail = ""): Fault => ({ code, detail });
 
 const locked: PhoneState = { ...idle, enrolment: "locked", me: null, server: "offline", contacts: [], threads: {}, access: null, path: null };

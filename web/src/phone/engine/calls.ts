@@ -5,12 +5,15 @@ import { fromHex, randomId, toBase64 } from "../../keys/bytes";
 import type { EpochKeys } from "../../keys/conversation";
 import { mlsKid } from "../../keys/sframe";
 import { commitTo, newNonce, revealMatches, shortCode } from "../../keys/shortcode";
-import type { CallOutcome, Fault, MediaHealth } from "../model";
+import type { CallOutcome, CallQuality, Fault, MediaHealth } from "../model";
+import { CallPath, type Clock } from "./callpath";
 import { stepCall, type CallEffect, type CallInput, type CallState } from "./call";
+import type { FrameCounts } from "./frames";
 import { Broken, NotReady, type Groups } from "./groups";
 import { Lane } from "./lane";
 import { MediaBlocked, MicrophoneRefused, type CallMedia, type IceServers, type MediaEvents, type MediaReport, type OpenMedia } from "./media";
 import { encodeMessage, type CallMessage, type CallStep } from "./messages";
+import type { PathProfile } from "./path";
 import type { Session } from "./session";
 import type { Tone } from "./tones";
 
@@ -29,6 +32,9 @@ export interface CallDetails {
   health: MediaHealth;
   rttMs: number | null;
   loss: number | null;
+  quality: CallQuality | null;
+  sendingBps: number | null;
+  copiesPerFrame: number | null;
   framesDecrypted: number;
   framesRefused: number;
   fault: Fault | null;
@@ -65,6 +71,9 @@ interface Line {
   commitment: Uint8Array | null;
   peerNonce: Uint8Array | null;
   keys: EpochKeys | null;
+  path: CallPath;
+  /** Of the last report. */
+  counts: FrameCounts | null;
   released: boolean;
   work: Lane;
 }
@@ -75,6 +84,9 @@ const NO_DETAILS: CallDetails = {
   health: "starting",
   rttMs: null,
   loss: null,
+  quality: null,
+  sendingBps: null,
+  copiesPerFrame: null,
   framesDecrypted: 0,
   framesRefused: 0,
   fault: null,
@@ -86,6 +98,12 @@ export class Calls {
   private line: Line | null = null;
   private readonly outgoing = new Lane();
   private readonly ticking: ReturnType<typeof setInterval>;
+  private profile: PathProfile | null = null;
+  private readonly clock: Clock = {
+    now: () => this.environment.now(),
+    serverAheadMs: () => this.session.clock.aheadMs,
+    serverErrorMs: () => this.session.clock.errorMs,
+  };
 
   constructor(
     private readonly environment: CallsEnvironment,
@@ -131,6 +149,10 @@ export class Calls {
       if (this.line?.callId === callId) this.line.peerDeviceId ??= deviceId;
       return;
     }
+    if (step.step === "path") {
+      if (this.line?.callId === callId && this.line.peer === peer) this.line.path.peerTold(step.forecast);
+      return;
+    }
     if (step.step === "answer" && this.line?.callId === callId && this.line.peer === peer) {
       this.line.peerDeviceId = deviceId;
       this.line.keys = keys;
@@ -142,6 +164,15 @@ export class Calls {
   serverBack(): void {
     const line = this.line;
     if (line?.media != null && !line.released) void this.grant(line).catch(() => undefined);
+  }
+
+  /** The phone's own path changed or was forecast anew: what is sent follows it, and the other phone is told. */
+  pathChanged(profile: PathProfile): void {
+    this.profile = profile;
+    const { line } = this;
+    if (line === null || line.released) return;
+    const forecast = line.path.ownChanged(profile);
+    if (this.state?.phase === "active") this.post(line.peer, line.callId, { step: "path", forecast });
   }
 
   close(): void {
@@ -157,7 +188,9 @@ export class Calls {
     this.state = next;
     if (next !== null && next.callId !== before?.callId) {
       this.details = NO_DETAILS;
-      const line = { callId: next.callId, peer: next.peerAccountId, beganAt: now, ownNonce: newNonce(), work: new Lane() };
+      const path = new CallPath(this.clock);
+      if (this.profile !== null) path.ownChanged(this.profile);
+      const line = { callId: next.callId, peer: next.peerAccountId, beganAt: now, ownNonce: newNonce(), work: new Lane(), path, counts: null };
       const previous = this.line;
       this.line = { ...line, peerDeviceId: null, media: null, early: [], commitment: next.invite?.commitment ?? null, peerNonce: null, keys: null, released: false };
       if (previous !== null) this.release(previous);
@@ -282,10 +315,14 @@ export class Calls {
     const mine = (): boolean => this.line === line && !line.released;
     const events: MediaEvents = {
       candidates: (candidates) => mine() && this.post(line.peer, line.callId, { step: "candidate", candidates }),
-      connected: () => mine() && this.step({ kind: "connected", callId: line.callId }),
+      connected: () => {
+        if (!mine()) return;
+        this.step({ kind: "connected", callId: line.callId });
+        if (this.profile !== null) this.pathChanged(this.profile);
+      },
       disconnected: () => mine() && this.step({ kind: "disconnected", callId: line.callId, peerGone: this.events.peerGone(line.peer) }),
       audioBegan: () => mine() && this.step({ kind: "audioBegan", callId: line.callId }),
-      report: (report) => mine() && this.report(report),
+      report: (report) => mine() && this.report(line, report),
     };
     const media = await this.environment.openMedia(() => this.grant(line), events);
     if (line.released) {
@@ -370,11 +407,17 @@ export class Calls {
     }
   }
 
-  private report({ counts, health, rttMs, loss }: MediaReport): void {
+  private report(line: Line, { counts, health, quality, measured }: MediaReport): void {
     const wasUndecryptable = this.details.fault?.code === "media_undecryptable";
     const undecryptable: Fault = { code: "media_undecryptable", detail: `${counts.refused} frames refused` };
     const fault = health === "undecryptable" ? undecryptable : wasUndecryptable && health === "good" ? null : this.details.fault;
-    this.show({ health, rttMs, loss, fault, framesDecrypted: counts.decrypted, framesRefused: counts.refused });
+    const tuning = line.path.tune(measured);
+    line.media?.tune(tuning);
+    const sealed = counts.sealed - (line.counts?.sealed ?? 0);
+    const copiesPerFrame = sealed === 0 ? null : (counts.copies - (line.counts?.copies ?? 0)) / sealed;
+    line.counts = counts;
+    const { rttMs, lossReceived: loss } = measured;
+    this.show({ health, quality, rttMs, loss, fault, sendingBps: tuning.rate, copiesPerFrame, framesDecrypted: counts.decrypted, framesRefused: counts.refused });
   }
 
   private release(line: Line): void {

@@ -1,10 +1,12 @@
 // The worker through which every media frame of a call passes (RTCRtpScriptTransform). One worker a call.
 
-import { FrameGate, type TransformOptions, type WorkerCommand, type WorkerReport } from "./frames";
+import { FrameGate, type FrameFacts, type TransformOptions, type WorkerCommand, type WorkerReport } from "./frames";
 
 /** The parts of the worker's scope that are used; TypeScript's libraries for pages and for workers exclude each other. */
 interface EncodedFrame {
   data: ArrayBuffer;
+  timestamp?: number;
+  getMetadata(): { payloadType?: number; rtpTimestamp?: number };
 }
 interface TransformScope {
   onrtctransform: ((event: { transformer: { readable: ReadableStream<EncodedFrame>; writable: WritableStream<EncodedFrame>; options: TransformOptions } }) => void) | null;
@@ -20,14 +22,23 @@ let reported = "";
 
 scope.onmessage = ({ data }) => {
   // A failure is not caught: without keys nothing passes, and the page sees that nothing does.
-  void gate.useKeys(data.keys);
+  if (data.kind === "keys") void gate.useKeys(data.keys);
+  else gate.orderCopies(data.orders);
 };
 
+/** Null where the browser does not say what a frame is; then its redundancy is left alone. */
+function factsOf(frame: EncodedFrame): FrameFacts | null {
+  const { payloadType, rtpTimestamp } = frame.getMetadata();
+  const timestamp = rtpTimestamp ?? frame.timestamp;
+  return payloadType === undefined || timestamp === undefined ? null : { payloadType, timestamp };
+}
+
 scope.onrtctransform = ({ transformer: { readable, writable, options } }) => {
-  const pass = options.direction === "send" ? (frame: Uint8Array) => gate.seal(frame) : (frame: Uint8Array) => gate.open(frame);
+  const pass = (frame: EncodedFrame): Promise<Uint8Array<ArrayBuffer> | null> =>
+    options.direction === "send" ? gate.seal(new Uint8Array(frame.data), factsOf(frame), Date.now()) : gate.open(new Uint8Array(frame.data));
   const transform = new TransformStream<EncodedFrame, EncodedFrame>({
     async transform(frame, controller) {
-      const passed = await pass(new Uint8Array(frame.data));
+      const passed = await pass(frame);
       if (passed === null) return;
       frame.data = passed.buffer;
       controller.enqueue(frame);

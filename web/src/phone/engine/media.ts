@@ -3,9 +3,11 @@
 // Fails closed. Without RTCRtpScriptTransform there is no peer connection at all; with it, no frame leaves before its key is set.
 
 import type { Schemas } from "../../api/client";
-import type { MediaHealth } from "../model";
+import type { CallQuality, MediaHealth } from "../model";
 import { type FrameCounts, type MediaKeys, type TransformOptions, type WorkerCommand, type WorkerReport } from "./frames";
+import { LOSS_WINDOW_S, type Measured, type Tuning } from "./callpath";
 import { HealthMeter, LossMeter } from "./health";
+import { QualityMeter, type StreamTotals } from "./quality";
 
 /** How the microphone is opened. Settings may change the members. */
 export const microphoneConstraints: MediaTrackConstraints = {
@@ -22,8 +24,8 @@ export class MediaBlocked extends Error {}
 export interface MediaReport {
   counts: FrameCounts;
   health: MediaHealth;
-  rttMs: number | null;
-  loss: number | null;
+  quality: CallQuality | null;
+  measured: Measured;
 }
 
 export interface MediaEvents {
@@ -48,6 +50,8 @@ export interface CallMedia {
   answerRestart(sdp: string): Promise<string>;
   useKeys(keys: MediaKeys): void;
   setMuted(muted: boolean): void;
+  /** Copies, playout delay and bit rate, from now on. */
+  tune(tuning: Tuning): void;
   close(): void;
 }
 
@@ -88,9 +92,11 @@ class BrowserMedia implements CallMedia {
   private readonly worker = new Worker(new URL("./media-worker.ts", import.meta.url), { type: "module" });
   private readonly loudspeaker = document.createElement("audio");
   private readonly healthMeter = new HealthMeter();
-  private readonly lossMeter = new LossMeter();
+  private readonly qualityMeter = new QualityMeter();
+  private readonly lossReceived = new LossMeter(LOSS_WINDOW_S);
+  private readonly lossSent = new LossMeter(LOSS_WINDOW_S);
   private readonly sampling: ReturnType<typeof setInterval>;
-  private counts: FrameCounts = { sealed: 0, withheld: 0, decrypted: 0, refused: 0 };
+  private counts: FrameCounts = { sealed: 0, withheld: 0, decrypted: 0, refused: 0, copies: 0 };
   private early: RTCIceCandidateInit[] = [];
   private gathered: RTCIceCandidateInit[] = [];
   private gatherTimer: ReturnType<typeof setTimeout> | undefined;
@@ -169,12 +175,29 @@ class BrowserMedia implements CallMedia {
   }
 
   useKeys(keys: MediaKeys): void {
-    const command: WorkerCommand = { kind: "keys", keys };
+    this.command({ kind: "keys", keys });
+  }
+
+  private command(command: WorkerCommand): void {
     this.worker.postMessage(command);
   }
 
   setMuted(muted: boolean): void {
     this.microphone.enabled = !muted;
+  }
+
+  tune({ plan, playoutDelayMs, rate }: Tuning): void {
+    const [transceiver] = this.connection.getTransceivers();
+    if (transceiver === undefined || this.closed) return;
+    const { receiver, sender } = transceiver;
+    if ("jitterBufferTarget" in receiver && receiver.jitterBufferTarget !== playoutDelayMs) receiver.jitterBufferTarget = playoutDelayMs;
+    const parameters = sender.getParameters();
+    const red = parameters.codecs.find(({ mimeType }) => mimeType.toLowerCase() === "audio/red");
+    if (red !== undefined) this.command({ kind: "copies", orders: { payloadType: red.payloadType, plan } });
+    const [encoding] = parameters.encodings;
+    if (encoding === undefined || encoding.maxBitrate === rate) return;
+    encoding.maxBitrate = rate;
+    sender.setParameters(parameters).catch(() => undefined); // a negotiation came between; the next tuning does it
   }
 
   close(): void {
@@ -244,16 +267,41 @@ class BrowserMedia implements CallMedia {
   private async sample(): Promise<void> {
     const stats = await this.connection.getStats();
     if (this.closed) return;
-    let rttMs: number | null = null;
-    let loss: number | null = null;
+    const measured: Measured = { rttMs: null, lossReceived: null, lossSent: null, availableBps: null };
+    let totals: StreamTotals | null = null;
+    let [sent, missed] = [0, 0];
     for (const entry of stats.values() as Iterable<Record<string, unknown>>) {
-      if (entry["type"] === "inbound-rtp") loss = this.lossMeter.sample(Number(entry["packetsLost"] ?? 0), Number(entry["packetsReceived"] ?? 0));
-      // Over the relay the nominated pair ends at the peer, so its round trip is the one to the far end.
-      if (entry["type"] === "candidate-pair" && entry["nominated"] === true && typeof entry["currentRoundTripTime"] === "number") {
-        rttMs = entry["currentRoundTripTime"] * 1_000;
+      const number = (name: string): number => Number(entry[name] ?? 0);
+      switch (entry["type"]) {
+        case "inbound-rtp":
+          measured.lossReceived = this.lossReceived.sample(number("packetsLost"), number("packetsReceived"));
+          totals = {
+            packetsLost: number("packetsLost"),
+            packetsReceived: number("packetsReceived"),
+            samples: number("totalSamplesReceived"),
+            concealedSamples: number("concealedSamples"),
+            bufferDelayS: number("jitterBufferDelay"),
+            emitted: number("jitterBufferEmittedCount"),
+          };
+          break;
+        case "outbound-rtp":
+          sent = number("packetsSent");
+          break;
+        case "remote-inbound-rtp":
+          missed = number("packetsLost");
+          break;
+        case "candidate-pair":
+          // Over the relay the nominated pair ends at the peer, so its round trip is the one to the far end.
+          if (entry["nominated"] !== true) break;
+          if (typeof entry["currentRoundTripTime"] === "number") measured.rttMs = entry["currentRoundTripTime"] * 1_000;
+          if (typeof entry["availableOutgoingBitrate"] === "number") measured.availableBps = entry["availableOutgoingBitrate"];
+          break;
       }
     }
-    this.events.report({ counts: this.counts, health: this.healthMeter.sample(this.counts), rttMs, loss });
+    measured.lossSent = this.lossSent.sample(missed, sent - missed);
+    const health = this.healthMeter.sample(this.counts);
+    const quality = totals === null || health === "starting" ? null : this.qualityMeter.sample(totals, health, measured.rttMs);
+    this.events.report({ counts: this.counts, health, quality, measured });
   }
 }
 

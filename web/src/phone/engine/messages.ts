@@ -6,6 +6,7 @@ export const MAX_TEXT_CHARACTERS = 10_000;
 const MAX_SDP_CHARACTERS = 64_000;
 const MAX_CANDIDATES = 64;
 const MAX_RECEIPT_IDS = 500;
+export const MAX_OUTAGES = 32;
 
 export const PRECEDENCES = ["routine", "priority", "immediate", "flash", "flash-override"] as const;
 export type Precedence = (typeof PRECEDENCES)[number];
@@ -32,10 +33,21 @@ export type CallStep =
   | { step: "candidate"; candidates: RTCIceCandidateInit[] }
   | { step: "restart"; sdp: string }
   | { step: "restarted"; sdp: string }
+  | { step: "path"; forecast: PathForecast }
   | { step: "decline" }
   | { step: "busy" }
   | { step: "cancel" }
   | { step: "end"; reason: EndReason };
+
+/** What a phone expects of its own path, told to the other one so that its copies follow the sky too. Times of the server's clock. */
+export interface PathForecast {
+  /** [POSIX seconds, seconds] of each time without a way, ascending. */
+  outages: [number, number][];
+  /** Share of packets lost outside these times. */
+  loss: number;
+  capacityUpBps: number | null;
+  capacityDownBps: number | null;
+}
 
 export type EndReason = "hang_up" | "media" | "short_code" | "superseded";
 
@@ -57,6 +69,10 @@ function toWire(message: ApplicationMessage): object {
       return message;
     case "call": {
       const { callId, type, ...step } = message;
+      if (step.step === "path") {
+        const { outages, loss, capacityUpBps: up, capacityDownBps: down } = step.forecast;
+        return { type, call_id: callId, step: "path", outages, loss, capacity_up_bps: up, capacity_down_bps: down };
+      }
       const wire: Record<string, unknown> = { type, call_id: callId, ...step };
       if ("commitment" in step) wire["commitment"] = toBase64(step.commitment);
       if ("nonce" in step) wire["nonce"] = toBase64(step.nonce);
@@ -111,6 +127,14 @@ function parseStep(wire: Record<string, unknown>): CallStep | null {
     case "restart":
     case "restarted":
       return { step, sdp: text(wire, "sdp", MAX_SDP_CHARACTERS) };
+    case "path": {
+      const outages = wire["outages"];
+      if (!Array.isArray(outages) || outages.length > MAX_OUTAGES || !outages.every(isSpan)) throw new MalformedMessage("outages");
+      const loss = number(wire, "loss");
+      if (loss < 0 || loss > 1) throw new MalformedMessage("loss");
+      const [capacityUpBps, capacityDownBps] = [capacity(wire, "capacity_up_bps"), capacity(wire, "capacity_down_bps")];
+      return { step, forecast: { outages, loss, capacityUpBps, capacityDownBps } };
+    }
     case "end": {
       const known: readonly EndReason[] = ["hang_up", "media", "short_code", "superseded"];
       return { step, reason: known.find((reason) => reason === wire["reason"]) ?? "hang_up" };
@@ -123,6 +147,17 @@ function parseStep(wire: Record<string, unknown>): CallStep | null {
     default:
       return null;
   }
+}
+
+function isSpan(value: unknown): value is [number, number] {
+  return Array.isArray(value) && value.length === 2 && value.every((one) => typeof one === "number" && Number.isFinite(one) && one >= 0);
+}
+
+function capacity(wire: Record<string, unknown>, name: string): number | null {
+  if (wire[name] === null) return null;
+  const value = number(wire, name);
+  if (value <= 0) throw new MalformedMessage(name);
+  return value;
 }
 
 function parseCandidate(value: unknown): RTCIceCandidateInit {

@@ -455,6 +455,7 @@ export class Phone implements PhoneEngine {
 
   private async pollPath({ session }: Enrolled): Promise<void> {
     this.path = await session.call<Schemas["MyPath"]>("GET", `/api/v1/me/path?seconds=${PATH_SECONDS}`);
+    this.enrolled?.calls.pathChanged(this.path.profile);
     this.drawPath();
   }
 

@@ -71,6 +71,11 @@ export class ServerClock {
     return Number.isFinite(this.atLeastMs) ? (this.atLeastMs + this.atMostMs) / 2 : 0;
   }
 
+  /** By how much `aheadMs` may be wrong. */
+  get errorMs(): number {
+    return (this.atMostMs - this.atLeastMs) / 2;
+  }
+
   /** `sentAt` and `receivedAt` in milliseconds since 1970 of this device's clock. */
   observe(dateUnixS: number, sentAt: number, receivedAt: number): void {
     const [atLeast, atMost] = [dateUnixS * 1_000 - receivedAt, (dateUnixS + 1) * 1_000 - sentAt];
@@ -90,7 +95,7 @@ export class Session {
   private running = false;
   private retryTimer: ReturnType<typeof setTimeout> | undefined;
   private silenceTimer: ReturnType<typeof setTimeout> | undefined;
-  private readonly clock = new ServerClock();
+  readonly clock = new ServerClock();
 
   constructor(
     private readonly environment: SessionEnvironment,

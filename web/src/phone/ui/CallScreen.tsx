@@ -3,7 +3,7 @@ import { format, t } from "../../i18n";
 import { Avatar } from "../../ui/Avatar";
 import { Icon } from "../../ui/icons";
 import { useNow } from "../../ui/useNow";
-import type { CallView } from "../model";
+import type { CallQuality, CallView } from "../model";
 import { attempt, openThread, usePhone } from "./context";
 import { FaultNotice } from "./FaultNotice";
 import { PathPanel } from "./PathPanel";
@@ -66,12 +66,31 @@ function Health({ call }: { call: CallView }) {
       return <p class="call-health quiet">{t("health.starting")}</p>;
     case "good":
       return (
-        <p class="call-health call-health-good">
-          <Icon name="lock" size={18} />
-          {t("health.good")}
-        </p>
+        <div class="call-healths">
+          <p class="call-health call-health-good">
+            <Icon name="lock" size={18} />
+            {t("health.good")}
+          </p>
+          {call.quality && <Quality quality={call.quality} />}
+        </div>
       );
   }
+}
+
+const BARS: Record<CallQuality["grade"], number> = { good: 3, fair: 2, poor: 1, none: 0 };
+
+/** How it sounds, in one word and three bars; the figures stand in the path panel. */
+export function Quality({ quality }: { quality: CallQuality }) {
+  return (
+    <p class="call-quality" data-grade={quality.grade} role="status">
+      <span class="call-quality-bars" aria-hidden="true">
+        {[1, 2, 3].map((bar) => (
+          <i key={bar} data-on={bar <= BARS[quality.grade]} />
+        ))}
+      </span>
+      {t("quality.label", { grade: t(`quality.${quality.grade}`) })}
+    </p>
+  );
 }
 
 /** A call that was begun here or answered: everything but the ringing question. */

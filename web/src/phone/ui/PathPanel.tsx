@@ -72,6 +72,14 @@ export function PathPanel({ path, call }: { path: PathView; call: CallView | nul
           <dl class="facts">
             <Fact label={t("path.roundTrip")}>{call.measuredRttMs === null ? unknown : format.milliseconds(call.measuredRttMs)}</Fact>
             <Fact label={t("path.lossMeasured")}>{call.measuredLoss === null ? unknown : format.percent(call.measuredLoss)}</Fact>
+            <Fact label={t("quality.concealed")}>{call.quality?.concealed == null ? unknown : format.percent(call.quality.concealed)}</Fact>
+            <Fact label={t("quality.delay")}>
+              {call.quality?.delayMs == null ? unknown : t("quality.about", { delay: format.milliseconds(call.quality.delayMs) })}
+            </Fact>
+            <Fact label={t("quality.sending")}>
+              {call.sendingBps === null ? unknown : t("quality.kilobits", { rate: format.integer(call.sendingBps / 1_000) })}
+            </Fact>
+            <Fact label={t("quality.copies")}>{call.copiesPerFrame === null ? unknown : format.decimal(call.copiesPerFrame)}</Fact>
             <Fact label={t("path.framesDecrypted")}>{format.integer(call.framesDecrypted)}</Fact>
             <Fact label={t("path.framesRefused")}>{format.integer(call.framesRefused)}</Fact>
           </dl>
