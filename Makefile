@@ -67,7 +67,13 @@ test: system-packages check web
 	$@/bin/pip install --quiet --require-hashes -r $<
 	@touch $@
 
-bench: setup-dev .venv-peers
+# PESQ and ViSQOL, which rate what is heard in bench/voice_quality.py, and the Opus codec for it.
+.venv-voice: requirements-voice.lock
+	$(PYTHON) -m venv $@
+	$@/bin/pip install --quiet --require-hashes -r $<
+	@touch $@
+
+bench: setup-dev .venv-peers .venv-voice web/node_modules/.installed
 	@for bench in bench/*.py; do echo; echo "== $$bench"; $(BIN)/python "$$bench"; done
 
 wheel: setup-dev web
@@ -75,4 +81,4 @@ wheel: setup-dev web
 	@ls dist/*.whl
 
 clean:
-	rm -rf $(VENV) .venv-peers web/node_modules $(STATIC) dist build
+	rm -rf $(VENV) .venv-peers .venv-voice web/node_modules $(STATIC) dist build

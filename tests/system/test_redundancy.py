@@ -38,10 +38,10 @@ WITHOUT_SKY = """
 
 
 def profile(start: float, *, gaps: bool) -> PathProfile:
-    """20 minutes of a steady path, with gaps or without."""
+    """20 minutes of a steady path, with gaps (always at the same instants) or without."""
     times = start + np.arange(0.0, 1200.0, 15.0)
     n = times.shape[0]
-    starts = np.arange(start + 3.0, start + 1190.0, GAP_EVERY_S) if gaps else np.empty(0)
+    starts = (np.floor(start / GAP_EVERY_S) + np.arange(1.0, 190.0)) * GAP_EVERY_S if gaps else np.empty(0)
     return PathProfile(
         place="test",
         carrier="test",
@@ -84,11 +84,11 @@ def play(service: Service, profiles: dict[str, PathProfile]) -> None:
             assert json.loads(answers.readline())["ok"]
 
 
-def show(to: Phone, path: PathProfile) -> None:
+def show(to: Phone, *, gaps: bool) -> None:
     """The server tells this phone of this path."""
-    answer = json.dumps({"profile": json.loads(path.to_json()), "simulated": True})
 
     def fulfil(route: Route) -> None:
+        answer = json.dumps({"profile": json.loads(profile(time.time(), gaps=gaps).to_json()), "simulated": True})
         route.fulfill(status=200, content_type="application/json", body=answer)
 
     to.page.route("**/api/v1/me/path?*", fulfil)
@@ -113,20 +113,19 @@ def concealed(of: Phone, since: dict[str, float]) -> float:
 
 
 def test_sky_aware_copies_carry_the_sound_over_the_gaps(playwright: Playwright, recordings: Recordings, tmp_path: Path) -> None:
-    start = time.time()
-    rough, calm = profile(start, gaps=True), profile(start, gaps=False)
     with (
         running(tmp_path / "data") as service,
         phone(playwright, "Ada", recordings.ship, RAW_MICROPHONE) as ada,
         phone(playwright, "Bruno", recordings.perugia, RAW_MICROPHONE, WITHOUT_SKY) as bruno,
     ):
-        show(ada, rough)
-        show(bruno, calm)
+        show(ada, gaps=True)
+        show(bruno, gaps=False)
         for each, invitation in zip((ada, bruno), service.invitations(), strict=True):
             each.enrol(invitation)
         ada.open_thread("Bruno")
         talk(ada, bruno)
-        play(service, {device_of(service, ada): rough, device_of(service, bruno): calm})
+        now = time.time()
+        play(service, {device_of(service, ada): profile(now, gaps=True), device_of(service, bruno): profile(now, gaps=False)})
         for each in (ada, bruno):
             wait_until_it_plays_late(each)
         before = {each.name: each.heard() for each in (ada, bruno)}

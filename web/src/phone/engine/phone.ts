@@ -454,7 +454,10 @@ export class Phone implements PhoneEngine {
   }
 
   private async pollPath({ session }: Enrolled): Promise<void> {
+    const sentAt = this.environment.now();
     this.path = await session.call<Schemas["MyPath"]>("GET", `/api/v1/me/path?seconds=${PATH_SECONDS}`);
+    const toldUnixS = this.path.profile.time_unix_s[0]; // a profile begins at the server's present
+    if (toldUnixS !== undefined) session.clock.observe(toldUnixS, sentAt, this.environment.now(), 0);
     this.enrolled?.calls.pathChanged(this.path.profile);
     this.drawPath();
   }

@@ -59,9 +59,12 @@ export function backoffMs(failures: number, random: number): number {
   return Math.min(BACKOFF_MOST_MS, BACKOFF_FIRST_MS * 2 ** Math.min(failures, 10)) * (0.5 + random / 2);
 }
 
+/** A Date header is cut to whole seconds, and servers renew it but once a second: the true time is up to so much later. */
+const DATE_ERROR_S = 2;
+
 /**
- * How far the server's clock is ahead, from the Date headers of its answers. One is cut to whole seconds, but each bounds the
- * difference from both sides, and the bounds soon lie close together.
+ * How far the server's clock is ahead, from what it says of the time in its answers: Date headers, and better ones where there are any.
+ * Each bounds the difference from both sides, and the bounds soon lie close together.
  */
 export class ServerClock {
   private atLeastMs = Number.NEGATIVE_INFINITY;
@@ -76,9 +79,12 @@ export class ServerClock {
     return (this.atMostMs - this.atLeastMs) / 2;
   }
 
-  /** `sentAt` and `receivedAt` in milliseconds since 1970 of this device's clock. */
-  observe(dateUnixS: number, sentAt: number, receivedAt: number): void {
-    const [atLeast, atMost] = [dateUnixS * 1_000 - receivedAt, (dateUnixS + 1) * 1_000 - sentAt];
+  /**
+   * A time that the server told between `sentAt` and `receivedAt`, in milliseconds since 1970 of this device's clock; it was then up to
+   * `errorS` later.
+   */
+  observe(toldUnixS: number, sentAt: number, receivedAt: number, errorS = DATE_ERROR_S): void {
+    const [atLeast, atMost] = [toldUnixS * 1_000 - receivedAt, (toldUnixS + errorS) * 1_000 - sentAt];
     if (atLeast > this.atMostMs || atMost < this.atLeastMs) {
       [this.atLeastMs, this.atMostMs] = [atLeast, atMost]; // one of the clocks was set
     } else {
