@@ -52,7 +52,7 @@ FEC_LOSS_PERCENT = 10
 
 
 @dataclass(frozen=True)
-class Path_:
+class Kind:
     """One kind of path. `bursts`: gaps that no forecast knows, (length in s, share of time)."""
 
     name: str
@@ -96,14 +96,14 @@ class Path_:
 
 
 PATHS = (
-    Path_("clean"),
-    Path_("1 % random", loss=0.01),
-    Path_("5 % random", loss=0.05),
-    Path_("5 % in bursts of 3", bursts=(0.06, 0.05)),
-    Path_("100 ms every 15 s", gap_s=0.1),
-    Path_("200 ms every 15 s", gap_s=0.2),
-    Path_("400 ms every 15 s", gap_s=0.4),
-    Path_("1 % random + 200 ms every 15 s", loss=0.01, gap_s=0.2),
+    Kind("clean"),
+    Kind("1 % random", loss=0.01),
+    Kind("5 % random", loss=0.05),
+    Kind("5 % in bursts of 3", bursts=(0.06, 0.05)),
+    Kind("100 ms every 15 s", gap_s=0.1),
+    Kind("200 ms every 15 s", gap_s=0.2),
+    Kind("400 ms every 15 s", gap_s=0.4),
+    Kind("1 % random + 200 ms every 15 s", loss=0.01, gap_s=0.2),
 )
 PHASES_S = (7.3, 0.4)
 """Where the gaps of the first and of the second carrier begin."""
@@ -185,11 +185,14 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as directory:
         folder = Path(directory)
         module, speech = bundled(folder), speech_of(arguments.speech, folder)
-        print(f"{speech.name}, {SPEECH_S} s, Opus {BITRATE // 1000} kbit/s, {FRAME_MS} ms; PESQ-WB{' / ViSQOL' if arguments.visqol else ''}")
+        print(
+            f"{speech.name}, {SPEECH_S} s, Opus {BITRATE // 1000} kbit/s, {FRAME_MS} ms; PESQ-WB{' / ViSQOL' if arguments.visqol else ''}"
+        )
         print("(concealed seconds; kbit/s of payload; playout delay)")
         for path in (path for path in PATHS if path.name in wanted):
             first, second = (
-                arrivals(path.profile(phase, SEED + i), frames, payload + PACKET_OVERHEAD_BYTES, SEED + i) for i, phase in enumerate(PHASES_S)
+                arrivals(path.profile(phase, SEED + i), frames, payload + PACKET_OVERHEAD_BYTES, SEED + i)
+                for i, phase in enumerate(PHASES_S)
             )
             either = [min((at for at in pair if at is not None), default=None) for pair in zip(first, second, strict=True)]
             loss = path.loss + (path.bursts[1] if path.bursts else 0.0)

@@ -1,4 +1,4 @@
-"""Codes speech with libopus, plays it as each sender's frames arrived, and rates what is heard. Runs in `.venv-voice`, called by voice_quality.py.
+"""Codes speech with libopus, plays it as each frame arrived, and rates what is heard; for bench/voice_quality.py, in `.venv-voice`.
 
 stdin: JSON {"speech": path, "frame_ms", "bitrate", "fec_loss_percent", "runs": [{"name", "fec": bool, "played": [...]}], "visqol": bool}.
 `played` says for each frame what the receiver had when its time came: "frame", "next" (only the frame after it, for in-band FEC) or "none".
