@@ -56,7 +56,8 @@ def play(packets: list[bytes], played: list[str], frame: int) -> np.ndarray:
         else:  # concealment is asked for by no data at all, RFC 6716 §4.4
             pcm = raw_decoder.decode(decoder.decoder_state, None, 0, frame, False, channels=1)
         out.append(np.frombuffer(pcm, dtype="<i2"))
-    return resample_poly(np.concatenate(out).astype(np.float64)[PRE_SKIP:] / 32768, MEASURE_HZ, CODEC_HZ)
+    heard: np.ndarray = resample_poly(np.concatenate(out).astype(np.float64)[PRE_SKIP:] / 32768, MEASURE_HZ, CODEC_HZ)
+    return heard
 
 
 def main() -> None:
