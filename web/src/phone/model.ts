@@ -2,6 +2,15 @@
 
 import type { ReadonlySignal } from "@preact/signals";
 
+/** RFC 4412 §10.1 (`dsn`), the lowest first. */
+export const PRECEDENCES = ["routine", "priority", "immediate", "flash", "flash-override"] as const;
+export type Precedence = (typeof PRECEDENCES)[number];
+
+/** Whether a call of level `a` pre-empts one of level `b`. */
+export function isAbove(a: Precedence, b: Precedence): boolean {
+  return PRECEDENCES.indexOf(a) > PRECEDENCES.indexOf(b);
+}
+
 /** A fault a person must see. `code` selects the sentence in the catalogue; `detail` is for the curious. */
 export interface Fault {
   code:
@@ -14,6 +23,8 @@ export interface Fault {
     | "media_undecryptable"
     | "media_blocked"
     | "call_lost"
+    | "no_capacity"
+    | "precedence_refused"
     | "conversation_broken"
     | "storage_refused"
     | "session_taken_over"
@@ -31,12 +42,12 @@ export interface Contact {
 }
 
 export type TextState = "queued" | "sent" | "delivered" | "failed";
-export type CallOutcome = "answered" | "missed" | "declined" | "busy" | "cancelled" | "unanswered" | "failed";
+export type CallOutcome = "answered" | "missed" | "declined" | "busy" | "cancelled" | "unanswered" | "failed" | "preempted";
 
 /** `at` is in milliseconds since 1970. */
 export type ThreadEntry =
   | { kind: "text"; id: string; outgoing: boolean; body: string; at: number; state: TextState }
-  | { kind: "call"; id: string; outgoing: boolean; at: number; outcome: CallOutcome; durationS: number };
+  | { kind: "call"; id: string; outgoing: boolean; at: number; outcome: CallOutcome; durationS: number; precedence?: Precedence };
 
 export type CallPhase = "requesting" | "ringing" | "incoming" | "connecting" | "active" | "ended";
 
@@ -58,8 +69,15 @@ export interface CallView {
   callId: string;
   peer: Contact;
   outgoing: boolean;
+  precedence: Precedence;
   phase: CallPhase;
   outcome: CallOutcome | null;
+  /** With the outcome `preempted`: the level of the call that it had to end for; null if its path became too small. */
+  preemptedBy: Precedence | null;
+  /** The server has no room for the call yet; it waits its turn. */
+  waiting: boolean;
+  /** A call of a higher level that this one ends for at `endsAt`, in milliseconds since 1970. */
+  next: { peer: Contact; precedence: Precedence; endsAt: number } | null;
   /** Milliseconds since 1970 at which audio began; null before. */
   activeSince: number | null;
   /** Six digits, the same at both ends; null until both nonces are known. */
@@ -123,7 +141,7 @@ export type PassphraseFault = "short" | "unusable" | "first" | null;
 export interface PhoneState {
   enrolment: "unknown" | "locked" | "needed" | "working" | "done" | "zeroised";
   lock: LockView;
-  me: { accountId: string; deviceId: string; displayName: string } | null;
+  me: { accountId: string; deviceId: string; displayName: string; precedenceCeiling: Precedence } | null;
   server: "connecting" | "online" | "offline";
   fault: Fault | null;
   contacts: Contact[];
@@ -143,8 +161,11 @@ export interface PhoneEngine {
   /** Sends a text again that failed. */
   retryText(accountId: string, id: string): Promise<void>;
   markRead(accountId: string): void;
-  call(accountId: string): Promise<void>;
+  /** Calls at a precedence, at most one's own ceiling. */
+  call(accountId: string, precedence: Precedence): Promise<void>;
+  /** Answers the call that rings, or the one that the call on screen ends for. */
   answer(): Promise<void>;
+  /** Declines it. */
   decline(): Promise<void>;
   /** Ends, cancels or dismisses the call on screen. */
   hangUp(): Promise<void>;

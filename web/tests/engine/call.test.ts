@@ -2,8 +2,9 @@
 
 import { describe, expect, it } from "vitest";
 
-import { CONNECT_MS, REPAIR_ALONE_MS, REPAIR_MS, RESTART_RETRY_MS, RING_MS, stepCall, type CallEffect, type CallInput, type CallState } from "../../src/phone/engine/call";
+import { CONNECT_MS, NOTICE_MS, REPAIR_ALONE_MS, REPAIR_MS, RESTART_RETRY_MS, RING_MS, stepCall, type CallEffect, type CallInput, type CallState } from "../../src/phone/engine/call";
 import type { CallStep } from "../../src/phone/engine/messages";
+import { PRECEDENCES, type Precedence } from "../../src/phone/model";
 
 const LOW = "0".repeat(32);
 const HIGH = "f".repeat(32);
@@ -27,8 +28,8 @@ class Play {
     return this.say({ kind: "message", callId, peerAccountId, message });
   }
 
-  invited(callId = LOW, peerAccountId = PEER, ageMs = 0): this {
-    return this.say({ kind: "invite", callId, peerAccountId, ageMs, invite });
+  invited(callId = LOW, peerAccountId = PEER, ageMs = 0, precedence: Precedence = "routine"): this {
+    return this.say({ kind: "invite", callId, peerAccountId, ageMs, invite: { ...invite, precedence } });
   }
 
   at(now: number): this {
@@ -59,7 +60,7 @@ function summary(effect: CallEffect): string {
 }
 
 function dialled(callId = LOW): Play {
-  return new Play().say({ kind: "dial", callId, peerAccountId: PEER }).expect("requesting", "prepareOffer");
+  return new Play().say({ kind: "dial", callId, peerAccountId: PEER, precedence: "routine" }).expect("requesting", "prepareOffer");
 }
 
 function offered(callId = LOW): Play {
@@ -221,7 +222,102 @@ describe("more than one call", () => {
   it("rings and dials again after a call has ended", () => {
     const ended = (): Play => ringing().hear({ step: "decline" });
     ended().invited(HIGH).expect("incoming", "send ringing");
-    ended().say({ kind: "dial", callId: HIGH, peerAccountId: OTHER }).expect("requesting", "prepareOffer");
+    ended().say({ kind: "dial", callId: HIGH, peerAccountId: OTHER, precedence: "routine" }).expect("requesting", "prepareOffer");
+  });
+});
+
+describe("precedence", () => {
+  const talking = (): [string, Play][] => [
+    ["dialling", offered()],
+    ["ringing", ringing()],
+    ["connecting", calleeConnecting()],
+    ["talking", callerActive()],
+  ];
+
+  it.each(talking())("a call that is %s ends for a higher one after notice, which then rings", (_, play) => {
+    const { phase } = play.state as CallState;
+    play.invited(HIGH, OTHER, 0, "flash").expect(phase, "send ringing");
+    expect(play.state?.next).toMatchObject({ callId: HIGH, peerAccountId: OTHER, endsAt: NOTICE_MS });
+    play.at(NOTICE_MS - 1).expect(phase);
+    play.at(NOTICE_MS);
+    expect(play.state).toMatchObject({ callId: HIGH, peerAccountId: OTHER, phase: "incoming", precedence: "flash", outgoing: false, next: null });
+    expect(play.effects[0]).toMatchObject({ kind: "send", peerAccountId: PEER, callId: LOW, message: { step: "end", reason: "preempted", by: "flash" } });
+    expect(play.effects.map(summary)).toContain("record preempted 5".replace("5", phase === "active" ? "5" : "0"));
+    play.say({ kind: "pressAnswer" }).expect("connecting", "prepareAnswer");
+  });
+
+  it("only a higher level is heard during a call", () => {
+    for (const mine of PRECEDENCES) {
+      for (const other of PRECEDENCES) {
+        const play = new Play().say({ kind: "dial", callId: LOW, peerAccountId: PEER, precedence: mine }).invited(HIGH, OTHER, 0, other);
+        const above = PRECEDENCES.indexOf(other) > PRECEDENCES.indexOf(mine);
+        play.expect("requesting", ...(above ? ["send ringing"] : ["send busy", "record busy 0"]));
+        expect(play.state?.next?.callId ?? null).toBe(above ? HIGH : null);
+      }
+    }
+  });
+
+  it("the higher call may be answered at once, or declined", () => {
+    const taken = callerActive().invited(HIGH, OTHER, 0, "immediate").say({ kind: "pressAnswer" });
+    taken.expect("connecting", "send end", "release", "record preempted 0", "renewKeys", "prepareAnswer");
+    expect(taken.state).toMatchObject({ callId: HIGH, precedence: "immediate" });
+    const kept = callerActive().invited(HIGH, OTHER, 0, "immediate").say({ kind: "pressDecline" });
+    kept.expect("active", "send decline", "record declined 0").at(NOTICE_MS).expect("active");
+    callerActive().say({ kind: "pressAnswer" }).expect("active").say({ kind: "pressDecline" }).expect("active");
+  });
+
+  it("rings at once if the lower call ends first, and not at all if its caller gives up", () => {
+    const first = callerActive().invited(HIGH, OTHER, 0, "flash").say({ kind: "pressHangUp" });
+    first.expect("incoming", "send end", "release", "record answered 0", "renewKeys");
+    const left = callerActive().invited(HIGH, OTHER, 0, "flash").hear({ step: "cancel" }, HIGH, OTHER);
+    left.expect("active", "record missed 0").at(NOTICE_MS).expect("active");
+    callerActive().invited(HIGH, OTHER, 0, "flash").hear({ step: "cancel" }, HIGH, PEER).at(NOTICE_MS - 1).expect("active");
+  });
+
+  it("keeps the candidates that come before it rings, and the time at which it is missed", () => {
+    const play = callerActive().invited(HIGH, OTHER, 10_000, "flash");
+    play.hear({ step: "candidate", candidates: [{ candidate: "a" }] }, HIGH, OTHER).hear({ step: "candidate", candidates: [{ candidate: "b" }] }, HIGH, OTHER);
+    play.at(NOTICE_MS).expect("incoming", "send end", "release", "record preempted 5", "renewKeys", "media candidate");
+    expect(play.effects.at(-1)).toMatchObject({ callId: HIGH, message: { candidates: [{ candidate: "a" }, { candidate: "b" }] } });
+    play.at(RING_MS - 10_000 - 1).expect("incoming").at(RING_MS - 10_000).expect("ended", "release", "record missed 0");
+  });
+
+  it("a call that nobody has answered gives way at once", () => {
+    new Play().invited().invited(HIGH, OTHER, 0, "priority").expect("incoming", "send busy", "release", "record missed 0", "send ringing");
+  });
+
+  it("of two that wait the higher one stays, and the notice is not begun anew", () => {
+    const play = callerActive().invited(HIGH, OTHER, 0, "priority");
+    play.now = 2_000;
+    play.invited("e".repeat(32), "c".repeat(32), 0, "flash").expect("active", "send busy", "record busy 0", "send ringing");
+    expect(play.state?.next).toMatchObject({ callId: "e".repeat(32), endsAt: NOTICE_MS });
+    play.invited("d".repeat(32), OTHER, 0, "flash").expect("active", "send busy", "record busy 0");
+  });
+
+  it("glare: the higher level goes on at both ends, whatever the ids", () => {
+    const routine = offered(LOW).invited(HIGH, PEER, 0, "flash").expect("connecting", "release", "prepareAnswer");
+    expect(routine.state).toMatchObject({ callId: HIGH, precedence: "flash" });
+    new Play().say({ kind: "dial", callId: HIGH, peerAccountId: PEER, precedence: "flash" }).invited(LOW).expect("requesting");
+  });
+
+  it.each([...talking(), ["incoming", new Play().invited()] as [string, Play]])("the server ends a call that is %s: it says so and why", (_, play) => {
+    play.say({ kind: "preempted", callId: HIGH, by: "flash" }); // another call's
+    expect(play.state?.phase).not.toBe("ended");
+    play.say({ kind: "preempted", callId: LOW, by: "flash" });
+    expect(play.state).toMatchObject({ phase: "ended", outcome: "preempted", preemptedBy: "flash" });
+    expect(play.effects[0]).toMatchObject({ message: { step: "end", reason: "preempted", by: "flash" } });
+    play.say({ kind: "preempted", callId: LOW, by: null }).expect("ended");
+  });
+
+  it("the other side's word is enough, if the server's is lost", () => {
+    const play = callerActive().hear({ step: "end", reason: "preempted", by: "immediate" });
+    play.expect("ended", "release", "record preempted 0", "renewKeys");
+    expect(play.state?.preemptedBy).toBe("immediate");
+  });
+
+  it("no room at the callee's end is said at both", () => {
+    calleeConnecting().say({ kind: "setupFailed", callId: LOW, fault: { code: "no_capacity", detail: "" } }).expect("ended", "send end", "release", "record failed 0", "fault no_capacity");
+    ringing().hear({ step: "end", reason: "no_capacity" }).expect("ended", "release", "record failed 0", "fault no_capacity");
   });
 });
 

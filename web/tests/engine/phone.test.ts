@@ -63,6 +63,8 @@ interface Handset {
   store: MemoryDatabase;
   media: FakeMedia[];
   state(): PhoneState;
+  /** What has sounded so far. */
+  tones: string[];
   texts(peer: string): string[];
   id(): string;
 }
@@ -75,6 +77,7 @@ afterEach(() => {
 
 function handset(server: TwinServer, store = new MemoryDatabase(), microphone = true): Handset {
   const media: FakeMedia[] = [];
+  const tones: string[] = [];
   const environment: PhoneEnvironment = {
     fetch: server.fetch,
     openSocket: () => server.openSocket(),
@@ -86,7 +89,7 @@ function handset(server: TwinServer, store = new MemoryDatabase(), microphone = 
       return media.at(-1) as FakeMedia;
     },
     claim: () => Promise.resolve(true),
-    playTone: () => undefined,
+    playTone: (tone) => void (tone !== null && tones.push(tone)),
     onNetworkBack: () => undefined,
     now: () => Date.now(),
     random: () => 0,
@@ -98,6 +101,7 @@ function handset(server: TwinServer, store = new MemoryDatabase(), microphone = 
     phone,
     store,
     media,
+    tones,
     state: () => phone.state.value,
     texts: (peer) => (made.state().threads[peer] ?? []).map(line),
     id: () => made.state().me?.accountId ?? "",
@@ -233,7 +237,7 @@ describe("texts", () => {
     await anna.phone.sendText(bruno.id(), "poi");
     await until(() => anna.texts(bruno.id()).includes("> poi failed"));
     expect(anna.state().fault?.code).toBe("peer_key_changed");
-    await anna.phone.call(bruno.id());
+    await anna.phone.call(bruno.id(), "routine");
     expect(anna.state().call).toBeNull();
   });
 
@@ -250,11 +254,69 @@ describe("texts", () => {
   });
 });
 
+describe("precedence of calls", () => {
+  it("is asked for up to the ceiling, shown at both ends and kept in the thread", async () => {
+    const { server, anna, bruno } = await twoPeople();
+    server.allow(anna.id(), "flash");
+    await until(() => anna.state().me?.precedenceCeiling === "flash");
+    expect(bruno.state().me?.precedenceCeiling).toBe("routine");
+    await anna.phone.call(bruno.id(), "flash");
+    await until(() => bruno.state().call?.phase === "incoming");
+    expect([anna.state().call?.precedence, bruno.state().call?.precedence]).toEqual(["flash", "flash"]);
+    await until(() => bruno.tones.includes("incomingUrgent"));
+    await bruno.phone.decline();
+    await until(() => anna.state().call?.outcome === "declined");
+    expect(bruno.state().threads[anna.id()]?.at(-1)).toMatchObject({ kind: "call", precedence: "flash" });
+  });
+
+  it("is not believed above the caller's ceiling", async () => {
+    const { anna, bruno } = await twoPeople();
+    await anna.phone.call(bruno.id(), "flash"); // a phone that asks for more than it may, with a server that lets it
+    await until(() => bruno.state().call?.phase === "incoming");
+    expect(bruno.state().call?.precedence).toBe("routine");
+    expect(bruno.tones).not.toContain("incomingUrgent");
+  });
+
+  it("a call that the server ends says so at both ends, with the tone", async () => {
+    const { server, anna, bruno } = await twoPeople();
+    await anna.phone.call(bruno.id(), "routine");
+    await until(() => bruno.state().call?.phase === "incoming");
+    await bruno.phone.answer();
+    await until(() => anna.state().call?.phase === "active" && bruno.state().call?.phase === "active");
+    server.preempt(anna.state().call?.callId ?? "", "flash");
+    await until(() => anna.state().call?.phase === "ended" && bruno.state().call?.phase === "ended");
+    for (const each of [anna, bruno]) {
+      expect(each.state().call).toMatchObject({ outcome: "preempted", preemptedBy: "flash" });
+      expect(each.tones).toContain("preemption");
+    }
+  });
+
+  it("a call waits for room, and goes on when there is some", async () => {
+    const { server, anna, bruno } = await twoPeople();
+    server.refuseCalls = "call_waiting";
+    await anna.phone.call(bruno.id(), "routine");
+    await until(() => anna.state().call?.waiting === true);
+    expect(anna.state().call?.phase).toBe("requesting");
+    server.refuseCalls = null;
+    await until(() => bruno.state().call?.phase === "incoming");
+    expect(anna.state().call?.waiting).toBe(false);
+  });
+
+  it.each(["no_capacity", "precedence_refused"] as const)("a call that is refused says why: %s", async (code) => {
+    const { server, anna, bruno } = await twoPeople();
+    server.refuseCalls = code;
+    await anna.phone.call(bruno.id(), "routine");
+    await until(() => anna.state().call?.phase === "ended");
+    expect(anna.state().call).toMatchObject({ outcome: "failed", fault: { code } });
+    expect(bruno.state().call).toBeNull();
+  });
+});
+
 describe("calls", () => {
   async function connected(): Promise<Awaited<ReturnType<typeof twoPeople>>> {
     const world = await twoPeople();
     const { anna, bruno } = world;
-    await anna.phone.call(bruno.id());
+    await anna.phone.call(bruno.id(), "routine");
     await until(() => bruno.state().call?.phase === "incoming" && anna.state().call?.phase === "ringing");
     await bruno.phone.answer();
     await until(() => anna.state().call?.phase === "active" && bruno.state().call?.phase === "active");
@@ -321,7 +383,7 @@ describe("calls", () => {
 
   it("are declined", async () => {
     const { anna, bruno } = await twoPeople();
-    await anna.phone.call(bruno.id());
+    await anna.phone.call(bruno.id(), "routine");
     await until(() => bruno.state().call?.phase === "incoming");
     await bruno.phone.decline();
     await until(() => anna.state().call?.outcome === "declined");
@@ -330,7 +392,7 @@ describe("calls", () => {
 
   it("are missed when the caller gives up, and count as unread", async () => {
     const { anna, bruno } = await twoPeople();
-    await anna.phone.call(bruno.id());
+    await anna.phone.call(bruno.id(), "routine");
     await until(() => bruno.state().call?.phase === "incoming");
     await anna.phone.hangUp();
     await until(() => bruno.state().call?.outcome === "missed");
@@ -339,7 +401,7 @@ describe("calls", () => {
 
   it("meet when both dial at once", async () => {
     const { anna, bruno } = await twoPeople();
-    await Promise.all([anna.phone.call(bruno.id()), bruno.phone.call(anna.id())]);
+    await Promise.all([anna.phone.call(bruno.id(), "routine"), bruno.phone.call(anna.id(), "routine")]);
     await until(() => anna.state().call?.phase === "active" && bruno.state().call?.phase === "active");
     expect(anna.state().call?.callId).toBe(bruno.state().call?.callId);
     expect(anna.state().call?.outgoing).not.toBe(bruno.state().call?.outgoing);
@@ -350,13 +412,13 @@ describe("calls", () => {
     const server = new TwinServer();
     const [anna, bruno] = [await enrolled(server, "Anna"), await enrolled(server, "Bruno", false)];
     await until(() => anna.state().contacts.length === 1);
-    await anna.phone.call(bruno.id());
+    await anna.phone.call(bruno.id(), "routine");
     await until(() => bruno.state().call?.phase === "incoming");
     await bruno.phone.answer();
     await until(() => anna.state().call?.outcome === "failed");
     expect(bruno.state().call).toMatchObject({ phase: "ended", outcome: "failed", fault: { code: "microphone_refused" } });
     await bruno.phone.hangUp();
-    await bruno.phone.call(anna.id());
+    await bruno.phone.call(anna.id(), "routine");
     await until(() => bruno.state().call?.fault?.code === "microphone_refused");
     expect(anna.state().call?.callId).not.toBe(bruno.state().call?.callId);
   });

@@ -69,6 +69,8 @@ export class TwinServer {
   alarms = 0;
   private readonly armed = new Set<string>();
   up = true;
+  /** The code with which calls are refused. */
+  refuseCalls: string | null = null;
   /** Loses the answers, not the requests, that match. */
   loseAnswersTo: RegExp | null = null;
   /** Holds requests that match until this many are there, to force a race. */
@@ -132,6 +134,19 @@ export class TwinServer {
   /** Closes a device's socket as a newer one would. */
   takeOver(accountId: string): void {
     this.accounts.get(accountId)?.socket?.close(4409);
+  }
+
+  allow(accountId: string, ceiling: Account["precedenceCeiling"]): void {
+    const account = this.accounts.get(accountId);
+    if (account !== undefined) account.precedenceCeiling = ceiling;
+    for (const { socket } of this.accounts.values()) socket?.push({ type: "directory" });
+  }
+
+  /** Ends a call as the server does for want of room. */
+  preempt(callId: string, by: string | null): void {
+    const devices = this.calls.get(callId) ?? new Set();
+    this.calls.delete(callId);
+    for (const { deviceId, socket } of this.accounts.values()) if (devices.has(deviceId)) socket?.push({ type: "preempted", call_id: callId, by });
   }
 
   pending(accountId: string): number {
@@ -201,8 +216,9 @@ export class TwinServer {
       case "POST /conversations/*/messages":
         return this.message(me, id, body as Schemas["MessageRequest"]);
       case "PUT /calls/*":
+        if (this.refuseCalls !== null) throw new Refusal(409, this.refuseCalls);
         this.calls.set(id, (this.calls.get(id) ?? new Set()).add(me.deviceId));
-        return { call_id: id, ice_servers: [], expires_at: 0, simulated: true };
+        return { call_id: id, precedence: "routine", ice_servers: [], expires_at: 0, simulated: true };
       case "DELETE /calls/*":
         this.calls.get(id)?.delete(me.deviceId);
         return undefined;

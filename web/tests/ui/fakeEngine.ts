@@ -1,7 +1,7 @@
 // A telephone engine made of plain state: scenes to look at and to test the interface with. Never shipped.
 
 import { signal } from "@preact/signals";
-import type { CallView, Contact, Fault, PassphraseFault, PathView, PhoneEngine, PhoneState, TextState, ThreadEntry } from "../../src/phone/model";
+import type { CallView, Contact, Fault, PassphraseFault, PathView, PhoneEngine, PhoneState, Precedence, TextState, ThreadEntry } from "../../src/phone/model";
 
 const NOW = Date.now();
 const MINUTE = 60_000;
@@ -70,7 +70,7 @@ const satellitePath: PathView = {
 const idle: PhoneState = {
   enrolment: "done",
   lock: { sealed: true, working: false, wrong: false, retryAt: 0, idleMinutes: 15 },
-  me: { accountId: "me", deviceId: "d0", displayName: "Duty officer, field post" },
+  me: { accountId: "me", deviceId: "d0", displayName: "Duty officer, field post", precedenceCeiling: "flash" },
   server: "online",
   fault: null,
   contacts: [crisisRoom, embassy, ship, field, fresh],
@@ -97,8 +97,12 @@ const call: CallView = {
   callId: "11",
   peer: crisisRoom,
   outgoing: true,
+  precedence: "routine",
   phase: "active",
   outcome: null,
+  preemptedBy: null,
+  waiting: false,
+  next: null,
   activeSince: NOW - 83_000,
   shortCode: "482913",
   muted: false,
@@ -172,6 +176,10 @@ export const SCENES: Record<string, { state: PhoneState; open?: string; accessOp
   },
   ended: { state: { ...idle, call: { ...call, phase: "ended", outcome: "answered" } } },
   failed: { state: { ...idle, call: { ...call, ...notActive, phase: "ended", outcome: "failed", fault: fault("short_code_mismatch") } } },
+  flashIncoming: { state: { ...idle, call: { ...call, ...notActive, outgoing: false, precedence: "flash", phase: "incoming" } } },
+  waiting: { state: { ...idle, call: { ...call, ...notActive, precedence: "immediate", phase: "requesting", waiting: true } } },
+  givingWay: { state: { ...idle, call: { ...call, next: { peer: embassy, precedence: "flash", endsAt: NOW + 3_600_000 } } } },
+  preempted: { state: { ...idle, call: { ...call, phase: "ended", outcome: "preempted", preemptedBy: "flash" } } },
   folded: { state: { ...idle, call }, open: "a1", folded: true },
   access: { state: idle, accessOpen: true },
   protection: { state: idle, protectionOpen: true },
@@ -216,7 +224,7 @@ export class FakeEngine implements PhoneEngine {
   async enrol(invitation: string, displayName: string): Promise<void> {
     this.asked.push(`enrol ${invitation} ${displayName}`);
     this.#patch({ enrolment: "working" });
-    setTimeout(() => this.#patch({ enrolment: "done", me: { accountId: "me", deviceId: "d0", displayName } }), 300);
+    setTimeout(() => this.#patch({ enrolment: "done", me: { accountId: "me", deviceId: "d0", displayName, precedenceCeiling: "routine" } }), 300);
   }
 
   async sendText(accountId: string, body: string): Promise<void> {
@@ -238,10 +246,10 @@ export class FakeEngine implements PhoneEngine {
     this.#patch({ contacts: this.state.value.contacts.map((each) => (each.accountId === accountId ? { ...each, unread: 0 } : each)) });
   }
 
-  async call(accountId: string): Promise<void> {
-    this.asked.push(`call ${accountId}`);
+  async call(accountId: string, precedence: Precedence): Promise<void> {
+    this.asked.push(`call ${accountId} ${precedence}`);
     const peer = this.state.value.contacts.find((each) => each.accountId === accountId);
-    if (peer) this.#patch({ call: { ...call, ...notActive, peer, phase: "ringing" } });
+    if (peer) this.#patch({ call: { ...call, ...notActive, peer, precedence, phase: "ringing" } });
   }
 
   async answer(): Promise<void> {

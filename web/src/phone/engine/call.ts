@@ -3,9 +3,17 @@
 // What a phase does not list, it ignores: late, repeated and foreign messages change nothing.
 //
 // Glare (both people dial at once): the call with the lower id (as hex) goes on. Whoever made the other one drops it and answers the
-// surviving invite without asking, since he wanted to talk anyway.
+// surviving invite without asking, since he wanted to talk anyway. Of two levels the higher goes on.
+//
+// Precedence: an invite of a higher level than the call on the phone is heard as well. An unanswered call gives way to it at once; a call
+// that is dialled or held ends for it after NOTICE_MS, unless the person takes or declines it before. Until then it waits in `next`:
+//
+//     dialling, talking ──invite above──► the same, with next ──NOTICE_MS, or the call ends──► incoming (next rings)
+//                                              ├──pressAnswer──► connecting (next is answered)
+//                                              └──pressDecline, or its caller gives up──► the same, without next
+//     dialling, talking, incoming ──preempted (by the server, for want of room)──► ended, outcome "preempted"
 
-import type { CallOutcome, CallPhase, Fault } from "../model";
+import { isAbove, type CallOutcome, type CallPhase, type Fault, type Precedence } from "../model";
 import type { CallStep, EndReason } from "./messages";
 
 export const RING_MS = 45_000; // docs/protocols.md: an invite processed later than this is a missed call
@@ -17,12 +25,31 @@ export const REPAIR_ALONE_MS = 10_000;
 /** An unanswered ICE restart is repeated after this. */
 export const RESTART_RETRY_MS = 8_000;
 
+/** How long a call goes on, with notice given, before it ends for one of a higher level. */
+export const NOTICE_MS = 5_000;
+
+/** A call of a higher level that the one on the phone ends for. */
+export interface NextCall {
+  callId: string;
+  peerAccountId: string;
+  invite: Invite;
+  /** Milliseconds since 1970: when the present call ends for it, and when it would be missed. */
+  endsAt: number;
+  missedAt: number;
+  /** What came for it meanwhile. */
+  candidates: RTCIceCandidateInit[];
+}
+
 export interface CallState {
   callId: string;
   peerAccountId: string;
   outgoing: boolean;
+  precedence: Precedence;
   phase: CallPhase;
   outcome: CallOutcome | null;
+  /** With the outcome `preempted`: for which level; null if for want of room. */
+  preemptedBy: Precedence | null;
+  next: NextCall | null;
   /** Milliseconds since 1970. */
   deadline: number | null;
   activeSince: number | null;
@@ -36,20 +63,22 @@ export interface CallState {
 type Invite = Extract<CallStep, { step: "invite" }>;
 
 export type CallInput =
-  | { kind: "dial"; callId: string; peerAccountId: string }
+  | { kind: "dial"; callId: string; peerAccountId: string; precedence: Precedence }
   | { kind: "pressAnswer" }
   | { kind: "pressDecline" }
   | { kind: "pressHangUp" }
   | { kind: "offerReady"; callId: string; invite: Invite }
   | { kind: "answerReady"; callId: string; answer: Extract<CallStep, { step: "answer" }> }
   | { kind: "setupFailed"; callId: string; fault: Fault }
-  /** `ageMs`: how long ago the server accepted it. */
+  /** `ageMs`: how long ago the server accepted it; the level in it is one that the caller is known to be allowed. */
   | { kind: "invite"; callId: string; peerAccountId: string; ageMs: number; invite: Invite }
   | { kind: "message"; callId: string; peerAccountId: string; message: Exclude<CallStep, Invite> }
   | { kind: "connected"; callId: string }
   | { kind: "disconnected"; callId: string; peerGone: boolean }
   | { kind: "audioBegan"; callId: string }
   | { kind: "revealFailed"; callId: string }
+  /** The server ended the call, for one of this level or for want of room. */
+  | { kind: "preempted"; callId: string; by: Precedence | null }
   | { kind: "time" };
 
 export type CallEffect =
@@ -63,7 +92,7 @@ export type CallEffect =
   | { kind: "restartMedia"; callId: string }
   /** Close media and leave the call at the server. */
   | { kind: "release"; callId: string }
-  | { kind: "record"; callId: string; peerAccountId: string; outgoing: boolean; outcome: CallOutcome; durationS: number }
+  | { kind: "record"; callId: string; peerAccountId: string; outgoing: boolean; outcome: CallOutcome; durationS: number; precedence: Precedence }
   | { kind: "fault"; fault: Fault }
   /** The caller heals the conversation with an update commit. */
   | { kind: "renewKeys"; peerAccountId: string };
@@ -79,52 +108,122 @@ function send(state: CallState, message: CallStep): CallEffect {
   return { kind: "send", peerAccountId: state.peerAccountId, callId: state.callId, message };
 }
 
-function fresh(callId: string, peerAccountId: string, outgoing: boolean, phase: CallPhase, deadline: number): CallState {
-  return { callId, peerAccountId, outgoing, phase, outcome: null, deadline, activeSince: null, repairing: false, restartAt: null, invite: null };
+function fresh(callId: string, peerAccountId: string, outgoing: boolean, precedence: Precedence, phase: CallPhase, deadline: number): CallState {
+  const nothingYet = { outcome: null, preemptedBy: null, next: null, activeSince: null, repairing: false, restartAt: null, invite: null };
+  return { callId, peerAccountId, outgoing, precedence, phase, deadline, ...nothingYet };
 }
 
 /** Ends the call here; `farewell` tells the other side. */
 function finish(state: CallState, now: number, outcome: CallOutcome, farewell?: CallStep): CallStepResult {
   const durationS = state.activeSince === null ? 0 : Math.max(0, Math.round((now - state.activeSince) / 1000));
-  const { callId, peerAccountId, outgoing } = state;
+  const { callId, peerAccountId, outgoing, precedence } = state;
   const effects: CallEffect[] = farewell === undefined ? [] : [send(state, farewell)];
-  effects.push({ kind: "release", callId }, { kind: "record", callId, peerAccountId, outgoing, outcome, durationS });
+  effects.push({ kind: "release", callId }, { kind: "record", callId, peerAccountId, outgoing, outcome, durationS, precedence });
   if (outgoing && (state.phase === "connecting" || state.phase === "active")) effects.push({ kind: "renewKeys", peerAccountId });
   return [{ ...state, phase: "ended", outcome, deadline: null, repairing: false, restartAt: null, invite: null }, effects];
 }
 
 function dial(_state: CallState | null, input: InputOf<"dial">, now: number): CallStepResult {
-  const { callId, peerAccountId } = input;
-  return [fresh(callId, peerAccountId, true, "requesting", now + RING_MS), [{ kind: "prepareOffer", callId, peerAccountId }]];
+  const { callId, peerAccountId, precedence } = input;
+  return [fresh(callId, peerAccountId, true, precedence, "requesting", now + RING_MS), [{ kind: "prepareOffer", callId, peerAccountId }]];
 }
 
-function unheard(input: InputOf<"invite">, outcome: "missed" | "busy"): CallEffect {
-  const { callId, peerAccountId } = input;
-  return { kind: "record", callId, peerAccountId, outgoing: false, outcome, durationS: 0 };
+function unheard({ callId, peerAccountId, invite }: Pick<InputOf<"invite">, "callId" | "peerAccountId" | "invite">, outcome: "missed" | "busy" | "declined"): CallEffect {
+  return { kind: "record", callId, peerAccountId, outgoing: false, outcome, durationS: 0, precedence: invite.precedence };
 }
 
 /** An invite that finds the phone free. */
 function ring(state: CallState | null, input: InputOf<"invite">, now: number): CallStepResult {
   if (state?.callId === input.callId) return [state, []];
   if (input.ageMs > RING_MS) return [state, [unheard(input, "missed")]];
-  const { sdp, commitment } = input.invite;
-  const next = { ...fresh(input.callId, input.peerAccountId, false, "incoming", now + RING_MS - Math.max(0, input.ageMs)), invite: { sdp, commitment } };
+  const { sdp, commitment, precedence } = input.invite;
+  const next = { ...fresh(input.callId, input.peerAccountId, false, precedence, "incoming", now + RING_MS - Math.max(0, input.ageMs)), invite: { sdp, commitment } };
   return [next, [send(next, { step: "ringing" })]];
 }
 
-/** An invite during another call. */
-function busy(state: CallState, input: InputOf<"invite">): CallStepResult {
-  if (state.callId === input.callId) return [state, []];
+/** An invite during another call: heard if it is of a higher level, and told busy otherwise. */
+function another(state: CallState, input: InputOf<"invite">, now: number): CallStepResult {
+  const { callId, peerAccountId, invite } = input;
+  if (state.callId === callId || state.next?.callId === callId) return [state, []];
   if (input.ageMs > RING_MS) return [state, [unheard(input, "missed")]];
-  return [state, [{ kind: "send", peerAccountId: input.peerAccountId, callId: input.callId, message: { step: "busy" } }, unheard(input, "busy")]];
+  if (!isAbove(invite.precedence, state.next?.invite.precedence ?? state.precedence)) {
+    return [state, [{ kind: "send", peerAccountId, callId, message: { step: "busy" } }, unheard(input, "busy")]];
+  }
+  if (state.phase === "incoming") {
+    const [, given] = finish(state, now, "missed", { step: "busy" });
+    const [ringing, heard] = ring(null, input, now);
+    return [ringing, [...given, ...heard]];
+  }
+  const displaced: CallEffect[] = state.next === null ? [] : [toNext(state.next, { step: "busy" }), unheard(state.next, "busy")];
+  const missedAt = now + RING_MS - Math.max(0, input.ageMs);
+  const next: NextCall = { callId, peerAccountId, invite, endsAt: state.next?.endsAt ?? now + NOTICE_MS, missedAt, candidates: [] };
+  return [{ ...state, next }, [...displaced, toNext(next, { step: "ringing" })]];
 }
+
+function toNext(next: NextCall, message: CallStep): CallEffect {
+  return { kind: "send", peerAccountId: next.peerAccountId, callId: next.callId, message };
+}
+
+/** The call that waited takes the place of the one that has ended. Its caller has been told that it rings. */
+function takeUp(next: NextCall): CallStepResult {
+  const { callId, peerAccountId, invite, candidates } = next;
+  const { sdp, commitment, precedence } = invite;
+  const state = { ...fresh(callId, peerAccountId, false, precedence, "incoming", next.missedAt), invite: { sdp, commitment } };
+  return [state, candidates.length === 0 ? [] : [{ kind: "media", callId, message: { step: "candidate", candidates } }]];
+}
+
+/** What the caller of the waiting call says. */
+function forNext(state: CallState, next: NextCall, message: CallStep): CallStepResult {
+  if (message.step === "cancel" || message.step === "end") return [{ ...state, next: null }, [unheard(next, "missed")]];
+  if (message.step !== "candidate") return [state, []];
+  return [{ ...state, next: { ...next, candidates: [...next.candidates, ...message.candidates] } }, []];
+}
+
+/** The present call ends for the one that waits. */
+function giveWay(state: CallState, next: NextCall, now: number): CallStepResult {
+  const by = next.invite.precedence;
+  const [ended, effects] = finish(state, now, "preempted", { step: "end", reason: "preempted", by });
+  return [ended === null ? null : { ...ended, preemptedBy: by }, effects];
+}
+
+const pressAnswer: Handler<"pressAnswer"> = (state, _input, now) => {
+  const { callId, peerAccountId, invite } = state;
+  if (invite === null) return [state, []];
+  return [
+    { ...state, phase: "connecting", deadline: now + CONNECT_MS, invite: null },
+    [{ kind: "prepareAnswer", callId, peerAccountId, invite }],
+  ];
+};
+
+const preempted: Handler<"preempted"> = (state, { by }, now) => {
+  const [ended, effects] = finish(state, now, "preempted", { step: "end", reason: "preempted", by });
+  return [ended === null ? null : { ...ended, preemptedBy: by }, effects];
+};
+
+/** What a call that is dialled or held does about one that waits. */
+const withNext: Row = {
+  pressAnswer: (state, _input, now) => {
+    if (state.next === null) return [state, []];
+    const [, ended] = giveWay(state, state.next, now);
+    const [rung, waited] = takeUp(state.next);
+    const [answered, prepared] = rung === null ? [null, []] : pressAnswer(rung, { kind: "pressAnswer" }, now);
+    return [answered, [...ended, ...prepared, ...waited]];
+  },
+  pressDecline: (state) => {
+    if (state.next === null) return [state, []];
+    return [{ ...state, next: null }, [toNext(state.next, { step: "decline" }), unheard(state.next, "declined")]];
+  },
+  preempted,
+};
+
 
 /** An invite while dialling: glare if it comes from the person being dialled. */
 function glare(state: CallState, input: InputOf<"invite">, now: number): CallStepResult {
-  if (state.peerAccountId !== input.peerAccountId || input.ageMs > RING_MS) return busy(state, input);
-  if (state.callId <= input.callId) return [state, []];
-  const { sdp, commitment } = input.invite;
-  const next = fresh(input.callId, input.peerAccountId, false, "connecting", now + CONNECT_MS);
+  if (state.peerAccountId !== input.peerAccountId || input.ageMs > RING_MS) return another(state, input, now);
+  const { sdp, commitment, precedence } = input.invite;
+  const equal = precedence === state.precedence;
+  if (equal ? state.callId <= input.callId : isAbove(state.precedence, precedence)) return [state, []];
+  const next = fresh(input.callId, input.peerAccountId, false, precedence, "connecting", now + CONNECT_MS);
   return [
     next,
     [
@@ -136,7 +235,7 @@ function glare(state: CallState, input: InputOf<"invite">, now: number): CallSte
 
 /** An invite from the very person one talks to: his phone lost the call, so this one gives it up too. */
 function redial(state: CallState, input: InputOf<"invite">, now: number): CallStepResult {
-  if (state.peerAccountId !== input.peerAccountId || state.callId === input.callId || input.ageMs > RING_MS) return busy(state, input);
+  if (state.peerAccountId !== input.peerAccountId || state.callId === input.callId || input.ageMs > RING_MS) return another(state, input, now);
   const [, ended] = finish(state, now, state.phase === "incoming" ? "missed" : state.activeSince === null ? "failed" : "answered");
   const [next, ringing] = ring(null, input, now);
   return [next, [...ended, ...ringing]];
@@ -144,12 +243,14 @@ function redial(state: CallState, input: InputOf<"invite">, now: number): CallSt
 
 function setupFailed(state: CallState, input: InputOf<"setupFailed">, now: number): CallStepResult {
   const unsent = state.outgoing && state.phase === "requesting" && state.invite === null; // the peer knows nothing of it yet
-  const [next, effects] = finish(state, now, "failed", unsent ? undefined : { step: "end", reason: "media" });
+  const reason = input.fault.code === "no_capacity" ? "no_capacity" : "media";
+  const [next, effects] = finish(state, now, "failed", unsent ? undefined : { step: "end", reason });
   return [next, [...effects, { kind: "fault", fault: input.fault }]];
 }
 
 /** The caller's side before the answer. */
 const dialling: Row = {
+  ...withNext,
   offerReady: (state, { invite }) => [{ ...state, invite: { sdp: invite.sdp, commitment: invite.commitment } }, [send(state, invite)]],
   setupFailed,
   invite: glare,
@@ -171,7 +272,7 @@ const dialling: Row = {
       case "busy":
         return finish(state, now, "busy");
       case "end":
-        return finish(state, now, "failed");
+        return endedByPeer(state, message, now);
       default:
         return [state, []];
     }
@@ -180,6 +281,7 @@ const dialling: Row = {
 
 /** Both sides between the answer and the end. */
 const talking: Row = {
+  ...withNext,
   answerReady: (state, { answer }) => [state, [send(state, answer)]],
   setupFailed,
   invite: redial,
@@ -218,17 +320,23 @@ const talking: Row = {
       case "cancel": // crossed with our answer
         return state.outgoing ? [state, []] : finish(state, now, "missed");
       case "end":
-        return endedByPeer(state, message.reason, now);
+        return endedByPeer(state, message, now);
       default:
         return [state, []];
     }
   },
 };
 
-function endedByPeer(state: CallState, reason: EndReason, now: number): CallStepResult {
+const REPORTED: Partial<Record<EndReason, Fault["code"]>> = { short_code: "short_code_mismatch", no_capacity: "no_capacity" };
+
+function endedByPeer(state: CallState, { reason, by }: Extract<CallStep, { step: "end" }>, now: number): CallStepResult {
+  if (reason === "preempted") {
+    const [ended, effects] = finish(state, now, "preempted");
+    return [ended === null ? null : { ...ended, preemptedBy: by ?? null }, effects];
+  }
   const [next, effects] = finish(state, now, state.activeSince === null ? "failed" : "answered");
-  if (reason !== "short_code") return [next, effects];
-  return [next, [...effects, { kind: "fault", fault: { code: "short_code_mismatch", detail: "reported by the other side" } }]];
+  const code = REPORTED[reason];
+  return code === undefined ? [next, effects] : [next, [...effects, { kind: "fault", fault: { code, detail: "reported by the other side" } }]];
 }
 
 const TABLE: Readonly<Record<Phase, Row>> = {
@@ -236,14 +344,8 @@ const TABLE: Readonly<Record<Phase, Row>> = {
   requesting: dialling,
   ringing: dialling,
   incoming: {
-    pressAnswer: (state, _input, now) => {
-      const { callId, peerAccountId, invite } = state;
-      if (invite === null) return [state, []];
-      return [
-        { ...state, phase: "connecting", deadline: now + CONNECT_MS, invite: null },
-        [{ kind: "prepareAnswer", callId, peerAccountId, invite }],
-      ];
-    },
+    pressAnswer,
+    preempted,
     pressDecline: (state, _input, now) => finish(state, now, "declined", { step: "decline" }),
     pressHangUp: (state, _input, now) => finish(state, now, "declined", { step: "decline" }),
     invite: redial,
@@ -260,6 +362,19 @@ const TABLE: Readonly<Record<Phase, Row>> = {
 
 /** One step. `state` is null when there is no call on screen. */
 export function stepCall(state: CallState | null, input: CallInput, now: number): CallStepResult {
+  const [stepped, effects] = stepOne(state, input, now);
+  if (stepped?.phase !== "ended" || stepped.next === null) return [stepped, effects];
+  const [rung, waited] = takeUp(stepped.next);
+  return [rung, [...effects, ...waited]];
+}
+
+function stepOne(state: CallState | null, input: CallInput, now: number): CallStepResult {
+  if (state !== null && state.next !== null) {
+    if (input.kind === "time" && now >= state.next.endsAt) return giveWay(state, state.next, now);
+    if (input.kind === "message" && input.callId === state.next.callId && input.peerAccountId === state.next.peerAccountId) {
+      return forNext(state, state.next, input.message);
+    }
+  }
   const row = TABLE[state === null ? "idle" : state.phase];
   const handler = row[input.kind] as Handler<typeof input.kind> | undefined;
   if (handler === undefined) return [state, []];

@@ -5,7 +5,7 @@ import { fromHex, randomId, toBase64 } from "../../keys/bytes";
 import type { EpochKeys } from "../../keys/conversation";
 import { mlsKid } from "../../keys/sframe";
 import { commitTo, newNonce, revealMatches, shortCode } from "../../keys/shortcode";
-import type { CallOutcome, CallQuality, Fault, MediaHealth } from "../model";
+import { isAbove, type CallOutcome, type CallQuality, type Fault, type MediaHealth, type Precedence } from "../model";
 import { CallPath, type Clock } from "./callpath";
 import { stepCall, type CallEffect, type CallInput, type CallState } from "./call";
 import type { FrameCounts } from "./frames";
@@ -24,11 +24,14 @@ const SEND_FOR_MS = 45_000;
 const SEND_RETRY_MS = 1_000;
 const TICK_MS = 500;
 const WELCOME_PAUSE_MS = 300;
+const WAITING_PAUSE_S = 2;
 
 /** What the screen shows of the call, beyond its state. */
 export interface CallDetails {
   shortCode: string | null;
   muted: boolean;
+  /** The server has no room for the call yet. */
+  waiting: boolean;
   health: MediaHealth;
   rttMs: number | null;
   loss: number | null;
@@ -42,7 +45,9 @@ export interface CallDetails {
 
 export interface CallEvents {
   changed(): void;
-  record(peer: string, callId: string, outgoing: boolean, outcome: CallOutcome, beganAt: number, durationS: number): void;
+  record(peer: string, callId: string, outgoing: boolean, outcome: CallOutcome, beganAt: number, durationS: number, precedence: Precedence): void;
+  /** The highest level at which a person may call. */
+  ceiling(peer: string): Precedence;
   /** The conversation should be renewed. */
   renewKeys(peer: string): void;
   tone(tone: Tone | null): void;
@@ -61,6 +66,7 @@ export interface CallsEnvironment {
 interface Line {
   callId: string;
   peer: string;
+  precedence: Precedence;
   peerDeviceId: string | null;
   beganAt: number;
   media: CallMedia | null;
@@ -81,6 +87,7 @@ interface Line {
 const NO_DETAILS: CallDetails = {
   shortCode: null,
   muted: false,
+  waiting: false,
   health: "starting",
   rttMs: null,
   loss: null,
@@ -96,6 +103,8 @@ export class Calls {
   state: CallState | null = null;
   details: CallDetails = NO_DETAILS;
   private line: Line | null = null;
+  /** The devices that sent the invites which have not become the call of this phone yet, by call id. */
+  private invitedBy: Readonly<Record<string, string>> = {};
   private readonly outgoing = new Lane();
   private readonly ticking: ReturnType<typeof setInterval>;
   private profile: PathProfile | null = null;
@@ -119,8 +128,13 @@ export class Calls {
     return this.state !== null && this.state.phase !== "ended" && (peer === undefined || this.state.peerAccountId === peer);
   }
 
-  dial(peer: string): void {
-    if (!this.busy()) this.step({ kind: "dial", callId: randomId(), peerAccountId: peer });
+  dial(peer: string, precedence: Precedence): void {
+    if (!this.busy()) this.step({ kind: "dial", callId: randomId(), peerAccountId: peer, precedence });
+  }
+
+  /** The server ended a call of this phone, for one of a higher level or for want of room. */
+  preempted(callId: string, by: Precedence | null): void {
+    this.step({ kind: "preempted", callId, by });
   }
 
   answer(): void {
@@ -145,7 +159,9 @@ export class Calls {
     const { callId, type: _, ...step } = message;
     if (step.step === "invite") {
       const ageMs = 1_000 * (this.session.serverUnixS() - acceptedUnixS);
-      this.step({ kind: "invite", callId, peerAccountId: peer, ageMs, invite: step });
+      this.invitedBy = { ...(this.state?.next == null ? {} : this.invitedBy), [callId]: deviceId };
+      const invite = { ...step, precedence: this.allowed(peer, step.precedence) };
+      this.step({ kind: "invite", callId, peerAccountId: peer, ageMs, invite });
       if (this.line?.callId === callId) this.line.peerDeviceId ??= deviceId;
       return;
     }
@@ -160,10 +176,16 @@ export class Calls {
     this.step({ kind: "message", callId, peerAccountId: peer, message: step });
   }
 
+  /** The level of an invite as far as its caller may ask for it: the one place where a claim to precedence is judged. */
+  private allowed(peer: string, claimed: Precedence): Precedence {
+    const ceiling = this.events.ceiling(peer);
+    return isAbove(claimed, ceiling) ? ceiling : claimed;
+  }
+
   /** The server is back: it is told of the call again, as it may have forgotten while it was away. */
   serverBack(): void {
     const line = this.line;
-    if (line?.media != null && !line.released) void this.grant(line).catch(() => undefined);
+    if (line?.media != null && !line.released) void this.grant(line).catch((error: unknown) => this.unlessPreempted(line, error));
   }
 
   /** The phone's own path changed or was forecast anew: what is sent follows it, and the other phone is told. */
@@ -190,9 +212,9 @@ export class Calls {
       this.details = NO_DETAILS;
       const path = new CallPath(this.clock);
       if (this.profile !== null) path.ownChanged(this.profile);
-      const line = { callId: next.callId, peer: next.peerAccountId, beganAt: now, ownNonce: newNonce(), work: new Lane(), path, counts: null };
+      const line = { callId: next.callId, peer: next.peerAccountId, precedence: next.precedence, beganAt: now, ownNonce: newNonce(), work: new Lane(), path, counts: null };
       const previous = this.line;
-      this.line = { ...line, peerDeviceId: null, media: null, early: [], commitment: next.invite?.commitment ?? null, peerNonce: null, keys: null, released: false };
+      this.line = { ...line, peerDeviceId: this.invitedBy[next.callId] ?? null, media: null, early: [], commitment: next.invite?.commitment ?? null, peerNonce: null, keys: null, released: false };
       if (previous !== null) this.release(previous);
     }
     for (const effect of effects) this.carryOut(effect);
@@ -221,14 +243,14 @@ export class Calls {
         break;
       case "restartMedia":
         // A failed attempt is no reason to give up: the table asks again until its deadline.
-        if (line !== null) void line.work.run(() => this.restart(line)).catch(() => undefined);
+        if (line !== null) void line.work.run(() => this.restart(line)).catch((error: unknown) => this.unlessPreempted(line, error));
         break;
       case "release":
         if (line?.callId === effect.callId) this.release(line);
         break;
       case "record": {
         const beganAt = line?.callId === effect.callId ? line.beganAt : this.environment.now();
-        this.events.record(effect.peerAccountId, effect.callId, effect.outgoing, effect.outcome, beganAt, effect.durationS);
+        this.events.record(effect.peerAccountId, effect.callId, effect.outgoing, effect.outcome, beganAt, effect.durationS, effect.precedence);
         break;
       }
       case "fault":
@@ -247,8 +269,15 @@ export class Calls {
         if (!line.released) await work();
       })
       .catch((error: unknown) => {
-        if (!line.released) this.step({ kind: "setupFailed", callId: line.callId, fault: faultOf(error) });
+        if (!line.released && !this.unlessPreempted(line, error)) this.step({ kind: "setupFailed", callId: line.callId, fault: faultOf(error) });
       });
+  }
+
+  /** The server's word that the call was pre-empted, if the frame that said so was lost. True if that is what happened. */
+  private unlessPreempted(line: Line, error: unknown): boolean {
+    if (!(error instanceof ApiError && error.code === "call_preempted")) return false;
+    this.step({ kind: "preempted", callId: line.callId, by: null });
+    return true;
   }
 
   private async prepareOffer(line: Line): Promise<void> {
@@ -256,7 +285,7 @@ export class Calls {
     const media = await this.openMedia(line);
     const sdp = await media.offer();
     const commitment = await commitTo(line.ownNonce);
-    if (!line.released) this.step({ kind: "offerReady", callId: line.callId, invite: { step: "invite", sdp, commitment, precedence: "routine" } });
+    if (!line.released) this.step({ kind: "offerReady", callId: line.callId, invite: { step: "invite", sdp, commitment, precedence: line.precedence } });
   }
 
   /** Waits for a welcome that is on its way, for as long as the call is wanted. */
@@ -337,8 +366,19 @@ export class Calls {
   private async grant(line: Line): Promise<IceServers> {
     const conversationId = this.groups.conversationId(line.peer);
     if (conversationId === null) throw new NotReady("no conversation", true);
-    const request: Schemas["CallRequest"] = { conversation_id: conversationId, precedence: "routine" };
-    return (await this.session.call<Schemas["CallGrant"]>("PUT", `/api/v1/calls/${line.callId}`, request)).ice_servers;
+    const request: Schemas["CallRequest"] = { conversation_id: conversationId, precedence: line.precedence };
+    for (;;) {
+      try {
+        const grant = await this.session.call<Schemas["CallGrant"]>("PUT", `/api/v1/calls/${line.callId}`, request);
+        if (this.line === line) this.show({ waiting: false });
+        return grant.ice_servers;
+      } catch (error) {
+        if (!(error instanceof ApiError && error.code === "call_waiting") || line.released) throw error;
+        if (this.line === line) this.show({ waiting: true });
+        await this.environment.pause((error.retryAfterS ?? WAITING_PAUSE_S) * 1_000);
+        if (line.released) throw error;
+      }
+    }
   }
 
   private async restart(line: Line): Promise<void> {
@@ -434,8 +474,9 @@ export class Calls {
 }
 
 function toneFor(state: CallState | null): Tone | null {
+  if (state?.next != null || (state?.phase === "ended" && state.outcome === "preempted")) return "preemption";
   if (state?.phase === "ringing") return "ringback";
-  if (state?.phase === "incoming") return "incoming";
+  if (state?.phase === "incoming") return isAbove(state.precedence, "priority") ? "incomingUrgent" : "incoming";
   if (state?.phase === "ended" && (state.outcome === "busy" || state.outcome === "declined")) return "busy";
   return null;
 }
@@ -443,6 +484,8 @@ function toneFor(state: CallState | null): Tone | null {
 /** The fault that a person sees for what went wrong. */
 export function faultOf(error: unknown): Fault {
   const detail = error instanceof Error ? error.message : String(error);
+  if (error instanceof ApiError && (error.code === "no_capacity" || error.code === "precedence_refused")) return { code: error.code, detail };
+  if (error instanceof ApiError && error.code === "call_waiting") return { code: "no_capacity", detail };
   if (error instanceof MicrophoneRefused) return { code: "microphone_refused", detail };
   if (error instanceof MediaBlocked) return { code: "media_blocked", detail };
   if (error instanceof NotReady) return { code: "peer_not_ready", detail };

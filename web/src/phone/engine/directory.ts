@@ -6,6 +6,7 @@
 import type { Schemas } from "../../api/client";
 import { equal, fromBase64, toBase64 } from "../../keys/bytes";
 import type { Authority, Identity } from "../../keys/conversation";
+import type { Precedence } from "../model";
 import { isRecord } from "./messages";
 import type { Change } from "./store";
 
@@ -73,6 +74,11 @@ export class Directory implements Authority {
     const pinned = this.pins.get(accountId)?.devices;
     const listed = this.current?.get(accountId)?.devices ?? [];
     return pinned !== undefined && listed.some((device) => pinned[device.device_id] !== device.signature_public_key);
+  }
+
+  /** The highest level at which a person may call, by the server's word; routine for who is not listed. */
+  ceiling(accountId: string): Precedence {
+    return this.current?.get(accountId)?.precedence_ceiling ?? "routine";
   }
 
   people(): Person[] {

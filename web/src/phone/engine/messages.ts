@@ -1,15 +1,13 @@
 // Application messages inside MLS (docs/protocols.md): UTF-8 JSON. What parses is checked field by field; unknown types are ignored.
 
 import { fromBase64, fromUtf8, toBase64, utf8, type Bytes } from "../../keys/bytes";
+import { PRECEDENCES, type Precedence } from "../model";
 
 export const MAX_TEXT_CHARACTERS = 10_000;
 const MAX_SDP_CHARACTERS = 64_000;
 const MAX_CANDIDATES = 64;
 const MAX_RECEIPT_IDS = 500;
 export const MAX_OUTAGES = 32;
-
-export const PRECEDENCES = ["routine", "priority", "immediate", "flash", "flash-override"] as const;
-export type Precedence = (typeof PRECEDENCES)[number];
 
 export interface TextMessage {
   type: "text";
@@ -37,7 +35,8 @@ export type CallStep =
   | { step: "decline" }
   | { step: "busy" }
   | { step: "cancel" }
-  | { step: "end"; reason: EndReason };
+  /** `by`: with the reason `preempted`, the level of the call that this one ends for; null if its path became too small. */
+  | { step: "end"; reason: EndReason; by?: Precedence | null };
 
 /** What a phone expects of its own path, told to the other one so that its copies follow the sky too. Times of the server's clock. */
 export interface PathForecast {
@@ -49,7 +48,7 @@ export interface PathForecast {
   capacityDownBps: number | null;
 }
 
-export type EndReason = "hang_up" | "media" | "short_code" | "superseded";
+export type EndReason = "hang_up" | "media" | "short_code" | "superseded" | "preempted" | "no_capacity";
 
 export type CallMessage = { type: "call"; callId: string } & CallStep;
 export type ApplicationMessage = TextMessage | ReceiptMessage | CallMessage;
@@ -111,7 +110,7 @@ function parseStep(wire: Record<string, unknown>): CallStep | null {
   const step = wire["step"];
   switch (step) {
     case "invite": {
-      const precedence = PRECEDENCES.find((known) => known === wire["precedence"]);
+      const precedence = level(wire["precedence"]);
       if (precedence === undefined) throw new MalformedMessage("precedence");
       return { step, sdp: text(wire, "sdp", MAX_SDP_CHARACTERS), commitment: octets(wire, "commitment", 32), precedence };
     }
@@ -136,8 +135,9 @@ function parseStep(wire: Record<string, unknown>): CallStep | null {
       return { step, forecast: { outages, loss, capacityUpBps, capacityDownBps } };
     }
     case "end": {
-      const known: readonly EndReason[] = ["hang_up", "media", "short_code", "superseded"];
-      return { step, reason: known.find((reason) => reason === wire["reason"]) ?? "hang_up" };
+      const known: readonly EndReason[] = ["hang_up", "media", "short_code", "superseded", "preempted", "no_capacity"];
+      const reason = known.find((each) => each === wire["reason"]) ?? "hang_up";
+      return reason === "preempted" ? { step, reason, by: level(wire["by"]) ?? null } : { step, reason };
     }
     case "ringing":
     case "decline":
@@ -158,6 +158,10 @@ function capacity(wire: Record<string, unknown>, name: string): number | null {
   const value = number(wire, name);
   if (value <= 0) throw new MalformedMessage(name);
   return value;
+}
+
+function level(value: unknown): Precedence | undefined {
+  return PRECEDENCES.find((known) => known === value);
 }
 
 function parseCandidate(value: unknown): RTCIceCandidateInit {

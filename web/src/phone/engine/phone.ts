@@ -7,7 +7,7 @@ import { fromBase64Url, toBase64 } from "../../keys/bytes";
 import { MessageRefused, MlsDevice } from "../../keys/conversation";
 import { DeviceKey, enrolmentStatement } from "../../keys/statement";
 import { SUITE_ID } from "../../keys/suite";
-import type { AccessOption, CallView, Contact, Fault, PassphraseFault, PhoneEngine, PhoneState } from "../model";
+import type { AccessOption, CallView, Contact, Fault, PassphraseFault, PhoneEngine, PhoneState, Precedence } from "../model";
 import { Calls, faultOf } from "./calls";
 import { openBrowserDatabase } from "./database";
 import { Directory } from "./directory";
@@ -237,10 +237,10 @@ export class Phone implements PhoneEngine {
     this.enrolled?.texts.markRead(accountId);
   }
 
-  async call(accountId: string): Promise<void> {
+  async call(accountId: string, precedence: Precedence): Promise<void> {
     await this.guard((parts) => {
       if (parts.directory.keyChanged(accountId)) this.fault({ code: "peer_key_changed", detail: accountId });
-      else parts.calls.dial(accountId);
+      else parts.calls.dial(accountId, precedence);
     });
   }
 
@@ -307,7 +307,7 @@ export class Phone implements PhoneEngine {
   /** The empty phone. Nothing of the real one is in memory; the custodians are told as soon as the server can be reached. */
   private showDecoy(decoy: Decoy): void {
     const { accountId, deviceId, displayName } = decoy;
-    this.show({ enrolment: "done", me: { accountId, deviceId, displayName }, server: "connecting" });
+    this.show({ enrolment: "done", me: { accountId, deviceId, displayName, precedenceCeiling: "routine" }, server: "connecting" });
     this.alarm = new DuressAlarm(this.environment.fetch, decoy, (online) => this.show({ server: online ? "online" : "offline" }));
     this.alarm.start();
   }
@@ -340,6 +340,7 @@ export class Phone implements PhoneEngine {
           if (online) this.enrolled?.texts.flush(); // he may have been waited for
           this.showPeople();
         },
+        preempted: (callId, by) => this.enrolled?.calls.preempted(callId, by),
         directoryChanged: () => void this.guardQuietly(() => this.refreshDirectory()),
         takenOver: () => this.fault({ code: "session_taken_over", detail: "another connection of this device" }),
         failed: (error) => this.fault(faultOf(error)),
@@ -354,8 +355,9 @@ export class Phone implements PhoneEngine {
       tone: this.environment.playTone,
       peerGone: (peer) => this.shown.value.server === "online" && this.contacts().some(({ accountId, online }) => accountId === peer && !online),
       renewKeys: (peer) => void this.renewKeys(peer),
-      record: (peer, id, outgoing, outcome, at, durationS) =>
-        void this.guard(() => texts.recordCall(peer, { kind: "call", id, outgoing, at, outcome, durationS })),
+      ceiling: (peer) => directory.ceiling(peer),
+      record: (peer, id, outgoing, outcome, at, durationS, precedence) =>
+        void this.guard(() => texts.recordCall(peer, { kind: "call", id, outgoing, at, outcome, durationS, precedence })),
     });
     this.enrolled = { identity, directory, session, keyPackages, groups, texts, calls };
     directory.load(await store.readAll("pins"));
@@ -364,7 +366,7 @@ export class Phone implements PhoneEngine {
     await keyPackages.load();
     await groups.load();
     await texts.load();
-    this.show({ enrolment: "done", me: { accountId: identity.accountId, deviceId: identity.deviceId, displayName: identity.displayName } });
+    this.show({ enrolment: "done", me: { accountId: identity.accountId, deviceId: identity.deviceId, displayName: identity.displayName, precedenceCeiling: "routine" } });
     this.showPeople();
     this.timers.push(
       setInterval(() => void this.guardQuietly((parts) => this.pollPath(parts)), PATH_POLL_MS),
@@ -489,6 +491,8 @@ export class Phone implements PhoneEngine {
 
   private showPeople(): void {
     if (this.enrolled === null) return;
+    const { me } = this.shown.value;
+    if (me !== null) this.show({ me: { ...me, precedenceCeiling: this.enrolled.directory.ceiling(me.accountId) } });
     this.show({ contacts: this.contacts(), threads: this.enrolled.texts.threads });
     this.showCall();
   }
@@ -500,11 +504,13 @@ export class Phone implements PhoneEngine {
       if (this.shown.value.call !== null) this.show({ call: null });
       return;
     }
-    const { callId, peerAccountId, outgoing, phase, outcome, activeSince } = state;
-    const unknown: Contact = { accountId: peerAccountId, displayName: peerAccountId.slice(0, 8), online: false, unread: 0, keyChanged: false };
-    const peer = this.shown.value.contacts.find((contact) => contact.accountId === peerAccountId) ?? unknown;
+    const { callId, peerAccountId, outgoing, precedence, phase, outcome, preemptedBy, activeSince } = state;
+    const contact = (id: string): Contact =>
+      this.shown.value.contacts.find(({ accountId }) => accountId === id) ?? { accountId: id, displayName: id.slice(0, 8), online: false, unread: 0, keyChanged: false };
+    const peer = contact(peerAccountId);
+    const next = state.next === null ? null : { peer: contact(state.next.peerAccountId), precedence: state.next.invite.precedence, endsAt: state.next.endsAt };
     const { rttMs: measuredRttMs, loss: measuredLoss, ...view } = details;
-    const call: CallView = { callId, peer, outgoing, phase, outcome, activeSince, measuredRttMs, measuredLoss, ...view };
+    const call: CallView = { callId, peer, outgoing, precedence, phase, outcome, preemptedBy, next, activeSince, measuredRttMs, measuredLoss, ...view };
     this.show({ call });
   }
 

@@ -3,10 +3,11 @@
 import { ApiError, request, Unreachable, type Fetch, type Method, type Schemas } from "../../api/client";
 import { fromBase64, toBase64 } from "../../keys/bytes";
 import { sessionStatement, type DeviceKey } from "../../keys/statement";
+import type { Precedence } from "../model";
 import { isRecord } from "./messages";
 
 export type MailboxItem = Schemas["Deliver"];
-type ServerFrame = Schemas["Ready"] | MailboxItem | Schemas["Presence"] | Schemas["DirectoryChanged"] | Schemas["Ping"] | Schemas["Pong"];
+type ServerFrame = Schemas["Ready"] | MailboxItem | Schemas["Presence"] | Schemas["DirectoryChanged"] | Schemas["Preempted"] | Schemas["Ping"] | Schemas["Pong"];
 
 const CLOSE_NOT_LOGGED_IN = 4401;
 const CLOSE_REPLACED = 4409;
@@ -42,6 +43,8 @@ export interface SessionEvents {
   offline(): void;
   presence(accountId: string, online: boolean): void;
   directoryChanged(): void;
+  /** The server ended a call of this device. */
+  preempted(callId: string, by: Precedence | null): void;
   /** Another place opened the mailbox of this device; this one stops. */
   takenOver(): void;
   /** Connecting failed in a way that waiting alone will not mend; it is tried again all the same. */
@@ -217,6 +220,9 @@ export class Session {
           break;
         case "presence":
           this.events.presence(frame.account_id, frame.online);
+          break;
+        case "preempted":
+          this.events.preempted(frame.call_id, frame.by);
           break;
         case "directory":
           this.events.directoryChanged();

@@ -1,6 +1,7 @@
-// The sounds of a telephone, made by an oscillator: no files. Cadences as heard in Italy (ITU-T E.180, supplement 2).
+// The sounds of a telephone, made by an oscillator: no files. Cadences as heard in Italy (ITU-T E.180, supplement 2). The notice of
+// pre-emption is a steady tone of some seconds, and urgent calls ring in quick succession, as in networks with multi-level precedence.
 
-export type Tone = "ringback" | "busy" | "incoming";
+export type Tone = "ringback" | "busy" | "incoming" | "incomingUrgent" | "preemption";
 
 interface Cadence {
   frequenciesHz: readonly number[];
@@ -14,6 +15,8 @@ const CADENCES: Readonly<Record<Tone, Cadence>> = {
   ringback: { frequenciesHz: [425], onS: 1, offS: 4, times: null },
   busy: { frequenciesHz: [425], onS: 0.5, offS: 0.5, times: 4 },
   incoming: { frequenciesHz: [660, 880], onS: 1.2, offS: 1.8, times: null },
+  incomingUrgent: { frequenciesHz: [660, 880], onS: 0.4, offS: 0.2, times: null },
+  preemption: { frequenciesHz: [440, 620], onS: 3, offS: 0, times: 1 },
 };
 const VOLUME = 0.08;
 

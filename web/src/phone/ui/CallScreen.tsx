@@ -7,6 +7,7 @@ import type { CallQuality, CallView } from "../model";
 import { attempt, openThread, usePhone } from "./context";
 import { FaultNotice } from "./FaultNotice";
 import { PathPanel } from "./PathPanel";
+import { PrecedenceBadge, PreemptionNotice } from "./Precedence";
 
 const TICK_MS = 500;
 
@@ -20,6 +21,7 @@ export function CallProgress({ call }: { call: CallView }) {
       </span>
     );
   }
+  if (call.waiting && call.phase === "requesting") return <span>{t("call.waiting")}</span>;
   if (call.phase === "ended") return <span>{t(`call.outcome.${call.outcome ?? "answered"}`)}</span>;
   return <span>{t(`call.phase.${call.phase}`)}</span>;
 }
@@ -117,6 +119,8 @@ export function CallScreen({ call }: { call: CallView }) {
           <p class="call-progress">
             <CallProgress call={call} />
           </p>
+          <PrecedenceBadge precedence={call.precedence} />
+          <PreemptionNotice call={call} />
           {call.fault && <FaultNotice fault={call.fault} />}
           <Health call={call} />
           {call.shortCode !== null && !ended && <ShortCode code={call.shortCode} />}
@@ -135,7 +139,7 @@ export function CallScreen({ call }: { call: CallView }) {
               onClick={() =>
                 attempt(
                   screen,
-                  screen.engine.hangUp().then(() => screen.engine.call(call.peer.accountId)),
+                  screen.engine.hangUp().then(() => screen.engine.call(call.peer.accountId, call.precedence)),
                 )
               }
             >
@@ -189,6 +193,8 @@ export function FoldedCall({ call }: { call: CallView }) {
       >
         {t(call.phase === "ended" ? "call.close" : "call.hangUp")}
       </button>
+      <PrecedenceBadge precedence={call.precedence} />
+      <PreemptionNotice call={call} />
       {call.fault && <FaultNotice fault={call.fault} />}
       <Health call={call} />
     </section>

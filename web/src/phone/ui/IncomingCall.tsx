@@ -5,6 +5,7 @@ import { Dialog } from "../../ui/Dialog";
 import { Icon } from "../../ui/icons";
 import type { CallView } from "../model";
 import { attempt, usePhone } from "./context";
+import { PrecedenceBadge } from "./Precedence";
 
 /** The ringing question. Nothing but an answer closes it: no Escape, no click beside it. */
 export function IncomingCall({ call }: { call: CallView }) {
@@ -14,12 +15,13 @@ export function IncomingCall({ call }: { call: CallView }) {
   return (
     <Dialog labelledBy="incoming-title" describedBy="incoming-name" class="incoming" urgent>
       <p id="incoming-title" class="incoming-title">
-        {t("incoming.title")}
+        {call.precedence === "routine" ? t("incoming.title") : t("incoming.titleLevel", { level: t(`precedence.${call.precedence}`) })}
       </p>
       <span class="incoming-ring">
         <Avatar name={call.peer.displayName} size="large" />
       </span>
       <h2 id="incoming-name">{call.peer.displayName}</h2>
+      <PrecedenceBadge precedence={call.precedence} />
       <p class="quiet incoming-note">
         <Icon name="lock" size={18} />
         {t("incoming.note")}

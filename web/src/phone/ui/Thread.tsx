@@ -1,14 +1,15 @@
 import { Fragment } from "preact";
-import { useEffect, useRef } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
 import { format, t } from "../../i18n";
 import { Avatar } from "../../ui/Avatar";
 import { Icon, type IconName } from "../../ui/icons";
 import { useNow } from "../../ui/useNow";
-import type { Contact, TextState, ThreadEntry } from "../model";
+import type { Contact, Precedence, TextState, ThreadEntry } from "../model";
 import { Composer } from "./Composer";
 import { callSentence, isMissed } from "./callSentence";
 import { attempt, usePhone } from "./context";
 import { FaultNotice } from "./FaultNotice";
+import { PrecedenceBadge, PrecedenceMenu } from "./Precedence";
 
 const MINUTE_MS = 60_000;
 
@@ -54,6 +55,7 @@ function CallEntry({ contact, entry }: { contact: Contact; entry: Extract<Thread
     <li class={`entry entry-call ${missed ? "entry-missed" : ""}`}>
       <Icon name={icon} />
       <span>{callSentence(entry)}</span>
+      <PrecedenceBadge precedence={entry.precedence ?? "routine"} />
       <time class="quiet" dateTime={new Date(entry.at).toISOString()}>
         {format.clock(entry.at)}
       </time>
@@ -62,7 +64,7 @@ function CallEntry({ contact, entry }: { contact: Contact; entry: Extract<Thread
           type="button"
           class="button button-small"
           disabled={screen.engine.state.value.call !== null}
-          onClick={() => attempt(screen, screen.engine.call(contact.accountId))}
+          onClick={() => attempt(screen, screen.engine.call(contact.accountId, "routine"))}
         >
           {t("thread.callBack")}
         </button>
@@ -80,8 +82,10 @@ export function Thread({ contact }: { contact: Contact }) {
   const list = useRef<HTMLDivElement>(null);
   const title = useRef<HTMLHeadingElement>(null);
   const lastId = entries.at(-1)?.id;
+  const [level, setLevel] = useState<Precedence>("routine");
 
   useEffect(() => title.current?.focus({ preventScroll: true }), [contact.accountId]);
+  useEffect(() => setLevel("routine"), [contact.accountId]);
   useEffect(() => {
     list.current?.scrollTo({ top: list.current.scrollHeight });
   }, [contact.accountId, lastId]);
@@ -111,12 +115,16 @@ export function Thread({ contact }: { contact: Contact }) {
             {t(contact.online ? "presence.online" : "presence.offline")}
           </p>
         </div>
+        <PrecedenceMenu chosen={level} onChoose={setLevel} />
         <button
           type="button"
           class="button button-good"
           disabled={call !== null || contact.keyChanged}
           aria-label={t("thread.callName", { name: contact.displayName })}
-          onClick={() => attempt(screen, screen.engine.call(contact.accountId))}
+          onClick={() => {
+            attempt(screen, screen.engine.call(contact.accountId, level));
+            setLevel("routine"); // more than routine is asked for each time anew
+          }}
         >
           <Icon name="handset" />
           {t("thread.call")}

@@ -11,5 +11,5 @@ export function isMissed(entry: CallEntry): boolean {
 /** What became of a call, in one short sentence. */
 export function callSentence(entry: CallEntry): string {
   const what = t(`callEntry.${entry.outgoing ? "outgoing" : "incoming"}.${entry.outcome}`);
-  return entry.outcome === "answered" ? t("callEntry.withDuration", { what, duration: format.duration(entry.durationS) }) : what;
+  return entry.outcome === "answered" || entry.outcome === "preempted" ? t("callEntry.withDuration", { what, duration: format.duration(entry.durationS) }) : what;
 }
