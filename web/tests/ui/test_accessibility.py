@@ -41,6 +41,10 @@ SCENES = [
     "locked",
     "lockedWrong",
     "zeroised",
+    "flashIncoming",
+    "waiting",
+    "givingWay",
+    "preempted",
 ]
 VIEWS = ["sky", "invitations", "people", "calls", "audit"]
 LOADED = {"sky": ".sky-table", "invitations": ".table", "people": ".table", "calls": ".call-card", "audit": ".table"}

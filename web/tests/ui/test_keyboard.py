@@ -55,6 +55,34 @@ def test_answer_talk_and_hang_up(watched: Watched) -> None:
     assert watched.asked() == ["answer", "setMuted true", "hangUp", "hangUp"]
 
 
+def test_call_with_precedence(watched: Watched) -> None:
+    page = watched.scene("threadEmpty")
+    tab_to(page, "Precedence of the call")
+    for _ in range(3):
+        page.keyboard.press("ArrowDown")
+    # Flash override is above this person's ceiling.
+    assert page.get_by_role("combobox", name="Precedence of the call").locator("option").all_inner_texts() == [
+        "Routine",
+        "Priority",
+        "Immediate",
+        "Flash",
+    ]
+    tab_to(page, "Call Civil protection Catania")
+    page.keyboard.press("Enter")
+    expect(page.locator(".call").get_by_text("Flash", exact=True)).to_be_visible()
+    assert watched.asked() == ["call a5 flash"]
+
+
+def test_a_call_that_gives_way_can_be_left_or_kept(watched: Watched) -> None:
+    page = watched.scene("givingWay")
+    expect(page.get_by_role("alert").filter(has_text="Flash call from Embassy Tunis")).to_be_visible()
+    tab_to(page, "Decline it")
+    page.keyboard.press("Shift+Tab")
+    assert focused(page) == "Answer now"
+    page.keyboard.press("Enter")
+    assert watched.asked() == ["answer"]
+
+
 def test_decline(watched: Watched) -> None:
     page = watched.scene("incoming")
     page.keyboard.press("Shift+Tab")
