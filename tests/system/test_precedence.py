@@ -34,12 +34,17 @@ HEAR_TONES = """
 class Administrator:
     """The administrator at the HTTP interface."""
 
-    def __init__(self, service: Service) -> None:
-        link = service.administrator_link()
-        origin, _, token = link.partition("/console#admin=")
-        self._http = httpx.Client(base_url=f"{origin}/api/v1/admin", timeout=60)
-        answer = self._http.post("/sessions", json={"token": token})
-        self._http.headers["Authorization"] = f"Bearer {answer.raise_for_status().json()['token']}"
+    def __init__(self, http: httpx.Client) -> None:
+        self._http = http
+
+    @classmethod
+    @contextmanager
+    def of(cls, service: Service) -> Iterator[Administrator]:
+        origin, _, token = service.administrator_link().partition("/console#admin=")
+        with httpx.Client(base_url=f"{origin}/api/v1/admin", timeout=60) as http:
+            answer = http.post("/sessions", json={"token": token})
+            http.headers["Authorization"] = f"Bearer {answer.raise_for_status().json()['token']}"
+            yield cls(http)
 
     def get(self, path: str) -> list[dict[str, object]]:
         found = self._http.get(path).raise_for_status().json()
@@ -62,7 +67,7 @@ class Administrator:
 def four_phones(playwright: Playwright, recordings: Recordings, data: Path) -> Iterator[tuple[Service, Administrator, dict[str, Phone]]]:
     with ExitStack() as stack:
         service = stack.enter_context(running(data))
-        administrator = Administrator(service)
+        administrator = stack.enter_context(Administrator.of(service))
         phones = {}
         for name in ("Ada", "Bruno", "Embassy", "Minister"):
             each = stack.enter_context(phone(playwright, name, recordings.ship, HEAR_TONES))

@@ -4,7 +4,7 @@ The server hands in plain numbers: the rooms in the path of a call (each partici
 progress there, and the request. Levels are those of RFC 4412 §10.1 (`dsn`), a namespace whose levels pre-empt each other. A request
 takes what is free, else what calls of lower levels hold, else it waits its turn if its level may wait, else it is refused.
 
-Who has to make room (docs/decisions/0014-admission.md): calls of lower levels only; never a higher one where lower ones suffice; as few
+Who has to make room (docs/decisions/0015-admission.md): calls of lower levels only; never a higher one where lower ones suffice; as few
 as possible; the youngest among equals.
 """
 
