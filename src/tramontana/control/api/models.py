@@ -414,3 +414,6 @@ class Health(Shape):
     """Whether the server can do its work, for a supervisor; says nothing about who uses it."""
 
     status: Literal["ok"]
+    events: Literal["alone", "connected", "degraded"] = Field(
+        description="how the other server processes are reached; `degraded`: not at all now, so what concerns two of them comes later"
+    )
