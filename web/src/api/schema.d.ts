@@ -1197,6 +1197,12 @@ export interface components {
              * @constant
              */
             status: "ok";
+            /**
+             * Events
+             * @description how the other server processes are reached; `degraded`: not at all now, so what concerns two of them comes later
+             * @enum {string}
+             */
+            events: "alone" | "connected" | "degraded";
         };
         /**
          * Hello
