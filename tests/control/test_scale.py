@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import delete
 
 from tests.control import mls_bytes, peers
-from tests.control.house import House, Houses, Phone
+from tests.control.house import House, Houses, Phone, b64
 from tests.control.peers import Nats, Postgresql
 from tramontana.control import processes
 from tramontana.control.events import Events, MemoryEvents
@@ -122,12 +122,11 @@ async def test_one_invitation_enrols_one_phone_and_one_epoch_has_one_commit(
             assert {answer.json()["epoch"] for answer in answers} == {epoch + 1}
         # The same message sent to both servers at once, as after a lost answer, is accepted once.
         message_id, message = secrets.token_hex(16), mls_bytes.private_message(conversation_id, 3, mls_bytes.APPLICATION)
-        answers = []
-        for house in (one, other, one, other):
-            at(house, ada)
-            answers.append(asyncio.ensure_future(ada.send(conversation_id, 3, message_id, message)))
-        accepted = [(await answer).json()["accepted_at"] for answer in answers]
-        assert len(set(accepted)) == 1
+        body = {"message_id": message_id, "message": b64(message)}
+        path = f"/api/v1/conversations/{conversation_id}/messages"
+        repeats = await asyncio.gather(*(house.http.post(path, headers=ada.headers, json=body) for house in (one, other, one, other)))
+        assert {answer.status_code for answer in repeats} == {201}
+        assert len({answer.json()["accepted_at"] for answer in repeats}) == 1
         async with bea.socket() as socket:
             kinds = [(await socket.next("deliver"))["kind"] for _ in range(socket.ready["pending"])]
         assert kinds.count("application") == 1
