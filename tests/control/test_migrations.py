@@ -63,7 +63,8 @@ def _populate(connection: Connection) -> None:
             row = {column.name: _value(table, column.name, number) for column in table.columns}
             for key in table.foreign_keys:
                 row[key.parent.name] = _value(key.column.table, key.column.name, number)
-            row |= {name: value for name, value in FITTING.get(table.name, lambda _: {})(number).items() if name in table.c}
+            fitting = FITTING[table.name](number) if table.name in FITTING else {}
+            row |= {name: value for name, value in fitting.items() if name in table.c}
             try:
                 connection.execute(insert(table).values(row))
             except IntegrityError as error:
