@@ -28,6 +28,8 @@ from tramontana.control.shapes import (
 from tramontana.precedence import PrecedenceLabel
 
 MAX_KEY_PACKAGES = 50
+MAX_CLAIMED_ACCOUNTS = 100
+"""In one request; an answer has about 3.6 kB for each of their devices."""
 
 
 def _displayable(name: str) -> str:
@@ -118,6 +120,16 @@ class KeyPackagesRemaining(Shape):
 
 
 class ClaimedKeyPackage(Shape):
+    device_id: Id
+    key_package: KeyPackageMessage
+
+
+class ClaimRequest(Shape):
+    accounts: list[Id] = Field(min_length=1, max_length=MAX_CLAIMED_ACCOUNTS, description="members of the conversation")
+
+
+class ClaimedOfMember(Shape):
+    account_id: Id
     device_id: Id
     key_package: KeyPackageMessage
 
