@@ -448,7 +448,7 @@ describe("loss and duress", () => {
   async function sealedPhone(): Promise<{ server: TwinServer; anna: Handset; bruno: Handset }> {
     const people = await twoPeople();
     const { anna, bruno } = people;
-    await anna.phone.sendText(bruno.id(), "rotta per Malta");
+    await anna.phone.sendText(anna.with(bruno.id()), "rotta per Malta");
     await until(() => anna.texts(bruno.id()).includes("> rotta per Malta delivered"));
     expect(await anna.phone.setPassphrase(OWN)).toBeNull();
     return people;
@@ -472,7 +472,7 @@ describe("loss and duress", () => {
     await next.phone.unlock(OWN);
     await until(() => next.state().server === "online");
     expect(next.id()).toBe(annaId);
-    await bruno.phone.sendText(annaId, "ricevuto");
+    await bruno.phone.sendText(bruno.with(annaId), "ricevuto");
     await until(() => next.texts(brunoId).join() === "> rotta per Malta delivered,< ricevuto delivered");
   });
 
@@ -481,7 +481,7 @@ describe("loss and duress", () => {
     const annaId = anna.id();
     await anna.phone.lock();
     expect(anna.state()).toMatchObject({ enrolment: "locked", me: null, contacts: [], threads: {}, call: null });
-    await bruno.phone.sendText(annaId, "sei bloccata?");
+    await bruno.phone.sendText(bruno.with(annaId), "sei bloccata?");
     await until(() => bruno.texts(annaId).includes("> sei bloccata? sent"));
     const next = await nextPage(server, anna);
     await next.phone.unlock(OWN);
