@@ -18,6 +18,8 @@ from typing import Final
 from tramontana.errors import LocalError
 
 MAX_CONTROLLERS: Final = 8
+MAX_UNREAD_BYTES: Final = 4 << 20
+"""Of events, on one connection."""
 _PIECE_BYTES: Final = 1 << 16
 
 
@@ -59,13 +61,14 @@ class Readiness:
 class _Controller:
     """One control connection."""
 
-    __slots__ = ("closing", "connection", "inbox", "outbox")
+    __slots__ = ("closing", "connection", "inbox", "outbox", "watches")
 
     def __init__(self, connection: socket.socket) -> None:
         self.connection = connection
         self.inbox = bytearray()
         self.outbox = bytearray()
         self.closing = False
+        self.watches = False
 
 
 class ControlSocket:
@@ -91,6 +94,7 @@ class ControlSocket:
         self._answer = answer
         self._refuse = refuse
         self._controllers: set[_Controller] = set()
+        self._asker: _Controller | None = None
         self._lock, self._listener = _listen(path, what)
         readiness.watch(self._listener, self._accept)
 
@@ -102,6 +106,26 @@ class ControlSocket:
             self._path.unlink()
         self._readiness.close(self._listener)
         os.close(self._lock)
+
+    def watch_asker(self) -> None:
+        """The connection whose request is being answered is told events from now on. Call it within `answer`."""
+        assert self._asker is not None
+        self._asker.watches = True
+
+    def tell_watchers(self, line: bytes) -> None:
+        """Send a line to every connection that watches. One that does not read is hung up on: it comes back and asks for the state."""
+        for controller in [each for each in self._controllers if each.watches and not each.closing]:
+            if len(controller.outbox) > MAX_UNREAD_BYTES:
+                self._hang_up(controller)
+                continue
+            controller.outbox += line
+            try:
+                is_sent = _flush(controller)
+            except OSError:
+                self._hang_up(controller)
+                continue
+            if not is_sent:
+                self._readiness.wait_for(controller.connection, select.EPOLLOUT)
 
     def _accept(self) -> None:
         try:
@@ -130,7 +154,9 @@ class ControlSocket:
                 if end >= 0:
                     line = bytes(controller.inbox[:end])
                     del controller.inbox[: end + 1]
+                    self._asker = controller
                     controller.outbox += self._answer(line)
+                    self._asker = None
                 elif len(controller.inbox) > self._max_line_bytes:
                     controller.outbox += self._refuse(f"a request is at most {self._max_line_bytes} octets; the connection ends")
                     controller.closing = True

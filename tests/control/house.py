@@ -30,6 +30,7 @@ from tramontana.control.services import Services
 from tramontana.control.sky import SkyService
 from tramontana.control.store.database import PostgresqlAddress, Store
 from tramontana.keys.identity import DeviceKey, UnverifiedEnrolment, UnverifiedLogin
+from tramontana.phone.forwarder.client.driver import ForwarderClient
 from tramontana.phone.relay_secret import RelaySecret
 
 RELAY_SECRET = "a secret of the relay, for tests"
@@ -82,6 +83,8 @@ class House:
         connections: ConnectionLimits | None = None,
         database: PostgresqlAddress | None = None,
         events: Events | None = None,
+        forwarders: Sequence[Path] = (),
+        emulated: bool = True,
     ) -> AsyncIterator[House]:
         store = await Store.open(directory, database, sharing="several" if events else "alone")
         clock, player = Clock(), player or MemoryPlayer()
@@ -90,10 +93,11 @@ class House:
             store,
             sky,
             relay,
-            player,
+            player if emulated else None,
             limits or Limits(),
             static=static or directory / "static",
             clock=clock,
+            forwarders=tuple(ForwarderClient(control) for control in forwarders),
             events=events or LocalEvents(),
         )
         app = create_app(parts)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tramontana.phone.forwarder.client.driver import ForwarderClient
-from tramontana.phone.forwarder.control_protocol import Connect, Stats
+from tramontana.phone.forwarder.control_protocol import Connect, FloorEvent, Stats
 from tramontana.phone.forwarder.ticket import Kind, issue_ticket
 from tramontana.phone.relay_secret import RelaySecret, load_relay_secret
 
@@ -33,10 +33,11 @@ class ForwarderProcess:
 
     @asynccontextmanager
     async def connected(self) -> AsyncIterator[Admission]:
-        client = ForwarderClient(self.control)
+        floors: list[FloorEvent] = []
+        client = ForwarderClient(self.control, on_floor=floors.append)
         async with asyncio.TaskGroup() as group:
             running = group.create_task(client.run())
-            yield Admission(client, self.secret)
+            yield Admission(client, self.secret, floors)
             running.cancel()
 
 
@@ -46,6 +47,14 @@ class Admission:
 
     client: ForwarderClient
     secret: RelaySecret
+    floors: list[FloorEvent]
+
+    async def until_floor(self, holder: str) -> FloorEvent:
+        """Wait until a device has the floor; gives what was told."""
+        while True:
+            if self.floors and self.floors[-1].holder == holder:
+                return self.floors[-1]
+            await asyncio.sleep(0.02)
 
     async def devices(self, call_id: str = CALL) -> dict[str, Any]:
         call = (await self.client.request(Stats()))["calls"].get(call_id)
@@ -78,8 +87,11 @@ class Admission:
 
 
 @contextmanager
-def running_forwarder(directory: Path, *arguments: str) -> Iterator[ForwarderProcess]:
+def running_forwarder(directory: Path, *arguments: str, secret: str | None = None) -> Iterator[ForwarderProcess]:
     control, secret_file = directory / "forwarder.sock", directory / "relay.secret"
+    if secret is not None:
+        secret_file.touch(0o600)
+        secret_file.write_text(secret)
     process = subprocess.Popen(
         [sys.executable, "-c", COMMAND, "forwarder", "--control", str(control), "--secret-file", str(secret_file), *arguments],
         stdout=subprocess.PIPE,

@@ -14,8 +14,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tramontana.phone import stun
+from tramontana.phone.floor import TALK_BURST_S
 from tramontana.phone.forwarder import rtp
-from tramontana.phone.forwarder.control_protocol import Connect, Disconnect, Drain, Floor, RequestRefused, Stats, parse_request
+from tramontana.phone.forwarder.control_protocol import (
+    Connect,
+    Disconnect,
+    Drain,
+    FloorRelease,
+    FloorRequest,
+    Request,
+    RequestRefused,
+    Stats,
+    Watch,
+    parse_answer,
+    parse_request,
+)
 from tramontana.phone.forwarder.core import EMPTY_ROOM_S, USE_CANDIDATE, Forwarder
 from tramontana.phone.forwarder.dtls import PROFILES, DtlsCertificate, SrtpKeys
 from tramontana.phone.forwarder.loudest import GONE_S, Loudest
@@ -26,6 +39,7 @@ from tramontana.phone.forwarder.session import CONSENT_S, FIRST_SEQUENCE, PACKET
 from tramontana.phone.forwarder.ticket import Kind, Ticket, TicketRefused, issue_ticket, verify_ticket
 from tramontana.phone.relay_secret import RelaySecret
 from tramontana.phone.stun import Attribute, Class, Method
+from tramontana.precedence import Precedence
 
 SECRET = RelaySecret("a secret of the tests, 32 characters")
 CERTIFICATE = DtlsCertificate.at(1_800_000_000.0)
@@ -308,7 +322,7 @@ def test_each_listener_gets_one_stream_without_gaps_but_those_of_the_path(
     speaking, lost = None, 0
     for speaker, events in turns:
         voice = people[speaker]
-        room.holder = voice.session.device_id
+        give_floor(room, voice.session.device_id)
         held: RtpPacket | None = None
         began = speaker != speaking
         lost = 0 if began else lost
@@ -353,10 +367,18 @@ def test_each_listener_gets_one_stream_without_gaps_but_those_of_the_path(
             assert 0 < rtp.timestamp_step(after.timestamp, before.timestamp) <= 48_000 * 3
 
 
+def give_floor(room: Room, device_id: str) -> None:
+    holder = room.floor.holder
+    if holder is not None:
+        room.floor.release(holder.participant, 0.0)
+    room.floor.request(device_id, Precedence.ROUTINE, 0.0)
+
+
 def test_only_who_may_speak_is_forwarded_and_only_audio() -> None:
     room = Room("c", Kind.TALK, [77])
     mute, listener = Listener("mute", 0, may_speak=False), Listener("b", 2)
-    room.sessions, room.holder = [mute.session, listener.session], "mute"
+    room.sessions = [mute.session, listener.session]
+    give_floor(room, "mute")
     packet = RtpPacket(63, 1, 1, 5, None, b"sealed")
     assert room.forward(mute.session, packet, 0.0) == []
     mute.session.may_speak = True
@@ -483,7 +505,7 @@ def test_same_certificate_is_an_ice_restart_and_another_a_new_connection() -> No
 def test_kind_of_a_call_cannot_change_and_floors_are_for_talk_groups() -> None:
     core = new_forwarder()
     connect(core, kind=Kind.CONFERENCE)
-    for refused in (Floor("c", "ada"), Floor("unknown", None)):
+    for refused in (FloorRequest("c", "ada", Precedence.FLASH), FloorRequest("unknown", "ada", Precedence.FLASH)):
         with pytest.raises(RequestRefused) as error:
             core.handle_request(refused, 0.0, UNIX_S)
         assert error.value.code == "unknown_call"
@@ -496,11 +518,43 @@ def test_kind_of_a_call_cannot_change_and_floors_are_for_talk_groups() -> None:
     assert core.is_drained
 
 
+def test_floor_is_told_and_falls_to_the_next_when_its_holder_goes() -> None:
+    core = new_forwarder()
+    for name in ("ada", "bruno"):
+        connect(core, name)
+        core.handle_request(FloorRequest("c", name, Precedence.ROUTINE), 10.0, UNIX_S)
+    granted, queued = core.take_events()
+    assert (granted.holder, granted.until, granted.told, granted.tell) == ("ada", UNIX_S + TALK_BURST_S, (("ada", "granted"),), ("ada",))
+    assert (queued.holder, queued.queue, queued.told, queued.tell) == ("ada", ("bruno",), (("bruno", "queued"),), ("ada", "bruno"))
+    assert parse_answer(queued.encode().rstrip()) == queued
+    core.handle_request(FloorRelease("c", "nobody"), 11.0, UNIX_S)
+    assert core.take_events() == []
+    core.handle_request(Disconnect("c", "ada"), 12.0, UNIX_S)
+    [passed] = core.take_events()
+    assert (passed.holder, passed.told, passed.tell) == ("bruno", (("bruno", "granted"),), ("bruno",))
+    assert core.next_timer() is not None
+    core.handle_timer(12.0 + TALK_BURST_S, UNIX_S)
+    [ended] = [event for event in core.take_events() if event.told]
+    assert (ended.holder, ended.precedence, ended.until, ended.told) == (None, None, None, (("bruno", "revoked_time"),))
+    listener = FloorRequest("c", "listener", Precedence.FLASH)
+    connect(core, "listener", may_speak=False)
+    with pytest.raises(RequestRefused) as refused:
+        core.handle_request(listener, 80.0, UNIX_S)
+    assert refused.value.code == "listens_only"
+
+
+@pytest.mark.parametrize("line", [b"[]", b"{}", b'{"event":"floor"}', b'{"event":"floor","call_id":"c","holder":null,"precedence":"x"}'])
+def test_what_is_no_answer_is_refused(line: bytes) -> None:
+    with pytest.raises(RequestRefused):
+        parse_answer(line)
+
+
 REQUESTS = [
     Connect("t", "o", ("192.0.2.1", 5)),
     Connect("t", "o", None),
-    Floor("c", None),
-    Floor("c", "d"),
+    FloorRequest("c", "d", Precedence.FLASH_OVERRIDE),
+    FloorRelease("c", "d"),
+    Watch(),
     Disconnect("c", None),
     Disconnect("c", "d"),
     Drain(),
@@ -509,7 +563,7 @@ REQUESTS = [
 
 
 @pytest.mark.parametrize("request_", REQUESTS)
-def test_control_requests_round_trip(request_: Connect | Floor | Disconnect | Drain | Stats) -> None:
+def test_control_requests_round_trip(request_: Request) -> None:
     assert parse_request(request_.encode()) == request_
 
 
@@ -517,13 +571,13 @@ def test_control_requests_round_trip(request_: Connect | Floor | Disconnect | Dr
     st.one_of(
         st.binary(max_size=100),
         st.dictionaries(
-            st.sampled_from(["op", "ticket", "offer", "candidate", "call_id", "holder", "device_id", "x"]),
+            st.sampled_from(["op", "ticket", "offer", "candidate", "call_id", "precedence", "device_id", "x"]),
             st.one_of(
                 st.none(),
                 st.integers(),
                 st.booleans(),
                 st.text(max_size=5),
-                st.sampled_from(["connect", "floor", "disconnect", "drain", "stats"]),
+                st.sampled_from(["connect", "floor_request", "floor_release", "disconnect", "drain", "stats", "watch", "flash"]),
                 st.lists(st.one_of(st.text(max_size=9), st.integers()), max_size=3),
             ),
         ).map(lambda document: json.dumps(document).encode()),

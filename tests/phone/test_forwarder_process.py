@@ -15,10 +15,11 @@ from tests.phone.headless import Headless, headless
 from tramontana.phone import stun
 from tramontana.phone.aiortc_private import EncodedFrame, gather_loopback
 from tramontana.phone.forwarder.client.driver import ForwarderRefused
-from tramontana.phone.forwarder.control_protocol import Connect, Disconnect, Drain, Floor, Stats
+from tramontana.phone.forwarder.control_protocol import Connect, Disconnect, Drain, FloorRequest, Stats
 from tramontana.phone.forwarder.ticket import Kind, issue_ticket
 from tramontana.phone.relay_secret import RelaySecret
 from tramontana.phone.stun import Attribute, Class, Method
+from tramontana.precedence import Precedence
 
 pytestmark = [pytest.mark.system, pytest.mark.anyio]
 PATIENCE_S = 60.0
@@ -73,7 +74,7 @@ async def test_talk_group_of_fifty_listeners_and_the_floor_moves(tmp_path: Path)
             await speak(bruno, [sealed("bruno", number) for number in range(5)])
             assert not any(phone.heard for phone in phones.values())
 
-            await server.client.request(Floor(CALL, "ada"))
+            await server.client.request(FloorRequest(CALL, "ada", Precedence.ROUTINE))
             first = [sealed("ada", number) for number in range(FRAMES)]
             await asyncio.gather(speak(ada, first), speak(bruno, [sealed("bruno", number) for number in range(FRAMES)]))
             await until_heard(listeners, FRAMES)
@@ -82,7 +83,12 @@ async def test_talk_group_of_fifty_listeners_and_the_floor_moves(tmp_path: Path)
                 assert set(phone.payloads) <= set(first)  # sealed frames pass unchanged, and Bruno's do not pass
             assert not ada.heard
 
-            await server.client.request(Floor(CALL, "bruno"))
+            # A higher precedence takes the floor; everybody is told, and the late comers were told who spoke.
+            assert {event.tell for event in server.floors if len(event.tell) == 1} >= {(device_id,) for device_id in phones}
+            await server.client.request(FloorRequest(CALL, "bruno", Precedence.FLASH))
+            taken = await server.until_floor("bruno")
+            assert set(taken.told) == {("ada", "revoked_precedence"), ("bruno", "granted")}
+            assert set(taken.tell) == set(phones)
             second = [sealed("bruno", number) for number in range(50)]
             await speak(bruno, second)
             await until_heard(listeners, FRAMES + 50)
@@ -136,7 +142,7 @@ async def test_without_a_valid_ticket_there_is_nothing(tmp_path: Path) -> None:
             await server.until_open(1)
             await stranger.connection.setLocalDescription(await stranger.connection.createOffer())
             offer = stranger.connection.localDescription.sdp
-            good = {"call_id": CALL, "kind": Kind.TALK, "device_id": "mallory", "may_speak": True}
+            good = {"call_id": CALL, "kind": Kind.TALK, "device_id": "stranger", "may_speak": True}
             soon = time.time() + 60
             forged = issue_ticket(RelaySecret("another secret of 32 characters!"), **good, offer=offer, expires_at_unix_s=soon)  # type: ignore[arg-type]
             late = issue_ticket(process.secret, **good, offer=offer, expires_at_unix_s=time.time() - 1)  # type: ignore[arg-type]
@@ -182,7 +188,7 @@ async def test_drain_ends_with_the_last_call(tmp_path: Path) -> None:
             # The call that is there goes on, and may still be joined.
             await bruno.connect(lambda offer: server.admit(offer, "bruno"))
             await server.until_open(2)
-            await server.client.request(Floor(CALL, "ada"))
+            await server.client.request(FloorRequest(CALL, "ada", Precedence.ROUTINE))
             await speak(ada, [sealed("ada", number) for number in range(10)])
             await until_heard([bruno], 10)
             assert len(bruno.heard) == 10
@@ -199,7 +205,7 @@ async def test_new_connection_takes_the_place_of_the_old_and_a_lost_one_is_let_g
             await first.connect(lambda offer: server.admit(offer, "ada"))
             await listener.connect(lambda offer: server.admit(offer, "bruno"))
             await server.until_open(2)
-            await server.client.request(Floor(CALL, "ada"))
+            await server.client.request(FloorRequest(CALL, "ada", Precedence.ROUTINE))
             await speak(first, [b"first"])
             await second.connect(lambda offer: server.admit(offer, "ada"))
             await second.until_connected()

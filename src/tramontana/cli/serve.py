@@ -31,6 +31,7 @@ from tramontana.control.sky import SkyService
 from tramontana.control.store.database import DirectoryLock, PostgresqlAddress, Sharing, Store, StoreError, prepare_directory
 from tramontana.emulation.client.driver import PathPlayerClient
 from tramontana.errors import LocalError
+from tramontana.phone.forwarder.client.driver import ForwarderClient
 from tramontana.phone.relay_secret import load_or_make_relay_secret
 from tramontana.space.fleet_file import load_fleet
 from tramontana.space.sky import Sky
@@ -198,6 +199,13 @@ async def _talk(started: asyncio.Event, app: FastAPI) -> None:
     "--relay-secret", type=click.Path(path_type=Path), help="Secret shared with the relay; by default relay.secret in the data directory."
 )
 @click.option("--player", type=click.Path(path_type=Path), help="Control socket of the path player.")
+@click.option(
+    "--forwarder",
+    "forwarders",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="Control socket of a forwarder; repeatable, one for each. Without any there are no conferences and no talk groups.",
+)
 @click.option("--no-emulation", is_flag=True, help="Let media go to the relay directly: carriers are real, nothing is simulated.")
 @click.option("--tls-cert", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Certificate chain (PEM).")
 @click.option("--tls-key", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Private key (PEM).")
@@ -227,6 +235,7 @@ def serve(
     relay: str | None,
     relay_secret: Path | None,
     player: Path | None,
+    forwarders: tuple[Path, ...],
     no_emulation: bool,
     tls_cert: Path | None,
     tls_key: Path | None,
@@ -276,7 +285,9 @@ def serve(
         url = f"{'https' if tls_cert else 'http'}://{f'[{host}]' if ':' in host else host}:{bound}"
 
         def parts(store: Store) -> Parts:
-            return Parts(store, sky, relay_at, path_player, host_names=names | {name.lower() for name in host_names}, events=bus)
+            served = names | {name.lower() for name in host_names}
+            clients = tuple(ForwarderClient(control) for control in forwarders)
+            return Parts(store, sky, relay_at, path_player, host_names=served, events=bus, forwarders=clients)
 
         def config(app: FastAPI) -> uvicorn.Config:
             return uvicorn.Config(

@@ -30,6 +30,7 @@ class _Layout:
     port: int
     relay_port: int
     runtime: Path
+    forwarders: int
 
     @property
     def relay(self) -> list[str]:
@@ -43,6 +44,13 @@ class _Layout:
     def player(self) -> list[str]:
         return ["player", "--host", LOOPBACK, "--control", str(self.player_socket)]
 
+    def forwarder_socket(self, number: int) -> Path:
+        return self.runtime / f"forwarder-{number}.sock"
+
+    def forwarder(self, number: int) -> list[str]:
+        secret_file = str(self.data / "relay.secret")
+        return ["forwarder", "--host", LOOPBACK, "--control", str(self.forwarder_socket(number)), "--secret-file", secret_file]
+
     @property
     def serve(self) -> list[str]:
         return [
@@ -52,6 +60,7 @@ class _Layout:
             *("--port", str(self.port)),
             *("--relay", f"{LOOPBACK}:{self.relay_port}"),
             *("--player", str(self.player_socket)),
+            *(part for number in range(self.forwarders) for part in ("--forwarder", str(self.forwarder_socket(number)))),
             "--live",
         ]
 
@@ -83,7 +92,11 @@ async def _run(layout: _Layout) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     # The media parts first: the server hands out their addresses.
-    children = [Child("media relay", layout.relay, click.echo), Child("path player", layout.player, click.echo)]
+    children = [
+        Child("media relay", layout.relay, click.echo),
+        Child("path player", layout.player, click.echo),
+        *(Child(f"forwarder {number + 1}", layout.forwarder(number), click.echo) for number in range(layout.forwarders)),
+    ]
     server = Child("server", layout.serve, click.echo)
     try:
         for child in (*children, server):
@@ -115,10 +128,13 @@ async def _until(stop: asyncio.Event, children: list[Child], say: Callable[[str]
 @click.option(
     "--port", default=DEFAULT_PORT, show_default=True, type=click.IntRange(0, 65535), help="TCP port of the server; 0 takes a free one."
 )
-def up(data: Path | None, port: int) -> None:
-    """Run the whole service on this machine: server, media relay and path player."""
+@click.option(
+    "--forwarders", default=1, show_default=True, type=click.IntRange(1, 64), help="Processes that forward conferences, one a core."
+)
+def up(data: Path | None, port: int, forwarders: int) -> None:
+    """Run the whole service on this machine: server, media relay, path player and forwarders."""
     directory = data_dir(data)
     click.echo(f"Tramontana {__version__}: cryptography and telephony are real, the radio path is simulated.")
     click.echo()
     with tempfile.TemporaryDirectory(prefix="tramontana-") as runtime:
-        asyncio.run(_run(_Layout(directory, port, _free_udp_port(), Path(runtime))))
+        asyncio.run(_run(_Layout(directory, port, _free_udp_port(), Path(runtime), forwarders)))

@@ -27,6 +27,7 @@ from tramontana.control.calls import Calls
 from tramontana.control.challenges import Challenges
 from tramontana.control.delivery import Delivery
 from tramontana.control.events import Events, LocalEvents
+from tramontana.control.forwarders import Forwarders
 from tramontana.control.guard import LOOPBACK_NAMES, Guard
 from tramontana.control.hub import Hub
 from tramontana.control.limits import Limits, TokenBuckets
@@ -42,6 +43,7 @@ from tramontana.control.sky import SkyService
 from tramontana.control.store import accounts, key_packages, mailbox, sessions, trees
 from tramontana.control.store import calls as call_rows
 from tramontana.control.store.database import Store, StoreUnavailable
+from tramontana.phone.forwarder.client.driver import ForwarderClient
 
 REAP_EVERY_S = 5.0
 FORGET_EVERY_S = 3600.0
@@ -51,7 +53,10 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Parts:
-    """What a server is made from. Without a relay there are no calls; without a player media goes to the relay directly."""
+    """What a server is made from. Without a relay there are no calls; without a player media goes to the relay directly.
+
+    Without a forwarder there are no conferences and no talk groups.
+    """
 
     store: Store
     sky: SkyService
@@ -62,6 +67,7 @@ class Parts:
     static: Path = pages.STATIC
     clock: Callable[[], float] = time.time
     events: Events = field(default_factory=LocalEvents)
+    forwarders: tuple[ForwarderClient, ...] = ()
 
 
 async def _assemble(parts: Parts, buckets: TokenBuckets) -> Services:
@@ -80,6 +86,7 @@ async def _assemble(parts: Parts, buckets: TokenBuckets) -> Services:
         calls=Calls(parts.store, hub, media, Rooms(parts.sky, hub, simulated=media.simulated), parts.clock),
         processes=Processes(parts.store, hub, parts.clock),
         events_key=_derived(secret, b"tramontana events 1"),
+        forwarders=Forwarders(parts.store, hub, media, parts.forwarders, parts.relay.secret if parts.relay else None, parts.clock),
         sky=parts.sky,
         buckets=buckets,
         limits=parts.limits,
@@ -124,6 +131,7 @@ async def _keep_calls(services: Services) -> None:
         await services.calls.reap()
         await services.calls.recheck()
         await services.calls.refresh_media()
+    await services.forwarders.reconcile()
 
 
 async def _forget_old(services: Services) -> None:
@@ -148,6 +156,7 @@ def create_app(parts: Parts) -> FastAPI:
                 group.create_task(parts.events.run(services.admission.service_id, services.events_key)),
                 group.create_task(services.processes.run()),
             ]
+            background.append(group.create_task(services.forwarders.run()))
             if parts.player is not None:
                 background.append(group.create_task(parts.player.run()))
             yield

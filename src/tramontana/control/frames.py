@@ -46,6 +46,15 @@ class Pong(Shape):
     type: Literal["pong"] = "pong"
 
 
+class FloorWish(Shape):
+    """Ask for the floor of a talk group, or give it back (or leave the queue)."""
+
+    type: Literal["floor"]
+    call_id: Id
+    op: Literal["request", "release"]
+    precedence: PrecedenceLabel = "routine"
+
+
 class Ready(Shape):
     """Logged in; `pending` items follow in order."""
 
@@ -95,14 +104,35 @@ class Preempted(Shape):
     by: PrecedenceLabel | None
 
 
-ClientFrame = Annotated[Hello | Ack | Ping | Pong, Field(discriminator="type")]
-AnyServerFrame = Ready | Deliver | Presence | DirectoryChanged | ConversationChanged | Preempted | Ping | Pong
+class FloorState(Shape):
+    """The floor of a talk group as it is now. `position`: one's own in the queue; `event`: what happened to this device itself."""
+
+    type: Literal["floor"] = "floor"
+    call_id: Id
+    state: Literal["idle", "taken"]
+    holder_device_id: Id | None = None
+    precedence: PrecedenceLabel | None = None
+    until: UnixSeconds | None = None
+    queued: int = 0
+    position: int | None = None
+    event: Literal["granted", "queued", "denied", "revoked_precedence", "revoked_time"] | None = None
+
+
+class Reconnect(Shape):
+    """The forwarder of a call is gone: connect again, with a new peer connection."""
+
+    type: Literal["reconnect"] = "reconnect"
+    call_id: Id
+
+
+ClientFrame = Annotated[Hello | Ack | FloorWish | Ping | Pong, Field(discriminator="type")]
+AnyServerFrame = Ready | Deliver | Presence | DirectoryChanged | ConversationChanged | Preempted | FloorState | Reconnect | Ping | Pong
 ServerFrame = Annotated[AnyServerFrame, Field(discriminator="type")]
 
-_CLIENT_FRAME: TypeAdapter[Hello | Ack | Ping | Pong] = TypeAdapter(ClientFrame)
+_CLIENT_FRAME: TypeAdapter[Hello | Ack | FloorWish | Ping | Pong] = TypeAdapter(ClientFrame)
 
 
-def parse_client_frame(text: str) -> Hello | Ack | Ping | Pong:
+def parse_client_frame(text: str) -> Hello | Ack | FloorWish | Ping | Pong:
     """Read a frame of a client. Raises pydantic's `ValidationError` (a `ValueError`) on anything else."""
     return _CLIENT_FRAME.validate_json(text)
 

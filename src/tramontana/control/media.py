@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from tramontana.control.player import PathPlayer
 from tramontana.control.problem import Problem
 from tramontana.control.sky import SkyService
-from tramontana.control.store import accounts
+from tramontana.control.store import accounts, calls
 from tramontana.control.store.database import Store
 from tramontana.emulation.client.driver import PathPlayerRefused, PathPlayerUnavailable
 from tramontana.phone.relay_secret import RelaySecret
@@ -54,6 +54,7 @@ class _Front:
     port: int
     profile_end: float
     access: tuple[str, str]
+    upstream: tuple[str, int]
 
 
 class Media:
@@ -101,6 +102,18 @@ class Media:
         finally:
             self._joining -= Counter([device_id])
 
+    async def forwarder_front(self, device_id: str, host: str) -> tuple[str, int] | None:
+        """Where a device that is in a call reaches the call's forwarder; None if it reaches it directly. Raises `Problem`."""
+        if self._player is None or self._relay is None:
+            return None
+        try:
+            async with self._changing:
+                front = await self._front(device_id, self._player, self._relay)
+        except (PathPlayerUnavailable, PathPlayerRefused) as error:
+            logger.warning("path player: %s", error)
+            raise Problem("media_unavailable") from error
+        return self._reachable(host).strip("[]"), front.port
+
     def _reachable(self, host: str) -> str:
         # On this machine every name leads to the address on which the fronts listen: `localhost` may mean ::1 to a browser.
         assert self._relay is not None
@@ -113,20 +126,27 @@ class Media:
         now = self._clock()
         async with self._store.read() as connection:
             device = await accounts.device(connection, device_id)
+            forwarder = await calls.forwarder_of_device(connection, device_id)
         if device is None:
             raise Problem("not_logged_in")
+        # In a conference or talk group the way leads to its forwarder, in every other call to the relay.
+        upstream = (relay.host, relay.port)
+        if forwarder is not None:
+            host, _, number = forwarder.rpartition(":")
+            upstream = (host, int(number))
         access = self._sky.access_of(device.place_id, device.carrier_id)
         known = self._fronts.get(device_id)
-        if known is not None and not lost and known.access == access and known.profile_end - now >= REFRESH_BELOW_S:
+        same = known is not None and not lost and (known.access, known.upstream) == (access, upstream)
+        if known is not None and same and known.profile_end - now >= REFRESH_BELOW_S:
             return known
         profile = await self._sky.profile(*access, now, AHEAD_S)
         port = await player.attach(
-            device_id, profile, seed=device.path_seed, upstream=(relay.host, relay.port), port=known.port if known else device.front_port
+            device_id, profile, seed=device.path_seed, upstream=upstream, port=known.port if known else device.front_port
         )
         if port != device.front_port:
             async with self._store.write() as connection:
                 await accounts.set_front_port(connection, device_id, port)
-        front = self._fronts[device_id] = _Front(port, profile.end_unix_s, access)
+        front = self._fronts[device_id] = _Front(port, profile.end_unix_s, access, upstream)
         return front
 
     async def refresh(self, in_calls: Callable[[], Awaitable[frozenset[str]]]) -> None:

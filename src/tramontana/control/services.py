@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from tramontana.control.admission import Admission
 from tramontana.control.calls import Calls
 from tramontana.control.delivery import Delivery
+from tramontana.control.forwarders import Forwarders
 from tramontana.control.hub import Hub
 from tramontana.control.limits import Limits, TokenBuckets
 from tramontana.control.membership import Membership
@@ -27,6 +28,7 @@ class Services:
     membership: Membership
     calls: Calls
     processes: Processes
+    forwarders: Forwarders
     events_key: bytes = field(repr=False)
     sky: SkyService
     buckets: TokenBuckets

@@ -352,26 +352,6 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/api/v1/conversations/{conversation_id}/key-packages/claim": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        /**
-         * Claim Of Members
-         * @description One key package of each device of these members that is not in the group and not one's own. Those that offer none are left out.
-         */
-        post: operations["claim_of_members"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
     "/api/v1/conversations/{conversation_id}/commits": {
         parameters: {
             query?: never;
@@ -458,6 +438,28 @@ export interface paths {
          * @description Leave a call; leaving one that one is not in is no error.
          */
         delete: operations["leave_call"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/calls/{call_id}/connection": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Connect Call
+         * @description Connect to the forwarder of a conference or talk group that one has joined: an offer, and its answer.
+         *
+         *     Again with an offer of the same peer connection it is an ICE restart; of a new one, it takes the place of the old.
+         */
+        post: operations["connect_call"];
+        delete?: never;
         options?: never;
         head?: never;
         patch?: never;
@@ -984,14 +986,6 @@ export interface components {
              */
             device_id: string;
         };
-        /** ClaimRequest */
-        ClaimRequest: {
-            /**
-             * Accounts
-             * @description members of the conversation
-             */
-            accounts: string[];
-        };
         /** ClaimedKeyPackage */
         ClaimedKeyPackage: {
             /**
@@ -1002,22 +996,7 @@ export interface components {
             /** Key Package */
             key_package: string;
         };
-        /** ClaimedOfMember */
-        ClaimedOfMember: {
-            /**
-             * Account Id
-             * @description 16 bytes in lower-case hex
-             */
-            account_id: string;
-            /**
-             * Device Id
-             * @description 16 bytes in lower-case hex
-             */
-            device_id: string;
-            /** Key Package */
-            key_package: string;
-        };
-        ClientFrame: components["schemas"]["Hello"] | components["schemas"]["Ack"] | components["schemas"]["Ping"] | components["schemas"]["Pong"];
+        ClientFrame: components["schemas"]["Hello"] | components["schemas"]["Ack"] | components["schemas"]["FloorWish"] | components["schemas"]["Ping"] | components["schemas"]["Pong"];
         /** CommitAccepted */
         CommitAccepted: {
             /**
@@ -1048,6 +1027,32 @@ export interface components {
              * @default []
              */
             removed: string[];
+        };
+        /** ConnectionAnswer */
+        ConnectionAnswer: {
+            /**
+             * Answer
+             * @description SDP (RFC 8866)
+             */
+            answer: string;
+            /**
+             * Kind
+             * @enum {string}
+             */
+            kind: "conference" | "talk";
+            /**
+             * Slots
+             * @description how many are heard at a time
+             */
+            slots: number;
+        };
+        /** ConnectionRequest */
+        ConnectionRequest: {
+            /**
+             * Offer
+             * @description SDP (RFC 8866)
+             */
+            offer: string;
         };
         /**
          * Conversation
@@ -1231,6 +1236,84 @@ export interface components {
             proof: string;
         };
         /**
+         * FloorState
+         * @description The floor of a talk group as it is now. `position`: one's own in the queue; `event`: what happened to this device itself.
+         */
+        FloorState: {
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            type: "floor";
+            /**
+             * Call Id
+             * @description 16 bytes in lower-case hex
+             */
+            call_id: string;
+            /**
+             * State
+             * @enum {string}
+             */
+            state: "idle" | "taken";
+            /**
+             * Holder Device Id
+             * @default null
+             */
+            holder_device_id: string | null;
+            /**
+             * Precedence
+             * @default null
+             */
+            precedence: ("routine" | "priority" | "immediate" | "flash" | "flash-override") | null;
+            /**
+             * Until
+             * @default null
+             */
+            until: number | null;
+            /**
+             * Queued
+             * @default 0
+             */
+            queued: number;
+            /**
+             * Position
+             * @default null
+             */
+            position: number | null;
+            /**
+             * Event
+             * @default null
+             */
+            event: ("granted" | "queued" | "denied" | "revoked_precedence" | "revoked_time") | null;
+        };
+        /**
+         * FloorWish
+         * @description Ask for the floor of a talk group, or give it back (or leave the queue).
+         */
+        FloorWish: {
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            type: "floor";
+            /**
+             * Call Id
+             * @description 16 bytes in lower-case hex
+             */
+            call_id: string;
+            /**
+             * Op
+             * @enum {string}
+             */
+            op: "request" | "release";
+            /**
+             * Precedence
+             * @default routine
+             * @enum {string}
+             */
+            precedence: "routine" | "priority" | "immediate" | "flash" | "flash-override";
+        };
+        /**
          * Health
          * @description Whether the server can do its work, for a supervisor; says nothing about who uses it.
          */
@@ -1240,12 +1323,6 @@ export interface components {
              * @constant
              */
             status: "ok";
-            /**
-             * Events
-             * @description how the other server processes are reached; `degraded`: not at all now, so what concerns two of them comes later
-             * @enum {string}
-             */
-            events: "alone" | "connected" | "degraded";
         };
         /**
          * Hello
@@ -1603,7 +1680,7 @@ export interface components {
              * Code
              * @enum {string}
              */
-            code: "administrator_link_refused" | "already_enrolled" | "archive_fixed" | "bad_mls_message" | "call_elsewhere" | "call_ended" | "call_preempted" | "call_waiting" | "conversation_exists" | "epoch_out_of_range" | "epoch_taken" | "internal" | "invalid_request" | "invitation_refused" | "key_package_refused" | "login_refused" | "mailbox_full" | "media_unavailable" | "members_fixed" | "message_id_reused" | "method_not_allowed" | "no_capacity" | "not_found" | "not_joined" | "not_logged_in" | "not_yours" | "origin_refused" | "precedence_refused" | "removal_refused" | "store_unavailable" | "too_large" | "too_many_members" | "too_many_requests" | "unknown_access" | "welcome_refused" | "wrong_host";
+            code: "administrator_link_refused" | "already_enrolled" | "archive_fixed" | "bad_mls_message" | "call_elsewhere" | "call_ended" | "call_not_forwarded" | "call_preempted" | "call_waiting" | "conversation_exists" | "epoch_out_of_range" | "epoch_taken" | "internal" | "invalid_request" | "invitation_refused" | "key_package_refused" | "login_refused" | "mailbox_full" | "media_unavailable" | "members_fixed" | "message_id_reused" | "method_not_allowed" | "no_capacity" | "not_found" | "not_joined" | "not_logged_in" | "not_yours" | "offer_refused" | "origin_refused" | "precedence_refused" | "removal_refused" | "store_unavailable" | "too_large" | "too_many_members" | "too_many_requests" | "unknown_access" | "welcome_refused" | "wrong_host";
             /** Detail */
             detail: string;
             /**
@@ -1639,7 +1716,23 @@ export interface components {
             /** Pending */
             pending: number;
         };
-        ServerFrame: components["schemas"]["Ready"] | components["schemas"]["Deliver"] | components["schemas"]["Presence"] | components["schemas"]["DirectoryChanged"] | components["schemas"]["ConversationChanged"] | components["schemas"]["Preempted"] | components["schemas"]["Ping"] | components["schemas"]["Pong"];
+        /**
+         * Reconnect
+         * @description The forwarder of a call is gone: connect again, with a new peer connection.
+         */
+        Reconnect: {
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            type: "reconnect";
+            /**
+             * Call Id
+             * @description 16 bytes in lower-case hex
+             */
+            call_id: string;
+        };
+        ServerFrame: components["schemas"]["Ready"] | components["schemas"]["Deliver"] | components["schemas"]["Presence"] | components["schemas"]["DirectoryChanged"] | components["schemas"]["ConversationChanged"] | components["schemas"]["Preempted"] | components["schemas"]["FloorState"] | components["schemas"]["Reconnect"] | components["schemas"]["Ping"] | components["schemas"]["Pong"];
         /**
          * Service
          * @description What a phone must know before it enrols.
@@ -3425,105 +3518,6 @@ export interface operations {
             };
         };
     };
-    claim_of_members: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                /** @description 16 bytes in lower-case hex */
-                conversation_id: string;
-            };
-            cookie?: never;
-        };
-        requestBody: {
-            content: {
-                "application/json": components["schemas"]["ClaimRequest"];
-            };
-        };
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ClaimedOfMember"][];
-                };
-            };
-            /** @description `not_logged_in`: Log in again: this needs a valid session. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ProblemShape"];
-                };
-            };
-            /** @description `not_found`: There is nothing here for you. */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ProblemShape"];
-                };
-            };
-            /** @description `too_large`: The request is too large. Send less at once. */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ProblemShape"];
-                };
-            };
-            /** @description `wrong_host`: The server does not answer under this name. Use the address that it printed, or start it with --host-name. */
-            421: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ProblemShape"];
-                };
-            };
-            /** @description `invalid_request`: The request is not as the API document describes; `errors` names the fields. */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ProblemShape"];
-                };
-            };
-            /** @description `too_many_requests`: Too many requests. Wait as long as Retry-After says. */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ProblemShape"];
-                };
-            };
-            /** @description `internal`: The server failed; the operator finds the cause in its log. Try again later. */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ProblemShape"];
-                };
-            };
-            /** @description `store_unavailable`: The server cannot write its data now (disk full or busy). Nothing was changed. Try again later. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ProblemShape"];
-                };
-            };
-        };
-    };
     submit_commit: {
         parameters: {
             query?: never;
@@ -4161,6 +4155,114 @@ export interface operations {
                 };
             };
             /** @description `store_unavailable`: The server cannot write its data now (disk full or busy). Nothing was changed. Try again later. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+        };
+    };
+    connect_call: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description 16 bytes in lower-case hex */
+                call_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ConnectionRequest"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ConnectionAnswer"];
+                };
+            };
+            /** @description `not_logged_in`: Log in again: this needs a valid session. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `not_found`: There is nothing here for you. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `call_not_forwarded`: A call of two goes from phone to phone: there is no forwarder for it. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `too_large`: The request is too large. Send less at once. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `wrong_host`: The server does not answer under this name. Use the address that it printed, or start it with --host-name. */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `invalid_request`: The request is not as the API document describes; `errors` names the fields.; `offer_refused`: The forwarder cannot answer this offer; `detail` says what it lacks. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `too_many_requests`: Too many requests. Wait as long as Retry-After says. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `internal`: The server failed; the operator finds the cause in its log. Try again later. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `media_unavailable`: The media relay or the path player does not answer. Try again in a few seconds.; `store_unavailable`: The server cannot write its data now (disk full or busy). Nothing was changed. Try again later. */
             503: {
                 headers: {
                     [name: string]: unknown;

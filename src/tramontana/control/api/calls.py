@@ -49,7 +49,23 @@ async def join_call(
     )
 
 
+@router.post(
+    "/calls/{call_id}/connection",
+    responses=problems("not_logged_in", "not_found", "call_not_forwarded", "offer_refused", "media_unavailable"),
+)
+async def connect_call(
+    call_id: Annotated[Id, Path()], body: models.ConnectionRequest, sender: AuditedDeviceOf, services: ServicesOf, request: Request
+) -> models.ConnectionAnswer:
+    """Connect to the forwarder of a conference or talk group that one has joined: an offer, and its answer.
+
+    Again with an offer of the same peer connection it is an ICE restart; of a new one, it takes the place of the old.
+    """
+    connected = await services.forwarders.connect(sender, call_id, body.offer, request.url.hostname or "")
+    return models.ConnectionAnswer(answer=connected.answer, kind=connected.kind.value, slots=connected.slots)
+
+
 @router.delete("/calls/{call_id}", status_code=204, response_class=Response, responses=problems("not_logged_in"))
 async def leave_call(call_id: Annotated[Id, Path()], sender: DeviceOf, services: ServicesOf) -> None:
     """Leave a call; leaving one that one is not in is no error."""
     await services.calls.leave(sender, call_id)
+    await services.forwarders.leave(sender.device_id, call_id)

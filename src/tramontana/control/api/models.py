@@ -25,11 +25,10 @@ from tramontana.control.shapes import (
     UnixSeconds,
     WelcomeMessage,
 )
+from tramontana.phone.forwarder.sdp import MAX_OFFER_CHARACTERS
 from tramontana.precedence import PrecedenceLabel
 
 MAX_KEY_PACKAGES = 50
-MAX_CLAIMED_ACCOUNTS = 100
-"""In one request; an answer has about 3.6 kB for each of their devices."""
 
 
 def _displayable(name: str) -> str:
@@ -120,16 +119,6 @@ class KeyPackagesRemaining(Shape):
 
 
 class ClaimedKeyPackage(Shape):
-    device_id: Id
-    key_package: KeyPackageMessage
-
-
-class ClaimRequest(Shape):
-    accounts: list[Id] = Field(min_length=1, max_length=MAX_CLAIMED_ACCOUNTS, description="members of the conversation")
-
-
-class ClaimedOfMember(Shape):
-    account_id: Id
     device_id: Id
     key_package: KeyPackageMessage
 
@@ -264,6 +253,16 @@ class CallGrant(Shape):
     ice_servers: list[IceServer]
     expires_at: UnixSeconds
     simulated: bool
+
+
+class ConnectionRequest(Shape):
+    offer: Annotated[str, Field(min_length=1, max_length=MAX_OFFER_CHARACTERS, description="SDP (RFC 8866)", repr=False)]
+
+
+class ConnectionAnswer(Shape):
+    answer: str = Field(repr=False, description="SDP (RFC 8866)")
+    kind: Literal["conference", "talk"]
+    slots: int = Field(description="how many are heard at a time")
 
 
 # Administration
@@ -426,6 +425,3 @@ class Health(Shape):
     """Whether the server can do its work, for a supervisor; says nothing about who uses it."""
 
     status: Literal["ok"]
-    events: Literal["alone", "connected", "degraded"] = Field(
-        description="how the other server processes are reached; `degraded`: not at all now, so what concerns two of them comes later"
-    )

@@ -15,12 +15,14 @@ from starlette.websockets import WebSocketDisconnect, WebSocketState
 
 from tramontana.control import frames
 from tramontana.control.api.access import client_address, limit, services_of, session_of
+from tramontana.control.delivery import Sender
 from tramontana.control.hub import Outbox
 from tramontana.control.limits import address_key
 from tramontana.control.problem import Problem
 from tramontana.control.services import Services
 from tramontana.control.store import mailbox
 from tramontana.control.store.database import StoreUnavailable
+from tramontana.precedence import Precedence
 
 PING_EVERY_S = 20.0
 SILENCE_S = 45.0
@@ -42,7 +44,7 @@ class _Closed(Exception):
         super().__init__(f"{code} {reason}")
 
 
-async def _receive(websocket: WebSocket) -> frames.Hello | frames.Ack | frames.Ping | frames.Pong:
+async def _receive(websocket: WebSocket) -> frames.Hello | frames.Ack | frames.FloorWish | frames.Ping | frames.Pong:
     message = await websocket.receive()
     if message["type"] == "websocket.disconnect":
         raise WebSocketDisconnect(message.get("code", 1005))
@@ -139,6 +141,9 @@ class _DeviceSocket:
         finally:
             self._services.hub.detach(self._outbox)
             self._services.processes.release(self._outbox)
+            # Who cannot be told that his time is over must not keep the floor; a newer socket of this device can be.
+            if not self._services.hub.is_device_online(self._outbox.device_id):
+                await self._services.forwarders.release_floor(self._outbox.device_id)
 
     async def _send(self, frame: frames.AnyServerFrame) -> None:
         await self._send_text(frames.encode(frame))
@@ -162,6 +167,8 @@ class _DeviceSocket:
                     if frame.seq > self._sent:
                         raise _Closed(frames.CLOSE_BAD_FRAME, "an item was acknowledged that was not delivered")
                     self._ack_wanted = max(self._ack_wanted, frame.seq)
+                case frames.FloorWish():
+                    await self._wish(frame)
                 case frames.Ping():
                     self._pong_wanted = True
                 case frames.Pong():
@@ -169,6 +176,13 @@ class _DeviceSocket:
                 case frames.Hello():
                     raise _Closed(frames.CLOSE_BAD_FRAME, "hello was said already")
             self._outbox.wake.set()
+
+    async def _wish(self, wish: frames.FloorWish) -> None:
+        if wish.op == "request":
+            sender = Sender(self._outbox.device_id, self._outbox.account_id)
+            await self._services.forwarders.request_floor(sender, wish.call_id, Precedence.parse(wish.precedence))
+        else:
+            await self._services.forwarders.release_floor(self._outbox.device_id, wish.call_id)
 
     async def _write(self) -> None:
         loop = asyncio.get_running_loop()

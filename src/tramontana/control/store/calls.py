@@ -39,6 +39,7 @@ class Call:
     joined_by_two: bool
     ended_at: float | None
     preempted: bool
+    forwarder: str | None
     participants: tuple[Participant, ...] = ()
 
 
@@ -50,6 +51,7 @@ _CALL = select(
     calls.c.joined_by_two,
     calls.c.ended_at,
     calls.c.preempted,
+    calls.c.forwarder,
 )
 
 
@@ -95,6 +97,21 @@ async def of_device(connection: AsyncConnection, device_id: str) -> Sequence[str
     mine = (call_participants.c.device_id == device_id, call_participants.c.left_at.is_(None))
     query = select(call_participants.c.call_id).join_from(call_participants, calls).where(*mine, calls.c.ended_at.is_(None))
     return (await connection.execute(query)).scalars().all()
+
+
+async def forwarder_of_device(connection: AsyncConnection, device_id: str) -> str | None:
+    """The forwarder of the call that a device is in, "address:port", or None."""
+    mine = (call_participants.c.device_id == device_id, call_participants.c.left_at.is_(None), calls.c.ended_at.is_(None))
+    query = select(calls.c.forwarder).join_from(call_participants, calls).where(*mine)
+    return (await connection.execute(query.order_by(call_participants.c.joined_at.desc()))).scalars().first()
+
+
+async def pin_forwarder(connection: AsyncConnection, call_id: str, before: str | None, chosen: str) -> str:
+    """Pin a call to a forwarder, unless somebody else has pinned it since; gives the one that it is pinned to now."""
+    is_as_before = calls.c.forwarder.is_(None) if before is None else calls.c.forwarder == before
+    await connection.execute(update(calls).where(calls.c.call_id == call_id, is_as_before).values(forwarder=chosen))
+    agreed = (await connection.execute(select(calls.c.forwarder).where(calls.c.call_id == call_id))).scalar_one()
+    return agreed or chosen
 
 
 async def begin(connection: AsyncConnection, call_id: str, conversation_id: str, precedence: str, now: float) -> None:

@@ -257,6 +257,7 @@ calls = Table(
     Column("joined_by_two", Boolean, nullable=False),
     Column("ended_at", Double),
     Column("preempted", Boolean, nullable=False, server_default=false()),
+    Column("forwarder", String(64)),  # where the forwarder listens that carries the call: "address:port"
     Index("ix_calls_ended_at", "ended_at"),
 )
 

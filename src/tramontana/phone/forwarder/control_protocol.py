@@ -14,6 +14,7 @@ from tramontana.errors import RemoteError
 from tramontana.phone.forwarder.sdp import MAX_OFFER_CHARACTERS
 from tramontana.phone.forwarder.ticket import MAX_TICKET_CHARACTERS
 from tramontana.phone.stun import Address
+from tramontana.precedence import Precedence
 
 MAX_LINE_BYTES: Final = 64 * 1024
 MAX_ID_CHARACTERS: Final = 64
@@ -41,14 +42,27 @@ class Connect:
 
 
 @dataclass(frozen=True, slots=True)
-class Floor:
-    """Who is heard in a talk group from now on."""
+class FloorRequest:
+    """A phone in a talk group asks for the floor."""
 
     call_id: str
-    holder: str | None
+    device_id: str
+    precedence: Precedence
 
     def encode(self) -> bytes:
-        return encode_line({"op": "floor", "call_id": self.call_id, "holder": self.holder})
+        fields = {"op": "floor_request", "call_id": self.call_id, "device_id": self.device_id, "precedence": self.precedence.label}
+        return encode_line(fields)
+
+
+@dataclass(frozen=True, slots=True)
+class FloorRelease:
+    """A phone gives the floor back, leaves the queue, or cannot be reached any more. An unknown one is no error."""
+
+    call_id: str
+    device_id: str
+
+    def encode(self) -> bytes:
+        return encode_line({"op": "floor_release", "call_id": self.call_id, "device_id": self.device_id})
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +92,45 @@ class Stats:
         return encode_line({"op": "stats"})
 
 
-Request = Connect | Floor | Disconnect | Drain | Stats
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """Send this connection a line for every change of a floor, from now on."""
+
+    def encode(self) -> bytes:
+        return encode_line({"op": "watch"})
+
+
+Request = Connect | FloorRequest | FloorRelease | Disconnect | Drain | Stats | Watch
+
+
+@dataclass(frozen=True, slots=True)
+class FloorEvent:
+    """The state of a talk group's floor, for the devices in `tell`. `until`: POSIX seconds; `queue` in the order of granting.
+
+    `told` names what happened to whom with this change.
+    """
+
+    call_id: str
+    holder: str | None
+    precedence: Precedence | None
+    until: float | None
+    queue: tuple[str, ...]
+    told: tuple[tuple[str, str], ...]
+    tell: tuple[str, ...]
+
+    def encode(self) -> bytes:
+        return encode_line(
+            {
+                "event": "floor",
+                "call_id": self.call_id,
+                "holder": self.holder,
+                "precedence": self.precedence.label if self.precedence is not None else None,
+                "until": self.until,
+                "queue": self.queue,
+                "told": self.told,
+                "tell": self.tell,
+            }
+        )
 
 
 def encode_line(document: dict[str, Any]) -> bytes:
@@ -98,24 +150,42 @@ def parse_request(line: bytes) -> Request:
             request: Request = Connect(
                 _text(document, "ticket", MAX_TICKET_CHARACTERS), _text(document, "offer", MAX_OFFER_CHARACTERS), _candidate(document)
             )
-        case "floor":
-            request = Floor(_text(document, "call_id", MAX_ID_CHARACTERS), _text_or_none(document, "holder"))
+        case "floor_request":
+            request = FloorRequest(*_call_and_device(document), _precedence(document))
+        case "floor_release":
+            request = FloorRelease(*_call_and_device(document))
         case "disconnect":
             request = Disconnect(_text(document, "call_id", MAX_ID_CHARACTERS), _text_or_none(document, "device_id"))
         case "drain":
             request = Drain()
         case "stats":
             request = Stats()
+        case "watch":
+            request = Watch()
         case _:
-            raise _malformed("op must be connect, floor, disconnect, drain or stats")
+            raise _malformed("op must be connect, floor_request, floor_release, disconnect, drain, stats or watch")
     if document:
         raise _malformed(f"unknown field {next(iter(document))!r}")
     return request
 
 
-def parse_answer(line: bytes) -> dict[str, Any]:
-    """Read one answer of a forwarder. Raises `RequestRefused` if it is none."""
+def parse_answer(line: bytes) -> dict[str, Any] | FloorEvent:
+    """Read one answer of a forwarder, or an event. Raises `RequestRefused` if it is neither."""
     document = _parse_object(line)
+    if document.get("event") == "floor":
+        try:
+            level = document["precedence"]
+            return FloorEvent(
+                call_id=str(document["call_id"]),
+                holder=document["holder"],
+                precedence=Precedence.parse(level) if level is not None else None,
+                until=document["until"],
+                queue=tuple(map(str, document["queue"])),
+                told=tuple((str(device), str(event)) for device, event in document["told"]),
+                tell=tuple(map(str, document["tell"])),
+            )
+        except (KeyError, TypeError, ValueError):
+            raise _malformed("not an event of the protocol") from None
     if not isinstance(document.get("ok"), bool):
         raise _malformed("an answer must say whether it is ok")
     return document
@@ -146,6 +216,17 @@ def _text_or_none(document: dict[str, Any], name: str) -> str | None:
     if document.get(name, "") is None:
         return document.pop(name)  # type: ignore[no-any-return]  # None, as just seen
     return _text(document, name, MAX_ID_CHARACTERS)
+
+
+def _call_and_device(document: dict[str, Any]) -> tuple[str, str]:
+    return _text(document, "call_id", MAX_ID_CHARACTERS), _text(document, "device_id", MAX_ID_CHARACTERS)
+
+
+def _precedence(document: dict[str, Any]) -> Precedence:
+    try:
+        return Precedence.parse(_text(document, "precedence", MAX_ID_CHARACTERS))
+    except ValueError as error:
+        raise _malformed(str(error)) from None
 
 
 def _candidate(document: dict[str, Any]) -> Address | None:

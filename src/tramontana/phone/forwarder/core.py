@@ -14,8 +14,19 @@ from typing import Any, Final
 import pylibsrtp
 
 from tramontana.phone import stun
+from tramontana.phone.floor import Event, FloorControl, Told
 from tramontana.phone.forwarder import rtp, sdp
-from tramontana.phone.forwarder.control_protocol import Connect, Disconnect, Drain, Floor, Request, RequestRefused
+from tramontana.phone.forwarder.control_protocol import (
+    Connect,
+    Disconnect,
+    Drain,
+    FloorEvent,
+    FloorRelease,
+    FloorRequest,
+    Request,
+    RequestRefused,
+    Stats,
+)
 from tramontana.phone.forwarder.dtls import DtlsCertificate
 from tramontana.phone.forwarder.room import Datagram, Room
 from tramontana.phone.forwarder.rtp import MalformedRtp
@@ -72,6 +83,7 @@ class Forwarder:
         self._shaking_hands: dict[Session, float] = {}
         """Handshakes under way, and when OpenSSL wants to be called."""
         self._round_due = 0.0
+        self._events: list[FloorEvent] = []
 
     @property
     def is_drained(self) -> bool:
@@ -85,15 +97,22 @@ class Forwarder:
         match request:
             case Connect():
                 return {"answer": self._connect(request, now, unix_s)}
-            case Floor():
-                self._set_holder(request)
+            case FloorRequest():
+                self._request_floor(request, now, unix_s)
+            case FloorRelease():
+                self._release_floor(request, now, unix_s)
             case Disconnect():
-                self._disconnect(request)
+                self._disconnect(request, now, unix_s)
             case Drain():
                 self.is_draining = True
-            case _:
+            case Stats():
                 return self._stats()
         return {}
+
+    def take_events(self) -> list[FloorEvent]:
+        """What changed since this was last asked, for every connection that watches."""
+        events, self._events = self._events, []
+        return events
 
     def _connect(self, request: Connect, now: float, unix_s: float) -> str:
         try:
@@ -106,13 +125,13 @@ class Forwarder:
             self.counts["refused_offer"] += 1
             raise RequestRefused("offer_refused", str(error)) from None
         room = self._room(ticket.call_id, ticket.kind, now)
-        session = self._session_to_restart(room, ticket.device_id, offer.fingerprint)
+        session = self._session_to_restart(room, ticket.device_id, offer)
         if session is not None:
             del self._by_ufrag[session.ufrag]
             session.renew_credentials()
-            session.offer, session.checked_at = offer, now
+            session.offer, session.may_speak, session.checked_at = offer, ticket.may_speak, now
         else:
-            self._make_way(room, ticket.device_id)
+            self._make_way(room, ticket.device_id, now, unix_s)
             slots = min(room.slot_count, len(offer.sections))
             session = Session(
                 ticket.device_id, may_speak=ticket.may_speak, offer=offer, slots=slots, dtls_context=self._dtls_context, now=now
@@ -145,42 +164,74 @@ class Forwarder:
             raise RequestRefused("ticket_refused", "this call is of another kind")
         return room
 
-    def _session_to_restart(self, room: Room, device_id: str, fingerprint: bytes) -> Session | None:
+    def _session_to_restart(self, room: Room, device_id: str, offer: sdp.Offer) -> Session | None:
         """The standing session of the same peer connection: a browser has a certificate for each."""
         for session in room.sessions:
-            if session.device_id == device_id and session.offer.fingerprint == fingerprint and not session.dtls.failed:
+            same = session.device_id == device_id and session.offer.fingerprint == offer.fingerprint
+            if same and len(session.offer.sections) == len(offer.sections) and not session.dtls.failed:
                 return session
         return None
 
-    def _make_way(self, room: Room, device_id: str) -> None:
+    def _make_way(self, room: Room, device_id: str, now: float, unix_s: float) -> None:
         mine = [session for session in room.sessions if session.device_id == device_id]
         while len(mine) >= SESSIONS_PER_DEVICE:  # the newest that is not open yet goes first: it came to nothing
             replaced = next((session for session in reversed(mine) if not session.is_open), mine[0])
             mine.remove(replaced)
-            self._remove(room, replaced)
+            self._remove(room, replaced, now, unix_s)
         if len(self._by_ufrag) >= self._max_sessions or len(room.sessions) >= MAX_SESSIONS_PER_CALL:
             raise RequestRefused("full", "this forwarder has as many phones as it may")
 
-    def _set_holder(self, request: Floor) -> None:
-        room = self._rooms.get(request.call_id)
-        if room is None or room.kind is not Kind.TALK:
-            raise RequestRefused("unknown_call", "there is no talk group of this call here")
-        room.holder = request.holder
+    # --- the floor ---
 
-    def _disconnect(self, request: Disconnect) -> None:
+    def _request_floor(self, request: FloorRequest, now: float, unix_s: float) -> None:
+        room = self._rooms.get(request.call_id)
+        session = next((each for each in room.sessions if each.device_id == request.device_id), None) if room is not None else None
+        if room is None or room.kind is not Kind.TALK or session is None:
+            raise RequestRefused("unknown_call", "this phone is in no such talk group here")
+        if not session.may_speak:
+            raise RequestRefused("listens_only", "this phone may only listen")
+        self._tell_floor(room, room.floor.request(request.device_id, request.precedence, now), now, unix_s)
+
+    def _release_floor(self, request: FloorRelease, now: float, unix_s: float) -> None:
+        room = self._rooms.get(request.call_id)
+        if room is not None and _is_involved(room.floor, request.device_id):
+            self._tell_floor(room, room.floor.release(request.device_id, now), now, unix_s)
+
+    def _tell_floor(self, room: Room, told: list[Told], now: float, unix_s: float, *, only: str | None = None) -> None:
+        """Note the state for everybody in the call, or for one who has just come."""
+        holder = room.floor.holder
+        # One line each for what happened to whom: the last one counts (revoked, then granted to another).
+        happened = {each.participant: each.event for each in told}
+        self._events.append(
+            FloorEvent(
+                call_id=room.call_id,
+                holder=holder.participant if holder is not None else None,
+                precedence=holder.precedence if holder is not None else None,
+                until=unix_s + holder.until - now if holder is not None else None,
+                queue=room.floor.queue,
+                told=tuple((participant, event.value) for participant, event in happened.items()),
+                tell=(only,) if only is not None else tuple(dict.fromkeys([*room.device_ids, *happened])),
+            )
+        )
+        if any(each.event is Event.GRANTED for each in told):
+            self.counts["floors_granted"] += 1
+
+    def _disconnect(self, request: Disconnect, now: float, unix_s: float) -> None:
         room = self._rooms.get(request.call_id)
         if room is None:
             return
         for session in list(room.sessions):
             if request.device_id in (None, session.device_id):
-                self._remove(room, session)
+                self._remove(room, session, now, unix_s)
         if request.device_id is None:
             self._forget(request.call_id)
         elif not room.sessions:
             self._empty_since.setdefault(request.call_id, self._round_due)
 
-    def _remove(self, room: Room, session: Session) -> None:
+    def _remove(self, room: Room, session: Session, now: float, unix_s: float) -> None:
         room.leave(session)
+        if not room.has(session.device_id) and _is_involved(room.floor, session.device_id):
+            self._tell_floor(room, room.floor.release(session.device_id, now), now, unix_s)
         self._by_ufrag.pop(session.ufrag, None)
         self._shaking_hands.pop(session, None)
         if session.address is not None and self._by_address.get(session.address, (room, None))[1] is session:
@@ -194,7 +245,7 @@ class Forwarder:
         calls = {
             call_id: {
                 "kind": room.kind.value,
-                "holder": room.holder,
+                "holder": room.floor.holder.participant if room.floor.holder is not None else None,
                 "devices": {each.device_id: _session_stats(each) for each in room.sessions},
             }
             for call_id, room in self._rooms.items()
@@ -218,7 +269,7 @@ class Forwarder:
         if first >= 128 and first < 192:
             return self._handle_media(room, session, data, now, unix_s)
         if 20 <= first < 64:
-            return self._handle_handshake(room, session, data, source, now)
+            return self._handle_handshake(room, session, data, source, now, unix_s)
         return self._drop("dropped_malformed")
 
     def _handle_media(self, room: Room, session: Session, data: bytes, now: float, unix_s: float) -> list[Datagram]:
@@ -246,20 +297,22 @@ class Forwarder:
         for block in report.blocks:
             room.handle_report_block(session, block, unix_s)
 
-    def _handle_handshake(self, room: Room, session: Session, data: bytes, source: Address, now: float) -> list[Datagram]:
+    def _handle_handshake(self, room: Room, session: Session, data: bytes, source: Address, now: float, unix_s: float) -> list[Datagram]:
         sent = [(part, source) for part in session.dtls.handle_datagram(data)]
-        self._watch_handshake(room, session, now)
+        self._watch_handshake(room, session, now, unix_s)
         return sent
 
-    def _watch_handshake(self, room: Room, session: Session, now: float) -> None:
+    def _watch_handshake(self, room: Room, session: Session, now: float, unix_s: float) -> None:
         if session.dtls.failed:
             self.counts["handshakes_failed" if not session.is_open else "closed_by_phone"] += 1
-            self._remove(room, session)
+            self._remove(room, session, now, unix_s)
             return
         if session.open():
             self.counts["opened"] += 1
+            if room.kind is Kind.TALK:  # late entry: a newcomer learns who speaks
+                self._tell_floor(room, [], now, unix_s, only=session.device_id)
             for other in [each for each in room.sessions if each.device_id == session.device_id and each is not session]:
-                self._remove(room, other)
+                self._remove(room, other, now, unix_s)
         timeout_s = session.dtls.next_timeout_s()
         if timeout_s is None:
             self._shaking_hands.pop(session, None)
@@ -307,7 +360,7 @@ class Forwarder:
 
     def next_timer(self) -> float | None:
         """When `handle_timer` wants to be called, or None."""
-        due = list(self._shaking_hands.values())
+        due = [*self._shaking_hands.values(), *(at for room in self._rooms.values() if (at := room.floor.next_timer()) is not None)]
         if self._rooms:
             due.append(self._round_due)
         return min(due) if due else None
@@ -320,7 +373,10 @@ class Forwarder:
             parts = session.dtls.handle_timer()
             if session.address is not None:
                 sent += [(part, session.address) for part in parts]
-            self._watch_handshake(room, session, now)
+            self._watch_handshake(room, session, now, unix_s)
+        for room in self._rooms.values():
+            if told := room.floor.handle_timer(now):
+                self._tell_floor(room, told, now, unix_s)
         if now < self._round_due:
             return sent
         self._round_due = now + ROUND_S
@@ -328,7 +384,7 @@ class Forwarder:
             for session in list(room.sessions):
                 if now - session.checked_at > CONSENT_S or now - session.made_at > MAX_SESSION_AGE_S:
                     self.counts["expired"] += 1
-                    self._remove(room, session)
+                    self._remove(room, session, now, unix_s)
             if room.sessions:
                 if room.reports_due <= now:
                     sent += room.reports(now, unix_s)
@@ -339,6 +395,11 @@ class Forwarder:
     def _drop(self, why: str) -> list[Datagram]:
         self.counts[why] += 1
         return []
+
+
+def _is_involved(floor: FloorControl, device_id: str) -> bool:
+    holder = floor.holder
+    return floor.position(device_id) is not None or (holder is not None and holder.participant == device_id)
 
 
 def _fault_of(check: StunMessage) -> tuple[int, str] | None:

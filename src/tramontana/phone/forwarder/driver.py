@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tramontana.control_socket import ControlSocket, Readiness
 from tramontana.phone.driver import BATCH, RelayError, open_udp_socket
-from tramontana.phone.forwarder.control_protocol import MAX_LINE_BYTES, RequestRefused, encode_line, encode_refusal, parse_request
+from tramontana.phone.forwarder.control_protocol import MAX_LINE_BYTES, RequestRefused, Watch, encode_line, encode_refusal, parse_request
 from tramontana.phone.forwarder.core import MAX_SESSIONS, Forwarder
 from tramontana.phone.forwarder.dtls import DtlsCertificate
 from tramontana.phone.forwarder.room import Datagram
@@ -50,7 +50,11 @@ def run_forwarder(
 
     def answer(line: bytes) -> bytes:
         try:
-            return encode_line({"ok": True, **core.handle_request(parse_request(line), time.monotonic(), time.time())})
+            request = parse_request(line)
+            if isinstance(request, Watch):
+                assert control is not None  # who asks came through it
+                control.watch_asker()
+            return encode_line({"ok": True, **core.handle_request(request, time.monotonic(), time.time())})
         except RequestRefused as error:
             return encode_refusal(error.code, str(error))
 
@@ -88,6 +92,8 @@ def run_forwarder(
             deadline = core.next_timer()
             readiness.handle(None if deadline is None else max(0.0, deadline - time.monotonic()))
             send(core, udp, core.handle_timer(time.monotonic(), time.time()))
+            for event in core.take_events():
+                control.tell_watchers(event.encode())
     finally:
         signal.set_wakeup_fd(previous_wakeup)
         for number, handler in previous.items():

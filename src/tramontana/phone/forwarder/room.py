@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from tramontana.phone.floor import FloorControl
 from tramontana.phone.forwarder.loudest import Loudest
 from tramontana.phone.forwarder.rtp import (
     CLOCK_RATE_HZ,
@@ -58,8 +59,8 @@ class Room:
         self.call_id = call_id
         self.kind = kind
         self.sessions: list[Session] = []
-        self.holder: str | None = None
-        """Who holds the floor of a talk group, as the server said."""
+        self.floor = FloorControl()
+        """Of a talk group."""
         self._loudest = Loudest(self.slot_count)
         self._slots = [_Slot(ssrc) for ssrc in ssrcs[: self.slot_count]]
         self.reports_due = 0.0
@@ -69,16 +70,26 @@ class Room:
     def slot_count(self) -> int:
         return MAX_SLOTS if self.kind is Kind.CONFERENCE else 1
 
+    def has(self, device_id: str) -> bool:
+        """Whether a device has a connection, open or not."""
+        return any(session.device_id == device_id for session in self.sessions)
+
+    @property
+    def device_ids(self) -> list[str]:
+        """Each once."""
+        return list(dict.fromkeys(session.device_id for session in self.sessions))
+
     def leave(self, session: Session) -> None:
         self.sessions.remove(session)
-        if all(other.device_id != session.device_id for other in self.sessions):
+        if not self.has(session.device_id):
             self._loudest.leave(session.device_id)
 
     def _slot_of(self, speaker: Session, packet: RtpPacket, now: float) -> int | None:
         if not speaker.may_speak:
             return None
         if self.kind is Kind.TALK:
-            return 0 if speaker.device_id == self.holder else None
+            holder = self.floor.holder
+            return 0 if holder is not None and speaker.device_id == holder.participant else None
         return self._loudest.heard(speaker.device_id, packet.level, now)
 
     def forward(self, speaker: Session, packet: RtpPacket, now: float) -> list[Datagram]:

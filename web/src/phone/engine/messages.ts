@@ -4,7 +4,6 @@ import { fromBase64, fromUtf8, toBase64, utf8, type Bytes } from "../../keys/byt
 import { PRECEDENCES, type Precedence } from "../model";
 
 export const MAX_TEXT_CHARACTERS = 10_000;
-export const MAX_TITLE_CHARACTERS = 64;
 const MAX_SDP_CHARACTERS = 64_000;
 const MAX_CANDIDATES = 64;
 const MAX_RECEIPT_IDS = 500;
@@ -21,13 +20,7 @@ export interface TextMessage {
 export interface ReceiptMessage {
   type: "receipt";
   ids: string[];
-  state: "delivered" | "read";
-}
-
-/** What a group is called. */
-export interface GroupMessage {
-  type: "group";
-  title: string;
+  state: "delivered";
 }
 
 export type CallStep =
@@ -58,7 +51,7 @@ export interface PathForecast {
 export type EndReason = "hang_up" | "media" | "short_code" | "superseded" | "preempted" | "no_capacity";
 
 export type CallMessage = { type: "call"; callId: string } & CallStep;
-export type ApplicationMessage = TextMessage | ReceiptMessage | GroupMessage | CallMessage;
+export type ApplicationMessage = TextMessage | ReceiptMessage | CallMessage;
 
 /** The sender broke the format; the message is dropped. */
 export class MalformedMessage extends Error {}
@@ -72,7 +65,6 @@ function toWire(message: ApplicationMessage): object {
     case "text":
       return { type: "text", id: message.id, body: message.body, sent_at: message.sentAt };
     case "receipt":
-    case "group":
       return message;
     case "call": {
       const { callId, type, ...step } = message;
@@ -103,11 +95,8 @@ export function parseMessage(plaintext: Uint8Array): ApplicationMessage | null {
     case "receipt": {
       const ids = wire["ids"];
       if (!Array.isArray(ids) || ids.length > MAX_RECEIPT_IDS || !ids.every(isId)) throw new MalformedMessage("ids");
-      const state = wire["state"];
-      return state === "delivered" || state === "read" ? { type: "receipt", ids, state } : null;
+      return wire["state"] === "delivered" ? { type: "receipt", ids, state: "delivered" } : null;
     }
-    case "group":
-      return { type: "group", title: text(wire, "title", MAX_TITLE_CHARACTERS) };
     case "call": {
       const step = parseStep(wire);
       return step === null ? null : { type: "call", callId: id(wire, "call_id"), ...step };

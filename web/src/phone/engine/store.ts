@@ -12,10 +12,10 @@ export type Table =
   | "device" // "enrolment" | "mailbox" | "draft"
   | "pins" // account id
   | "keyPackages" // reference in hex
-  | "conversations" // conversation id
-  | "entries" // conversation id / entry id
+  | "conversations" // peer's account id
+  | "entries" // peer's account id / entry id
   | "outbox" // ascending number, as text
-  | "unread"; // conversation id
+  | "unread"; // peer's account id
 
 export const TABLES: readonly Table[] = ["device", "pins", "keyPackages", "conversations", "entries", "outbox", "unread"];
 

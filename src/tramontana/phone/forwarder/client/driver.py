@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from tramontana.errors import LocalError, RemoteError
-from tramontana.phone.forwarder.control_protocol import Request, RequestRefused, parse_answer
+from tramontana.phone.forwarder.control_protocol import FloorEvent, Request, RequestRefused, Stats, Watch, parse_answer
+from tramontana.phone.stun import Address
 
 ANSWER_TIMEOUT_S: Final = 5.0
 FIRST_RETRY_S: Final = 0.05
@@ -36,9 +37,18 @@ class ForwarderClient:
     `on_lost` is called when a forwarder that answered is gone: its calls are gone with it.
     """
 
-    def __init__(self, control_path: Path, *, on_lost: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        control_path: Path,
+        *,
+        on_lost: Callable[[], None] = lambda: None,
+        on_floor: Callable[[FloorEvent], None] = lambda _: None,
+    ) -> None:
         self.control_path = control_path
         self.on_lost = on_lost
+        self.on_floor = on_floor
+        self.address: Address | None = None
+        """Where it listens for media, as it said when it was last connected."""
         self._writer: asyncio.StreamWriter | None = None
         self._connected = asyncio.Event()
         self._answered: asyncio.Future[dict[str, Any]] | None = None
@@ -52,13 +62,18 @@ class ForwarderClient:
         """Stay connected until cancelled."""
         retry_s = FIRST_RETRY_S
         while True:
-            with suppress(OSError, RequestRefused, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+            with suppress(OSError, TimeoutError, RequestRefused, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
                 reader, self._writer = await asyncio.open_unix_connection(str(self.control_path), limit=MAX_ANSWER_BYTES)
-                self._connected.set()
-                retry_s = FIRST_RETRY_S
                 try:
+                    async with asyncio.timeout(ANSWER_TIMEOUT_S):
+                        self.address = await self._greet(reader, self._writer)
+                    self._connected.set()
+                    retry_s = FIRST_RETRY_S
                     while True:
                         answer = parse_answer(await reader.readuntil(b"\n"))
+                        if isinstance(answer, FloorEvent):
+                            self.on_floor(answer)
+                            continue
                         if self._answered is None or self._answered.done():
                             break  # it answers what nobody waits for: do not trust the order any more
                         self._answered.set_result(answer)
@@ -67,14 +82,24 @@ class ForwarderClient:
             await asyncio.sleep(retry_s)
             retry_s = min(2 * retry_s, MAX_RETRY_S)
 
+    async def _greet(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Address:
+        """Ask for events and for the address."""
+        writer.write(Stats().encode() + Watch().encode())
+        stats, watching = [parse_answer(await reader.readuntil(b"\n")) for _ in range(2)]
+        if isinstance(stats, FloorEvent) or isinstance(watching, FloorEvent) or not watching["ok"]:
+            raise RequestRefused("malformed", "not a forwarder's answers")
+        return str(stats.get("host")), int(stats.get("port", 0))
+
     def _disconnect(self) -> None:
+        was_connected = self.is_connected
         self._connected.clear()
         if self._writer is not None:
             self._writer.close()
             self._writer = None
         if self._answered is not None and not self._answered.done():
             self._answered.set_exception(ConnectionResetError())
-        self.on_lost()
+        if was_connected:
+            self.on_lost()
 
     async def request(self, request: Request) -> dict[str, Any]:
         """Ask; gives the answer's fields. Raises `ForwarderUnavailable` or `ForwarderRefused`."""
