@@ -79,7 +79,7 @@ class DeliveryModel(RuleBasedStateMachine):
         offered = [key_packages.Offered(mls_bytes.reference(message + bytes([n])), message, 1e12) for n in range(2)]
         async with self.store.write() as connection:
             await key_packages.replace(connection, self.senders[device].device_id, offered[:1], offered[1])
-            await key_packages.claim(connection, self.senders[device].account_id, self.now)
+            await key_packages.claim_of(connection, {self.senders[device].account_id}, (), self.now)
         return offered[0].reference
 
     def refusal(self, work: Awaitable[object]) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from base64 import b64decode
 
 import pytest
 
@@ -160,6 +161,24 @@ async def test_a_tree_is_served_to_members_once_its_commit_is_accepted(houses: H
         assert (refused.status_code, refused.json()["code"]) == (409, "epoch_out_of_range")
         large = await house.http.put(f"{path}/3", headers=ada.headers, content=bytes((4 << 20) + 1))
         assert large.json()["code"] == "too_large"
+
+
+async def test_key_packages_of_members_are_claimed_together(houses: Houses) -> None:
+    async with houses() as house:
+        ada, bea, eve = await three(house)
+        conversation_id = secrets.token_hex(16)
+        body = {"kind": "group", "members": [bea.account_id, eve.account_id], "conversation_id": conversation_id}
+        assert (await ada.post("/conversations", body)).status_code == 200
+        everybody = {"accounts": [phone.account_id for phone in (ada, bea, eve)]}
+        path = f"/conversations/{conversation_id}/key-packages/claim"
+        claimed = (await ada.post(path, everybody)).json()
+        assert {entry["device_id"] for entry in claimed} == {bea.device_id, eve.device_id}  # never one's own
+        of_bea = [b64decode(entry["key_package"]) for entry in claimed if entry["account_id"] == bea.account_id]
+        assert (await ada.commit(conversation_id, 0, of_bea)).status_code == 201
+        again = (await bea.post(path, everybody)).json()
+        assert [entry["device_id"] for entry in again] == [eve.device_id]  # who is in the group is not claimed again
+        stranger = await house.phone("Stranger")
+        assert (await stranger.post(path, everybody)).json()["code"] == "not_found"
 
 
 async def _trail(house: House) -> list[audit.Entry]:

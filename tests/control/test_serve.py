@@ -56,7 +56,7 @@ def serving(data: Path, *arguments: str | Path) -> Iterator[tuple[subprocess.Pop
 @pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGINT])
 def test_it_says_when_it_is_ready_and_ends_cleanly(tmp_path: Path, end: signal.Signals) -> None:
     with serving(tmp_path / "data", "--log-level", "info") as (process, address):
-        assert httpx.get(f"{address}/api/v1/health").json() == {"status": "ok"}
+        assert httpx.get(f"{address}/api/v1/health").json() == {"status": "ok", "events": "alone"}
         process.send_signal(end)
         _, log = process.communicate(timeout=30)
         assert process.returncode == 0

@@ -5,7 +5,7 @@
 | `any` | every request and WebSocket | address | 600 | 60 |
 | `stranger` | what needs no session: enrolment, challenge, login, administrator login, WebSocket | address | 60 | 1 |
 | `account` | every request with a session | account | 400 | 20 |
-| `claim` | key package claims | account | 60 | 0.5 |
+| `claim` | key package claims; one more for every ten accounts of a group | account | 60 | 0.5 |
 | `audited` | logins, commits, changes of members and calls, which leave a row in the audit trail for good | account | 120 | 0.5 |
 | `frames` | WebSocket frames of a client | device | 400 | 50 |
 | `refused_logins` | audit rows about refused logins and enrolments | service | 60 | 0.2 |
@@ -56,13 +56,13 @@ class TokenBuckets:
         self._max_buckets = max_buckets
         self._tables: dict[str, OrderedDict[str, tuple[float, float]]] = {}
 
-    def take(self, name: str, key: str, rate: Rate, now: float) -> float:
-        """Take one token: 0.0 where there was one, else the seconds until there is."""
+    def take(self, name: str, key: str, rate: Rate, now: float, cost: float = 1) -> float:
+        """Take one token, or `cost`: 0.0 where there were as many, else the seconds until there are."""
         table = self._tables.setdefault(name, OrderedDict())
         tokens, since = table.get(key, (rate.burst, now))
         tokens = min(rate.burst, tokens + max(0.0, now - since) * rate.per_second)
-        wait_s = 0.0 if tokens >= 1 else (1 - tokens) / rate.per_second
-        table[key] = (tokens - 1 if wait_s == 0 else tokens, now)
+        wait_s = 0.0 if tokens >= cost else (cost - tokens) / rate.per_second
+        table[key] = (tokens - cost if wait_s == 0 else tokens, now)
         table.move_to_end(key)
         if len(table) > self._max_buckets:
             table.popitem(last=False)

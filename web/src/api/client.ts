@@ -1,5 +1,6 @@
 // The HTTP interface, typed by the schema that is generated from the server's own OpenAPI document (`npm run api-types`).
 
+import { owned, type Bytes } from "../keys/bytes";
 import type { components } from "./schema";
 
 export type Schemas = components["schemas"];
@@ -29,6 +30,8 @@ export type Fetch = (input: string, init: RequestInit) => Promise<Response>;
 
 /** A request over a satellite path with losses may take its time; beyond this it counts as lost. */
 const REQUEST_TIMEOUT_MS = 15_000;
+/** The same for octets: a chunk of an attachment over a link of 20 kbit/s. */
+const OCTETS_TIMEOUT_MS = 60_000;
 
 export interface Answer<T> {
   value: T;
@@ -36,34 +39,48 @@ export interface Answer<T> {
   serverUnixS: number | null;
 }
 
-/** One request. Rejects with ApiError or Unreachable, and with nothing else. */
+/** One request with JSON. Rejects with ApiError or Unreachable, and with nothing else. */
 export async function request<T>(fetch: Fetch, method: Method, path: string, body?: unknown, token?: string): Promise<Answer<T>> {
-  const headers: Record<string, string> = {};
-  if (body !== undefined) headers["Content-Type"] = "application/json";
-  if (token !== undefined) headers["Authorization"] = `Bearer ${token}`;
-  let response: Response;
-  let text: string;
+  const headers = body === undefined ? {} : { "Content-Type": "application/json" };
+  const init = { method, headers, ...(body === undefined ? {} : { body: JSON.stringify(body) }) };
+  const { value: text, serverUnixS } = await exchange(fetch, path, init, token, REQUEST_TIMEOUT_MS, (response) => response.text());
   try {
-    response = await fetch(path, {
-      method,
-      headers,
-      cache: "no-store",
-      credentials: "omit",
-      redirect: "error",
-      signal: AbortSignal.timeout(REQUEST_TIMEOUT_MS),
-      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
-    });
-    text = await response.text();
-  } catch (error) {
-    throw new Unreachable(`${method} ${path}`, { cause: error });
-  }
-  if (!response.ok) throw problem(response, text);
-  try {
-    const date = Date.parse(response.headers.get("Date") ?? "");
-    return { value: (text === "" ? undefined : JSON.parse(text)) as T, serverUnixS: Number.isNaN(date) ? null : date / 1000 };
+    return { value: (text === "" ? undefined : JSON.parse(text)) as T, serverUnixS };
   } catch (error) {
     throw new Unreachable(`${method} ${path}: not an answer of our server`, { cause: error });
   }
+}
+
+/** A request whose body, or answer, is octets. Rejects with ApiError or Unreachable, and with nothing else. */
+export async function requestOctets(fetch: Fetch, method: Method, path: string, body: Uint8Array | null, token: string): Promise<Answer<Bytes>> {
+  const headers = body === null ? {} : { "Content-Type": "application/octet-stream" };
+  const init = { method, headers, ...(body === null ? {} : { body: owned(body) }) };
+  const { value, serverUnixS } = await exchange(fetch, path, init, token, OCTETS_TIMEOUT_MS, (response) => response.arrayBuffer());
+  return { value: new Uint8Array(value), serverUnixS };
+}
+
+async function exchange<T>(
+  fetch: Fetch,
+  path: string,
+  init: RequestInit & { headers: Record<string, string> },
+  token: string | undefined,
+  timeoutMs: number,
+  read: (response: Response) => Promise<T>,
+): Promise<Answer<T>> {
+  const headers = token === undefined ? init.headers : { ...init.headers, Authorization: `Bearer ${token}` };
+  let refused: ApiError;
+  try {
+    const signal = AbortSignal.timeout(timeoutMs);
+    const response = await fetch(path, { ...init, headers, cache: "no-store", credentials: "omit", redirect: "error", signal });
+    if (response.ok) {
+      const date = Date.parse(response.headers.get("Date") ?? "");
+      return { value: await read(response), serverUnixS: Number.isNaN(date) ? null : date / 1000 };
+    }
+    refused = problem(response, await response.text());
+  } catch (error) {
+    throw new Unreachable(`${init.method} ${path}`, { cause: error });
+  }
+  throw refused;
 }
 
 function problem(response: Response, text: string): ApiError {

@@ -352,6 +352,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/conversations/{conversation_id}/key-packages/claim": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Claim Of Members
+         * @description One key package of each device of these members that is not in the group and not one's own. Those that offer none are left out.
+         */
+        post: operations["claim_of_members"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/conversations/{conversation_id}/commits": {
         parameters: {
             query?: never;
@@ -986,8 +1006,31 @@ export interface components {
              */
             device_id: string;
         };
+        /** ClaimRequest */
+        ClaimRequest: {
+            /**
+             * Accounts
+             * @description members of the conversation
+             */
+            accounts: string[];
+        };
         /** ClaimedKeyPackage */
         ClaimedKeyPackage: {
+            /**
+             * Device Id
+             * @description 16 bytes in lower-case hex
+             */
+            device_id: string;
+            /** Key Package */
+            key_package: string;
+        };
+        /** ClaimedOfMember */
+        ClaimedOfMember: {
+            /**
+             * Account Id
+             * @description 16 bytes in lower-case hex
+             */
+            account_id: string;
             /**
              * Device Id
              * @description 16 bytes in lower-case hex
@@ -1323,6 +1366,12 @@ export interface components {
              * @constant
              */
             status: "ok";
+            /**
+             * Events
+             * @description how the other server processes are reached; `degraded`: not at all now, so what concerns two of them comes later
+             * @enum {string}
+             */
+            events: "alone" | "connected" | "degraded";
         };
         /**
          * Hello
@@ -3455,6 +3504,105 @@ export interface operations {
             };
             /** @description `members_fixed`: The members of a direct conversation cannot be changed. Make a group. */
             409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `too_large`: The request is too large. Send less at once. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `wrong_host`: The server does not answer under this name. Use the address that it printed, or start it with --host-name. */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `invalid_request`: The request is not as the API document describes; `errors` names the fields. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `too_many_requests`: Too many requests. Wait as long as Retry-After says. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `internal`: The server failed; the operator finds the cause in its log. Try again later. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `store_unavailable`: The server cannot write its data now (disk full or busy). Nothing was changed. Try again later. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+        };
+    };
+    claim_of_members: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description 16 bytes in lower-case hex */
+                conversation_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ClaimRequest"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ClaimedOfMember"][];
+                };
+            };
+            /** @description `not_logged_in`: Log in again: this needs a valid session. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `not_found`: There is nothing here for you. */
+            404: {
                 headers: {
                     [name: string]: unknown;
                 };

@@ -26,9 +26,14 @@ import {
   type PrivateKeyPackage,
   type RatchetTree,
   type SecretTree,
+  type Welcome,
 } from "ts-mls";
 
 import { concat, equal, fromHex, fromUtf8, owned, toHex, utf8, type Bytes } from "./bytes";
+import { decodeRatchetTree, encodeRatchetTree, filteredDirectPath } from "ts-mls/ratchetTree.js";
+import { toLeafIndex } from "ts-mls/treemath.js";
+import { decryptGroupInfo, decryptGroupSecrets } from "ts-mls/welcome.js";
+
 import type { Exporter } from "./shortcode";
 import type { DeviceKey } from "./statement";
 import { CAPABILITIES, SUITE_NAME, suiteFor } from "./suite";
@@ -38,6 +43,8 @@ const KEY_PACKAGE_LIFETIME_S = 84 * 86_400;
 const CLOCK_GRACE_S = 3_600;
 /** The server takes messages of the current epoch and of the two before (docs/protocols.md). */
 const PAST_EPOCHS = 3;
+/** A ratchet tree above this travels apart from the welcome: it is stored once, however many join, and a welcome has its limit. */
+const TREE_IN_WELCOME_BYTES = 64 * 1024;
 
 /** What a peer or the server sent is not acceptable: it was dropped and the conversation is as it was. */
 export class MessageRefused extends Error {}
@@ -70,7 +77,19 @@ export interface PendingCommit {
   epoch: number;
   commit: Uint8Array;
   welcome: Uint8Array | null;
+  /** The ratchet tree for whom the welcome admits, when it is too large to stand in it. */
+  tree: Uint8Array | null;
+  /** Ids of the devices that it takes out. */
+  removed: string[];
   state: Uint8Array;
+}
+
+/** What a commit is to do. With neither it renews this device's keys alone. */
+export interface Change {
+  /** Each key package as the MLSMessage that the server handed out. */
+  added?: readonly { identity: Identity; keyPackage: Uint8Array }[];
+  /** Device ids; those that are not in the group are passed over. */
+  removed?: readonly string[];
 }
 
 export interface Sealed {
@@ -80,7 +99,9 @@ export interface Sealed {
 
 export type Received =
   | { kind: "application"; sender: Member; plaintext: Uint8Array; epoch: bigint }
-  | { kind: "commit"; sender: Member; epoch: bigint };
+  | { kind: "commit"; sender: Member; epoch: bigint; added: readonly Member[]; removed: readonly Member[] }
+  /** The last thing that this device can read here. */
+  | { kind: "removed"; sender: Member };
 
 /** Keys of one epoch, usable for the length of a call even when the conversation moves on. */
 export interface EpochKeys {
@@ -90,7 +111,11 @@ export interface EpochKeys {
   export: Exporter;
 }
 
-export type Persist = (state: Uint8Array) => Promise<void>;
+/** Accounts that may be members; null: whoever a member admits. */
+export type Accounts = ReadonlySet<string> | null;
+
+/** Fetches the ratchet tree of an epoch. */
+export type FetchTree = (epoch: number) => Promise<Uint8Array>;
 
 /** A device's hold on MLS: its key, its name and whom it believes. */
 export class MlsDevice {
@@ -100,7 +125,7 @@ export class MlsDevice {
   constructor(
     readonly key: DeviceKey,
     readonly identity: Identity,
-    authority: Authority,
+    private readonly authority: Authority,
   ) {
     this.suite = suiteFor(key);
     this.config = {
@@ -115,6 +140,16 @@ export class MlsDevice {
         },
       },
     };
+  }
+
+  /** Whether a key package is of the device that it is said to be of, as the authority knows it. */
+  admits({ identity, keyPackage }: { identity: Identity; keyPackage: Uint8Array }): boolean {
+    const decoded = decodeMlsMessage(owned(keyPackage), 0)?.[0];
+    if (decoded?.wireformat !== "mls_key_package") return false;
+    const { credential, signaturePublicKey } = decoded.keyPackage.leafNode;
+    const named = identityOf(credential);
+    if (named?.accountId !== identity.accountId || named.deviceId !== identity.deviceId) return false;
+    return this.authority.accepts(named.accountId, named.deviceId, signaturePublicKey);
   }
 
   /** A fresh key package; `nowUnixS` is the present. */
@@ -141,31 +176,32 @@ export class Conversation {
   private constructor(
     readonly id: string,
     private readonly device: MlsDevice,
-    private readonly accounts: ReadonlySet<string>,
+    private readonly accounts: Accounts,
     private state: ClientState,
   ) {}
 
   /**
    * A new group with this device alone, in epoch 0. It exists for nobody else until its first commit was accepted.
-   * `accounts` are all that may ever be members; a commit that admits another one is refused.
+   * `accounts` are all that may be members (the set is asked, not copied); a commit that admits another one is refused.
    */
-  static async create(id: string, device: MlsDevice, accounts: Iterable<string>, nowUnixS: number): Promise<Conversation> {
+  static async create(id: string, device: MlsDevice, accounts: Accounts, nowUnixS: number): Promise<Conversation> {
     const own = await device.newKeyPackage(nowUnixS);
     const { keyPackage, privatePackage } = openOwn(own, device);
     const state = await createGroup(fromHex(id), keyPackage, privatePackage, [], device.suite, device.config);
-    return new Conversation(id, device, new Set(accounts), state);
+    return new Conversation(id, device, accounts, state);
   }
 
   /**
    * Join by a welcome with whichever of the own key packages it was made for; the caller deletes that one, unless it is the
-   * last-resort one. Throws MessageRefused; nothing is used up then.
+   * last-resort one. Throws MessageRefused; nothing is used up then. What `fetchTree` throws passes through.
    */
   static async join(
     id: string,
     device: MlsDevice,
-    accounts: Iterable<string>,
+    accounts: Accounts,
     welcomeMessage: Uint8Array,
     keyPackages: readonly StoredKeyPackage[],
+    fetchTree: FetchTree = () => Promise.reject(new MessageRefused("the welcome lacks its tree")),
   ): Promise<{ conversation: Conversation; used: StoredKeyPackage }> {
     const decoded = decode(welcomeMessage);
     if (decoded.wireformat !== "mls_welcome") throw new MessageRefused("not a welcome");
@@ -173,10 +209,12 @@ export class Conversation {
       const { keyPackage, privatePackage } = openOwn(own, device);
       const reference = await keyPackageReference(own.message, device.suite);
       if (!decoded.welcome.secrets.some((secret) => equal(secret.newMember, reference))) continue;
+      const apart = await refuseOnError("welcome", () => epochOfTreeApart(decoded.welcome, reference, own.initPrivateKey, device.suite));
+      const tree = apart === null ? undefined : parseTree(await fetchTree(apart));
       const state = await refuseOnError("welcome", () =>
-        joinGroup(decoded.welcome, keyPackage, privatePackage, emptyPskIndex, device.suite, undefined, undefined, device.config),
+        joinGroup(decoded.welcome, keyPackage, privatePackage, emptyPskIndex, device.suite, tree, undefined, device.config),
       );
-      const conversation = new Conversation(id, device, new Set(accounts), state);
+      const conversation = new Conversation(id, device, accounts, state);
       if (toHex(state.groupContext.groupId) !== id) throw new MessageRefused("the welcome is for another conversation");
       if (state.groupContext.extensions.length > 0) throw new MessageRefused("the group demands extensions");
       conversation.checkMembers(state.ratchetTree);
@@ -186,10 +224,10 @@ export class Conversation {
   }
 
   /** Throws RangeError if the bytes are not what `serialise` wrote for this conversation. */
-  static restore(id: string, device: MlsDevice, accounts: Iterable<string>, serialised: Uint8Array): Conversation {
+  static restore(id: string, device: MlsDevice, accounts: Accounts, serialised: Uint8Array): Conversation {
     const state = decodeGroupState(owned(serialised), 0)?.[0];
     if (state === undefined || toHex(state.groupContext.groupId) !== id) throw new RangeError("the stored state is not of this conversation");
-    return new Conversation(id, device, new Set(accounts), { ...state, clientConfig: device.config });
+    return new Conversation(id, device, accounts, { ...state, clientConfig: device.config });
   }
 
   serialise(): Uint8Array {
@@ -214,34 +252,58 @@ export class Conversation {
     return sealed;
   }
 
+  /** This device was removed: nothing can be sent or read any more. */
+  get closed(): boolean {
+    return this.state.groupActiveState.kind !== "active";
+  }
+
   /**
-   * A commit that adds devices (each as the MLSMessage that the server handed out) or, with none, renews this device's keys.
-   * Changes nothing here: persist it, send it, and `merge` it when the server accepted it. Throws MessageRefused for a key package
-   * whose name, key or lifetime is not acceptable.
+   * Whether the tree above this device has nodes that it shares with nobody yet: then the commits of all members are large, and an
+   * own commit would make them small (RFC 9420 §7.7, "filtered direct path").
    */
-  async prepareCommit(added: readonly { identity: Identity; keyPackage: Uint8Array }[], nowUnixS: number): Promise<PendingCommit> {
-    const proposals = added.map(({ identity, keyPackage }) => {
+  get cold(): boolean {
+    const { ratchetTree, privatePath } = this.state;
+    const leaf = privatePath.leafIndex;
+    const path = filteredDirectPath(toLeafIndex(leaf), ratchetTree);
+    return path.some((index) => {
+      const node = ratchetTree[index];
+      return node === undefined || (node.nodeType === "parent" && node.parent.unmergedLeaves.includes(leaf));
+    });
+  }
+
+  /**
+   * A commit. Changes nothing here: persist it, send it, and `merge` it when the server accepted it. Throws MessageRefused for a key
+   * package whose name, key or lifetime is not acceptable.
+   */
+  async prepareCommit({ added = [], removed = [] }: Change, nowUnixS: number): Promise<PendingCommit> {
+    const leaving = this.members.filter((member) => removed.includes(member.deviceId));
+    const removals = leaving.map(({ leafIndex }) => ({ proposalType: "remove", remove: { removed: leafIndex } }) as const);
+    const additions = added.map(({ identity, keyPackage }) => {
       const decoded = decode(keyPackage);
       if (decoded.wireformat !== "mls_key_package") throw new MessageRefused("not a key package");
       this.checkKeyPackage(decoded.keyPackage, identity, nowUnixS);
       return { proposalType: "add", add: { keyPackage: decoded.keyPackage } } as const;
     });
-    const { newState, commit, welcome } = await refuseOnError("key package", () =>
-      createCommit({ state: this.state, cipherSuite: this.device.suite, pskIndex: emptyPskIndex }, { extraProposals: proposals, ratchetTreeExtension: true }),
-    );
+    const context = { state: this.state, cipherSuite: this.device.suite, pskIndex: emptyPskIndex };
+    const extraProposals = [...removals, ...additions];
+    // What is added makes the tree larger by about its key packages.
+    const large = additions.length > 0 && encodeRatchetTree(this.state.ratchetTree).length + added.reduce((n, { keyPackage }) => n + keyPackage.length, 0) > TREE_IN_WELCOME_BYTES;
+    const { newState, commit, welcome } = await refuseOnError("key package", () => createCommit(context, { extraProposals, ratchetTreeExtension: !large }));
     return {
       epoch: Number(this.epoch),
       commit: encodeMlsMessage(commit),
       welcome: welcome === undefined ? null : encodeMlsMessage({ version: "mls10", wireformat: "mls_welcome", welcome }),
+      tree: large ? encodeRatchetTree(newState.ratchetTree) : null,
+      removed: leaving.map(({ deviceId }) => deviceId),
       state: encodeGroupState(newState),
     };
   }
 
-  /** Take over the state after an own commit that the server accepted. */
-  async merge(pending: PendingCommit, persist: Persist): Promise<void> {
+  /** Take over the state after an own commit that the server accepted. `persist` keeps it, and is told who is a member then. */
+  async merge(pending: PendingCommit, persist: (state: Uint8Array, members: readonly Member[]) => Promise<void>): Promise<void> {
     if (BigInt(pending.epoch) !== this.epoch) throw new RangeError("the pending commit is of another epoch");
     const next = Conversation.restore(this.id, this.device, this.accounts, pending.state);
-    await persist(pending.state);
+    await persist(pending.state, next.members);
     this.state = next.state;
   }
 
@@ -270,9 +332,14 @@ export class Conversation {
       received = { kind: "application", sender, plaintext: result.message, epoch: privateMessage.epoch };
     } else {
       if (result.actionTaken !== "accept" || committer === undefined) throw new MessageRefused("a proposal or commit that is not allowed here");
-      this.checkMembers(result.newState.ratchetTree);
-      if (result.newState.groupActiveState.kind !== "active") throw new MessageRefused("this device was removed from the conversation");
-      received = { kind: "commit", sender: memberAt(this.state.ratchetTree, committer), epoch: result.newState.groupContext.epoch };
+      const sender = memberAt(this.state.ratchetTree, committer);
+      if (result.newState.groupActiveState.kind === "active") {
+        this.checkMembers(result.newState.ratchetTree);
+        const [before, after] = [membersOf(this.state.ratchetTree), membersOf(result.newState.ratchetTree)];
+        received = { kind: "commit", sender, epoch: result.newState.groupContext.epoch, added: without(after, before), removed: without(before, after) };
+      } else {
+        received = { kind: "removed", sender };
+      }
     }
     await persist(encodeGroupState(result.newState), received);
     this.state = result.newState;
@@ -294,7 +361,7 @@ export class Conversation {
   private checkKeyPackage(keyPackage: KeyPackage, expected: Identity, nowUnixS: number): void {
     const named = identityOf(keyPackage.leafNode.credential);
     if (named?.accountId !== expected.accountId || named.deviceId !== expected.deviceId) throw new MessageRefused("the key package bears another name");
-    if (!this.accounts.has(named.accountId)) throw new MessageRefused("the key package is of an account outside the conversation");
+    if (this.accounts?.has(named.accountId) === false) throw new MessageRefused("the key package is of an account outside the conversation");
     if (keyPackage.cipherSuite !== SUITE_NAME) throw new MessageRefused("the key package is of another cipher suite");
     const { notBefore, notAfter } = keyPackage.leafNode.lifetime;
     const now = BigInt(Math.floor(nowUnixS));
@@ -306,7 +373,7 @@ export class Conversation {
   private checkMembers(tree: RatchetTree): void {
     const seen = new Set<string>();
     for (const { accountId, deviceId } of membersOf(tree)) {
-      if (!this.accounts.has(accountId)) throw new MessageRefused("an account outside the conversation was admitted");
+      if (this.accounts?.has(accountId) === false) throw new MessageRefused("an account outside the conversation was admitted");
       if (seen.has(deviceId)) throw new MessageRefused("a device is in the group twice");
       seen.add(deviceId);
     }
@@ -333,6 +400,29 @@ function membersOf(tree: RatchetTree): Member[] {
     if (node?.nodeType === "leaf") members.push(memberAt(tree, nodeIndex / 2));
   });
   return members;
+}
+
+/** Those of the first list whose device is not in the second. */
+function without(members: readonly Member[], others: readonly Member[]): Member[] {
+  const known = new Set(others.map(({ deviceId }) => deviceId));
+  return members.filter(({ deviceId }) => !known.has(deviceId));
+}
+
+function parseTree(bytes: Uint8Array): RatchetTree {
+  const decoded = decodeRatchetTree(owned(bytes), 0);
+  if (decoded === undefined || decoded[1] !== bytes.length) throw new MessageRefused("not a ratchet tree");
+  return decoded[0];
+}
+
+/** The epoch whose tree must be fetched; null if the welcome brings it. */
+async function epochOfTreeApart(welcome: Welcome, reference: Uint8Array, initPrivateKey: Uint8Array, suite: CiphersuiteImpl): Promise<number | null> {
+  const key = await suite.hpke.importPrivateKey(owned(initPrivateKey));
+  const secrets = await decryptGroupSecrets(key, reference, welcome, suite.hpke);
+  if (secrets === undefined) throw new MessageRefused("the welcome cannot be opened");
+  // No PSK is ever injected here: the PSK secret is the all-zero string (RFC 9420 §8.4).
+  const info = await decryptGroupInfo(welcome, secrets.joinerSecret, new Uint8Array(suite.kdf.size), suite);
+  if (info === undefined) throw new MessageRefused("the welcome cannot be opened");
+  return info.extensions.some(({ extensionType }) => extensionType === "ratchet_tree") ? null : Number(info.groupContext.epoch);
 }
 
 function memberAt(tree: RatchetTree, leafIndex: number): Member {
@@ -383,7 +473,7 @@ function openOwn(own: StoredKeyPackage, device: MlsDevice): { keyPackage: KeyPac
 }
 
 /** KeyPackageRef (RFC 9420 §5.2) of an MLSMessage with a KeyPackage. */
-export async function keyPackageReference(message: Uint8Array, suite: CiphersuiteImpl): Promise<Uint8Array> {
+export async function keyPackageReference(message: Uint8Array, suite: { hash: Pick<CiphersuiteImpl["hash"], "digest"> }): Promise<Uint8Array> {
   const label = utf8("MLS 1.0 KeyPackage Reference");
   const body = message.subarray(4); // behind ProtocolVersion and WireFormat
   return suite.hash.digest(concat(variableLength(label.length), label, variableLength(body.length), body));

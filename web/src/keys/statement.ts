@@ -1,9 +1,10 @@
 // Signed statements (docs/protocols.md, "Identity and enrolment"): UTF-8(context) ‖ 0x00 ‖ fields, each field with a 2-byte
 // big-endian length in front.
 
-import { concat, equal, fromBase64Url, fromUtf8, owned, utf8, type Bytes } from "./bytes";
+import { concat, equal, fromBase64Url, fromUtf8, owned, toHex, utf8, type Bytes } from "./bytes";
 
 const ENROLMENT_CONTEXT = "tramontana enrolment 1";
+const DIRECT_CONTEXT = "tramontana direct conversation 1";
 const SESSION_CONTEXT = "tramontana session 1";
 
 /** The bytes that are signed. Throws RangeError for a field above 65535 bytes. */
@@ -94,6 +95,12 @@ export async function enrolmentStatement(
 /** What a device signs to log in. */
 export function sessionStatement(serviceId: string, deviceId: string, challenge: Uint8Array): Bytes {
   return encodeStatement(SESSION_CONTEXT, [utf8(serviceId), utf8(deviceId), challenge]);
+}
+
+/** The id of the one direct conversation of two accounts. */
+export async function directConversationId(accountId: string, peerId: string): Promise<string> {
+  const statement = encodeStatement(DIRECT_CONTEXT, [accountId, peerId].sort().map(utf8));
+  return toHex(new Uint8Array(await crypto.subtle.digest("SHA-256", statement)).subarray(0, 16));
 }
 
 /** A device's Ed25519 key pair. The private half is not extractable: it can sign here and be copied nowhere. */

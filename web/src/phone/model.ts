@@ -26,6 +26,7 @@ export interface Fault {
     | "no_capacity"
     | "precedence_refused"
     | "conversation_broken"
+    | "not_a_member"
     | "storage_refused"
     | "session_taken_over"
     | "unexpected";
@@ -36,17 +37,54 @@ export interface Contact {
   accountId: string;
   displayName: string;
   online: boolean;
+  /** Of the direct conversation with this person. */
+  conversationId: string;
   unread: number;
+  /** Who keeps the direct conversation for the archive, if an administrator set somebody: names. */
+  archives: readonly string[];
   /** The peer's device key is not the one pinned at first contact: calls and texts are refused. */
   keyChanged: boolean;
 }
 
-export type TextState = "queued" | "sent" | "delivered" | "failed";
+export interface GroupMember {
+  accountId: string;
+  displayName: string;
+  online: boolean;
+  me: boolean;
+  role: "member" | "owner" | "archive";
+  /** A device of this person is in the group: he can read. */
+  joined: boolean;
+}
+
+export interface Group {
+  conversationId: string;
+  kind: "group" | "talk";
+  /** Empty until somebody has said it. */
+  title: string;
+  members: readonly GroupMember[];
+  unread: number;
+  /** `left` by oneself, `removed` by somebody else: then the thread can be read and nothing more. */
+  standing: "open" | "left" | "removed";
+  /** Whether this person may add and remove members. */
+  mayChange: boolean;
+}
+
+export type TextState = "queued" | "sent" | "delivered" | "read" | "failed";
 export type CallOutcome = "answered" | "missed" | "declined" | "busy" | "cancelled" | "unanswered" | "failed" | "preempted";
 
-/** `at` is in milliseconds since 1970. */
+/** In a group: how many of the others have a text, and how many have seen it. */
+export interface Receipts {
+  of: number;
+  delivered: number;
+  read: number;
+}
+
+/** `at` is in milliseconds since 1970; `sender`, `actor` and the like are account ids. */
 export type ThreadEntry =
-  | { kind: "text"; id: string; outgoing: boolean; body: string; at: number; state: TextState }
+  | { kind: "text"; id: string; outgoing: boolean; sender: string; body: string; at: number; state: TextState; receipts: Receipts | null }
+  | { kind: "title"; id: string; outgoing: boolean; actor: string; title: string; at: number }
+  /** Verified: what a member's commit did. `joined`: this device came in. */
+  | { kind: "roster"; id: string; outgoing: boolean; actor: string; added: readonly string[]; removed: readonly string[]; joined: boolean; at: number }
   | { kind: "call"; id: string; outgoing: boolean; at: number; outcome: CallOutcome; durationS: number; precedence?: Precedence };
 
 export type CallPhase = "requesting" | "ringing" | "incoming" | "connecting" | "active" | "ended";
@@ -145,7 +183,8 @@ export interface PhoneState {
   server: "connecting" | "online" | "offline";
   fault: Fault | null;
   contacts: Contact[];
-  /** By the peer's account id, oldest first. */
+  groups: Group[];
+  /** By conversation id, oldest first. */
   threads: Readonly<Record<string, readonly ThreadEntry[]>>;
   call: CallView | null;
   access: { placeId: string; carrierId: string; places: AccessOption[]; carriers: AccessOption[] } | null;
@@ -157,10 +196,16 @@ export interface PhoneEngine {
   /** Opens local storage and, if this device is enrolled, connects. */
   start(): Promise<void>;
   enrol(invitation: string, displayName: string): Promise<void>;
-  sendText(accountId: string, body: string): Promise<void>;
+  sendText(conversationId: string, body: string): Promise<void>;
   /** Sends a text again that failed. */
-  retryText(accountId: string, id: string): Promise<void>;
-  markRead(accountId: string): void;
+  retryText(conversationId: string, id: string): Promise<void>;
+  markRead(conversationId: string): void;
+  /** The new group's conversation id; null if it could not be made, and the fault says why. */
+  createGroup(kind: "group" | "talk", title: string, accountIds: readonly string[]): Promise<string | null>;
+  renameGroup(conversationId: string, title: string): Promise<void>;
+  addMembers(conversationId: string, accountIds: readonly string[]): Promise<void>;
+  removeMember(conversationId: string, accountId: string): Promise<void>;
+  leaveGroup(conversationId: string): Promise<void>;
   /** Calls at a precedence, at most one's own ceiling. */
   call(accountId: string, precedence: Precedence): Promise<void>;
   /** Answers the call that rings, or the one that the call on screen ends for. */

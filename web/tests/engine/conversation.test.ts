@@ -73,7 +73,7 @@ describe("a conversation", () => {
     const { alice, a } = await pair();
     const keyPackage = (await alice.newKeyPackage(NOW)).message;
     expect([...keyPackage.slice(0, 8)]).toEqual([0, 1, 0, 5, 0, 1, 0xf0, 0x02]); // mls10, key package, mls10, suite
-    const pending = await a.prepareCommit([], NOW);
+    const pending = await a.prepareCommit({}, NOW);
     expect([...pending.commit.slice(0, 5)]).toEqual([0, 1, 0, 2, 16]); // mls10, private message, 16 bytes of group id
     expect(pending.commit[5 + 16 + 8]).toBe(3); // content type commit
     expect(SUITE_NAME).toBe("61442");
@@ -86,7 +86,7 @@ describe("a conversation", () => {
     expect(text(await b.receive(second.message, keep))).toBe("2");
     expect(text(await b.receive(first.message, keep))).toBe("1");
     const late = await b.encrypt(utf8("late"), keep);
-    const pending = await a.prepareCommit([], NOW);
+    const pending = await a.prepareCommit({}, NOW);
     await a.merge(pending, keep);
     expect(text(await a.receive(late.message, keep))).toBe("late");
     expect(await b.receive(pending.commit, keep)).toMatchObject({ kind: "commit", epoch: 2n });
@@ -96,7 +96,7 @@ describe("a conversation", () => {
   it("renews all secrets with an update commit", async () => {
     const { a, b } = await pair();
     const before = a.keys();
-    const pending = await a.prepareCommit([], NOW);
+    const pending = await a.prepareCommit({}, NOW);
     expect(pending.welcome).toBeNull();
     await a.merge(pending, keep);
     await b.receive(pending.commit, keep);
@@ -108,7 +108,7 @@ describe("a conversation", () => {
   it("survives being stored and restored at both ends, with messages under way", async () => {
     const { alice, bob, a, b } = await pair();
     const underWay = await a.encrypt(utf8("in flight"), keep);
-    const accounts = [alice.identity.accountId, bob.identity.accountId];
+    const accounts = new Set([alice.identity.accountId, bob.identity.accountId]);
     const a2 = Conversation.restore(a.id, alice, accounts, a.serialise());
     const b2 = Conversation.restore(b.id, bob, accounts, b.serialise());
     expect(text(await b2.receive(underWay.message, keep))).toBe("in flight");
@@ -154,7 +154,7 @@ describe("a conversation", () => {
 
   it("drops a pending commit that lost the race and follows the one that was accepted", async () => {
     const { a, b } = await pair();
-    const [mine, theirs] = [await a.prepareCommit([], NOW), await b.prepareCommit([], NOW)];
+    const [mine, theirs] = [await a.prepareCommit({}, NOW), await b.prepareCommit({}, NOW)];
     await b.merge(theirs, keep);
     await a.receive(theirs.commit, keep); // the server took b's: a's is forgotten
     await expect(a.merge(mine, keep)).rejects.toThrow("another epoch");
@@ -164,10 +164,10 @@ describe("a conversation", () => {
   it("admits only names and keys that the directory confirms, of accounts that belong here", async () => {
     const directory = new Directory();
     const [alice, bob, mallory] = [await newDevice(directory), await newDevice(directory), await newDevice(directory)];
-    const accounts = [alice.identity.accountId, bob.identity.accountId];
+    const accounts = new Set([alice.identity.accountId, bob.identity.accountId]);
     const conversation = await Conversation.create(randomId(), alice, accounts, NOW);
     const offer = async (device: typeof bob, identity = device.identity, now = NOW) =>
-      conversation.prepareCommit([{ identity, keyPackage: (await device.newKeyPackage(now)).message }], NOW);
+      conversation.prepareCommit({ added: [{ identity, keyPackage: (await device.newKeyPackage(now)).message }] }, NOW);
     await expect(offer(mallory)).rejects.toThrow("outside the conversation");
     await expect(offer(mallory, bob.identity)).rejects.toThrow("another name");
     await expect(offer(bob, bob.identity, NOW - 200 * 86_400)).rejects.toThrow("expired");
@@ -181,18 +181,16 @@ describe("a conversation", () => {
     const directory = new Directory();
     const [alice, bob, mallory] = [await newDevice(directory), await newDevice(directory), await newDevice(directory)];
     const id = randomId();
-    const everyone = [alice, bob, mallory].map((device) => device.identity.accountId);
+    const everyone = new Set([alice, bob, mallory].map((device) => device.identity.accountId));
     const trap = await Conversation.create(id, mallory, everyone, NOW);
     const packages = [await alice.newKeyPackage(NOW), await bob.newKeyPackage(NOW)] as [StoredKeyPackage, StoredKeyPackage];
-    const pending = await trap.prepareCommit(
-      [
-        { identity: alice.identity, keyPackage: packages[0].message },
-        { identity: bob.identity, keyPackage: packages[1].message },
-      ],
-      NOW,
-    );
+    const added = [
+      { identity: alice.identity, keyPackage: packages[0].message },
+      { identity: bob.identity, keyPackage: packages[1].message },
+    ];
+    const pending = await trap.prepareCommit({ added }, NOW);
     const welcome = pending.welcome as Uint8Array;
-    const join = (accounts: string[]) => Conversation.join(id, bob, accounts, welcome, [packages[1]]);
+    const join = (accounts: Iterable<string>) => Conversation.join(id, bob, new Set(accounts), welcome, [packages[1]]);
     await expect(join([alice.identity.accountId, bob.identity.accountId])).rejects.toThrow("outside the conversation");
     await expect(Conversation.join(randomId(), bob, everyone, welcome, [packages[1]])).rejects.toThrow("another conversation");
     await expect(Conversation.join(id, bob, everyone, welcome, [await bob.newKeyPackage(NOW)])).rejects.toThrow("no longer has");

@@ -33,7 +33,7 @@ describe("application messages", () => {
   it("ignore what this version does not know", () => {
     expect(parseMessage(utf8('{"type":"position","lat":1}'))).toBeNull();
     expect(parseMessage(utf8(`{"type":"call","call_id":"${ID}","step":"hold"}`))).toBeNull();
-    expect(parseMessage(utf8(`{"type":"receipt","ids":["${ID}"],"state":"read"}`))).toBeNull();
+    expect(parseMessage(utf8(`{"type":"receipt","ids":["${ID}"],"state":"smelt"}`))).toBeNull();
   });
 
   it.each([

@@ -65,7 +65,11 @@ interface Handset {
   state(): PhoneState;
   /** What has sounded so far. */
   tones: string[];
+  /** The direct conversation with somebody. */
+  with(peer: string): string;
+  /** What stands in the thread with somebody, and in a thread by its conversation. */
   texts(peer: string): string[];
+  lines(conversationId: string): string[];
   id(): string;
 }
 
@@ -103,7 +107,9 @@ function handset(server: TwinServer, store = new MemoryDatabase(), microphone = 
     media,
     tones,
     state: () => phone.state.value,
-    texts: (peer) => (made.state().threads[peer] ?? []).map(line),
+    with: (peer) => made.state().contacts.find(({ accountId }) => accountId === peer)?.conversationId ?? "",
+    texts: (peer) => made.lines(made.with(peer)),
+    lines: (id) => (made.state().threads[id] ?? []).map(line),
     id: () => made.state().me?.accountId ?? "",
   };
   handsets.push(made);
@@ -111,6 +117,8 @@ function handset(server: TwinServer, store = new MemoryDatabase(), microphone = 
 }
 
 function line(entry: ThreadEntry): string {
+  if (entry.kind === "title") return `${entry.outgoing ? ">" : "<"} title ${entry.title}`;
+  if (entry.kind === "roster") return `${entry.outgoing ? ">" : "<"} roster +${entry.added.length} -${entry.removed.length}${entry.joined ? " joined" : ""}`;
   return entry.kind === "text" ? `${entry.outgoing ? ">" : "<"} ${entry.body} ${entry.state}` : `${entry.outgoing ? ">" : "<"} call ${entry.outcome}`;
 }
 
@@ -158,13 +166,13 @@ describe("enrolment", () => {
 describe("texts", () => {
   it("arrive, are confirmed, and the server sees none of it", async () => {
     const { server, anna, bruno } = await twoPeople();
-    await anna.phone.sendText(bruno.id(), "ciao Bruno");
+    await anna.phone.sendText(anna.with(bruno.id()), "ciao Bruno");
     await until(() => anna.texts(bruno.id()).includes("> ciao Bruno delivered"));
     expect(bruno.texts(anna.id())).toEqual(["< ciao Bruno delivered"]);
     expect(bruno.state().contacts[0]?.unread).toBe(1);
-    bruno.phone.markRead(anna.id());
+    bruno.phone.markRead(bruno.with(anna.id()));
     expect(bruno.state().contacts[0]?.unread).toBe(0);
-    await bruno.phone.sendText(anna.id(), "ciao Anna");
+    await bruno.phone.sendText(bruno.with(anna.id()), "ciao Anna");
     await until(() => bruno.texts(anna.id()).includes("> ciao Anna delivered"));
     expect(server.seen.join().includes("ciao")).toBe(false);
     await until(() => server.pending(anna.id()) === 0 && server.pending(bruno.id()) === 0);
@@ -173,7 +181,7 @@ describe("texts", () => {
   it("both begin at once: one conversation, both texts arrive", async () => {
     const { server, anna, bruno } = await twoPeople();
     server.holdUntil(2, /commits/);
-    await Promise.all([anna.phone.sendText(bruno.id(), "da Anna"), bruno.phone.sendText(anna.id(), "da Bruno")]);
+    await Promise.all([anna.phone.sendText(anna.with(bruno.id()), "da Anna"), bruno.phone.sendText(bruno.with(anna.id()), "da Bruno")]);
     await until(() => anna.texts(bruno.id()).includes("> da Anna delivered") && bruno.texts(anna.id()).includes("> da Bruno delivered"));
     expect(anna.texts(bruno.id())).toContain("< da Bruno delivered");
     expect(server.epochs()).toEqual([1]);
@@ -183,12 +191,12 @@ describe("texts", () => {
 
   it("wait while the server is away, survive a restart of the phone and go out in order, once", async () => {
     const { server, anna, bruno } = await twoPeople();
-    await anna.phone.sendText(bruno.id(), "uno");
+    await anna.phone.sendText(anna.with(bruno.id()), "uno");
     await until(() => bruno.texts(anna.id()).length === 1);
     server.goDown();
     await until(() => anna.state().server === "offline");
-    await anna.phone.sendText(bruno.id(), "due");
-    await anna.phone.sendText(bruno.id(), "tre");
+    await anna.phone.sendText(anna.with(bruno.id()), "due");
+    await anna.phone.sendText(anna.with(bruno.id()), "tre");
     expect(anna.texts(bruno.id()).slice(1)).toEqual(["> due queued", "> tre queued"]);
     anna.phone.stop();
     const again = handset(server, anna.store);
@@ -203,7 +211,7 @@ describe("texts", () => {
   it("survive a lost answer to the commit that made the conversation", async () => {
     const { server, anna, bruno } = await twoPeople();
     server.loseAnswersTo = /commits/;
-    await anna.phone.sendText(bruno.id(), "primo");
+    await anna.phone.sendText(anna.with(bruno.id()), "primo");
     await until(() => server.epochs()[0] === 1);
     anna.phone.stop();
     const again = handset(server, anna.store);
@@ -214,10 +222,10 @@ describe("texts", () => {
 
   it("are acknowledged only when they are stored: with a full disk they come again", async () => {
     const { server, anna, bruno } = await twoPeople();
-    await anna.phone.sendText(bruno.id(), "a");
+    await anna.phone.sendText(anna.with(bruno.id()), "a");
     await until(() => anna.texts(bruno.id()).includes("> a delivered"));
     bruno.store.refuseWrites = true;
-    await anna.phone.sendText(bruno.id(), "b");
+    await anna.phone.sendText(anna.with(bruno.id()), "b");
     await until(() => bruno.state().server === "offline");
     expect(server.pending(bruno.id())).toBe(1);
     bruno.store.refuseWrites = false;
@@ -230,11 +238,11 @@ describe("texts", () => {
 
   it("are refused to somebody whose key is not the pinned one, and say so", async () => {
     const { server, anna, bruno } = await twoPeople();
-    await anna.phone.sendText(bruno.id(), "prima");
+    await anna.phone.sendText(anna.with(bruno.id()), "prima");
     await until(() => anna.texts(bruno.id()).includes("> prima delivered"));
     server.replaceKey(bruno.id(), toBase64(new Uint8Array(32).fill(9)));
     await until(() => anna.state().contacts[0]?.keyChanged === true);
-    await anna.phone.sendText(bruno.id(), "poi");
+    await anna.phone.sendText(anna.with(bruno.id()), "poi");
     await until(() => anna.texts(bruno.id()).includes("> poi failed"));
     expect(anna.state().fault?.code).toBe("peer_key_changed");
     await anna.phone.call(bruno.id(), "routine");
@@ -243,12 +251,12 @@ describe("texts", () => {
 
   it("do not stop at a message that makes no sense", async () => {
     const { server, anna, bruno } = await twoPeople();
-    await anna.phone.sendText(bruno.id(), "a");
+    await anna.phone.sendText(anna.with(bruno.id()), "a");
     await until(() => anna.texts(bruno.id()).includes("> a delivered"));
     const mail = (server as unknown as { mail: (...parts: unknown[]) => void }).mail.bind(server);
     mail(bruno.id(), server.conversationIds()[0], "application", { deviceId: "x" }, toBase64(new Uint8Array(80)));
     await until(() => bruno.state().fault?.code === "conversation_broken");
-    await anna.phone.sendText(bruno.id(), "b");
+    await anna.phone.sendText(anna.with(bruno.id()), "b");
     await until(() => anna.texts(bruno.id()).includes("> b delivered"));
     expect(server.pending(bruno.id())).toBe(0);
   });
@@ -342,7 +350,7 @@ describe("calls", () => {
     await until(() => bruno.state().call?.phase === "ended");
     expect([anna.media[0]?.closed, bruno.media[0]?.closed]).toEqual([true, true]);
     await until(() => server.epochs()[0] === 2);
-    await bruno.phone.sendText(anna.id(), "dopo");
+    await bruno.phone.sendText(bruno.with(anna.id()), "dopo");
     await until(() => bruno.texts(anna.id()).includes("> dopo delivered"));
     await anna.phone.hangUp();
     expect(anna.state().call).toBeNull();
@@ -354,7 +362,7 @@ describe("calls", () => {
     server.goDown();
     await until(() => anna.state().server === "offline" && bruno.state().server === "offline");
     expect(anna.state().call?.phase).toBe("active");
-    await anna.phone.sendText(bruno.id(), "a voce non si capisce");
+    await anna.phone.sendText(anna.with(bruno.id()), "a voce non si capisce");
     server.calls.clear();
     server.up = true;
     await until(() => anna.texts(bruno.id()).at(-1) === "> a voce non si capisce delivered");
@@ -440,7 +448,7 @@ describe("loss and duress", () => {
   async function sealedPhone(): Promise<{ server: TwinServer; anna: Handset; bruno: Handset }> {
     const people = await twoPeople();
     const { anna, bruno } = people;
-    await anna.phone.sendText(bruno.id(), "rotta per Malta");
+    await anna.phone.sendText(anna.with(bruno.id()), "rotta per Malta");
     await until(() => anna.texts(bruno.id()).includes("> rotta per Malta delivered"));
     expect(await anna.phone.setPassphrase(OWN)).toBeNull();
     return people;
@@ -464,7 +472,7 @@ describe("loss and duress", () => {
     await next.phone.unlock(OWN);
     await until(() => next.state().server === "online");
     expect(next.id()).toBe(annaId);
-    await bruno.phone.sendText(annaId, "ricevuto");
+    await bruno.phone.sendText(bruno.with(annaId), "ricevuto");
     await until(() => next.texts(brunoId).join() === "> rotta per Malta delivered,< ricevuto delivered");
   });
 
@@ -473,7 +481,7 @@ describe("loss and duress", () => {
     const annaId = anna.id();
     await anna.phone.lock();
     expect(anna.state()).toMatchObject({ enrolment: "locked", me: null, contacts: [], threads: {}, call: null });
-    await bruno.phone.sendText(annaId, "sei bloccata?");
+    await bruno.phone.sendText(bruno.with(annaId), "sei bloccata?");
     await until(() => bruno.texts(annaId).includes("> sei bloccata? sent"));
     const next = await nextPage(server, anna);
     await next.phone.unlock(OWN);

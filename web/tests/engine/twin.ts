@@ -1,8 +1,9 @@
 // The server's twin: the protocol of docs/protocols.md in memory, for tests of whole phones. It can be taken away and brought back.
 
 import type { Schemas } from "../../src/api/client";
-import { fromBase64, randomId, toBase64, toHex } from "../../src/keys/bytes";
-import { sessionStatement } from "../../src/keys/statement";
+import { fromBase64, owned, randomId, toBase64, toHex } from "../../src/keys/bytes";
+import { keyPackageReference } from "../../src/keys/conversation";
+import { directConversationId, sessionStatement } from "../../src/keys/statement";
 import type { MailboxItem, Socket } from "../../src/phone/engine/session";
 
 interface Account {
@@ -20,10 +21,17 @@ interface Account {
 
 interface TwinConversation {
   id: string;
+  kind: "direct" | "group" | "talk";
   members: string[];
+  owners: string[];
+  archives: string[];
   epoch: number | null;
   creator: string | null;
   commits: Map<number, string>;
+  /** Account id → the epoch at which its device came in. */
+  joined: Map<string, number>;
+  /** `epoch` → what the committer offered. */
+  trees: Map<number, Uint8Array>;
 }
 
 class Refusal extends Error {
@@ -79,6 +87,8 @@ export class TwinServer {
   private readonly conversations = new Map<string, TwinConversation>();
   private readonly tokens = new Map<string, Account>();
   private readonly messageIds = new Set<string>();
+  /** KeyPackageRef in hex → account. */
+  private readonly references = new Map<string, string>();
 
   readonly fetch = async (path: string, init: RequestInit): Promise<Response> => {
     await Promise.resolve();
@@ -88,7 +98,7 @@ export class TwinServer {
       if (--this.barrier.missing === 0) release();
       await open;
     }
-    const body = typeof init.body === "string" ? (JSON.parse(init.body) as unknown) : undefined;
+    const body = typeof init.body === "string" ? (JSON.parse(init.body) as unknown) : init.body;
     if (typeof init.body === "string") this.seen.push(init.body);
     const token = new Headers(init.headers).get("Authorization")?.slice(7);
     try {
@@ -97,7 +107,8 @@ export class TwinServer {
         this.loseAnswersTo = null;
         throw new TypeError("connection lost");
       }
-      return new Response(value === undefined ? null : JSON.stringify(value), { status: value === undefined ? 204 : 200, headers: { Date: new Date().toUTCString() } });
+      const answer = value === undefined ? null : value instanceof Uint8Array ? new Uint8Array(value) : JSON.stringify(value);
+      return new Response(answer, { status: value === undefined ? 204 : 200, headers: { Date: new Date().toUTCString() } });
     } catch (error) {
       if (!(error instanceof Refusal)) throw error;
       this.refused.push(error.code);
@@ -165,6 +176,11 @@ export class TwinServer {
     return [...this.conversations.keys()];
   }
 
+  private async reference(keyPackage: string): Promise<string> {
+    const digest = async (data: Uint8Array): Promise<Uint8Array> => new Uint8Array(await crypto.subtle.digest("SHA-384", owned(data)));
+    return toHex(await keyPackageReference(fromBase64(keyPackage), { hash: { digest } }));
+  }
+
   private async route(method: string, path: string, body: unknown, token: string | undefined): Promise<unknown> {
     const route = `${method} ${path.replace("/api/v1", "").replace(/\?.*/, "").replace(/[0-9a-f]{32}/g, "*")}`;
     const id = /[0-9a-f]{32}/.exec(path)?.[0] ?? "";
@@ -199,18 +215,45 @@ export class TwinServer {
         return { remaining: me.keyPackages.length };
       case "PUT /me/key-packages": {
         const { key_packages, last_resort } = body as Schemas["KeyPackages"];
+        for (const one of [...key_packages, last_resort]) this.references.set(await this.reference(one), me.accountId);
         [me.keyPackages, me.lastResort] = [[...key_packages], last_resort];
         return undefined;
       }
-      case "POST /accounts/*/key-packages/claim": {
-        const account = this.accounts.get(id);
-        const keyPackage = account?.keyPackages.shift() ?? account?.lastResort;
-        return account === undefined || keyPackage == null ? [] : [{ device_id: account.deviceId, key_package: keyPackage }];
+      case "POST /conversations/*/key-packages/claim": {
+        const conversation = this.mine(me, id);
+        const { accounts } = body as Schemas["ClaimRequest"];
+        return accounts.flatMap((accountId): Schemas["ClaimedOfMember"][] => {
+          const account = this.accounts.get(accountId);
+          if (account === undefined || account === me || !conversation.members.includes(accountId) || conversation.joined.has(accountId)) return [];
+          const keyPackage = account.keyPackages.shift() ?? account.lastResort;
+          return keyPackage === null ? [] : [{ account_id: accountId, device_id: account.deviceId, key_package: keyPackage }];
+        });
       }
       case "POST /conversations":
-        return this.direct(me, (body as Schemas["ConversationRequest"]).members[0] ?? "");
+        return this.open(me, body as Schemas["ConversationRequest"]);
       case "GET /conversations":
         return [...this.conversations.values()].filter((one) => one.members.includes(me.accountId)).map(shape);
+      case "GET /conversations/*":
+        return shape(this.mine(me, id));
+      case "POST /conversations/*/members": {
+        const conversation = this.mine(me, id);
+        const { members } = body as Schemas["MembersRequest"];
+        conversation.members = [...new Set([...conversation.members, ...members])].sort();
+        this.tell(conversation, []);
+        return shape(conversation);
+      }
+      case "DELETE /conversations/*/members/*": {
+        const conversation = this.mine(me, id);
+        const gone = path.slice(-32);
+        conversation.members = conversation.members.filter((member) => member !== gone);
+        this.tell(conversation, [gone]);
+        return undefined;
+      }
+      case `PUT /conversations/*/trees/${path.split("/").at(-1)}`:
+        this.mine(me, id).trees.set(Number(path.split("/").at(-1)), body as Uint8Array);
+        return undefined;
+      case `GET /conversations/*/trees/${path.split("/").at(-1)}`:
+        return this.mine(me, id).trees.get(Number(path.split("/").at(-1)));
       case "POST /conversations/*/commits":
         return this.commit(me, id, body as Schemas["CommitRequest"]);
       case "POST /conversations/*/messages":
@@ -257,42 +300,84 @@ export class TwinServer {
     return { token, expires_at: 0 };
   }
 
-  private direct(me: Account, peer: string): Schemas["Conversation"] {
-    const members = [me.accountId, peer].sort();
-    let found = [...this.conversations.values()].find((one) => one.members.join() === members.join());
+  /** An administrator sets an archive. */
+  archive(conversationId: string, accountId: string): void {
+    const conversation = this.conversations.get(conversationId) as TwinConversation;
+    conversation.members = [...conversation.members, accountId].sort();
+    conversation.archives.push(accountId);
+    this.tell(conversation, []);
+  }
+
+  private mine(me: Account, id: string): TwinConversation {
+    const found = this.conversations.get(id);
+    if (found === undefined || !found.members.includes(me.accountId)) throw new Refusal(404, "not_found");
+    return found;
+  }
+
+  private tell(conversation: TwinConversation, also: readonly string[]): void {
+    for (const accountId of [...conversation.members, ...also]) {
+      this.accounts.get(accountId)?.socket?.push({ type: "conversation", conversation_id: conversation.id });
+    }
+  }
+
+  private async open(me: Account, body: Schemas["ConversationRequest"]): Promise<Schemas["Conversation"]> {
+    const members = [me.accountId, ...body.members].sort();
+    const id = body.kind === "direct" ? await directConversationId(me.accountId, body.members[0] ?? "") : (body.conversation_id ?? "");
+    let found = this.conversations.get(id);
     if (found === undefined) {
-      found = { id: randomId(), members, epoch: null, creator: null, commits: new Map() };
-      this.conversations.set(found.id, found);
+      const owners = body.kind === "direct" ? [] : [me.accountId];
+      const empty = { epoch: null, creator: null, commits: new Map(), joined: new Map(), trees: new Map() };
+      found = { id, kind: body.kind, members, owners, archives: [], ...empty };
+      this.conversations.set(id, found);
+      if (body.kind !== "direct") this.tell(found, []);
     }
     return shape(found);
   }
 
-  private commit(me: Account, id: string, body: Schemas["CommitRequest"]): Schemas["CommitAccepted"] {
-    const conversation = this.conversations.get(id) as TwinConversation;
+  private async commit(me: Account, id: string, body: Schemas["CommitRequest"]): Promise<Schemas["CommitAccepted"]> {
+    const conversation = this.mine(me, id);
     const current = conversation.epoch ?? 0;
     if (body.epoch !== current) {
       if (conversation.commits.get(body.epoch) !== body.commit) throw new Refusal(409, "epoch_taken");
       return { epoch: body.epoch + 1, accepted_at: Date.now() / 1000 };
     }
-    const first = conversation.epoch === null;
-    conversation.commits.set(current, body.commit);
-    conversation.epoch = current + 1;
-    if (first) conversation.creator = me.deviceId;
-    for (const member of conversation.members) {
-      if (member === me.accountId) continue;
-      if (body.welcome !== null) this.mail(member, id, "welcome", me, body.welcome as string);
-      else this.mail(member, id, "commit", me, body.commit);
+    if (conversation.epoch !== null && !conversation.joined.has(me.accountId)) throw new Refusal(403, "not_joined");
+    const welcomed = body.welcome === null ? [] : await this.welcomed(fromBase64(body.welcome as string), conversation);
+    if ((conversation.epoch ?? 0) !== current) throw new Refusal(409, "epoch_taken"); // while the references were looked up
+    if (conversation.epoch === null) {
+      conversation.creator = me.deviceId;
+      conversation.joined.set(me.accountId, 1);
     }
+    conversation.commits.set(current, body.commit as string);
+    conversation.epoch = current + 1;
+    for (const accountId of conversation.joined.keys()) if (accountId !== me.accountId) this.mail(accountId, id, "commit", me, body.commit as string);
+    for (const accountId of welcomed) {
+      conversation.joined.set(accountId, conversation.epoch);
+      this.mail(accountId, id, "welcome", me, body.welcome as string);
+    }
+    for (const account of this.accounts.values()) if (body.removed?.includes(account.deviceId)) conversation.joined.delete(account.accountId);
     return { epoch: conversation.epoch, accepted_at: Date.now() / 1000 };
   }
 
+  /** Whose key packages a welcome names. */
+  private async welcomed(welcome: Uint8Array, conversation: TwinConversation): Promise<string[]> {
+    const named: string[] = [];
+    const text = toHex(welcome);
+    for (const [reference, accountId] of this.references) if (text.includes(reference) && conversation.members.includes(accountId)) named.push(accountId);
+    return named;
+  }
+
   private message(me: Account, id: string, body: Schemas["MessageRequest"]): Schemas["MessageAccepted"] {
-    const conversation = this.conversations.get(id) as TwinConversation;
+    const conversation = this.mine(me, id);
     const epoch = Number(BigInt(`0x${toHex(fromBase64(body.message).slice(21, 29))}`));
     if (!this.messageIds.has(body.message_id)) {
+      if (!conversation.joined.has(me.accountId)) throw new Refusal(403, "not_joined");
       if (Math.abs((conversation.epoch ?? 0) - epoch) > 2) throw new Refusal(409, "epoch_out_of_range");
       this.messageIds.add(body.message_id);
-      for (const member of conversation.members) if (member !== me.accountId) this.mail(member, id, "application", me, body.message);
+      for (const [accountId, since] of conversation.joined) {
+        const entitled = accountId !== me.accountId && since <= epoch && conversation.members.includes(accountId);
+        if (entitled) this.mail(accountId, id, "application", me, body.message as string);
+      }
     }
     return { accepted_at: Date.now() / 1000 };
   }
@@ -329,5 +414,6 @@ async function sha256(bytes: Uint8Array<ArrayBuffer>): Promise<string> {
 }
 
 function shape(one: TwinConversation): Schemas["Conversation"] {
-  return { conversation_id: one.id, kind: "direct", members: one.members, owners: [], archives: [], epoch: one.epoch, creator_device_id: one.creator };
+  const { id, kind, members, owners, archives, epoch, creator } = one;
+  return { conversation_id: id, kind, members, owners, archives, epoch, creator_device_id: creator };
 }

@@ -36,13 +36,13 @@ export interface Seat {
 
 /** A conversation of `creator` with the others, all joined by one welcome. */
 export async function converse(creator: MlsDevice, others: readonly MlsDevice[]): Promise<{ seats: Seat[]; pending: PendingCommit }> {
-  const accounts = [creator, ...others].map((device) => device.identity.accountId);
+  const accounts = new Set([creator, ...others].map((device) => device.identity.accountId));
   const id = randomId();
   const conversation = await Conversation.create(id, creator, accounts, NOW);
   const packages: StoredKeyPackage[] = [];
   for (const other of others) packages.push(await other.newKeyPackage(NOW));
   const added = others.map((device, i) => ({ identity: device.identity, keyPackage: (packages[i] as StoredKeyPackage).message }));
-  const pending = await conversation.prepareCommit(added, NOW);
+  const pending = await conversation.prepareCommit({ added }, NOW);
   await conversation.merge(pending, keep);
   const seats: Seat[] = [{ device: creator, conversation }];
   for (const [i, device] of others.entries()) {

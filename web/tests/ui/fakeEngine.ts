@@ -1,20 +1,20 @@
 // A telephone engine made of plain state: scenes to look at and to test the interface with. Never shipped.
 
 import { signal } from "@preact/signals";
-import type { CallView, Contact, Fault, PassphraseFault, PathView, PhoneEngine, PhoneState, Precedence, TextState, ThreadEntry } from "../../src/phone/model";
+import type { CallView, Contact, Fault, Group, GroupMember, PassphraseFault, PathView, PhoneEngine, PhoneState, Precedence, TextState, ThreadEntry } from "../../src/phone/model";
 
 const NOW = Date.now();
 const MINUTE = 60_000;
 const HOUR = 60 * MINUTE;
 
-const crisisRoom: Contact = { accountId: "a1", displayName: "Crisis room", online: true, unread: 0, keyChanged: false };
-const embassy: Contact = { accountId: "a2", displayName: "Embassy Tunis, duty officer", online: true, unread: 2, keyChanged: false };
-const ship: Contact = { accountId: "a3", displayName: "Patrol vessel P402", online: false, unread: 1, keyChanged: false };
-const field: Contact = { accountId: "a4", displayName: "Field post Norcia", online: false, unread: 0, keyChanged: true };
-const fresh: Contact = { accountId: "a5", displayName: "Civil protection Catania", online: true, unread: 0, keyChanged: false };
+const crisisRoom: Contact = { accountId: "a1", displayName: "Crisis room", online: true, conversationId: "a1", archives: [], unread: 0, keyChanged: false };
+const embassy: Contact = { accountId: "a2", displayName: "Embassy Tunis, duty officer", online: true, conversationId: "a2", archives: [], unread: 2, keyChanged: false };
+const ship: Contact = { accountId: "a3", displayName: "Patrol vessel P402", online: false, conversationId: "a3", archives: [], unread: 1, keyChanged: false };
+const field: Contact = { accountId: "a4", displayName: "Field post Norcia", online: false, conversationId: "a4", archives: [], unread: 0, keyChanged: true };
+const fresh: Contact = { accountId: "a5", displayName: "Civil protection Catania", online: true, conversationId: "a5", archives: [], unread: 0, keyChanged: false };
 
 function text(id: string, outgoing: boolean, agoMs: number, body: string, state: TextState = "delivered"): ThreadEntry {
-  return { kind: "text", id, outgoing, body, at: NOW - agoMs, state };
+  return { kind: "text", id, outgoing, sender: outgoing ? "me" : "a1", body, at: NOW - agoMs, state, receipts: null };
 }
 
 const threads: Record<string, readonly ThreadEntry[]> = {
@@ -40,7 +40,34 @@ const threads: Record<string, readonly ThreadEntry[]> = {
     { kind: "call", id: "c2", outgoing: false, at: NOW - 90 * MINUTE, outcome: "missed", durationS: 0 },
   ],
   a4: [text("w0", false, 50 * HOUR, "Antenna is up.")],
+  g1: [
+    { kind: "roster", id: "r0", outgoing: true, actor: "me", added: ["a1", "a2", "a3"], removed: [], joined: false, at: NOW - 70 * MINUTE },
+    { kind: "title", id: "r1", outgoing: true, actor: "me", title: "Convoy south", at: NOW - 70 * MINUTE },
+    text("g1-0", false, 66 * MINUTE, "Crisis room reads here."),
+    { kind: "text", id: "g1-1", outgoing: false, sender: "a2", body: "Border post is open until 22:00.", at: NOW - 64 * MINUTE, state: "delivered", receipts: null },
+    { kind: "text", id: "g1-2", outgoing: true, sender: "me", body: "Two lorries at the gate, papers are in order.", at: NOW - 63 * MINUTE, state: "sent", receipts: { of: 3, delivered: 2, read: 1 } },
+    { kind: "roster", id: "r2", outgoing: false, actor: "a1", added: [], removed: ["a3"], joined: false, at: NOW - 62 * MINUTE },
+    { kind: "text", id: "g1-3", outgoing: true, sender: "me", body: "Leaving now.", at: NOW - 61 * MINUTE, state: "read", receipts: { of: 2, delivered: 2, read: 2 } },
+  ],
+  g2: [{ kind: "roster", id: "s0", outgoing: false, actor: "a1", added: [], removed: ["me"], joined: false, at: NOW - 30 * HOUR }],
 };
+
+const me: GroupMember = { accountId: "me", displayName: "Duty officer, field post", online: true, me: true, role: "owner", joined: true };
+const memberOf = ({ accountId, displayName, online }: Contact, more: Partial<GroupMember> = {}): GroupMember => ({
+  ...{ accountId, displayName, online, me: false, role: "member", joined: true },
+  ...more,
+});
+const archive: GroupMember = { accountId: "a9", displayName: "Archive of the ministry", online: true, me: false, role: "archive", joined: true };
+const convoy: Group = {
+  conversationId: "g1",
+  kind: "group",
+  title: "Convoy south",
+  members: [me, memberOf(crisisRoom), memberOf(embassy, { joined: false }), archive],
+  unread: 0,
+  standing: "open",
+  mayChange: true,
+};
+const formerGroup: Group = { ...convoy, conversationId: "g2", title: "Exercise in May", members: [memberOf(crisisRoom)], standing: "removed", mayChange: false };
 
 function forecast(): [number, number | null][] {
   return Array.from({ length: 61 }, (_, i) => {
@@ -74,6 +101,7 @@ const idle: PhoneState = {
   server: "online",
   fault: null,
   contacts: [crisisRoom, embassy, ship, field, fresh],
+  groups: [convoy, formerGroup],
   threads,
   call: null,
   access: {
@@ -120,19 +148,23 @@ const call: CallView = {
 const notActive: Partial<CallView> = { activeSince: null, shortCode: null, measuredRttMs: null, measuredLoss: null, quality: null, sendingBps: null, copiesPerFrame: null, framesDecrypted: 0, health: "starting" };
 const fault = (code: Fault["code"], detail = ""): Fault => ({ code, detail });
 
-const locked: PhoneState = { ...idle, enrolment: "locked", me: null, server: "offline", contacts: [], threads: {}, access: null, path: null };
+const locked: PhoneState = { ...idle, enrolment: "locked", me: null, server: "offline", contacts: [], groups: [], threads: {}, access: null, path: null };
 
 /** State and, for scenes that need it, the open thread or dialog. */
-export const SCENES: Record<string, { state: PhoneState; open?: string; accessOpen?: true; protectionOpen?: true; folded?: true }> = {
+export const SCENES: Record<string, { state: PhoneState; open?: string; accessOpen?: true; protectionOpen?: true; folded?: true; dialog?: "newGroup" | "members" }> = {
   opening: { state: { ...idle, enrolment: "unknown", me: null, server: "connecting" } },
   enrol: { state: { ...idle, enrolment: "needed", me: null } },
   enrolWorking: { state: { ...idle, enrolment: "working", me: null } },
   enrolRefused: { state: { ...idle, enrolment: "needed", me: null, fault: fault("invitation_refused", "409 invitation_used") } },
   list: { state: idle },
-  empty: { state: { ...idle, contacts: [], threads: {} } },
+  empty: { state: { ...idle, contacts: [], groups: [], threads: {} } },
   thread: { state: idle, open: "a1" },
   threadMissed: { state: idle, open: "a2" },
   threadEmpty: { state: idle, open: "a5" },
+  group: { state: idle, open: "g1" },
+  groupLeft: { state: idle, open: "g2" },
+  groupMembers: { state: idle, open: "g1", dialog: "members" },
+  newGroup: { state: idle, dialog: "newGroup" },
   keyChanged: { state: idle, open: "a4" },
   offline: { state: { ...idle, server: "offline" }, open: "a1" },
   faults: { state: { ...idle, fault: fault("session_taken_over", "websocket closed: 4409") } },
@@ -230,7 +262,7 @@ export class FakeEngine implements PhoneEngine {
   async sendText(accountId: string, body: string): Promise<void> {
     this.asked.push(`sendText ${accountId} ${body}`);
     const id = `new-${this.asked.length}`;
-    const entry: ThreadEntry = { kind: "text", id, outgoing: true, body, at: Date.now(), state: "queued" };
+    const entry: ThreadEntry = { kind: "text", id, outgoing: true, sender: "me", receipts: null, body, at: Date.now(), state: "queued" };
     this.#patch({ threads: { ...this.state.value.threads, [accountId]: [...(this.state.value.threads[accountId] ?? []), entry] } });
     setTimeout(() => this.#setText(accountId, id, "sent"), 100);
     setTimeout(() => this.#setText(accountId, id, "delivered"), 200);
@@ -243,7 +275,39 @@ export class FakeEngine implements PhoneEngine {
 
   markRead(accountId: string): void {
     this.asked.push(`markRead ${accountId}`);
-    this.#patch({ contacts: this.state.value.contacts.map((each) => (each.accountId === accountId ? { ...each, unread: 0 } : each)) });
+    this.#patch({ contacts: this.state.value.contacts.map((each) => (each.conversationId === accountId ? { ...each, unread: 0 } : each)) });
+  }
+
+  async createGroup(kind: "group" | "talk", title: string, accountIds: readonly string[]): Promise<string | null> {
+    this.asked.push(`createGroup ${kind} ${title} ${accountIds.join()}`);
+    const members = [me, ...this.state.value.contacts.filter((each) => accountIds.includes(each.accountId)).map((each) => memberOf(each))];
+    this.#patch({ groups: [...this.state.value.groups, { ...convoy, conversationId: "g9", kind, title, members }] });
+    return "g9";
+  }
+
+  #changeGroup(conversationId: string, change: (group: Group) => Partial<Group>): void {
+    this.#patch({ groups: this.state.value.groups.map((group) => (group.conversationId === conversationId ? { ...group, ...change(group) } : group)) });
+  }
+
+  async renameGroup(conversationId: string, title: string): Promise<void> {
+    this.asked.push(`renameGroup ${conversationId} ${title}`);
+    this.#changeGroup(conversationId, () => ({ title }));
+  }
+
+  async addMembers(conversationId: string, accountIds: readonly string[]): Promise<void> {
+    this.asked.push(`addMembers ${conversationId} ${accountIds.join()}`);
+    const added = this.state.value.contacts.filter((each) => accountIds.includes(each.accountId)).map((each) => memberOf(each));
+    this.#changeGroup(conversationId, ({ members }) => ({ members: [...members, ...added] }));
+  }
+
+  async removeMember(conversationId: string, accountId: string): Promise<void> {
+    this.asked.push(`removeMember ${conversationId} ${accountId}`);
+    this.#changeGroup(conversationId, ({ members }) => ({ members: members.filter((member) => member.accountId !== accountId) }));
+  }
+
+  async leaveGroup(conversationId: string): Promise<void> {
+    this.asked.push(`leaveGroup ${conversationId}`);
+    this.#changeGroup(conversationId, () => ({ standing: "left", mayChange: false }));
   }
 
   async call(accountId: string, precedence: Precedence): Promise<void> {

@@ -59,7 +59,7 @@ describe("a call in the thread", () => {
 describe("what a screen reader speaks", () => {
   const idle = scene("list");
   const withTexts = (...entries: ThreadEntry[]): PhoneState => ({ ...idle, threads: { ...idle.threads, a1: [...(idle.threads["a1"] ?? []), ...entries] } });
-  const text = (outgoing: boolean, state: "sent" | "delivered" | "failed"): ThreadEntry => ({ kind: "text", id: "new", outgoing, body: "Road open", at: 0, state });
+  const text = (outgoing: boolean, state: "sent" | "delivered" | "failed"): ThreadEntry => ({ kind: "text", id: "new", outgoing, sender: outgoing ? "me" : "a1", body: "Road open", at: 0, state, receipts: null });
 
   test("nothing while nothing changes", () => {
     expect(announcements(idle, idle)).toEqual([]);

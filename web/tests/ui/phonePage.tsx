@@ -19,6 +19,7 @@ const screen = createPhoneScreen(engine);
 screen.openThread.value = scene.open ?? null;
 screen.accessOpen.value = scene.accessOpen ?? false;
 screen.protectionOpen.value = scene.protectionOpen ?? false;
+screen.dialog.value = scene.dialog ?? null;
 const mount = document.getElementById("app");
 if (mount) render(<PhoneApp screen={screen} invitation={invitation} />, mount);
 requestAnimationFrame(() => (screen.callFolded.value = scene.folded ?? false));

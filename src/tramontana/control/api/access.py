@@ -37,9 +37,9 @@ def client_address(connection: HTTPConnection) -> str:
     return connection.client.host if connection.client else "unknown"
 
 
-def limit(services: Services, name: str, key: str, rate: Rate) -> None:
-    """Take a token. Raises `Problem` with the time to wait."""
-    if wait_s := services.buckets.take(name, key, rate, services.clock()):
+def limit(services: Services, name: str, key: str, rate: Rate, *, cost: float = 1) -> None:
+    """Take a token, or `cost` of them. Raises `Problem` with the time to wait."""
+    if wait_s := services.buckets.take(name, key, rate, services.clock(), cost):
         raise Problem("too_many_requests", retry_after_s=wait_s)
 
 

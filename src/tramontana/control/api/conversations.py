@@ -16,6 +16,8 @@ from tramontana.control.store import accounts, conversations, key_packages, tree
 router = APIRouter(prefix="/api/v1", tags=["conversations"])
 PathId = Annotated[Id, Path()]
 PathEpoch = Annotated[int, Path(ge=0, lt=2**53)]
+CLAIMED_PER_TOKEN = 10
+"""Accounts whose key packages one token of the bucket `claim` buys for a group."""
 _OCTETS = {"requestBody": {"required": True, "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}}
 
 
@@ -46,8 +48,8 @@ async def claim(account_id: PathId, sender: DeviceOf, services: ServicesOf) -> l
     async with services.store.write() as connection:
         if not await accounts.exists(connection, account_id):
             raise Problem("not_found")
-        claimed = await key_packages.claim(connection, account_id, services.clock())
-    return [models.ClaimedKeyPackage(device_id=device_id, key_package=package) for device_id, package in claimed]
+        claimed = await key_packages.claim_of(connection, {account_id}, (), services.clock())
+    return [models.ClaimedKeyPackage(device_id=each.device_id, key_package=each.message) for each in claimed]
 
 
 def _shape(conversation: conversations.Conversation) -> models.Conversation:
@@ -114,6 +116,22 @@ async def own_conversations(sender: DeviceOf, services: ServicesOf) -> list[mode
     """The conversations of one's own account."""
     async with services.store.read() as connection:
         return [_shape(found) for found in await conversations.of_account(connection, sender.account_id)]
+
+
+@router.post("/conversations/{conversation_id}/key-packages/claim", responses=problems("not_logged_in", "not_found"))
+async def claim_of_members(
+    conversation_id: PathId, body: models.ClaimRequest, sender: DeviceOf, services: ServicesOf
+) -> list[models.ClaimedOfMember]:
+    """One key package of each device of these members that is not in the group and not one's own. Those that offer none are left out."""
+    limit(services, "claim", sender.account_id, services.limits.claim, cost=1 + len(body.accounts) // CLAIMED_PER_TOKEN)
+    async with services.store.write() as connection:
+        found = await conversations.find(connection, conversation_id)
+        if found is None or sender.account_id not in found.members:
+            raise Problem("not_found")
+        joined = await conversations.joined_devices(connection, conversation_id)
+        wanted = set(body.accounts) & set(found.members)
+        claimed = await key_packages.claim_of(connection, wanted, {sender.device_id, *joined}, services.clock())
+    return [models.ClaimedOfMember(account_id=each.account_id, device_id=each.device_id, key_package=each.message) for each in claimed]
 
 
 @router.post(

@@ -18,7 +18,7 @@ router = APIRouter(prefix="/api/v1", tags=["entry"])
 async def health(services: ServicesOf) -> models.Health:
     """Whether the server answers and its store can be read."""
     async with services.store.read():
-        return models.Health(status="ok")
+        return models.Health(status="ok", events=services.hub.state)
 
 
 @router.get("/service", responses=problems())

@@ -29,6 +29,8 @@ from tramontana.phone.forwarder.sdp import MAX_OFFER_CHARACTERS
 from tramontana.precedence import PrecedenceLabel
 
 MAX_KEY_PACKAGES = 50
+MAX_CLAIMED_ACCOUNTS = 100
+"""In one request; an answer has about 3.6 kB for each of their devices."""
 
 
 def _displayable(name: str) -> str:
@@ -119,6 +121,16 @@ class KeyPackagesRemaining(Shape):
 
 
 class ClaimedKeyPackage(Shape):
+    device_id: Id
+    key_package: KeyPackageMessage
+
+
+class ClaimRequest(Shape):
+    accounts: list[Id] = Field(min_length=1, max_length=MAX_CLAIMED_ACCOUNTS, description="members of the conversation")
+
+
+class ClaimedOfMember(Shape):
+    account_id: Id
     device_id: Id
     key_package: KeyPackageMessage
 
@@ -425,3 +437,6 @@ class Health(Shape):
     """Whether the server can do its work, for a supervisor; says nothing about who uses it."""
 
     status: Literal["ok"]
+    events: Literal["alone", "connected", "degraded"] = Field(
+        description="how the other server processes are reached; `degraded`: not at all now, so what concerns two of them comes later"
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import delete, func, insert, select, update
@@ -60,22 +60,34 @@ async def remaining(connection: AsyncConnection, device_id: str, now: float) -> 
     return int((await connection.execute(query)).scalar_one())
 
 
-async def claim(connection: AsyncConnection, account_id: str, now: float) -> list[tuple[str, bytes]]:
-    """One package of each device of an account: (device_id, MLSMessage). Devices that offer none are left out."""
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """A package that was handed out, as MLSMessage."""
+
+    account_id: str
+    device_id: str
+    message: bytes
+
+
+async def claim_of(connection: AsyncConnection, account_ids: Collection[str], without: Collection[str], now: float) -> list[Claimed]:
+    """One package of each device of these accounts, but for the devices in `without`. Devices that offer none are left out."""
     rows = await connection.execute(
-        select(key_packages.c.device_id, key_packages.c.reference, key_packages.c.package, key_packages.c.last_resort)
+        select(devices.c.account_id, key_packages.c.device_id, key_packages.c.reference, key_packages.c.package, key_packages.c.last_resort)
         .join_from(key_packages, devices)
-        .where(devices.c.account_id == account_id, key_packages.c.package.is_not(None), key_packages.c.expires_at > now)
+        .where(devices.c.account_id.in_(account_ids), key_packages.c.package.is_not(None), key_packages.c.expires_at > now)
         .order_by(devices.c.enrolled_at, key_packages.c.device_id, key_packages.c.last_resort, key_packages.c.position)
     )
-    claimed: dict[str, bytes] = {}
+    claimed: dict[str, Claimed] = {}
+    again: list[bytes] = []
+    used_up: list[bytes] = []
     for row in rows.all():
-        if row.device_id in claimed:
-            continue
-        claimed[row.device_id] = row.package
-        used_up = {} if row.last_resort else {"package": None}
-        await connection.execute(update(key_packages).where(key_packages.c.reference == row.reference).values(claimed_at=now, **used_up))
-    return list(claimed.items())
+        if row.device_id not in claimed and row.device_id not in without:
+            claimed[row.device_id] = Claimed(row.account_id, row.device_id, row.package)
+            (again if row.last_resort else used_up).append(row.reference)
+    handed_out = update(key_packages).values(claimed_at=now)
+    await connection.execute(handed_out.where(key_packages.c.reference.in_(again)))
+    await connection.execute(handed_out.values(package=None).where(key_packages.c.reference.in_(used_up)))
+    return list(claimed.values())
 
 
 async def claimed_by_reference(connection: AsyncConnection, references: Iterable[bytes]) -> Mapping[bytes, str]:

@@ -292,7 +292,7 @@ export class Calls {
   private async ensureConversation(line: Line): Promise<void> {
     while (!line.released) {
       try {
-        await this.groups.ensure(line.peer);
+        await this.groups.ensure(this.groups.directId(line.peer));
         return;
       } catch (error) {
         if (!(error instanceof NotReady && error.soon)) throw error;
@@ -364,9 +364,7 @@ export class Calls {
   }
 
   private async grant(line: Line): Promise<IceServers> {
-    const conversationId = this.groups.conversationId(line.peer);
-    if (conversationId === null) throw new NotReady("no conversation", true);
-    const request: Schemas["CallRequest"] = { conversation_id: conversationId, precedence: line.precedence };
+    const request: Schemas["CallRequest"] = { conversation_id: this.groups.directId(line.peer), precedence: line.precedence };
     for (;;) {
       try {
         const grant = await this.session.call<Schemas["CallGrant"]>("PUT", `/api/v1/calls/${line.callId}`, request);
@@ -422,21 +420,19 @@ export class Calls {
   private async deliver(peer: string, callId: string, message: CallStep, line: Line | null, giveUpAt: number): Promise<void> {
     // Farewells go out for calls that are over; everything else of such a call is pointless.
     const farewell = message.step === "cancel" || message.step === "end" || message.step === "decline" || message.step === "busy";
-    const messageId = randomId();
+    const [id, messageId] = [this.groups.directId(peer), randomId()];
     let request: Schemas["MessageRequest"] | null = null;
     for (;;) {
       if (!farewell && line?.released === true) return;
       try {
         if (request === null) {
-          const { sealed, keys } = await this.groups.seal(peer, encodeMessage({ type: "call", callId, ...message }), () => []);
+          const { sealed, keys } = await this.groups.seal(id, encodeMessage({ type: "call", callId, ...message }), () => []);
           request = { message_id: messageId, message: toBase64(sealed.message) };
           if (message.step === "answer" && line !== null) {
             line.keys = keys;
             await this.useKeys(line, false);
           }
         }
-        const id = this.groups.conversationId(peer);
-        if (id === null) throw new NotReady("no conversation", true);
         await this.session.call<Schemas["MessageAccepted"]>("POST", `/api/v1/conversations/${id}/messages`, request);
         return;
       } catch (error) {

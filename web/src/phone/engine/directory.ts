@@ -81,6 +81,16 @@ export class Directory implements Authority {
     return this.current?.get(accountId)?.precedence_ceiling ?? "routine";
   }
 
+  online(accountId: string): boolean {
+    return this.current?.get(accountId)?.online ?? false;
+  }
+
+  /** The devices of an account that `accepts` believes. */
+  devicesOf(accountId: string): string[] {
+    const listed = this.current?.get(accountId)?.devices ?? [];
+    return listed.filter((device) => this.accepts(accountId, device.device_id, fromBase64(device.signature_public_key))).map((device) => device.device_id);
+  }
+
   people(): Person[] {
     return [...this.pins].map(([accountId, pin]) => ({
       accountId,

@@ -4,6 +4,7 @@ import { fromBase64, fromUtf8, toBase64, utf8, type Bytes } from "../../keys/byt
 import { PRECEDENCES, type Precedence } from "../model";
 
 export const MAX_TEXT_CHARACTERS = 10_000;
+export const MAX_TITLE_CHARACTERS = 64;
 const MAX_SDP_CHARACTERS = 64_000;
 const MAX_CANDIDATES = 64;
 const MAX_RECEIPT_IDS = 500;
@@ -20,7 +21,13 @@ export interface TextMessage {
 export interface ReceiptMessage {
   type: "receipt";
   ids: string[];
-  state: "delivered";
+  state: "delivered" | "read";
+}
+
+/** What a group is called. */
+export interface GroupMessage {
+  type: "group";
+  title: string;
 }
 
 export type CallStep =
@@ -51,7 +58,7 @@ export interface PathForecast {
 export type EndReason = "hang_up" | "media" | "short_code" | "superseded" | "preempted" | "no_capacity";
 
 export type CallMessage = { type: "call"; callId: string } & CallStep;
-export type ApplicationMessage = TextMessage | ReceiptMessage | CallMessage;
+export type ApplicationMessage = TextMessage | ReceiptMessage | GroupMessage | CallMessage;
 
 /** The sender broke the format; the message is dropped. */
 export class MalformedMessage extends Error {}
@@ -65,6 +72,7 @@ function toWire(message: ApplicationMessage): object {
     case "text":
       return { type: "text", id: message.id, body: message.body, sent_at: message.sentAt };
     case "receipt":
+    case "group":
       return message;
     case "call": {
       const { callId, type, ...step } = message;
@@ -95,8 +103,11 @@ export function parseMessage(plaintext: Uint8Array): ApplicationMessage | null {
     case "receipt": {
       const ids = wire["ids"];
       if (!Array.isArray(ids) || ids.length > MAX_RECEIPT_IDS || !ids.every(isId)) throw new MalformedMessage("ids");
-      return wire["state"] === "delivered" ? { type: "receipt", ids, state: "delivered" } : null;
+      const state = wire["state"];
+      return state === "delivered" || state === "read" ? { type: "receipt", ids, state } : null;
     }
+    case "group":
+      return { type: "group", title: text(wire, "title", MAX_TITLE_CHARACTERS) };
     case "call": {
       const step = parseStep(wire);
       return step === null ? null : { type: "call", callId: id(wire, "call_id"), ...step };

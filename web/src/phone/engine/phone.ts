@@ -4,18 +4,18 @@ import { signal, type ReadonlySignal } from "@preact/signals";
 
 import { ApiError, request, Unreachable, type Fetch, type Schemas } from "../../api/client";
 import { fromBase64Url, toBase64 } from "../../keys/bytes";
-import { MessageRefused, MlsDevice } from "../../keys/conversation";
+import { MessageRefused, MlsDevice, type Member } from "../../keys/conversation";
 import { DeviceKey, enrolmentStatement } from "../../keys/statement";
 import { SUITE_ID } from "../../keys/suite";
-import type { AccessOption, CallView, Contact, Fault, PassphraseFault, PhoneEngine, PhoneState, Precedence } from "../model";
+import type { AccessOption, CallView, Contact, Fault, Group, GroupMember, PassphraseFault, PhoneEngine, PhoneState, Precedence } from "../model";
 import { Calls, faultOf } from "./calls";
 import { openBrowserDatabase } from "./database";
 import { Directory } from "./directory";
-import { Groups } from "./groups";
+import { Groups, type GroupInfo, type Incident } from "./groups";
 import { KeyPackages } from "./keypackages";
 import { DuressAlarm, Lock, OPEN_LOCK, type Decoy } from "./lock";
 import { openBrowserMedia, type OpenMedia } from "./media";
-import { isId, isRecord, MalformedMessage, MAX_TEXT_CHARACTERS, parseMessage, type ApplicationMessage } from "./messages";
+import { isId, isRecord, MalformedMessage, MAX_TEXT_CHARACTERS, MAX_TITLE_CHARACTERS, parseMessage, type ApplicationMessage } from "./messages";
 import { pathView, type PathProfile } from "./path";
 import { Session, type MailboxItem, type Socket } from "./session";
 import type { Change, PhoneStore } from "./store";
@@ -102,6 +102,7 @@ const NOTHING: PhoneState = {
   server: "connecting",
   fault: null,
   contacts: [],
+  groups: [],
   threads: {},
   call: null,
   access: null,
@@ -224,17 +225,44 @@ export class Phone implements PhoneEngine {
     }
   }
 
-  async sendText(accountId: string, body: string): Promise<void> {
+  async sendText(conversationId: string, body: string): Promise<void> {
     if (body.trim() === "" || body.length > MAX_TEXT_CHARACTERS) return;
-    await this.guard((parts) => parts.texts.queue(accountId, body, this.environment.now()));
+    await this.guard((parts) => parts.texts.queue(conversationId, body));
   }
 
-  async retryText(accountId: string, id: string): Promise<void> {
-    await this.guard((parts) => parts.texts.retry(accountId, id));
+  async retryText(conversationId: string, id: string): Promise<void> {
+    await this.guard((parts) => parts.texts.retry(conversationId, id));
   }
 
-  markRead(accountId: string): void {
-    this.enrolled?.texts.markRead(accountId);
+  markRead(conversationId: string): void {
+    this.enrolled?.texts.markRead(conversationId);
+  }
+
+  async createGroup(kind: "group" | "talk", title: string, accountIds: readonly string[]): Promise<string | null> {
+    let id: string | null = null;
+    await this.guard(async ({ groups, texts }) => {
+      id = await groups.create(kind, title.trim().slice(0, MAX_TITLE_CHARACTERS), accountIds);
+      await texts.queueTitle(id, groups.info(id)?.title ?? "");
+    });
+    return id;
+  }
+
+  async renameGroup(conversationId: string, title: string): Promise<void> {
+    const wanted = title.trim().slice(0, MAX_TITLE_CHARACTERS);
+    if (wanted === "") return;
+    await this.guard(({ groups, texts }) => texts.queueTitle(conversationId, wanted, [groups.retitle(conversationId, wanted)]));
+  }
+
+  async addMembers(conversationId: string, accountIds: readonly string[]): Promise<void> {
+    await this.guard(({ groups }) => groups.add(conversationId, accountIds));
+  }
+
+  async removeMember(conversationId: string, accountId: string): Promise<void> {
+    await this.guard(({ groups }) => groups.remove(conversationId, accountId));
+  }
+
+  async leaveGroup(conversationId: string): Promise<void> {
+    await this.guard(({ groups }) => groups.leave(conversationId));
   }
 
   async call(accountId: string, precedence: Precedence): Promise<void> {
@@ -282,6 +310,7 @@ export class Phone implements PhoneEngine {
   private stopWorking(): void {
     for (const timer of this.timers.splice(0)) clearInterval(timer);
     this.enrolled?.calls.close();
+    this.enrolled?.texts.close();
     this.enrolled?.session.stop();
     this.alarm?.stop();
   }
@@ -342,14 +371,21 @@ export class Phone implements PhoneEngine {
         },
         preempted: (callId, by) => this.enrolled?.calls.preempted(callId, by),
         directoryChanged: () => void this.guardQuietly(() => this.refreshDirectory()),
+        conversationChanged: (id) => void this.guardQuietly(({ groups }) => groups.heed(id)),
         takenOver: () => this.fault({ code: "session_taken_over", detail: "another connection of this device" }),
         failed: (error) => this.fault(faultOf(error)),
       },
       () => this.processedSeq,
     );
     const keyPackages = new KeyPackages(device, store);
-    const groups = new Groups(device, store, session, directory, keyPackages);
-    const texts = new Texts(store, groups, session, { threadsChanged: () => this.showPeople(), fault: (code, detail) => this.fault({ code, detail }) });
+    const groups: Groups = new Groups(device, store, session, directory, keyPackages, this.environment, {
+      changed: () => this.showPeople(),
+      committed: (id, added, removed) => this.rosterChanged(id, identity.accountId, added, removed),
+    });
+    const texts = new Texts(identity.accountId, store, groups, session, this.environment, {
+      threadsChanged: () => this.showPeople(),
+      fault: (code, detail) => this.fault({ code, detail }),
+    });
     const calls = new Calls(this.environment, session, groups, {
       changed: () => this.showCall(),
       tone: this.environment.playTone,
@@ -357,7 +393,7 @@ export class Phone implements PhoneEngine {
       renewKeys: (peer) => void this.renewKeys(peer),
       ceiling: (peer) => directory.ceiling(peer),
       record: (peer, id, outgoing, outcome, at, durationS, precedence) =>
-        void this.guard(() => texts.recordCall(peer, { kind: "call", id, outgoing, at, outcome, durationS, precedence })),
+        void this.guard(() => texts.recordCall(groups.directId(peer), { kind: "call", id, outgoing, at, outcome, durationS, precedence })),
     });
     this.enrolled = { identity, directory, session, keyPackages, groups, texts, calls };
     directory.load(await store.readAll("pins"));
@@ -365,6 +401,7 @@ export class Phone implements PhoneEngine {
     this.processedSeq = typeof mailbox === "number" ? mailbox : 0;
     await keyPackages.load();
     await groups.load();
+    await groups.meet(directory.people().map(({ accountId }) => accountId));
     await texts.load();
     this.show({ enrolment: "done", me: { accountId: identity.accountId, deviceId: identity.deviceId, displayName: identity.displayName, precedenceCeiling: "routine" } });
     this.showPeople();
@@ -388,6 +425,7 @@ export class Phone implements PhoneEngine {
     this.enrolled?.texts.flush();
     this.enrolled?.calls.serverBack();
     void this.guardQuietly(() => this.refreshDirectory()); // who enrolled between `connecting` and now was not announced
+    void this.guardQuietly(({ groups }) => groups.survey());
     void this.guardQuietly((parts) => this.loadAccess(parts));
     void this.guardQuietly((parts) => this.pollPath(parts));
   }
@@ -400,8 +438,9 @@ export class Phone implements PhoneEngine {
 
   private async refreshDirectory(): Promise<void> {
     if (this.enrolled === null || this.store === null) return;
-    const { session, directory, texts } = this.enrolled;
+    const { session, directory, texts, groups } = this.enrolled;
     await this.store.write(directory.update(await session.call<Schemas["DirectoryAccount"][]>("GET", "/api/v1/accounts")));
+    await groups.meet(directory.people().map(({ accountId }) => accountId));
     texts.flush();
     this.showPeople();
   }
@@ -413,16 +452,21 @@ export class Phone implements PhoneEngine {
     const done: Change = { table: "device", key: "mailbox", value: item.seq };
     let afterwards: () => void = () => undefined;
     try {
-      await groups.process(item, done, (peer, received, keys) => {
-        const message = parseQuietly(received.plaintext);
+      await groups.process(item, done, (id, incident, keys) => {
+        if (incident.kind !== "application") return this.showIncident(id, incident);
+        const message = parseQuietly(incident.plaintext);
+        const { accountId: sender, deviceId } = incident.sender;
         switch (message?.type) {
           case "text":
-            return texts.receive(peer, message);
+            return texts.receive(id, sender, message);
           case "receipt":
-            return texts.receipt(peer, message);
+            return texts.receipt(id, sender, message);
+          case "group":
+            return groups.info(id)?.title === message.title ? [] : [groups.retitle(id, message.title), ...texts.titled(id, sender, message.title)];
           case "call": {
-            const epochKeys = keys.epoch === received.epoch ? keys : null;
-            afterwards = () => calls.receive(peer, received.sender.deviceId, message, item.accepted_at, epochKeys);
+            const direct = groups.info(id)?.peer === sender;
+            const epochKeys = keys.epoch === incident.epoch ? keys : null;
+            if (direct) afterwards = () => calls.receive(sender, deviceId, message, item.accepted_at, epochKeys);
             return [];
           }
           default:
@@ -440,11 +484,40 @@ export class Phone implements PhoneEngine {
     this.showPeople();
   }
 
+  /** Who came in and who went out, as people: devices of somebody who stays are nothing to show. */
+  private rosterChanged(id: string, actor: string, added: readonly Member[], removed: readonly Member[]): Change[] {
+    const { groups, texts } = this.parts();
+    const members = groups.info(id)?.members ?? [];
+    const otherDevice = ({ accountId }: Member): boolean => members.some((member) => member.accountId === accountId && !removed.some(({ deviceId }) => deviceId === member.deviceId));
+    const accounts = (list: readonly Member[]): string[] => [...new Set(list.filter((member) => !otherDevice(member)).map(({ accountId }) => accountId))];
+    const title = groups.info(id)?.title ?? "";
+    // The newcomers do not know what the group is called.
+    if (actor === this.parts().identity.accountId && added.length > 0 && title !== "") queueMicrotask(() => void this.guardQuietly(() => texts.queueTitle(id, title)));
+    return texts.recordRoster(id, actor, accounts(added), accounts(removed), false);
+  }
+
+  private showIncident(id: string, incident: Exclude<Incident, { kind: "application" }>): Change[] {
+    const { texts, identity } = this.parts();
+    switch (incident.kind) {
+      case "joined":
+        return texts.recordRoster(id, incident.sender, [], [], true);
+      case "removed":
+        return texts.recordRoster(id, incident.sender.accountId, [], [identity.accountId], false);
+      case "commit":
+        return this.rosterChanged(id, incident.sender.accountId, incident.added, incident.removed);
+    }
+  }
+
+  private parts(): Enrolled {
+    if (this.enrolled === null) throw new Error("not enrolled");
+    return this.enrolled;
+  }
+
   private async renewKeys(peer: string): Promise<void> {
     await this.guardQuietly(async ({ groups, calls }) => {
       await this.environment.pause(RENEWAL_PAUSE_MS); // let the farewell go first
       if (calls.busy()) return;
-      await groups.renewKeys(peer, (attempt) => this.environment.pause(attempt * RENEWAL_PAUSE_MS * (0.5 + this.environment.random())));
+      await groups.renewKeys(groups.directId(peer));
     });
   }
 
@@ -485,15 +558,46 @@ export class Phone implements PhoneEngine {
     if (parts === null) return [];
     return parts.directory
       .people()
-      .map(({ accountId, displayName, online, keyChanged }): Contact => ({ accountId, displayName, online, keyChanged, unread: parts.texts.unreadOf(accountId) }))
+      .map(({ accountId, displayName, online, keyChanged }): Contact => {
+        const conversationId = parts.groups.directId(accountId);
+        const archives = (parts.groups.info(conversationId)?.roster.archives ?? []).map((account) => this.nameOf(account));
+        return { accountId, displayName, online, keyChanged, conversationId, archives, unread: parts.texts.unreadOf(conversationId) };
+      })
       .sort((a, b) => a.displayName.localeCompare(b.displayName));
+  }
+
+  private groups(): Group[] {
+    const parts = this.enrolled;
+    if (parts === null) return [];
+    return parts.groups
+      .list()
+      .flatMap((info): Group[] => (info.kind === "direct" ? [] : [{ ...this.groupView(parts, info), kind: info.kind }]))
+      .sort((a, b) => a.title.localeCompare(b.title));
+  }
+
+  private groupView({ directory, identity, texts }: Enrolled, info: GroupInfo): Omit<Group, "kind"> {
+    const own = identity.accountId;
+    const members = info.roster.members.map((accountId): GroupMember => {
+      const role = info.roster.archives.includes(accountId) ? "archive" : info.roster.owners.includes(accountId) ? "owner" : "member";
+      const joined = info.members.some((member) => member.accountId === accountId);
+      return { accountId, displayName: this.nameOf(accountId), online: accountId === own || directory.online(accountId), me: accountId === own, role, joined };
+    });
+    members.sort((a, b) => Number(b.me) - Number(a.me) || a.displayName.localeCompare(b.displayName));
+    const mayChange = info.standing === "open" && (info.kind === "group" || info.roster.owners.includes(own));
+    return { conversationId: info.id, title: info.title, members, unread: texts.unreadOf(info.id), standing: info.standing, mayChange };
+  }
+
+  private nameOf(accountId: string): string {
+    const parts = this.enrolled;
+    if (accountId === parts?.identity.accountId) return parts.identity.displayName;
+    return parts?.directory.people().find((person) => person.accountId === accountId)?.displayName ?? accountId.slice(0, 8);
   }
 
   private showPeople(): void {
     if (this.enrolled === null) return;
     const { me } = this.shown.value;
     if (me !== null) this.show({ me: { ...me, precedenceCeiling: this.enrolled.directory.ceiling(me.accountId) } });
-    this.show({ contacts: this.contacts(), threads: this.enrolled.texts.threads });
+    this.show({ contacts: this.contacts(), groups: this.groups(), threads: this.enrolled.texts.threads });
     this.showCall();
   }
 
@@ -506,7 +610,7 @@ export class Phone implements PhoneEngine {
     }
     const { callId, peerAccountId, outgoing, precedence, phase, outcome, preemptedBy, activeSince } = state;
     const contact = (id: string): Contact =>
-      this.shown.value.contacts.find(({ accountId }) => accountId === id) ?? { accountId: id, displayName: id.slice(0, 8), online: false, unread: 0, keyChanged: false };
+      this.shown.value.contacts.find(({ accountId }) => accountId === id) ?? { accountId: id, displayName: id.slice(0, 8), online: false, conversationId: "", archives: [], unread: 0, keyChanged: false };
     const peer = contact(peerAccountId);
     const next = state.next === null ? null : { peer: contact(state.next.peerAccountId), precedence: state.next.invite.precedence, endsAt: state.next.endsAt };
     const { rttMs: measuredRttMs, loss: measuredLoss, ...view } = details;

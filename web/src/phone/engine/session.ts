@@ -1,13 +1,13 @@
 // A device's connection to the server: login by proof of possession, requests with a fresh token, the mailbox's WebSocket.
 
-import { ApiError, request, Unreachable, type Fetch, type Method, type Schemas } from "../../api/client";
-import { fromBase64, toBase64 } from "../../keys/bytes";
+import { ApiError, request, requestOctets, Unreachable, type Answer, type Fetch, type Method, type Schemas } from "../../api/client";
+import { fromBase64, toBase64, type Bytes } from "../../keys/bytes";
 import { sessionStatement, type DeviceKey } from "../../keys/statement";
 import type { Precedence } from "../model";
 import { isRecord } from "./messages";
 
 export type MailboxItem = Schemas["Deliver"];
-type ServerFrame = Schemas["Ready"] | MailboxItem | Schemas["Presence"] | Schemas["DirectoryChanged"] | Schemas["Preempted"] | Schemas["Ping"] | Schemas["Pong"];
+type ServerFrame = Schemas["Ready"] | MailboxItem | Schemas["Presence"] | Schemas["DirectoryChanged"] | Schemas["ConversationChanged"] | Schemas["Preempted"] | Schemas["Ping"] | Schemas["Pong"];
 
 const CLOSE_NOT_LOGGED_IN = 4401;
 const CLOSE_REPLACED = 4409;
@@ -45,6 +45,7 @@ export interface SessionEvents {
   directoryChanged(): void;
   /** The server ended a call of this device. */
   preempted(callId: string, by: Precedence | null): void;
+  conversationChanged(id: string): void;
   /** Another place opened the mailbox of this device; this one stops. */
   takenOver(): void;
   /** Connecting failed in a way that waiting alone will not mend; it is tried again all the same. */
@@ -120,15 +121,16 @@ export class Session {
   }
 
   /** An authorised request. A token that the server no longer knows is renewed once. Rejects with ApiError or Unreachable. */
-  async call<T>(method: Method, path: string, body?: unknown): Promise<T> {
-    const token = this.login();
-    try {
-      return await this.send<T>(method, path, body, await token);
-    } catch (error) {
-      if (!(error instanceof ApiError && error.code === "not_logged_in")) throw error;
-      if (this.token === token) this.token = null;
-      return this.send<T>(method, path, body, await this.login());
-    }
+  call<T>(method: Method, path: string, body?: unknown): Promise<T> {
+    return this.authorised((token) => this.send<T>(method, path, body, token));
+  }
+
+  fetchOctets(path: string): Promise<Bytes> {
+    return this.authorised((token) => this.observed(requestOctets(this.environment.fetch, "GET", path, null, token)));
+  }
+
+  async putOctets(path: string, body: Uint8Array): Promise<void> {
+    await this.authorised((token) => this.observed(requestOctets(this.environment.fetch, "PUT", path, body, token)));
   }
 
   start(): void {
@@ -153,9 +155,25 @@ export class Session {
     void this.connect();
   }
 
-  private async send<T>(method: Method, path: string, body?: unknown, token?: string): Promise<T> {
+  private async authorised<T>(ask: (token: string) => Promise<T>): Promise<T> {
+    const token = this.login();
+    try {
+      return await ask(await token);
+    } catch (error) {
+      if (!(error instanceof ApiError && error.code === "not_logged_in")) throw error;
+      if (this.token === token) this.token = null;
+      return ask(await this.login());
+    }
+  }
+
+  private send<T>(method: Method, path: string, body?: unknown, token?: string): Promise<T> {
+    return this.observed(request<T>(this.environment.fetch, method, path, body, token));
+  }
+
+  /** The value of an answer, with what it says of the server's clock noted. */
+  private async observed<T>(answer: Promise<Answer<T>>): Promise<T> {
     const sentAt = this.environment.now();
-    const { value, serverUnixS } = await request<T>(this.environment.fetch, method, path, body, token);
+    const { value, serverUnixS } = await answer;
     if (serverUnixS !== null) this.clock.observe(serverUnixS, sentAt, this.environment.now());
     return value;
   }
@@ -226,6 +244,9 @@ export class Session {
           break;
         case "directory":
           this.events.directoryChanged();
+          break;
+        case "conversation":
+          this.events.conversationChanged(frame.conversation_id);
           break;
         case "ping":
           socket.send(JSON.stringify({ type: "pong" }));

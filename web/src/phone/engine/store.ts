@@ -12,10 +12,10 @@ export type Table =
   | "device" // "enrolment" | "mailbox" | "draft"
   | "pins" // account id
   | "keyPackages" // reference in hex
-  | "conversations" // peer's account id
-  | "entries" // peer's account id / entry id
+  | "conversations" // conversation id
+  | "entries" // conversation id / entry id
   | "outbox" // ascending number, as text
-  | "unread"; // peer's account id
+  | "unread"; // conversation id
 
 export const TABLES: readonly Table[] = ["device", "pins", "keyPackages", "conversations", "entries", "outbox", "unread"];
 

@@ -106,7 +106,7 @@ export function CallScreen({ call }: { call: CallView }) {
 
   const readThread = () => {
     screen.callFolded.value = true;
-    openThread(screen, call.peer.accountId);
+    openThread(screen, call.peer.conversationId);
   };
   return (
     <section class="call" aria-labelledby="call-title">

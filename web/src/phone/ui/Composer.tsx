@@ -1,14 +1,14 @@
 import { useRef, useState } from "preact/hooks";
 import { t } from "../../i18n";
 import { Icon } from "../../ui/icons";
-import type { Contact } from "../model";
 import { attempt, usePhone } from "./context";
+import type { Subject } from "./subject";
 
 const TEXT_MAX = 4000;
 const TALLEST_PX = 160;
 
 /** Enter sends, Shift+Enter breaks the line; on a touch keyboard Enter breaks the line and the button sends. */
-export function Composer({ contact }: { contact: Contact }) {
+export function Composer({ subject }: { subject: Subject }) {
   const screen = usePhone();
   const [body, setBody] = useState("");
   const field = useRef<HTMLTextAreaElement>(null);
@@ -23,7 +23,7 @@ export function Composer({ contact }: { contact: Contact }) {
 
   const send = () => {
     if (empty) return;
-    attempt(screen, screen.engine.sendText(contact.accountId, body.trim()));
+    attempt(screen, screen.engine.sendText(subject.conversationId, body.trim()));
     setBody("");
     if (field.current) {
       field.current.value = "";
@@ -41,7 +41,7 @@ export function Composer({ contact }: { contact: Contact }) {
       }}
     >
       <label class="visually-hidden" for="composer">
-        {t("composer.label", { name: contact.displayName })}
+        {t("composer.label", { name: subject.name })}
       </label>
       <textarea
         id="composer"

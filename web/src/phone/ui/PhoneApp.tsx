@@ -13,16 +13,19 @@ import { ContactList } from "./ContactList";
 import { followBrowserHistory, PhoneContext, type PhoneScreen, usePhone, watchTouches } from "./context";
 import { Enrolment } from "./Enrolment";
 import { Faults } from "./Faults";
+import { MembersDialog, NewGroupDialog } from "./GroupDialogs";
 import { IncomingCall } from "./IncomingCall";
 import { LastWord } from "./LastWord";
 import { LockScreen } from "./LockScreen";
 import { PathStrip } from "./PathStrip";
 import { ProtectionDialog } from "./ProtectionDialog";
+import { subjectOf, subjects } from "./subject";
 import { Thread } from "./Thread";
 
-function pageTitle({ call, contacts }: PhoneState): string {
+function pageTitle(state: PhoneState): string {
+  const { call } = state;
   if (call && call.phase !== "ended") return t("title.call", { phase: t(`call.phase.${call.phase}`), name: call.peer.displayName });
-  const unread = contacts.reduce((sum, contact) => sum + contact.unread, 0);
+  const unread = subjects(state).reduce((sum, subject) => sum + subject.unread, 0);
   return unread > 0 ? t("title.unread", { unread }) : t("title.phone");
 }
 
@@ -60,8 +63,9 @@ function ServerBanner({ server }: { server: PhoneState["server"] }) {
 
 function Telephone() {
   const screen = usePhone();
-  const { me, contacts, call, access, server } = screen.engine.state.value;
-  const open = contacts.find((contact) => contact.accountId === screen.openThread.value);
+  const state = screen.engine.state.value;
+  const { me, call, access, server } = state;
+  const open = subjectOf(state, screen.openThread.value);
   const onScreen = call && call.phase !== "incoming" ? call : null;
   const unfolded = onScreen !== null && !screen.callFolded.value;
   const Brand = unfolded || open ? "span" : "h1"; // a page has one main heading: that of what is open
@@ -100,7 +104,7 @@ function Telephone() {
             <>
               {onScreen && open && <FoldedCall call={onScreen} />}
               {open ? (
-                <Thread contact={open} />
+                <Thread subject={open} />
               ) : (
                 <div class="nothing-open quiet">
                   <Mark size={64} />
@@ -112,6 +116,8 @@ function Telephone() {
         </div>
       </main>
       {call?.phase === "incoming" && <IncomingCall key={call.callId} call={call} />}
+      {screen.dialog.value === "newGroup" && <NewGroupDialog />}
+      {screen.dialog.value === "members" && open?.group && <MembersDialog key={open.conversationId} group={open.group} />}
       {screen.accessOpen.value && access && <AccessDialog access={access} />}
       {screen.protectionOpen.value && <ProtectionDialog />}
     </div>

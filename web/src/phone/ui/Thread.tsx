@@ -4,41 +4,57 @@ import { format, t } from "../../i18n";
 import { Avatar } from "../../ui/Avatar";
 import { Icon, type IconName } from "../../ui/icons";
 import { useNow } from "../../ui/useNow";
-import type { Contact, Precedence, TextState, ThreadEntry } from "../model";
+import type { Precedence, TextState, ThreadEntry } from "../model";
 import { Composer } from "./Composer";
 import { callSentence, isMissed } from "./callSentence";
 import { attempt, usePhone } from "./context";
 import { FaultNotice } from "./FaultNotice";
 import { PrecedenceBadge, PrecedenceMenu } from "./Precedence";
+import { eventSentence, personName, type Subject } from "./subject";
 
 const MINUTE_MS = 60_000;
 
-const STATE_ICONS: Record<TextState, IconName> = { queued: "clock", sent: "check", delivered: "checkTwice", failed: "warning" };
+const STATE_ICONS: Record<TextState, IconName> = { queued: "clock", sent: "check", delivered: "checkTwice", read: "checkTwice", failed: "warning" };
 
-function TextEntry({ contact, entry }: { contact: Contact; entry: Extract<ThreadEntry, { kind: "text" }> }) {
+type EntryOf<K extends ThreadEntry["kind"]> = Extract<ThreadEntry, { kind: K }>;
+
+/** How far a message got; in a group how many have it. */
+function Fate({ entry }: { entry: EntryOf<"text"> }) {
+  const { state, receipts } = entry;
+  const counts = receipts !== null && state !== "read" ? t("group.receipts", { ...receipts }) : null;
+  return (
+    <span class={`text-state ${state === "read" ? "text-state-read" : ""}`}>
+      <Icon name={STATE_ICONS[state]} size={16} />
+      {counts ?? t(`textState.${state}`)}
+    </span>
+  );
+}
+
+function TextEntry({ subject, entry }: { subject: Subject; entry: EntryOf<"text"> }) {
   const screen = usePhone();
+  const sender = subject.group ? personName(screen.engine.state.value, subject.group, entry.sender) : subject.name;
   return (
     <li class={`entry ${entry.outgoing ? "entry-mine" : "entry-theirs"}`}>
       <div class={`bubble ${entry.state === "failed" ? "bubble-failed" : ""}`}>
-        <p class="visually-hidden">{entry.outgoing ? t("thread.youWrote") : t("thread.wrote", { name: contact.displayName })}</p>
+        <p class="visually-hidden">{entry.outgoing ? t("thread.youWrote") : t("thread.wrote", { name: sender })}</p>
+        {subject.group && !entry.outgoing && (
+          <p class="bubble-sender" aria-hidden="true">
+            {sender}
+          </p>
+        )}
         <p class="bubble-text" dir="auto">
           {entry.body}
         </p>
         <p class="bubble-meta">
           <time dateTime={new Date(entry.at).toISOString()}>{format.clock(entry.at)}</time>
-          {entry.outgoing && (
-            <span class="text-state">
-              <Icon name={STATE_ICONS[entry.state]} size={16} />
-              {t(`textState.${entry.state}`)}
-            </span>
-          )}
+          {entry.outgoing && <Fate entry={entry} />}
         </p>
       </div>
       {entry.state === "failed" && (
         <button
           type="button"
           class="button button-small"
-          onClick={() => attempt(screen, screen.engine.retryText(contact.accountId, entry.id))}
+          onClick={() => attempt(screen, screen.engine.retryText(subject.conversationId, entry.id))}
         >
           {t("thread.retry")}
         </button>
@@ -47,8 +63,9 @@ function TextEntry({ contact, entry }: { contact: Contact; entry: Extract<Thread
   );
 }
 
-function CallEntry({ contact, entry }: { contact: Contact; entry: Extract<ThreadEntry, { kind: "call" }> }) {
+function CallEntry({ subject, entry }: { subject: Subject; entry: EntryOf<"call"> }) {
   const screen = usePhone();
+  const { contact } = subject;
   const missed = isMissed(entry);
   const icon: IconName = missed ? "missed" : entry.outgoing ? "outgoing" : "incoming";
   return (
@@ -59,7 +76,7 @@ function CallEntry({ contact, entry }: { contact: Contact; entry: Extract<Thread
       <time class="quiet" dateTime={new Date(entry.at).toISOString()}>
         {format.clock(entry.at)}
       </time>
-      {missed && !contact.keyChanged && (
+      {missed && contact && !contact.keyChanged && (
         <button
           type="button"
           class="button button-small"
@@ -73,31 +90,85 @@ function CallEntry({ contact, entry }: { contact: Contact; entry: Extract<Thread
   );
 }
 
-/** What was said and rung with one person, oldest first, and the field to write. */
-export function Thread({ contact }: { contact: Contact }) {
+function EventEntry({ subject, entry }: { subject: Subject; entry: EntryOf<"title" | "roster"> }) {
+  return (
+    <li class="entry entry-event">
+      <span>{eventSentence(usePhone().engine.state.value, subject.group, entry)}</span>
+      <time class="quiet" dateTime={new Date(entry.at).toISOString()}>
+        {format.clock(entry.at)}
+      </time>
+    </li>
+  );
+}
+
+function Entry({ subject, entry }: { subject: Subject; entry: ThreadEntry }) {
+  switch (entry.kind) {
+    case "text":
+      return <TextEntry subject={subject} entry={entry} />;
+    case "call":
+      return <CallEntry subject={subject} entry={entry} />;
+    case "title":
+    case "roster":
+      return <EventEntry subject={subject} entry={entry} />;
+  }
+}
+
+function Standing({ subject }: { subject: Subject }) {
+  const screen = usePhone();
+  const { contact, group } = subject;
+  if (contact) {
+    return (
+      <p class="quiet presence-line">
+        <span class={`presence presence-${contact.online ? "online" : "offline"}`} />
+        {t(contact.online ? "presence.online" : "presence.offline")}
+      </p>
+    );
+  }
+  return (
+    <button type="button" class="members-line quiet" aria-haspopup="dialog" onClick={() => (screen.dialog.value = "members")}>
+      {t("group.members", { count: group?.members.length ?? 0 })}
+    </button>
+  );
+}
+
+/** Who keeps what is said here, if anybody does: never hidden. */
+function ArchiveNotice({ subject }: { subject: Subject }) {
+  const names = subject.contact?.archives ?? subject.group?.members.filter(({ role }) => role === "archive").map(({ displayName }) => displayName) ?? [];
+  if (names.length === 0) return null;
+  return (
+    <p class="archive-notice">
+      <Icon name="list" size={18} />
+      {t("group.archived", { names: names.join(", ") })}
+    </p>
+  );
+}
+
+/** What was said and rung with a person or in a group, oldest first, and the field to write. */
+export function Thread({ subject }: { subject: Subject }) {
   const screen = usePhone();
   const { threads, call } = screen.engine.state.value;
-  const entries = threads[contact.accountId] ?? [];
+  const { conversationId, name, contact, group } = subject;
+  const entries = threads[conversationId] ?? [];
   const now = useNow(MINUTE_MS);
   const list = useRef<HTMLDivElement>(null);
   const title = useRef<HTMLHeadingElement>(null);
   const lastId = entries.at(-1)?.id;
   const [level, setLevel] = useState<Precedence>("routine");
 
-  useEffect(() => title.current?.focus({ preventScroll: true }), [contact.accountId]);
-  useEffect(() => setLevel("routine"), [contact.accountId]);
+  useEffect(() => title.current?.focus({ preventScroll: true }), [conversationId]);
+  useEffect(() => setLevel("routine"), [conversationId]);
   useEffect(() => {
     list.current?.scrollTo({ top: list.current.scrollHeight });
-  }, [contact.accountId, lastId]);
+  }, [conversationId, lastId]);
   useEffect(() => {
     // read is what a person can have seen: only while the page is in front
     const markRead = () => {
-      if (contact.unread > 0 && document.visibilityState === "visible") screen.engine.markRead(contact.accountId);
+      if (subject.unread > 0 && document.visibilityState === "visible") screen.engine.markRead(conversationId);
     };
     markRead();
     document.addEventListener("visibilitychange", markRead);
     return () => document.removeEventListener("visibilitychange", markRead);
-  }, [contact.accountId, contact.unread]);
+  }, [conversationId, subject.unread]);
 
   return (
     <section class="thread" aria-labelledby="thread-title">
@@ -105,36 +176,41 @@ export function Thread({ contact }: { contact: Contact }) {
         <button type="button" class="button button-icon only-narrow" aria-label={t("thread.back")} onClick={() => history.back()}>
           <Icon name="back" size={24} />
         </button>
-        <Avatar name={contact.displayName} />
+        <Avatar name={name} />
         <div class="pane-title">
           <h1 id="thread-title" ref={title} tabIndex={-1}>
-            {contact.displayName}
+            {name}
           </h1>
-          <p class="quiet presence-line">
-            <span class={`presence presence-${contact.online ? "online" : "offline"}`} />
-            {t(contact.online ? "presence.online" : "presence.offline")}
-          </p>
+          <Standing subject={subject} />
         </div>
-        <PrecedenceMenu chosen={level} onChoose={setLevel} />
-        <button
-          type="button"
-          class="button button-good"
-          disabled={call !== null || contact.keyChanged}
-          aria-label={t("thread.callName", { name: contact.displayName })}
-          onClick={() => {
-            attempt(screen, screen.engine.call(contact.accountId, level));
-            setLevel("routine"); // more than routine is asked for each time anew
-          }}
-        >
-          <Icon name="handset" />
-          {t("thread.call")}
-        </button>
+        {contact && <PrecedenceMenu chosen={level} onChoose={setLevel} />}
+        {contact && (
+          <button
+            type="button"
+            class="button button-good"
+            disabled={call !== null || contact.keyChanged}
+            aria-label={t("thread.callName", { name })}
+            onClick={() => {
+              attempt(screen, screen.engine.call(contact.accountId, level));
+              setLevel("routine"); // more than routine is asked for each time anew
+            }}
+          >
+            <Icon name="handset" />
+            {t("thread.call")}
+          </button>
+        )}
+        {group && (
+          <button type="button" class="button button-icon" aria-label={t("group.manage")} aria-haspopup="dialog" onClick={() => (screen.dialog.value = "members")}>
+            <Icon name="person" />
+          </button>
+        )}
       </header>
-      <div class="entries" ref={list} tabIndex={0} role="region" aria-label={t("thread.entries", { name: contact.displayName })}>
+      <ArchiveNotice subject={subject} />
+      <div class="entries" ref={list} tabIndex={0} role="region" aria-label={t("thread.entries", { name })}>
         {entries.length === 0 && (
           <p class="entries-empty quiet">
             <Icon name="lock" size={28} />
-            {t("thread.empty", { name: contact.displayName })}
+            {group ? t("group.empty") : t("thread.empty", { name })}
           </p>
         )}
         <ol>
@@ -144,18 +220,20 @@ export function Thread({ contact }: { contact: Contact }) {
             return (
               <Fragment key={entry.id}>
                 {newDay && <li class="entry-day">{format.day(entry.at, now)}</li>}
-                {entry.kind === "text" ? <TextEntry contact={contact} entry={entry} /> : <CallEntry contact={contact} entry={entry} />}
+                <Entry subject={subject} entry={entry} />
               </Fragment>
             );
           })}
         </ol>
       </div>
-      {contact.keyChanged ? (
+      {contact?.keyChanged ? (
         <div class="thread-blocked">
           <FaultNotice fault={{ code: "peer_key_changed", detail: "" }} />
         </div>
+      ) : group && group.standing !== "open" ? (
+        <p class="thread-over quiet">{t(`group.${group.standing}`)}</p>
       ) : (
-        <Composer key={contact.accountId} contact={contact} />
+        <Composer key={conversationId} subject={subject} />
       )}
     </section>
   );

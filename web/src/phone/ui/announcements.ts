@@ -3,17 +3,22 @@
 
 import { t } from "../../i18n";
 import type { PhoneState, ThreadEntry } from "../model";
+import { eventSentence, personName, subjectOf } from "./subject";
 
-function nameOf(state: PhoneState, accountId: string): string {
-  return state.contacts.find((contact) => contact.accountId === accountId)?.displayName ?? "";
-}
-
-function ofEntry(name: string, before: ThreadEntry | undefined, entry: ThreadEntry): string | null {
+function ofEntry(state: PhoneState, conversationId: string, before: ThreadEntry | undefined, entry: ThreadEntry): string | null {
   if (entry.kind === "call") return null; // the call itself was announced by its phases
-  if (!before) return entry.outgoing ? null : t("announce.text", { name, body: entry.body });
+  const subject = subjectOf(state, conversationId);
+  const group = subject?.group ?? null;
+  const name = subject?.name ?? "";
+  if (entry.kind !== "text") return before || entry.outgoing ? null : `${eventSentence(state, group, entry)}.`;
+  if (!before) {
+    if (entry.outgoing) return null;
+    const sender = personName(state, group, entry.sender);
+    return group ? t("announce.groupText", { group: name, name: sender, body: entry.body }) : t("announce.text", { name, body: entry.body });
+  }
   if (before.kind === "text" && before.state !== entry.state && entry.outgoing) {
     if (entry.state === "failed") return t("announce.failed", { name });
-    if (entry.state === "delivered") return t("announce.delivered", { name });
+    if (entry.state === "delivered" || (entry.state === "read" && before.state !== "delivered")) return t("announce.delivered", { name });
   }
   return null;
 }
@@ -38,12 +43,12 @@ export function announcements(previous: PhoneState, next: PhoneState): string[] 
     spoken.push(t("announce.audioBack"));
   }
   if (previous.enrolment === "done") {
-    for (const [accountId, entries] of Object.entries(next.threads)) {
-      const earlier = previous.threads[accountId];
+    for (const [conversationId, entries] of Object.entries(next.threads)) {
+      const earlier = previous.threads[conversationId];
       if (!earlier || earlier === entries) continue;
       const byId = new Map(earlier.map((entry) => [entry.id, entry]));
       for (const entry of entries) {
-        const sentence = ofEntry(nameOf(next, accountId), byId.get(entry.id), entry);
+        const sentence = ofEntry(next, conversationId, byId.get(entry.id), entry);
         if (sentence) spoken.push(sentence);
       }
     }

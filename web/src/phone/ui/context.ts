@@ -6,12 +6,14 @@ import type { Fault, PhoneEngine } from "../model";
 /** What is on screen but is none of the engine's business. */
 export interface PhoneScreen {
   engine: PhoneEngine;
-  /** Account id of the open thread. */
+  /** Conversation id of the open thread. */
   openThread: Signal<string | null>;
   /** The call goes on, but the person reads the thread. */
   callFolded: Signal<boolean>;
   accessOpen: Signal<boolean>;
   protectionOpen: Signal<boolean>;
+  /** `members` is of the open thread's group. */
+  dialog: Signal<"newGroup" | "members" | null>;
   /** Something that was asked of the engine failed without the engine saying why. */
   unexpectedFault: Signal<Fault | null>;
 }
@@ -23,6 +25,7 @@ export function createPhoneScreen(engine: PhoneEngine): PhoneScreen {
     callFolded: signal(false),
     accessOpen: signal(false),
     protectionOpen: signal(false),
+    dialog: signal(null),
     unexpectedFault: signal(null),
   };
 }
@@ -43,10 +46,10 @@ export function attempt(screen: PhoneScreen, asked: Promise<void>): void {
 }
 
 /** Opens a thread so that the browser's Back leads to the list again. */
-export function openThread(screen: PhoneScreen, accountId: string): void {
+export function openThread(screen: PhoneScreen, conversationId: string): void {
   const replace = screen.openThread.value !== null;
-  screen.openThread.value = accountId;
-  history[replace ? "replaceState" : "pushState"]({ thread: accountId }, "");
+  screen.openThread.value = conversationId;
+  history[replace ? "replaceState" : "pushState"]({ thread: conversationId }, "");
 }
 
 /** A phone that nobody touches locks itself. */

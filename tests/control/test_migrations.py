@@ -1,0 +1,134 @@
+"""Every revision of the schema, up and down, with data in every table: what both revisions know must come through unchanged."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Boolean, Connection, Double, Float, Integer, LargeBinary, MetaData, Numeric, String, Table, insert, inspect, select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.types import BLOB
+
+from tramontana.control.store import schema
+from tramontana.control.store.database import PostgresqlAddress, Store, alembic_config, downgrade, upgrade
+
+pytestmark = pytest.mark.anyio
+
+ROWS = 2
+REVISIONS = [script.revision for script in reversed(list(ScriptDirectory.from_config(alembic_config()).walk_revisions()))]
+
+FITTING: Mapping[str, Callable[[int], dict[str, Any]]] = {
+    "service": lambda _: {"id": 1},
+    "audit_head": lambda _: {"id": 1},
+    "call_rules": lambda _: {"id": 1},
+    "sessions": lambda _: {"role": "device"},
+    "conversations": lambda _: {"kind": "direct"},  # the only kind that every revision knows
+    "conversation_members": lambda _: {"role": "member"},
+    "archive_rules": lambda n: {"conversation_id": None} if n else {"unit": None},
+}
+"""What a row must have beside its types, where the schema says so with a CHECK, or where its values decide what an older one keeps."""
+ONE_ROW = frozenset({"service", "audit_head", "call_rules"})
+
+Rows = dict[str, list[dict[str, Any]]]
+
+
+def _value(table: Table, name: str, number: int) -> Any:
+    """A value of the column's type, another one for each number."""
+    kind = table.c[name].type
+    if isinstance(kind, Boolean):
+        return bool(number % 2)
+    if isinstance(kind, Double | Float | Numeric) and not isinstance(kind, Integer):
+        return 1_700_000_000.25 + number
+    if isinstance(kind, Integer):
+        return number + 1
+    if isinstance(kind, LargeBinary | BLOB):
+        return bytes([number + 1]) * 32
+    assert isinstance(kind, String), f"say here what a value of {table.name}.{name} ({kind}) looks like"
+    return f"{number + 1:032x}"[-(kind.length or 32) :]
+
+
+def _populate(connection: Connection) -> None:
+    """Put rows into every table that there is."""
+    found = MetaData()
+    found.reflect(connection)
+    for table in found.sorted_tables:
+        if table.name == "alembic_version":
+            continue
+        for number in range(1 if table.name in ONE_ROW else ROWS):
+            row = {column.name: _value(table, column.name, number) for column in table.columns}
+            for key in table.foreign_keys:
+                row[key.parent.name] = _value(key.column.table, key.column.name, number)
+            fitting = FITTING[table.name](number) if table.name in FITTING else {}
+            row |= {name: value for name, value in fitting.items() if name in table.c}
+            try:
+                connection.execute(insert(table).values(row))
+            except IntegrityError as error:
+                raise AssertionError(f"say in FITTING what a row of {table.name} must have: {error.orig}") from error
+
+
+def _read(connection: Connection) -> Rows:
+    """Everything, each table in the order of its primary key."""
+    found = MetaData()
+    found.reflect(connection)
+    read: Rows = {}
+    for table in found.sorted_tables:
+        if table.name != "alembic_version":
+            rows = connection.execute(select(table).order_by(*table.primary_key.columns)).mappings()
+            read[table.name] = [dict(row) for row in rows]
+    return read
+
+
+def _as_known(rows: Rows, known: Rows) -> Rows:
+    """`rows` with only the tables and columns of `known`."""
+    return {name: [{column: row[column] for column in known[name][0]} for row in rows[name]] for name in known}
+
+
+@pytest.mark.parametrize("revision", REVISIONS)
+async def test_up_and_down_with_data(tmp_path: Path, database: PostgresqlAddress | None, revision: str) -> None:
+    store = await Store.open(tmp_path, database)
+
+    def work(connection: Connection) -> None:
+        downgrade(connection, "base")
+        left = set(inspect(connection).get_table_names())
+        assert left == {"alembic_version"}
+        upgrade(connection, revision)
+        _populate(connection)
+        before = _read(connection)
+        assert all(before.values())
+        for _ in range(2):
+            upgrade(connection)
+            assert _as_known(_read(connection), before) == before
+            assert compare_metadata(MigrationContext.configure(connection), schema.metadata) == []
+            downgrade(connection, revision)
+            assert _read(connection) == before
+
+    try:
+        async with store.write() as connection:
+            await connection.run_sync(work)
+    finally:
+        await store.close()
+
+
+async def test_data_of_this_release_goes_down_to_nothing(tmp_path: Path, database: PostgresqlAddress | None) -> None:
+    """From the newest schema, with data, down through every older one: nothing in the way stops it."""
+    store = await Store.open(tmp_path, database)
+
+    def work(connection: Connection) -> None:
+        _populate(connection)
+        for revision in reversed(REVISIONS[:-1]):
+            downgrade(connection, revision)
+            assert _read(connection)["accounts"]
+        downgrade(connection, "base")
+        upgrade(connection)
+        _populate(connection)
+
+    try:
+        async with store.write() as connection:
+            await connection.run_sync(work)
+    finally:
+        await store.close()

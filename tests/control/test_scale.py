@@ -1,0 +1,209 @@
+"""Two servers of one PostgreSQL database that tell each other by NATS: to phones they are one."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from sqlalchemy import delete
+
+from tests.control import mls_bytes, peers
+from tests.control.house import House, Houses, Phone, b64
+from tests.control.peers import Nats, Postgresql
+from tramontana.control import processes
+from tramontana.control.events import Events, MemoryEvents
+from tramontana.control.nats_events import NatsAddress, NatsEvents
+from tramontana.control.store import connections, schema
+from tramontana.control.store.database import PostgresqlAddress
+
+pytestmark = pytest.mark.anyio
+
+Pair = tuple[House, House]
+
+
+@pytest.fixture
+def nats_server() -> Iterator[Nats]:
+    """A NATS server that the test may stop."""
+    if reason := peers.missing("nats-server"):
+        pytest.skip(reason)
+    with peers.nats() as server:
+        yield server
+
+
+@pytest.fixture
+def address(postgresql: Postgresql, migrated: str) -> Iterator[PostgresqlAddress]:
+    name = asyncio.run(postgresql.create(migrated))
+    yield postgresql.address(name)
+    asyncio.run(postgresql.drop(name))
+
+
+@asynccontextmanager
+async def two(houses: Houses, address: PostgresqlAddress, tmp_path: Path, first: Events, second: Events) -> AsyncIterator[Pair]:
+    other_house = houses(directory=tmp_path / "second", database=address, events=second)
+    async with houses(directory=tmp_path / "first", database=address, events=first) as one, other_house as other:
+        yield one, other
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(60):
+        while not condition():  # noqa: ASYNC110 - what the servers know has no event
+            await asyncio.sleep(0.02)
+
+
+def at(house: House, phone: Phone) -> Phone:
+    """The same phone, speaking to another server from now on."""
+    phone.house = house
+    return phone
+
+
+async def test_to_phones_two_servers_are_one(
+    houses: Houses, address: PostgresqlAddress, tmp_path: Path, nats_server: Nats, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processes, "LOOK_EVERY_S", 3600.0)  # what arrives here arrives by events
+    buses = [NatsEvents(NatsAddress(nats_server.url)) for _ in range(2)]
+    async with two(houses, address, tmp_path, *buses) as (one, other):
+        await until(lambda: one.services.hub.state == other.services.hub.state == "connected")
+        ada, bea, conversation_id = await one.pair()
+        at(other, bea)
+        await bea.login()  # a session of one server holds at the other
+        async with ada.socket() as ada_socket:
+            async with bea.socket() as bea_socket:
+                assert (await bea_socket.next("deliver"))["kind"] == "welcome"
+                assert await ada_socket.next("presence") == {"type": "presence", "account_id": bea.account_id, "online": True}
+                assert {entry["account_id"]: entry["online"] for entry in (await ada.get("/accounts")).json()}[bea.account_id]
+                for seq in (2, 3):
+                    assert (await ada.send(conversation_id, 1)).status_code == 201
+                    assert (await bea_socket.next("deliver"))["seq"] == seq
+                at(one, bea)  # a newer socket at the other server closes the older
+                async with bea.socket(after=3) as newer:
+                    assert await bea_socket.close_code() == 4409
+                    assert (await ada.send(conversation_id, 1)).status_code == 201
+                    assert (await newer.next("deliver"))["seq"] == 4
+            await until(lambda: not one.services.hub.is_account_online(bea.account_id))
+            await until(lambda: not other.services.hub.is_account_online(bea.account_id))
+            cid = await other.phone("Cid")
+            await cid.offer(1)
+            await ada_socket.next("directory")
+
+
+async def test_a_login_challenge_holds_at_every_server_and_once(houses: Houses, address: PostgresqlAddress, tmp_path: Path) -> None:
+    bus: list[MemoryEvents] = []
+    async with two(houses, address, tmp_path, MemoryEvents(bus), MemoryEvents(bus)) as (one, other):
+        phone = await one.phone()
+        body = await phone.login_body()
+        answers = await asyncio.gather(
+            *(house.http.post("/api/v1/sessions", json=body) for house in (other, one, other)),
+        )
+        assert sorted(answer.status_code for answer in answers) == [201, 401, 401]
+
+
+async def test_one_invitation_enrols_one_phone_and_one_epoch_has_one_commit(
+    houses: Houses, address: PostgresqlAddress, tmp_path: Path
+) -> None:
+    bus: list[MemoryEvents] = []
+    async with two(houses, address, tmp_path, MemoryEvents(bus), MemoryEvents(bus)) as (one, other):
+        invitation = await one.invitation()
+        rivals = [Phone((one, other)[n % 2], "Eve") for n in range(6)]
+        bodies = [await rival.enrolment(invitation) for rival in rivals]
+        answers = await asyncio.gather(
+            *(rival.house.http.post("/api/v1/enrolments", json=body) for rival, body in zip(rivals, bodies, strict=True))
+        )
+        assert sorted(answer.status_code for answer in answers) == [201, 403, 403, 403, 403, 403]
+
+        ada, bea, conversation_id = await one.pair()
+        at(other, bea)
+        for epoch in (1, 2):
+            answers = await asyncio.gather(*((ada, bea)[n % 2].commit(conversation_id, epoch) for n in range(6)))
+            assert sorted(answer.status_code for answer in answers) == [201] + [409] * 5
+            assert {answer.json()["epoch"] for answer in answers} == {epoch + 1}
+        # The same message sent to both servers at once, as after a lost answer, is accepted once.
+        message_id, message = secrets.token_hex(16), mls_bytes.private_message(conversation_id, 3, mls_bytes.APPLICATION)
+        body = {"message_id": message_id, "message": b64(message)}
+        path = f"/api/v1/conversations/{conversation_id}/messages"
+        repeats = await asyncio.gather(*(house.http.post(path, headers=ada.headers, json=body) for house in (one, other, one, other)))
+        assert {answer.status_code for answer in repeats} == {201}
+        assert len({answer.json()["accepted_at"] for answer in repeats}) == 1
+        async with bea.socket() as socket:
+            kinds = [(await socket.next("deliver"))["kind"] for _ in range(socket.ready["pending"])]
+        assert kinds.count("application") == 1
+
+
+async def test_without_events_everything_comes_a_little_later(
+    houses: Houses, address: PostgresqlAddress, tmp_path: Path, nats_server: Nats
+) -> None:
+    buses = [NatsEvents(NatsAddress(nats_server.url)) for _ in range(2)]
+    async with two(houses, address, tmp_path, *buses) as (one, other):
+        await until(lambda: one.services.hub.state == other.services.hub.state == "connected")
+        ada, bea, conversation_id = await one.pair()
+        at(other, bea)
+        async with ada.socket() as ada_socket, bea.socket() as bea_socket:
+            await ada_socket.next("presence")
+            await bea_socket.next("deliver")
+            await asyncio.to_thread(nats_server.stop)
+            await until(lambda: one.services.hub.state == other.services.hub.state == "degraded")
+            assert (await one.http.get("/api/v1/health")).json() == {"status": "ok", "events": "degraded"}
+            await ada.send(conversation_id, 1)
+            assert (await bea_socket.next("deliver"))["seq"] == 2
+            at(one, bea)
+            async with bea.socket(after=2) as newer:
+                assert await bea_socket.close_code() == 4409
+                async with one.store.write() as connection:
+                    await connection.execute(delete(schema.sessions).where(schema.sessions.c.device_id == bea.device_id))
+                assert await newer.close_code() == 4401
+            await until(lambda: not other.services.hub.is_account_online(bea.account_id))
+            await asyncio.to_thread(nats_server.start)
+            await until(lambda: one.services.hub.state == other.services.hub.state == "connected")
+            await bea.login()
+            at(other, bea)
+            async with bea.socket(after=2) as back:
+                await ada.send(conversation_id, 1)
+                assert (await back.next("deliver"))["seq"] == 3
+
+
+async def test_a_process_that_stops_without_a_word_is_noticed(
+    houses: Houses, address: PostgresqlAddress, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processes, "LOOK_EVERY_S", 0.1)
+    monkeypatch.setattr(processes, "STOPPED_AFTER_S", 2.0)
+    bus: list[MemoryEvents] = []
+    async with two(houses, address, tmp_path, MemoryEvents(bus), MemoryEvents(bus)) as (one, _):
+        ada, bea, _ = await one.pair()
+        dead = "d" * 32  # a process that was killed: its rows are all that is left of it
+        async with one.store.write() as connection:
+            await connections.beat(connection, dead, 0.0)
+            await connections.claim(connection, bea.device_id, dead)
+        async with ada.socket() as socket:
+            one.services.hub.handle_gap()
+            assert (await socket.next("presence"))["online"] is True
+            assert (await socket.next("presence"))["online"] is False
+        async with asyncio.timeout(30):
+            while True:
+                async with one.store.read() as connection:
+                    if dead not in await connections.beats(connection):
+                        break
+                await asyncio.sleep(0.05)
+
+
+async def test_a_process_that_was_taken_for_dead_holds_its_sockets(
+    houses: Houses, address: PostgresqlAddress, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processes, "LOOK_EVERY_S", 0.1)
+    bus: list[MemoryEvents] = []
+    async with two(houses, address, tmp_path, MemoryEvents(bus), MemoryEvents(bus)) as (one, other):
+        ada = await one.phone("Ada")
+        async with ada.socket() as socket:
+            async with one.store.write() as connection:  # as the other one does after `STOPPED_AFTER_S` of silence
+                await connections.forget_process(connection, one.services.processes.process_id)
+            async with asyncio.timeout(30):
+                while True:
+                    async with other.store.read() as connection:
+                        [row] = await connections.of_devices(connection, [ada.device_id])
+                    if row.process_id == one.services.processes.process_id:
+                        break
+                    await asyncio.sleep(0.05)
+            await socket.send({"type": "ping"})
+            await socket.next("pong")
