@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
 import pwd
@@ -149,7 +148,7 @@ def postgresql() -> Iterator[Postgresql]:
             yield server
         finally:
             with contextlib.suppress(ProcessLookupError):
-                server.stop()
+                server.stop(signal.SIGQUIT)
 
 
 class Nats:
@@ -194,6 +193,10 @@ class Nats:
         self._process.kill()
         self._process.wait(START_S)
 
+    def restart(self) -> None:
+        self.stop()
+        self.start()
+
 
 @contextmanager
 def nats(token: str | None = None) -> Iterator[Nats]:
@@ -205,9 +208,3 @@ def nats(token: str | None = None) -> Iterator[Nats]:
             yield server
         finally:
             server.stop()
-
-
-def run(work: object) -> None:
-    """Run a coroutine in a fixture that is not asynchronous."""
-    assert asyncio.iscoroutine(work)
-    asyncio.run(work)
