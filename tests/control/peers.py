@@ -53,9 +53,10 @@ def _unprivileged() -> tuple[dict[str, object], int]:
 class Postgresql:
     """One PostgreSQL server. Each test takes a database of its own."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, **settings: str) -> None:
         self._as_nobody, owner = _unprivileged()
         self._directory = directory
+        self._settings = settings
         os.chown(directory, owner, -1)
         self.port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
@@ -85,6 +86,7 @@ class Postgresql:
             "fsync": "off",  # processes are killed here, never the power
             "max_connections": "120",
             "log_min_messages": "panic",
+            **self._settings,
         }
         options = [option for name, value in settings.items() for option in ("-c", f"{name}={value}")]
         self._process = subprocess.Popen(
@@ -139,11 +141,11 @@ class Postgresql:
 
 
 @contextmanager
-def postgresql() -> Iterator[Postgresql]:
-    """A running PostgreSQL server, and no trace of it afterwards."""
+def postgresql(**settings: str) -> Iterator[Postgresql]:
+    """A running PostgreSQL server with these settings, and no trace of it afterwards."""
     with tempfile.TemporaryDirectory(prefix="tramontana-postgresql-") as directory:
         Path(directory).chmod(0o755)
-        server = Postgresql(Path(directory))
+        server = Postgresql(Path(directory), **settings)
         try:
             yield server
         finally:
@@ -154,11 +156,12 @@ def postgresql() -> Iterator[Postgresql]:
 class Nats:
     """One NATS server."""
 
-    def __init__(self, directory: Path, token: str | None = None) -> None:
+    def __init__(self, directory: Path, token: str | None = None, *, jetstream: bool = False) -> None:
         self._as_nobody, owner = _unprivileged()
         self._directory = directory
         os.chown(directory, owner, -1)
         self._token = token
+        self._jetstream = jetstream
         self.port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
         self.start()
@@ -173,6 +176,8 @@ class Nats:
         options = ["--addr", "127.0.0.1", "--port", str(self.port)]
         if self._token is not None:
             options += ["--auth", self._token]
+        if self._jetstream:
+            options += ["--jetstream", "--store_dir", str(self._directory)]
         self._process = subprocess.Popen(
             [program, *options],
             cwd=self._directory,
@@ -199,11 +204,11 @@ class Nats:
 
 
 @contextmanager
-def nats(token: str | None = None) -> Iterator[Nats]:
+def nats(token: str | None = None, *, jetstream: bool = False) -> Iterator[Nats]:
     """A running NATS server."""
     with tempfile.TemporaryDirectory(prefix="tramontana-nats-") as directory:
         Path(directory).chmod(0o755)
-        server = Nats(Path(directory), token)
+        server = Nats(Path(directory), token, jetstream=jetstream)
         try:
             yield server
         finally:

@@ -42,6 +42,8 @@ MIGRATION_TIMEOUT_S = 600
 """How long a second process waits for the first to migrate."""
 POOL_CONNECTIONS = 8
 POOL_OVERFLOW = 4
+POOL_TIMEOUT_S = 30
+"""How long a transaction waits for a connection: many phones that come back at once after a restart queue here."""
 KEEP_EVERY_S = 2.0
 MIN_VERSION = 140000
 
@@ -112,7 +114,7 @@ class PostgresqlDatabase:
             pool_pre_ping=True,
             pool_size=POOL_CONNECTIONS,
             max_overflow=POOL_OVERFLOW,
-            pool_timeout=LOCK_TIMEOUT_S,
+            pool_timeout=POOL_TIMEOUT_S,
         )
         event.listen(self.engine.sync_engine, "begin", _on_begin)
 
