@@ -286,6 +286,8 @@ class Forwarder:
             session.discarded += 1
             return self._drop("dropped_media")
         self.counts["received"] += 1
+        if packet.payload_type == session.offer.sections[0].red:
+            self.counts["received_red"] += 1
         sent = room.forward(session, packet, now)
         self.counts["forwarded"] += len(sent)
         return sent
