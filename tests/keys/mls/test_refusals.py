@@ -422,11 +422,20 @@ def test_an_update_is_checked_like_any_leaf(world: World) -> None:
     refuses(bruno, proposal(good.sign(SUITE, signer, GROUP_ID, 1)), SignatureInvalid)
     refuses(bruno, proposal(replace(good, credential=Credential.basic(b"carla")).sign(SUITE, signer, GROUP_ID, 0)), CredentialRefused)
     refuses(bruno, proposal(old), LeafRefused, "source")
-    kept_key = proposal(good.sign(SUITE, signer, GROUP_ID, 0))
-    for name in ("bruno", "carla"):
-        world.groups[name].adopt(world.groups[name].receive(kept_key))
-    with pytest.raises(LeafRefused, match="keeps the old encryption key"):
-        bruno.commit(now=NOW)
+    refuses(bruno, proposal(good.sign(SUITE, signer, GROUP_ID, 0)), LeafRefused, "keeps the old encryption key")
+
+
+def test_contradicting_proposals_keep_nobody_from_committing(world: World) -> None:
+    """Two members propose the same newcomer, and one a removal: the commit takes up what stands together."""
+    ada, bruno, carla = (world.groups[name] for name in ("ada", "bruno", "carla"))
+    add = Add(parse_key_package(world.package("dora").message))
+    world.deliver("bruno", bruno.adopt(bruno.propose(add, now=NOW)))
+    world.deliver("carla", carla.adopt(carla.propose(add, now=NOW)))
+    world.deliver("carla", carla.adopt(carla.propose(Remove(world.leaf("bruno")), now=NOW)))
+    assert len(ada.waiting) == 3
+    world.commit("ada")
+    assert {member.credential.content for member in ada.members} == {b"ada", b"carla", b"dora"}
+    world.check_agreement()
 
 
 # Lists of proposals (RFC 9420 §12.1, §12.2)

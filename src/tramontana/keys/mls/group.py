@@ -7,16 +7,18 @@ nothing. A commit of one's own stays outstanding, in the stored state as well, u
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Generic, TypeVar
 
 from tramontana.keys.mls import epoch as epochs
 from tramontana.keys.mls import key_schedule, tree_kem, tree_math
+from tramontana.keys.mls.choice import choose
 from tramontana.keys.mls.errors import (
     CommitRefused,
     FramingError,
+    LeafRefused,
     NotActive,
     OwnMessage,
     PendingCommit,
@@ -34,7 +36,6 @@ from tramontana.keys.mls.messages import (
     Body,
     Commit,
     EncryptedGroupSecrets,
-    ExternalInit,
     FramedContent,
     GroupInfo,
     GroupSecrets,
@@ -292,10 +293,8 @@ class Group:
             raise PendingCommit("a commit of this device awaits the server's answer; merge or discard it first")
         state, suite = self._state, self._state.suite
         own = Sender(SenderType.MEMBER, self.own_leaf)
-        waiting = _committable(state, proposals)
-        listed = [Listed(proposal, sender, True) for _, proposal, sender in waiting] + [Listed(proposal, own) for proposal in proposals]
-        check_list(suite, listed, state.tree, state.context, self.own_leaf)
-        applied = apply_proposals(state.tree, state.context, listed, self._authority, self._clock(now))
+        waiting, applied = choose(state, proposals, self._authority, self._clock(now))
+        listed = [Listed(each.proposal, each.sender, True) for each in waiting] + [Listed(proposal, own) for proposal in proposals]
         path, commit_secret, new_path = None, bytes(suite.hash_bytes), None
         private_keys = dict(state.private_keys)
         if renew or path_required(listed):
@@ -306,7 +305,7 @@ class Group:
             private_keys.update(new_path.private_keys)
         else:
             context = epochs.provisional_context(state.context, applied)
-        items = (*(ProposalRef(reference) for reference, _, _ in waiting), *proposals)
+        items = (*(ProposalRef(each.reference) for each in waiting), *proposals)
         wire_format = WireFormat.PUBLIC_MESSAGE if public else WireFormat.PRIVATE_MESSAGE
         framed = FramedContent(self.group_id, self.epoch, own, b"", Commit(items, path))
         signed = sign_content(suite, self._signer, framed, wire_format, state.context)
@@ -467,6 +466,8 @@ class Group:
             old = state.tree.leaf(sender.index)
             check_leaf(state.suite, body.leaf_node, state.context, sender.index, (SOURCE_UPDATE,))
             check_credential(self._authority, body.leaf_node, None if old is None else old.credential)
+            if old is not None and body.leaf_node.encryption_key == old.encryption_key:
+                raise LeafRefused("an update keeps the old encryption key")
         reference = verified.proposal_reference(state.suite)
         member = self._member(sender.index) if sender.type is SenderType.MEMBER else None
         after = replace(state, proposals={**state.proposals, reference: (body, sender)})
@@ -568,25 +569,6 @@ class Group:
         applied.tree.set_path(committer, path.leaf_node, [node.encryption_key for node in path.nodes])
         applied.tree.check_unique_keys()
         check_compatible(applied.tree)
-
-
-def _committable(state: State, by_value: Sequence[Proposal]) -> list[tuple[bytes, Proposal, Sender]]:
-    """The waiting proposals that this device's commit can take up: of contradicting ones the removal wins, then the latest."""
-    removed = {proposal.removed for proposal in by_value if isinstance(proposal, Remove)}
-    removed |= {proposal.removed for proposal, _ in state.proposals.values() if isinstance(proposal, Remove)}
-    taken: set[int] = {proposal.removed for proposal in by_value if isinstance(proposal, Remove)}
-    exclusive = any(isinstance(proposal, ReInit) for proposal in by_value)
-    chosen: list[tuple[bytes, Proposal, Sender]] = []
-    for reference, (proposal, sender) in reversed(list(state.proposals.items())):
-        if exclusive or isinstance(proposal, ExternalInit):
-            continue
-        leaf = sender.index if isinstance(proposal, Update) else proposal.removed if isinstance(proposal, Remove) else None
-        if leaf is not None:
-            if leaf == state.own_leaf or leaf in taken or (isinstance(proposal, Update) and leaf in removed):
-                continue
-            taken.add(leaf)
-        chosen.append((reference, proposal, sender))
-    return list(reversed(chosen))
 
 
 def _committed(before: State, after: State, committer: int, applied: Applied | None = None) -> Committed:
