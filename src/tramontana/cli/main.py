@@ -21,6 +21,7 @@ COMMANDS = {
     "player": "tramontana.cli.media:player",
     "forwarder": "tramontana.cli.forwarder:forwarder",
     "sky": "tramontana.cli.sky:sky",
+    "evidence": "tramontana.cli.evidence:evidence",
     "invite": "tramontana.cli.invite:invite",
     "admin-link": "tramontana.cli.invite:admin_link",
 }
