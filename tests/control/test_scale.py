@@ -168,9 +168,9 @@ async def test_a_process_that_stops_without_a_word_is_noticed(
     houses: Houses, address: PostgresqlAddress, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(processes, "LOOK_EVERY_S", 0.1)
-    monkeypatch.setattr(processes, "STOPPED_AFTER_S", 2.0)
     bus: list[MemoryEvents] = []
     async with two(houses, address, tmp_path, MemoryEvents(bus), MemoryEvents(bus)) as (one, _):
+        monkeypatch.setattr(processes, "STOPPED_AFTER_S", 600.0)
         ada, bea, _ = await one.pair()
         dead = "d" * 32  # a process that was killed: its rows are all that is left of it
         async with one.store.write() as connection:
@@ -179,6 +179,7 @@ async def test_a_process_that_stops_without_a_word_is_noticed(
         async with ada.socket() as socket:
             one.services.hub.handle_gap()
             assert (await socket.next("presence"))["online"] is True
+            monkeypatch.setattr(processes, "STOPPED_AFTER_S", 0.5)
             assert (await socket.next("presence"))["online"] is False
         async with asyncio.timeout(30):
             while True:

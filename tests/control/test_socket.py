@@ -16,12 +16,6 @@ from tramontana.control.store import mailbox
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture
-def houses(stored_houses: Houses) -> Houses:
-    """Every test of this module runs on SQLite and on PostgreSQL."""
-    return stored_houses
-
-
 @pytest.mark.parametrize(
     "frame",
     [
@@ -60,8 +54,8 @@ async def test_other_origins_and_host_names_get_no_socket(houses: Houses) -> Non
             pass
 
 
-async def test_items_stay_until_they_are_acknowledged(houses: Houses) -> None:
-    async with houses() as house:
+async def test_items_stay_until_they_are_acknowledged(stored_houses: Houses) -> None:
+    async with stored_houses() as house:
         ada, bea, conversation_id = await house.pair()
         for _ in range(4):
             await ada.send(conversation_id, 1)
@@ -79,8 +73,8 @@ async def test_items_stay_until_they_are_acknowledged(houses: Houses) -> None:
             assert [item.seq for item in await mailbox.items_after(connection, bea.device_id, 0, 10)] == [4, 5]
 
 
-async def test_a_payload_is_gone_once_everybody_has_acknowledged(houses: Houses) -> None:
-    async with houses() as house:
+async def test_a_payload_is_gone_once_everybody_has_acknowledged(stored_houses: Houses) -> None:
+    async with stored_houses() as house:
         ada, bea, conversation_id = await house.pair()
         await ada.send(conversation_id, 1)
         async with bea.socket() as socket:
@@ -120,8 +114,8 @@ async def test_after_past_the_end_is_refused(houses: Houses) -> None:
             assert await socket.close_code() == 4400
 
 
-async def test_a_newer_socket_closes_the_older(houses: Houses) -> None:
-    async with houses() as house:
+async def test_a_newer_socket_closes_the_older(stored_houses: Houses) -> None:
+    async with stored_houses() as house:
         phone = await house.phone()
         async with phone.socket() as older, phone.socket() as newer:
             assert await older.close_code() == 4409
@@ -199,12 +193,12 @@ async def test_shutdown_closes_with_service_restart(houses: Houses) -> None:
         assert await socket.close_code() == 1012
 
 
-async def test_a_restart_keeps_accounts_sessions_and_mail(houses: Houses) -> None:
-    async with houses() as house:
+async def test_a_restart_keeps_accounts_sessions_and_mail(stored_houses: Houses) -> None:
+    async with stored_houses() as house:
         ada, bea, conversation_id = await house.pair()
         await ada.send(conversation_id, 1)
         service = (await house.http.get("/api/v1/service")).json()
-    async with houses() as house:
+    async with stored_houses() as house:
         ada.house = bea.house = house
         assert (await house.http.get("/api/v1/service")).json() == service
         await ada.send(conversation_id, 1)

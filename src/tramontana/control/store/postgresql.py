@@ -61,6 +61,8 @@ async def _connect(address: PostgresqlAddress, **settings: str) -> asyncpg.Conne
     return await asyncpg.connect(
         address.url,
         password=address.password,
+        # An address of this machine without a word about it: no TLS. (An address of another one always has the word.)
+        ssl=None if "sslmode=" in address.url else False,
         timeout=CONNECT_TIMEOUT_S,
         server_settings={
             "application_name": "tramontana",
