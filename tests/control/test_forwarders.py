@@ -78,9 +78,10 @@ async def test_phones_reach_the_forwarder_by_their_fronts_and_direct_calls_the_r
         # A call of two afterwards leads to the relay again, by the same front.
         direct = await ada.open_with(bruno)
         await ada.put(f"/calls/{secrets.token_hex(16)}", {"conversation_id": direct, "precedence": "routine"})
-        await house.services.calls.refresh_media()
         assert house.player.flows[ada.device_id].upstream == ("127.0.0.1", 3478)
         assert house.player.flows[ada.device_id].port == flow.port
+        await house.services.calls.refresh_media()
+        assert house.player.flows[ada.device_id].upstream == ("127.0.0.1", 3478)
 
 
 async def test_only_who_is_in_a_forwarded_call_is_admitted(houses: Houses, process: ForwarderProcess) -> None:

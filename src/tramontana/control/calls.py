@@ -56,7 +56,7 @@ class Calls:
         """
         async with self._store.read() as connection:
             await self._check(connection, sender, call_id, conversation_id)
-        async with self._media.granted(sender.device_id, host) as grant:
+        async with self._media.granted(sender.device_id, host, call_id) as grant:
             look = await self._look(sender, conversation_id)
             now = self._clock()
             async with self._store.write() as connection:

@@ -77,10 +77,10 @@ class Media:
         return self._player is not None
 
     @asynccontextmanager
-    async def granted(self, device_id: str, host: str) -> AsyncIterator[Grant]:
+    async def granted(self, device_id: str, host: str, call_id: str | None = None) -> AsyncIterator[Grant]:
         """Open the way for a device, which joins its call inside: until then no `refresh` closes the way again.
 
-        `host` is the name under which the device reached the server. Raises `Problem`.
+        `host` is the name under which the device reached the server; `call_id` the call that it is about to join. Raises `Problem`.
         """
         if self._relay is None:
             raise Problem("media_unavailable", "This server was started without a media relay; calls are not possible.")
@@ -91,7 +91,7 @@ class Media:
             if self._player is not None:
                 lost = not await self._store.leads()  # another process keeps the fronts: what this one remembers may be gone
                 async with self._changing:
-                    port = (await self._front(device_id, self._player, self._relay, lost=lost)).port
+                    port = (await self._front(device_id, self._player, self._relay, lost=lost, joins=call_id)).port
             expires_at = float(int(self._clock() + CREDENTIAL_S))
             issued = self._relay.secret.issue(device_id, expires_at)
             urls = (f"turn:{self._reachable(host)}:{port}?transport=udp",)
@@ -107,8 +107,9 @@ class Media:
         if self._player is None or self._relay is None:
             return None
         try:
+            lost = not await self._store.leads()
             async with self._changing:
-                front = await self._front(device_id, self._player, self._relay)
+                front = await self._front(device_id, self._player, self._relay, lost=lost)
         except (PathPlayerUnavailable, PathPlayerRefused) as error:
             logger.warning("path player: %s", error)
             raise Problem("media_unavailable") from error
@@ -121,12 +122,19 @@ class Media:
             host = "127.0.0.1" if self._relay.host == "localhost" else self._relay.host
         return f"[{host}]" if ":" in host else host
 
-    async def _front(self, device_id: str, player: PathPlayer, relay: Relay, *, lost: bool = False) -> _Front:
-        """The front of a device with a profile that reaches far enough. Call under the lock. Raises what the player raises."""
+    async def _front(self, device_id: str, player: PathPlayer, relay: Relay, *, lost: bool = False, joins: str | None = None) -> _Front:
+        """The front of a device with a profile that reaches far enough, on its way for the call that it is in, or that it `joins`.
+
+        Call under the lock. Raises what the player raises.
+        """
         now = self._clock()
         async with self._store.read() as connection:
             device = await accounts.device(connection, device_id)
-            forwarder = await calls.forwarder_of_device(connection, device_id)
+            if joins is None:
+                forwarder = await calls.forwarder_of_device(connection, device_id)
+            else:
+                joined = await calls.find(connection, joins)
+                forwarder = joined.forwarder if joined is not None else None
         if device is None:
             raise Problem("not_logged_in")
         # In a conference or talk group the way leads to its forwarder, in every other call to the relay.
