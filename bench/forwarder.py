@@ -44,7 +44,7 @@ from tramontana.phone.forwarder.control_protocol import FloorRequest
 from tramontana.precedence import Precedence
 
 LISTENERS = (50, 200)
-SECONDS = 10.0
+SECONDS = 6.0
 PAYLOAD_BYTES = 180
 """Two Opus frames of 24 kbit/s (RED) and what SFrame adds."""
 FRAME_S = 0.02
@@ -127,6 +127,7 @@ async def connect_all(listeners: int, signal: Callable[[str, str], Awaitable[str
     await speaker.until_connected()
     for number, phone in enumerate(phones):
         await phone.connect(lambda offer, number=number: signal(f"listener {number}", offer))  # type: ignore[misc]
+    for phone in phones:
         await phone.until_connected()
         listen_lightly(phone.connection, heard)
     return speaker, phones, heard
@@ -343,23 +344,32 @@ async def run() -> list[Cost]:
         for name, engine in engines.items():
             async with AsyncExitStack() as stack:
                 costs.append(await measure(name, listeners, await stack.enter_async_context(engine(listeners))))
-        costs += [loop_cost(listeners, protects=True), loop_cost(listeners, protects=False)]
+            print_row(costs[-1])
+        for protects in (True, False):
+            costs.append(loop_cost(listeners, protects=protects))
+            print_row(costs[-1])
     return costs
 
 
+def print_row(cost: Cost) -> None:
+    share, delivered = (f"{value:.1%}" if value is not None else "" for value in (cost.core_share, cost.delivered))
+    memory = f"{cost.resident_mib:.0f}" if cost.resident_mib is not None else ""
+    print(
+        f"{cost.engine:14}{cost.listeners:10}{cost.microseconds:13.1f}{1e6 / cost.microseconds:18.0f}{share:>11}{delivered:>11}"
+        f"{memory:>7}{cost.threads or '':>9}",
+        flush=True,
+    )
+
+
 def main() -> None:
-    costs = asyncio.run(run())
     print(
         f"Forwarder: one speaker, {SECONDS:.0f} s, {PAYLOAD_BYTES} octets a packet; {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}"
     )
-    print(f"{'':14}{'listeners':>10}{'µs a packet':>13}{'packets a core-s':>18}{'of a core':>11}{'delivered':>11}{'MiB':>7}{'threads':>9}")
-    for cost in costs:
-        share, delivered = (f"{value:.1%}" if value is not None else "" for value in (cost.core_share, cost.delivered))
-        memory = f"{cost.resident_mib:.0f}" if cost.resident_mib is not None else ""
-        print(
-            f"{cost.engine:14}{cost.listeners:10}{cost.microseconds:13.1f}{1e6 / cost.microseconds:18.0f}{share:>11}{delivered:>11}"
-            f"{memory:>7}{cost.threads or '':>9}"
-        )
+    print(
+        f"{'':14}{'listeners':>10}{'µs a packet':>13}{'packets a core-s':>18}{'of a core':>11}{'delivered':>11}{'MiB':>7}{'threads':>9}",
+        flush=True,
+    )
+    costs = asyncio.run(run())
     for listeners in LISTENERS:
         by = {cost.engine: cost.microseconds for cost in costs if cost.listeners == listeners}
         ratios = [f"{by['forwarder'] / value:.2f} times {name}'s" for name, value in by.items() if name != "forwarder"]

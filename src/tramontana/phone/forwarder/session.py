@@ -55,7 +55,8 @@ class Session:
         """Share of the packets to this phone that its last report missed."""
         self.round_trip_s: float | None = None
         self.discarded = 0
-        self._outbound: pylibsrtp.Session | None = None
+        self.outbound: pylibsrtp.Session | None = None
+        """SRTP to the phone, once the handshake is over."""
         self._inbound: pylibsrtp.Session | None = None
         self._tokens = PACKETS_AT_ONCE
         self._tokens_at = now
@@ -67,13 +68,13 @@ class Session:
     @property
     def is_open(self) -> bool:
         """Whether media can flow."""
-        return self._outbound is not None and self.address is not None
+        return self.outbound is not None and self.address is not None
 
     def open(self) -> bool:
         """Take the keys of a finished handshake. True if that was now."""
-        if self._outbound is not None or self.dtls.keys is None:
+        if self.outbound is not None or self.dtls.keys is None:
             return False
-        self._outbound, self._inbound = self.dtls.keys.outbound(), self.dtls.keys.inbound()
+        self.outbound, self._inbound = self.dtls.keys.outbound(), self.dtls.keys.inbound()
         return True
 
     def take_token(self, now: float) -> bool:
@@ -105,12 +106,7 @@ class Session:
             raise MalformedRtp("no keys yet")
         return self._inbound.unprotect_rtcp(datagram)
 
-    def protect(self, packet: bytes) -> bytes:
-        """Of an open session only."""
-        assert self._outbound is not None
-        return self._outbound.protect(packet)
-
     def protect_rtcp(self, packet: bytes) -> bytes:
         """Of an open session only."""
-        assert self._outbound is not None
-        return self._outbound.protect_rtcp(packet)
+        assert self.outbound is not None
+        return self.outbound.protect_rtcp(packet)
