@@ -39,6 +39,7 @@ class ForwarderProcess:
             running = group.create_task(client.run())
             yield Admission(client, self.secret, floors)
             running.cancel()
+        await asyncio.sleep(0)  # what closing has scheduled runs before the loop ends
 
 
 @dataclass
