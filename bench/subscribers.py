@@ -237,16 +237,16 @@ async def fan_out(
         await ready.wait()
         await asyncio.sleep(2)  # presence of 200 phones has been told
         host = urlsplit(urls[0])
-        reader, writer = await asyncio.open_connection("127.0.0.1", host.port)
         for _ in range(FANNED_OUT):
             missing = len(receivers)
             all_have_it.clear()
+            reader, writer = await asyncio.open_connection("127.0.0.1", host.port)  # a server closes one that was idle for 5 s
             writer.write(request(sender, host.netloc, conversation_id))
             await answer(reader)
+            writer.close()
             await all_have_it.wait()
             await asyncio.sleep(0.2)  # what the acknowledgements cost is not part of the next
         memory = max(map(resident_mib, pids))
-        writer.close()
         await ready.wait()
     return latencies, memory
 
