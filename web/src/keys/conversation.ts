@@ -49,6 +49,9 @@ const TREE_IN_WELCOME_BYTES = 64 * 1024;
 /** What a peer or the server sent is not acceptable: it was dropped and the conversation is as it was. */
 export class MessageRefused extends Error {}
 
+/** It would admit an account that does not belong to the conversation. */
+export class AccountOutside extends MessageRefused {}
+
 /** Who signs with which key, as directory and pins say. Asked for every leaf that enters a tree. */
 export interface Authority {
   accepts(accountId: string, deviceId: string, signaturePublicKey: Uint8Array): boolean;
@@ -373,7 +376,7 @@ export class Conversation {
   private checkMembers(tree: RatchetTree): void {
     const seen = new Set<string>();
     for (const { accountId, deviceId } of membersOf(tree)) {
-      if (this.accounts?.has(accountId) === false) throw new MessageRefused("an account outside the conversation was admitted");
+      if (this.accounts?.has(accountId) === false) throw new AccountOutside("an account outside the conversation was admitted");
       if (seen.has(deviceId)) throw new MessageRefused("a device is in the group twice");
       seen.add(deviceId);
     }

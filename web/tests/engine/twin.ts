@@ -87,6 +87,7 @@ export class TwinServer {
   private readonly conversations = new Map<string, TwinConversation>();
   private readonly tokens = new Map<string, Account>();
   private readonly messageIds = new Set<string>();
+  private readonly lastMessages = new Map<string, string>();
   /** KeyPackageRef in hex → account. */
   private readonly references = new Map<string, string>();
 
@@ -300,6 +301,25 @@ export class TwinServer {
     return { token, expires_at: 0 };
   }
 
+  /** Accounts whose devices are in the group. */
+  joined(conversationId: string): string[] {
+    return [...(this.conversations.get(conversationId)?.joined.keys() ?? [])];
+  }
+
+  /** How many items were ever put into a mailbox. */
+  delivered(accountId: string): number {
+    return (this.accounts.get(accountId)?.nextSeq ?? 1) - 1;
+  }
+
+  lastMessage(conversationId: string): string {
+    return this.lastMessages.get(conversationId) ?? "";
+  }
+
+  /** Gives somebody a message that is not for him. */
+  smuggle(to: string, conversationId: string, from: string, message: string): void {
+    this.mail(to, conversationId, "application", this.accounts.get(from) as Account, message);
+  }
+
   /** An administrator sets an archive. */
   archive(conversationId: string, accountId: string): void {
     const conversation = this.conversations.get(conversationId) as TwinConversation;
@@ -374,6 +394,7 @@ export class TwinServer {
       if (!conversation.joined.has(me.accountId)) throw new Refusal(403, "not_joined");
       if (Math.abs((conversation.epoch ?? 0) - epoch) > 2) throw new Refusal(409, "epoch_out_of_range");
       this.messageIds.add(body.message_id);
+      this.lastMessages.set(id, body.message as string);
       for (const [accountId, since] of conversation.joined) {
         const entitled = accountId !== me.accountId && since <= epoch && conversation.members.includes(accountId);
         if (entitled) this.mail(accountId, id, "application", me, body.message as string);

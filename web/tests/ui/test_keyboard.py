@@ -110,6 +110,44 @@ def test_write_a_text(watched: Watched) -> None:
     assert watched.asked() == ["sendText a5 Two lines\nof text"]
 
 
+def test_make_a_group_change_it_and_leave(watched: Watched) -> None:
+    page = watched.scene("list")
+    page.get_by_role("button", name="New group").press("Enter")
+    dialog = page.get_by_role("dialog", name="New group")
+    make = dialog.get_by_role("button", name="Make the group")
+    make.press("Enter")
+    expect(dialog.get_by_label("Name of the group")).to_be_focused()
+    page.keyboard.type("Convoy north")
+    make.press("Enter")
+    expect(dialog.get_by_role("alert")).to_contain_text("Choose at least one person")
+    expect(dialog.get_by_role("checkbox", name="Field post Norcia")).to_have_count(0)  # its key has changed
+    dialog.get_by_role("checkbox", name="Crisis room").press("Space")
+    make.press("Enter")
+    expect(page.get_by_role("heading", name="Convoy north")).to_be_focused()
+    page.get_by_role("button", name="Members and name").press("Enter")
+    members = page.get_by_role("dialog", name="Convoy north")
+    members.get_by_role("checkbox", name="Embassy Tunis").press("Space")
+    members.get_by_role("button", name="Add", exact=True).press("Enter")
+    members.get_by_role("button", name="Remove Embassy Tunis").press("Enter")
+    members.get_by_role("button", name="Leave the group").press("Enter")
+    members.get_by_role("button", name="Leave now").press("Enter")
+    expect(members).to_have_count(0)
+    expect(page.get_by_text("You left this group")).to_be_visible()
+    expect(page.get_by_role("textbox")).to_have_count(0)
+    asked = [line for line in watched.asked() if not line.startswith("markRead")]
+    assert asked == ["createGroup group Convoy north a1", "addMembers g9 a2", "removeMember g9 a2", "leaveGroup g9"]
+
+
+def test_a_group_shows_its_archive_and_who_has_read(watched: Watched) -> None:
+    page = watched.scene("group")
+    expect(page.get_by_text("Archived: Archive of the ministry")).to_be_visible()
+    expect(page.locator(".entry").filter(has_text="Two lorries")).to_contain_text("Delivered 2/3 · Read 1/3")
+    page.get_by_role("button", name="Members and name").press("Enter")
+    row = page.get_by_role("listitem").filter(has_text="Archive of the ministry")
+    expect(row.get_by_text("Archive", exact=True)).to_be_visible()
+    expect(row.get_by_role("button")).to_have_count(0)
+
+
 def test_send_again_and_call_back(watched: Watched) -> None:
     page = watched.scene("thread")
     page.get_by_role("button", name="Send again").press("Enter")

@@ -7,6 +7,7 @@
 import { ApiError, type Schemas } from "../../api/client";
 import { fromBase64, randomId, toBase64 } from "../../keys/bytes";
 import {
+  AccountOutside,
   Conversation,
   MessageRefused,
   type Change as GroupChange,
@@ -209,8 +210,10 @@ export class Groups {
 
   /** Leave a group. Its other members' phones take this account's devices out. */
   async leave(id: string): Promise<void> {
-    await this.session.call("DELETE", `/api/v1/conversations/${id}/members/${this.device.identity.accountId}`);
-    await this.lane(id).run(() => this.close(this.group(id), "left"));
+    await this.lane(id).run(async () => {
+      await this.session.call("DELETE", `/api/v1/conversations/${id}/members/${this.device.identity.accountId}`);
+      await this.close(this.group(id), "left");
+    });
   }
 
   /** The change that keeps a title; it holds from when it is persisted. */
@@ -298,7 +301,7 @@ export class Groups {
   private async join(group: Group, item: MailboxItem, done: Change, interpret: Interpret): Promise<void> {
     const { conversation: known, pending } = group;
     if (known !== null && !known.closed && pending?.epoch !== 0) throw new MessageRefused("a welcome into a conversation that is joined already");
-    await this.refresh(group);
+    if (group.kind !== "direct" || known !== null) await this.refresh(group);
     const { conversation, used } = await Conversation.join(group.id, this.device, group.accounts, fromBase64(item.payload), this.keyPackages.held, (epoch) =>
       this.session.fetchOctets(`/api/v1/conversations/${group.id}/trees/${epoch}`),
     );
@@ -317,10 +320,17 @@ export class Groups {
     const { conversation } = group;
     if (conversation === null) throw new MessageRefused("no state for this conversation on this device");
     if (conversation.closed) throw new MessageRefused("this device is no longer in the conversation");
-    await conversation.receive(fromBase64(item.payload), (state, received) => {
+    const open = (): Promise<Received> => conversation.receive(fromBase64(item.payload), (state, received) => {
       if (received.kind === "removed") group.standing = group.standing === "left" ? "left" : "removed";
       return this.store.write([this.row(group, state), ...interpret(group.id, received, conversation.keys()), done]);
     });
+    try {
+      await open();
+    } catch (error) {
+      if (!(error instanceof AccountOutside)) throw error;
+      await this.refresh(group); // an archive that this phone has not heard of yet?
+      await open();
+    }
   }
 
   /** Soon after joining: a commit of one's own, where the tree above this device is cold (findings: 200 members, 248 kB → 21 kB). */
@@ -497,7 +507,8 @@ export class Groups {
     const known = this.groups.get(id);
     if (known !== undefined) return known;
     const own = this.device.identity.accountId;
-    const peer = kind === "direct" ? (members.find((member) => member !== own && !archives.includes(member)) ?? null) : null;
+    // An archive is party to nobody's conversation: it has no peer there.
+    const peer = kind === "direct" && !archives.includes(own) ? (members.find((member) => member !== own && !archives.includes(member)) ?? null) : null;
     const group = this.fresh(id, kind, peer, { members, owners, archives });
     this.groups.set(id, group);
     if (peer !== null) this.directIds.set(peer, id);
@@ -527,7 +538,8 @@ export class Groups {
   }
 
   private accountsOf(kind: ConversationKind, peer: string | null, roster: Roster): Set<string> | null {
-    return kind === "direct" && peer !== null ? new Set([this.device.identity.accountId, peer, ...roster.archives]) : null;
+    if (kind !== "direct") return null;
+    return new Set(peer === null ? roster.members : [this.device.identity.accountId, peer, ...roster.archives]);
   }
 
   private row(group: Group, state: Uint8Array | null): Change {

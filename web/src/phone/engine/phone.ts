@@ -571,7 +571,7 @@ export class Phone implements PhoneEngine {
     if (parts === null) return [];
     return parts.groups
       .list()
-      .flatMap((info): Group[] => (info.kind === "direct" ? [] : [{ ...this.groupView(parts, info), kind: info.kind }]))
+      .flatMap((info): Group[] => (info.peer !== null ? [] : [{ ...this.groupView(parts, info), kind: info.kind === "talk" ? "talk" : "group" }]))
       .sort((a, b) => a.title.localeCompare(b.title));
   }
 
@@ -583,8 +583,10 @@ export class Phone implements PhoneEngine {
       return { accountId, displayName: this.nameOf(accountId), online: accountId === own || directory.online(accountId), me: accountId === own, role, joined };
     });
     members.sort((a, b) => Number(b.me) - Number(a.me) || a.displayName.localeCompare(b.displayName));
-    const mayChange = info.standing === "open" && (info.kind === "group" || info.roster.owners.includes(own));
-    return { conversationId: info.id, title: info.title, members, unread: texts.unreadOf(info.id), standing: info.standing, mayChange };
+    const mayChange = info.standing === "open" && !info.roster.archives.includes(own) && (info.kind === "group" || info.roster.owners.includes(own));
+    // What an archive keeps of two people is called by their names.
+    const title = info.kind === "direct" ? members.filter(({ role }) => role !== "archive").map(({ displayName }) => displayName).join(", ") : info.title;
+    return { conversationId: info.id, title, members, unread: texts.unreadOf(info.id), standing: info.standing, mayChange };
   }
 
   private nameOf(accountId: string): string {

@@ -1,0 +1,159 @@
+// Groups as people live through them: whole phones against the server's twin.
+
+import { describe, expect, it } from "vitest";
+
+import { fromBase64 } from "../../src/keys/bytes";
+import { planChange } from "../../src/phone/engine/reconcile";
+import { enrolled, until, type Handset } from "./handset";
+import { TwinServer } from "./twin";
+
+async function people(...names: string[]): Promise<{ server: TwinServer; phones: Handset[] }> {
+  const server = new TwinServer();
+  const phones: Handset[] = [];
+  for (const name of names) phones.push(await enrolled(server, name));
+  for (const phone of phones) await until(() => phone.state().contacts.length === names.length - 1);
+  return { server, phones };
+}
+
+const has = (phone: Handset, id: string, line: string): Promise<void> => until(() => phone.lines(id).includes(line));
+
+async function group(creator: Handset, ...others: Handset[]): Promise<string> {
+  const id = await creator.phone.createGroup("group", "Convoglio", others.map((other) => other.id()));
+  if (id === null) throw new Error(creator.state().fault?.detail);
+  for (const other of others) await until(() => other.state().groups[0]?.title === "Convoglio");
+  return id;
+}
+
+describe("a group", () => {
+  it("is made by one, read by all, and the server sees neither name nor words", async () => {
+    const { server, phones } = await people("Anna", "Bruno", "Carla");
+    const [anna, bruno, carla] = phones as [Handset, Handset, Handset];
+    const id = await group(anna, bruno, carla);
+    await bruno.phone.sendText(id, "in marcia");
+    for (const phone of [anna, carla]) await has(phone, id, "< in marcia delivered");
+    expect(anna.state().groups[0]).toMatchObject({ title: "Convoglio", unread: 1, standing: "open", mayChange: true });
+    const said = (anna.state().threads[id] ?? []).find((entry) => entry.kind === "text");
+    expect(said).toMatchObject({ sender: bruno.id(), outgoing: false });
+    expect(server.seen.join()).not.toMatch(/Convoglio|in marcia/);
+  });
+
+  it("counts who has a text and who has read it", async () => {
+    const { phones } = await people("Anna", "Bruno", "Carla");
+    const [anna, bruno, carla] = phones as [Handset, Handset, Handset];
+    const id = await group(anna, bruno, carla);
+    await anna.phone.sendText(id, "letto?");
+    const receipts = () => (anna.state().threads[id] ?? []).flatMap((entry) => (entry.kind === "text" ? [entry.receipts] : []))[0];
+    await until(() => receipts()?.delivered === 2);
+    bruno.phone.markRead(id);
+    await until(() => receipts()?.read === 1);
+    expect(receipts()).toEqual({ of: 2, delivered: 2, read: 1 });
+    carla.phone.markRead(id);
+    await has(anna, id, "> letto? read");
+  });
+
+  it("takes in a newcomer, who cannot read what was said before", async () => {
+    const { phones } = await people("Anna", "Bruno", "Carla");
+    const [anna, bruno, carla] = phones as [Handset, Handset, Handset];
+    const id = await group(anna, bruno);
+    await anna.phone.sendText(id, "prima");
+    await has(bruno, id, "< prima delivered");
+    await bruno.phone.addMembers(id, [carla.id()]);
+    await until(() => carla.state().groups[0]?.title === "Convoglio");
+    await anna.phone.sendText(id, "dopo");
+    await has(carla, id, "< dopo delivered");
+    expect(carla.lines(id).join()).not.toContain("prima");
+    expect(anna.lines(id)).toContain("< roster +1 -0");
+    expect(anna.state().groups[0]?.members.filter(({ joined }) => joined)).toHaveLength(3);
+  });
+
+  it("puts one out: nothing reaches him, and what is given to him all the same he cannot open", async () => {
+    const { server, phones } = await people("Anna", "Bruno", "Carla");
+    const [anna, bruno, carla] = phones as [Handset, Handset, Handset];
+    const id = await group(anna, bruno, carla);
+    await anna.phone.removeMember(id, carla.id());
+    await until(() => carla.state().groups[0]?.standing === "removed");
+    await until(() => bruno.state().groups[0]?.members.length === 2);
+    const before = server.delivered(carla.id());
+    await anna.phone.sendText(id, "senza Carla");
+    await has(bruno, id, "< senza Carla delivered");
+    expect(server.delivered(carla.id())).toBe(before);
+    const ciphertext = server.lastMessage(id);
+    expect(fromBase64(ciphertext).length).toBeGreaterThan(200);
+    server.smuggle(carla.id(), id, bruno.id(), ciphertext);
+    await until(() => server.pending(carla.id()) === 0);
+    expect(carla.lines(id).join()).not.toContain("senza Carla");
+    await carla.phone.sendText(id, "ci sono ancora");
+    await has(carla, id, "> ci sono ancora failed");
+    expect(carla.state().fault?.code).toBe("not_a_member");
+  });
+
+  it("is left by one: the others' phones take him out", async () => {
+    const { server, phones } = await people("Anna", "Bruno", "Carla");
+    const [anna, bruno, carla] = phones as [Handset, Handset, Handset];
+    const id = await group(anna, bruno, carla);
+    await carla.phone.leaveGroup(id);
+    expect(carla.state().groups[0]?.standing).toBe("left");
+    await until(() => server.joined(id).length === 2);
+    await bruno.phone.sendText(id, "in due");
+    await has(anna, id, "< in due delivered");
+  });
+
+  it("gets its members right when two change it at once", async () => {
+    const { server, phones } = await people("Anna", "Bruno", "Carla", "Dario");
+    const [anna, bruno, carla, dario] = phones as [Handset, Handset, Handset, Handset];
+    const id = await group(anna, bruno);
+    server.holdUntil(2, /commits/);
+    await Promise.all([anna.phone.addMembers(id, [carla.id()]), bruno.phone.addMembers(id, [dario.id()])]);
+    await until(() => server.joined(id).length === 4);
+    await carla.phone.sendText(id, "ci siamo tutti");
+    for (const phone of [anna, bruno, dario]) await has(phone, id, "< ci siamo tutti delivered");
+    expect(server.refused).toContain("epoch_taken");
+  });
+
+  it("shows an archive to everybody, and it reads like a member", async () => {
+    const { server, phones } = await people("Anna", "Bruno", "Archivio");
+    const [anna, bruno, archive] = phones as [Handset, Handset, Handset];
+    const id = await group(anna, bruno);
+    server.archive(id, archive.id());
+    await until(() => server.joined(id).includes(archive.id()));
+    for (const phone of [anna, bruno]) {
+      await until(() => phone.state().groups[0]?.members.some(({ role, joined }) => role === "archive" && joined) === true);
+    }
+    await anna.phone.sendText(id, "agli atti");
+    await has(archive, id, "< agli atti delivered");
+  });
+});
+
+describe("a conversation of two", () => {
+  it("shows its archive too, and goes on", async () => {
+    const { server, phones } = await people("Anna", "Bruno", "Archivio");
+    const [anna, bruno, archive] = phones as [Handset, Handset, Handset];
+    await anna.phone.sendText(anna.with(bruno.id()), "primo");
+    await until(() => bruno.texts(anna.id()).includes("< primo delivered"));
+    const id = anna.with(bruno.id());
+    server.archive(id, archive.id());
+    await until(() => server.joined(id).includes(archive.id()));
+    const shown = (phone: Handset, peer: Handset) => phone.state().contacts.find(({ accountId }) => accountId === peer.id())?.archives;
+    await until(() => shown(bruno, anna)?.join() === "Archivio" && shown(anna, bruno)?.join() === "Archivio");
+    await bruno.phone.sendText(id, "secondo");
+    await until(() => anna.texts(bruno.id()).includes("< secondo delivered"));
+    await has(archive, id, "< secondo delivered");
+  });
+});
+
+describe("what a commit has to do", () => {
+  const roster = { members: ["a", "b", "c", "z"], owners: ["a"], archives: ["z"] };
+  const present = [
+    { accountId: "a", deviceId: "a1", leafIndex: 0 },
+    { accountId: "b", deviceId: "b1", leafIndex: 1 },
+    { accountId: "x", deviceId: "x1", leafIndex: 2 },
+  ];
+  const devicesOf = (account: string) => (account === "b" ? ["b1", "b2"] : [`${account}1`]);
+
+  it("admits to a group nobody on the server's word alone but archives and further devices", () => {
+    expect(planChange("group", "a", present, roster, [], devicesOf)).toEqual({ admit: ["b", "z"], remove: ["x1"] });
+    expect(planChange("group", "a", present, roster, ["c", "stranger"], devicesOf).admit).toEqual(["b", "z", "c"]);
+    expect(planChange("talk", "a", present, roster, [], devicesOf).admit).toEqual(["b", "c", "z"]);
+    expect(planChange("group", "a", present, roster, [], () => []).admit).toEqual([]);
+  });
+});
