@@ -12,6 +12,7 @@ import pytest
 from tests.control.house import RELAY_SECRET, House, Houses, Phone
 from tramontana.control.calls import NOBODY_ONLINE_S
 from tramontana.control.media import AHEAD_S, REFRESH_BELOW_S
+from tramontana.control.player import AttachedFlow
 
 pytestmark = pytest.mark.anyio
 
@@ -205,17 +206,22 @@ async def test_who_is_joining_keeps_the_front_while_others_leave(houses: Houses)
         assert house.player.flows.get(bea.device_id) is attached
 
 
-async def test_dialling_and_hanging_up_at_once_keeps_the_same_front(houses: Houses) -> None:
+async def test_a_front_that_was_granted_stays_open_while_the_call_before_ends(houses: Houses) -> None:
     async with houses() as house:
         ada, bea, conversation_id = await house.pair()
         for _ in range(10):
             dropped, kept = secrets.token_hex(16), secrets.token_hex(16)
             await ada.put(f"/calls/{dropped}", body(conversation_id))
             await bea.put(f"/calls/{kept}", body(conversation_id))
-            attached = house.player.flows[ada.device_id]
+
+            async def join() -> AttachedFlow:
+                await ada.put(f"/calls/{kept}", body(conversation_id))  # noqa: B023 - awaited in this round of the loop
+                return house.player.flows[ada.device_id]
+
             # As when both dial at once: the one who gives way leaves his call and joins the other one.
-            await asyncio.gather(ada.delete(f"/calls/{dropped}"), ada.put(f"/calls/{kept}", body(conversation_id)))
-            assert house.player.flows[ada.device_id] is attached, "a front that is opened anew loses the relay's allocation"
+            _, granted = await asyncio.gather(ada.delete(f"/calls/{dropped}"), join())
+            await keep(house)
+            assert house.player.flows[ada.device_id] is granted, "a front that is opened anew loses the relay's allocation"
             for phone in (ada, bea):
                 await phone.delete(f"/calls/{kept}")
 
