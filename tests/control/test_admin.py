@@ -42,7 +42,7 @@ async def test_what_must_be_audited_is(houses: Houses) -> None:
         ada, bea, conversation_id = await house.pair()
         await bea.commit(conversation_id, 0)
         call_id = secrets.token_hex(16)
-        await ada.put(f"/calls/{call_id}", {"conversation_id": conversation_id, "precedence": "flash"})
+        await ada.put(f"/calls/{call_id}", {"conversation_id": conversation_id, "precedence": "routine"})
         await ada.delete(f"/calls/{call_id}")
         await house.http.post("/api/v1/sessions", json=await ada.login_body(bea.device_id))
         administrator = await house.administrator()
