@@ -23,6 +23,11 @@ COMMANDS = {
     "sky": "tramontana.cli.sky:sky",
     "invite": "tramontana.cli.invite:invite",
     "admin-link": "tramontana.cli.invite:admin_link",
+    "auditor-link": "tramontana.cli.invite:auditor_link",
+    "init": "tramontana.cli.organisation:init",
+    "organisation": "tramontana.cli.organisation:organisation",
+    "custodian": "tramontana.cli.custodian:custodian",
+    "log": "tramontana.cli.log:log",
 }
 
 
