@@ -19,6 +19,7 @@ import uvicorn
 from websockets.asyncio.client import ClientConnection, connect
 
 from tests.control import mls_bytes
+from tests.control.custodians import Custodians
 from tramontana.control import admission
 from tramontana.control.app import Parts, create_app
 from tramontana.control.connections import BoundedWebSocket, ConnectionLimits, http_protocol
@@ -35,6 +36,9 @@ from tramontana.phone.relay_secret import RelaySecret
 
 RELAY_SECRET = "a secret of the relay, for tests"
 
+
+_FOUNDED: dict[Path, Custodians] = {}
+"""The organisation of each data directory: a house that is opened again is the same house."""
 
 Houses = Callable[..., AbstractAsyncContextManager["House"]]
 
@@ -60,7 +64,14 @@ class House:
     """One running server."""
 
     def __init__(
-        self, services: Services, http: httpx.AsyncClient, url: str, clock: Clock, player: MemoryPlayer, server: uvicorn.Server
+        self,
+        services: Services,
+        http: httpx.AsyncClient,
+        url: str,
+        clock: Clock,
+        player: MemoryPlayer,
+        server: uvicorn.Server,
+        custodians: Custodians,
     ) -> None:
         self.services = services
         self.http = http
@@ -68,6 +79,7 @@ class House:
         self.clock = clock
         self.player = player
         self.server = server
+        self.custodians = custodians
 
     @classmethod
     @asynccontextmanager
@@ -85,20 +97,24 @@ class House:
         events: Events | None = None,
         forwarders: Sequence[Path] = (),
         emulated: bool = True,
+        with_organisation: bool = True,
     ) -> AsyncIterator[House]:
         store = await Store.open(directory, database, sharing="several" if events else "alone")
         clock, player = Clock(), player or MemoryPlayer()
         relay = Relay("127.0.0.1", 3478, RelaySecret(RELAY_SECRET)) if with_relay else None
+        custodians = _FOUNDED.setdefault(directory, Custodians.make(clock()))
+        static = static or directory / "static"
         parts = Parts(
             store,
             sky,
             relay,
             player if emulated else None,
             limits or Limits(),
-            static=static or directory / "static",
+            static=static,
             clock=clock,
             forwarders=tuple(ForwarderClient(control) for control in forwarders),
             events=events or LocalEvents(),
+            log_key=custodians.log_key,
         )
         app = create_app(parts)
         listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
@@ -122,7 +138,10 @@ class House:
                     await asyncio.sleep(0.005)
                 async with httpx.AsyncClient(base_url=url, timeout=60) as http:
                     try:
-                        yield cls(app.state.services, http, url, clock, player, server)
+                        house = cls(app.state.services, http, url, clock, player, server, custodians)
+                        if with_organisation:
+                            await custodians.found(house)
+                        yield house
                     finally:
                         server.should_exit = True
                 await serving
@@ -139,9 +158,10 @@ class House:
         return made.token.reveal()
 
     async def phone(self, name: str = "Ada") -> Phone:
-        """An enrolled phone with a session."""
+        """An enrolled and certified phone with a session."""
         phone = Phone(self, name)
         await phone.enrol(await self.invitation())
+        await self.custodians.certify(self, phone)
         await phone.login()
         return phone
 

@@ -9,8 +9,11 @@ import click
 import segno
 
 from tramontana.cli.datadir import data_dir, data_option, database_option, database_password_option
-from tramontana.control.bootstrap import last_address, make_administrator_link, make_invitation
-from tramontana.control.store.database import PostgresqlAddress
+from tramontana.cli.organisation import postgresql
+from tramontana.control.bootstrap import fingerprint_of, last_address, make_administrator_link, make_auditor_access, make_invitation
+from tramontana.control.store.requests import Proposal
+from tramontana.keys.fields import MAX_TEXT, ROLES, is_displayable
+from tramontana.precedence import Precedence
 
 MAX_NOTE = 120
 _origin_option = click.option(
@@ -34,16 +37,53 @@ def _qr(link: str) -> str:
 @database_password_option
 @_origin_option
 @click.option("--note", default="", help="For whom it is; the administrator sees it.")
-def invite(data: Path | None, database: str | None, database_password_file: Path | None, origin: str | None, note: str) -> None:
-    """Make an invitation for one phone: a link and its QR code, good once, for 7 days."""
+@click.option("--account", metavar="ID", help="The account of a known person: the invitation is for a further device.")
+@click.option("--unit", default="", help="Proposed unit.")
+@click.option("--role", "roles", multiple=True, type=click.Choice(sorted(ROLES)), help="Proposed role; repeatable. By default member.")
+@click.option("--ceiling", default="routine", type=click.Choice([level.label for level in Precedence]), help="Proposed precedence ceiling.")
+def invite(
+    data: Path | None,
+    database: str | None,
+    database_password_file: Path | None,
+    origin: str | None,
+    note: str,
+    account: str | None,
+    unit: str,
+    roles: tuple[str, ...],
+    ceiling: str,
+) -> None:
+    """Make an invitation for one phone: a link and its QR code, good once, for 7 days.
+
+    Unit, roles and ceiling are proposals: custodians decide them when they certify the device.
+    """
     if len(note) > MAX_NOTE or not note.isprintable():
         raise click.BadParameter(f"a note has at most {MAX_NOTE} printable characters", param_hint="--note")
+    if len(unit) > MAX_TEXT or "," in unit or not is_displayable(unit):
+        raise click.BadParameter(f"a unit has at most {MAX_TEXT} characters, none of them a comma", param_hint="--unit")
     directory = data_dir(data)
-    made = make_invitation(directory, note, PostgresqlAddress.parse(database, database_password_file) if database else None)
-    link = f"{_origin(origin, directory)}/phone#invite={made.token.reveal()}"
+    address = postgresql(database, database_password_file)
+    fingerprint = fingerprint_of(directory, address)
+    proposal = Proposal(unit, tuple(sorted(set(roles))) or ("member",), ceiling)
+    made = make_invitation(directory, note, proposal, account, database=address)
+    link = f"{_origin(origin, directory)}/phone#invite={made.token.reveal()}&org={fingerprint}"
     click.echo(link)
     click.echo(_qr(link))
     click.echo("Works once, for 7 days. Give it to one person only, over a way that you trust.")
+
+
+@click.command("auditor-link")
+@data_option
+@database_option
+@database_password_option
+@_origin_option
+@click.option("--note", default="", help="For whom it is; the audit trail keeps it.")
+def auditor_link(data: Path | None, database: str | None, database_password_file: Path | None, origin: str | None, note: str) -> None:
+    """Make a link with which an auditor follows the transparency log for a year (`tramontana log follow`)."""
+    directory = data_dir(data)
+    address = postgresql(database, database_password_file)
+    token, _ = make_auditor_access(directory, note, address)
+    click.echo(f"{_origin(origin, directory)}#audit={token.reveal()}")
+    click.echo(f"Fingerprint of the organisation: {fingerprint_of(directory, address)}")
 
 
 @click.command("admin-link")
@@ -54,6 +94,6 @@ def invite(data: Path | None, database: str | None, database_password_file: Path
 def admin_link(data: Path | None, database: str | None, database_password_file: Path | None, origin: str | None) -> None:
     """Make a one-time link to the console for an administrator, good for 15 minutes."""
     directory = data_dir(data)
-    token, _ = make_administrator_link(directory, PostgresqlAddress.parse(database, database_password_file) if database else None)
+    token, _ = make_administrator_link(directory, postgresql(database, database_password_file))
     click.echo(f"{_origin(origin, directory)}/console#admin={token.reveal()}")
     click.echo("Works once, for 15 minutes.")

@@ -24,6 +24,11 @@ COMMANDS = {
     "evidence": "tramontana.cli.evidence:evidence",
     "invite": "tramontana.cli.invite:invite",
     "admin-link": "tramontana.cli.invite:admin_link",
+    "auditor-link": "tramontana.cli.invite:auditor_link",
+    "init": "tramontana.cli.organisation:init",
+    "organisation": "tramontana.cli.organisation:organisation",
+    "custodian": "tramontana.cli.custodian:custodian",
+    "log": "tramontana.cli.log:log",
 }
 
 

@@ -20,7 +20,7 @@ from fastapi import FastAPI
 from tramontana.cli.datadir import data_dir, data_option, database_option, database_password_option
 from tramontana.control import live, logs
 from tramontana.control.app import Parts, create_app
-from tramontana.control.bootstrap import remember_address
+from tramontana.control.bootstrap import load_log_key, remember_address
 from tramontana.control.connections import BoundedWebSocket, ConnectionLimits, http_protocol
 from tramontana.control.events import Events, LocalEvents
 from tramontana.control.guard import LOOPBACK_NAMES
@@ -277,6 +277,7 @@ def serve(
     listener = _listen(host, port)
     try:
         names = LOOPBACK_NAMES if _is_loopback(host) else frozenset({host})
+        log_key = load_log_key(directory)
         sky = SkyService(Sky(load_fleet(directory)))
         secret_file = relay_secret or directory / "relay.secret"
         relay_at = Relay(*_host_port(relay), load_or_make_relay_secret(secret_file)) if relay else None
@@ -287,7 +288,7 @@ def serve(
         def parts(store: Store) -> Parts:
             served = names | {name.lower() for name in host_names}
             clients = tuple(ForwarderClient(control) for control in forwarders)
-            return Parts(store, sky, relay_at, path_player, host_names=served, events=bus, forwarders=clients)
+            return Parts(store, sky, relay_at, path_player, host_names=served, events=bus, forwarders=clients, log_key=log_key)
 
         def config(app: FastAPI) -> uvicorn.Config:
             return uvicorn.Config(

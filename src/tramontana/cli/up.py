@@ -14,10 +14,14 @@ import click
 
 from tramontana import __version__
 from tramontana.cli.datadir import data_dir, data_option
+from tramontana.cli.demonstration import PROPOSALS, Demonstration
+from tramontana.cli.organisation import organisation_dir
 from tramontana.cli.serve import DEFAULT_PORT
 from tramontana.cli.supervise import Child, keep_running
-from tramontana.control.bootstrap import Bootstrap, prepare
+from tramontana.control.bootstrap import Bootstrap, installed_root, prepare
 from tramontana.errors import LocalError
+from tramontana.keys.organisation import Root
+from tramontana.keys.secret import Token
 
 LOOPBACK = "127.0.0.1"
 
@@ -27,6 +31,7 @@ class _Layout:
     """Where the parts of one service find each other."""
 
     data: Path
+    organisation: Path
     port: int
     relay_port: int
     runtime: Path
@@ -72,21 +77,30 @@ def _free_udp_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _welcome(bootstrap: Bootstrap, address: str, data: Path) -> None:
+def _welcome(bootstrap: Bootstrap, root: Root, address: str, layout: _Layout, *, is_demonstration: bool) -> None:
     # A browser keeps the data of one phone per origin, so the second link names this machine differently: two windows of one
     # browser are then two phones.
     origins = (address, address.replace(LOOPBACK, "localhost"))
     click.echo(f"  Address              {address}")
     click.echo(f"  Administrator        {address}/console#admin={bootstrap.administrator_token.reveal()}   (once, within 15 minutes)")
     for number, (origin, token) in enumerate(zip(origins, bootstrap.invitation_tokens, strict=True), start=1):
-        click.echo(f"  Phone invitation {number}   {origin}/phone#invite={token.reveal()}   (once, within 7 days)")
-    click.echo(f"  Data                 {data}")
+        click.echo(f"  Phone invitation {number}   {_phone_link(origin, token, root)}   (once, within 7 days)")
+    click.echo(f"  Data                 {layout.data}")
+    if is_demonstration:
+        click.echo(f"  Organisation's key   {layout.organisation}   (a demonstration; to keep it elsewhere, move this directory away)")
+    else:
+        click.echo(f"  Organisation's key   elsewhere: phones wait until custodians of {root.name} certify them")
     click.echo()
     click.echo("Open each invitation in a browser window, give each phone a name, and let one call the other. Ctrl-C stops everything.")
     click.echo()
 
 
+def _phone_link(origin: str, token: Token, root: Root) -> str:
+    return f"{origin}/phone#invite={token.reveal()}&org={root.fingerprint_text}"
+
+
 async def _run(layout: _Layout) -> None:
+    demonstration = await asyncio.to_thread(Demonstration.prepare, layout.organisation, layout.data)
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -98,15 +112,23 @@ async def _run(layout: _Layout) -> None:
         *(Child(f"forwarder {number + 1}", layout.forwarder(number), click.echo) for number in range(layout.forwarders)),
     ]
     server = Child("server", layout.serve, click.echo)
+    custodians: list[Child] = []
     try:
         for child in (*children, server):
             await child.start()
-        bootstrap = await asyncio.to_thread(prepare, layout.data)
-        _welcome(bootstrap, str(server.ready["address"]), layout.data)
-        await _until(stop, [*children, server], click.echo)
+        address = str(server.ready["address"])
+        bootstrap = await asyncio.to_thread(prepare, layout.data, PROPOSALS)
+        if demonstration is not None:
+            await asyncio.to_thread(demonstration.authorise, layout.data, bootstrap.invitation_tokens)
+            custodians.append(Child("custodian", ["custodian", "demonstrate", str(layout.organisation), address], click.echo))
+            await custodians[0].start()
+        root = await asyncio.to_thread(installed_root, layout.data)
+        assert root is not None
+        _welcome(bootstrap, root, address, layout, is_demonstration=demonstration is not None)
+        await _until(stop, [*children, server, *custodians], click.echo)
         click.echo("Stopping.")
     finally:
-        for child in (server, *children):  # the server first: it tells the phones
+        for child in (*custodians, server, *children):  # the server before the media: it tells the phones
             await child.stop()
     click.echo("Stopped. Accounts and messages are kept.")
 
@@ -132,9 +154,10 @@ async def _until(stop: asyncio.Event, children: list[Child], say: Callable[[str]
     "--forwarders", default=1, show_default=True, type=click.IntRange(1, 64), help="Processes that forward conferences, one a core."
 )
 def up(data: Path | None, port: int, forwarders: int) -> None:
-    """Run the whole service on this machine: server, media relay, path player and forwarders."""
+    """Run the whole service on this machine: server, media relay, path player, forwarders, and a demonstration organisation."""
     directory = data_dir(data)
+    organisation = organisation_dir(None, directory.absolute())
     click.echo(f"Tramontana {__version__}: cryptography and telephony are real, the radio path is simulated.")
     click.echo()
     with tempfile.TemporaryDirectory(prefix="tramontana-") as runtime:
-        asyncio.run(_run(_Layout(directory, port, _free_udp_port(), Path(runtime), forwarders)))
+        asyncio.run(_run(_Layout(directory, organisation, port, _free_udp_port(), Path(runtime), forwarders)))

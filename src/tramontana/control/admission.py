@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
 from tramontana.control.challenges import CHALLENGE_LIFETIME_S, Challenges
 from tramontana.control.limits import Limits, TokenBuckets
 from tramontana.control.problem import Problem
-from tramontana.control.store import accounts, audit, invitations, sessions
+from tramontana.control.store import accounts, audit, certificates, invitations, requests, sessions
 from tramontana.control.store.database import Store
+from tramontana.control.store.requests import MEMBER, Proposal
 from tramontana.keys.identity import SignatureRefused, UnverifiedEnrolment, UnverifiedLogin
 from tramontana.keys.secret import Token
 
 _ANY_POINT = bytes.fromhex("5866666666666666666666666666666666666666666666666666666666666666")
 """The Ed25519 base point: checked in place of an unknown device's key, so that the answer takes as long; it is refused either way."""
 BOOT_INVITATIONS = 2
+PUT_OUT: Mapping[str, str] = MappingProxyType(
+    {"revoked": "device_revoked", "expired": "certificate_expired", "rejected": "enrolment_rejected"}
+)
+"""States of a device that may not log in, and the code that says so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,29 +33,56 @@ class NewInvitation:
     expires_at: float
 
 
-async def invite(store: Store, *, origin: invitations.Origin, actor: str, note: str, now: float) -> NewInvitation:
-    """Make an invitation."""
+async def invite(
+    store: Store,
+    *,
+    origin: invitations.Origin,
+    actor: str,
+    note: str,
+    now: float,
+    proposal: Proposal = MEMBER,
+    of_account: str | None = None,
+) -> NewInvitation:
+    """Make an invitation. of_account: for a further device of that person. Raises `Problem` (`not_found`) for an unknown account."""
     token = Token.generate()
     async with store.write() as connection:
-        made = await invitations.create(connection, token.sha256(), origin=origin, note=note, now=now)
+        if of_account is not None and not await accounts.exists(connection, of_account):
+            raise Problem("not_found")
+        invitation_id, expires_at = await invitations.create(
+            connection, token.sha256(), origin=origin, note=note, now=now, proposal=proposal, of_account=of_account
+        )
         await audit.append(
             connection,
             now=now,
             actor=actor,
             action="invitation.created",
-            subject=f"invitation {made.invitation_id}",
+            subject=f"invitation {invitation_id}",
             details={"note": note},
         )
-    return NewInvitation(made.invitation_id, token, made.expires_at)
+    return NewInvitation(invitation_id, token, expires_at)
 
 
-async def boot_invitations(store: Store, *, now: float, count: int = BOOT_INVITATIONS) -> list[NewInvitation]:
+async def boot_invitations(
+    store: Store, *, now: float, proposals: Sequence[Proposal] = (MEMBER,) * BOOT_INVITATIONS
+) -> list[NewInvitation]:
     """Invitations that a start prints; unused ones of earlier starts are withdrawn."""
     async with store.write() as connection:
         withdrawn = await invitations.withdraw_unused_of_starts(connection, now)
         if withdrawn:
             await audit.append(connection, now=now, actor=audit.SERVER, action="invitation.withdrawn", details={"count": withdrawn})
-    return [await invite(store, origin="start", actor=audit.SERVER, note=f"start, phone {n}", now=now) for n in range(1, count + 1)]
+    return [
+        await invite(store, origin="start", actor=audit.SERVER, note=f"start, phone {n}", now=now, proposal=proposal)
+        for n, proposal in enumerate(proposals, start=1)
+    ]
+
+
+async def auditor_access(store: Store, *, actor: str, note: str, now: float) -> tuple[Token, float]:
+    """A token that reads the log and nothing else, and when it expires."""
+    token = Token.generate()
+    async with store.write() as connection:
+        expires_at = await sessions.begin_auditor(connection, token.sha256(), now)
+        await audit.append(connection, now=now, actor=actor, action="auditor_link.created", details={"note": note})
+    return token, expires_at
 
 
 async def administrator_link(store: Store, *, actor: str, now: float) -> tuple[Token, float]:
@@ -104,21 +136,27 @@ class Admission:
         async with self._store.write() as connection:
             found = await invitations.by_token(connection, verified.invitation_sha256)
             holder = await accounts.device_by_key(connection, verified.signature_public_key)
-            if (
-                found
-                and found.device_id
-                and holder
-                and holder.device_id == found.device_id
-                and holder.display_name == verified.display_name
-            ):
+            if found and found.device_id and holder and holder.device_id == found.device_id:
                 return holder.account_id, holder.device_id
             if found is None or found.state(now) != "open":
                 raise Problem("invitation_refused")
             if holder is not None:
                 raise Problem("already_enrolled")
-            account_id, device_id = await accounts.create(connection, verified, now)
+            if await certificates.installed(connection) is None:
+                raise Problem("no_organisation")
+            account_id, device_id = await accounts.create(connection, verified, now, found.of_account)
             if not await invitations.use_up(connection, found.invitation_id, device_id, now):
                 raise Problem("invitation_refused")
+            await requests.create(
+                connection,
+                "enrolment",
+                device_id,
+                verified.display_name,
+                found.proposal,
+                now,
+                invitation_sha256=verified.invitation_sha256,
+                proof=unverified.proof,
+            )
             details = {"invitation": found.invitation_id, "account": account_id, "address": address}
             await audit.append(
                 connection,
@@ -142,6 +180,10 @@ class Admission:
         if device is None or verified is None or not self.challenges.is_timely(verified.device_id, verified.challenge, now):
             await self._record_refusal("login.refused", login.device_id if device else "unknown device", address, now)
             raise Problem("login_refused")
+        state = device.state(now)  # only somebody who holds the key learns it
+        if state in PUT_OUT:
+            await self._record_refusal("login.refused", device.device_id, address, now, {"state": state})
+            raise Problem(PUT_OUT[state])
         if wait_s := self._buckets.take("audited", device.account_id, self._limits.audited, now):
             raise Problem("too_many_requests", retry_after_s=wait_s)
         token = Token.generate()

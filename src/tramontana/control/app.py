@@ -22,9 +22,10 @@ from starlette.exceptions import HTTPException
 from tramontana import __version__
 from tramontana.control import frames, pages
 from tramontana.control.admission import Admission
-from tramontana.control.api import admin, calls, console, conversations, entry, loss, me, socket
+from tramontana.control.api import admin, calls, console, conversations, custody, entry, log, loss, me, socket
 from tramontana.control.calls import Calls
 from tramontana.control.challenges import Challenges
+from tramontana.control.custody import Custody
 from tramontana.control.delivery import Delivery
 from tramontana.control.events import Events, LocalEvents
 from tramontana.control.forwarders import Forwarders
@@ -40,9 +41,10 @@ from tramontana.control.processes import Processes
 from tramontana.control.rooms import Rooms
 from tramontana.control.services import Services
 from tramontana.control.sky import SkyService
-from tramontana.control.store import accounts, key_packages, mailbox, sessions, trees
+from tramontana.control.store import accounts, key_packages, mailbox, retention, sessions, trees
 from tramontana.control.store import calls as call_rows
 from tramontana.control.store.database import Store, StoreUnavailable
+from tramontana.keys.log import LogKey
 from tramontana.phone.forwarder.client.driver import ForwarderClient
 
 REAP_EVERY_S = 5.0
@@ -68,6 +70,8 @@ class Parts:
     clock: Callable[[], float] = time.time
     events: Events = field(default_factory=LocalEvents)
     forwarders: tuple[ForwarderClient, ...] = ()
+    log_key: LogKey = field(default_factory=LogKey.generate)
+    """Signs the heads of the transparency log; without the one that the organisation has signed there is no enrolment."""
 
 
 async def _assemble(parts: Parts, buckets: TokenBuckets) -> Services:
@@ -77,13 +81,15 @@ async def _assemble(parts: Parts, buckets: TokenBuckets) -> Services:
     hub = Hub(parts.events)
     challenges = Challenges(_derived(secret, b"tramontana login challenges 1"))
     media = Media(parts.store, parts.sky, parts.relay, parts.player, parts.clock)
+    in_calls = Calls(parts.store, hub, media, Rooms(parts.sky, hub, simulated=media.simulated), parts.clock)
     return Services(
         store=parts.store,
         hub=hub,
         admission=Admission(parts.store, service_id, challenges, buckets, parts.limits, parts.clock),
         delivery=Delivery(parts.store, hub, parts.clock),
         membership=Membership(parts.store, hub, parts.clock),
-        calls=Calls(parts.store, hub, media, Rooms(parts.sky, hub, simulated=media.simulated), parts.clock),
+        calls=in_calls,
+        custody=Custody(parts.store, hub, in_calls, parts.log_key, parts.clock),
         processes=Processes(parts.store, hub, parts.clock),
         events_key=_derived(secret, b"tramontana events 1"),
         forwarders=Forwarders(parts.store, hub, media, parts.forwarders, parts.relay.secret if parts.relay else None, parts.clock),
@@ -104,7 +110,10 @@ async def forget_old(store: Store, now: float) -> None:
     async with store.write() as connection:
         await sessions.forget_expired(connection, now)
         await key_packages.forget_old_claims(connection, now)
-        await call_rows.forget_old(connection, now)
+        kept = await retention.current(connection)
+        await call_rows.forget_ended(connection, now - kept.call_records_days * retention.DAY_S)
+        if kept.undelivered_days is not None:
+            await mailbox.forget_undelivered(connection, now - kept.undelivered_days * retention.DAY_S)
         await trees.forget_old(connection, now)
     # Beside everybody else: these may be many rows, which nobody touches any more.
     await store.beside(lambda connection: mailbox.forget_old_message_ids(connection, now))
@@ -194,7 +203,8 @@ def _bare_app(lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]] |
     app.add_exception_handler(RequestValidationError, _invalid_request)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(StoreUnavailable, _store_unavailable)
-    for module in (entry, me, conversations, calls, admin, console, loss, socket):
+    app.include_router(log.open_router)
+    for module in (entry, log, me, custody, conversations, calls, admin, console, loss, socket):
         app.include_router(module.router)
     app.include_router(loss.for_strangers)
     return app

@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from tramontana.control import admission
-from tramontana.control.store import audit
+from tramontana.control import admission, custody
+from tramontana.control.private_file import PrivateFileError, read_or_make_private
+from tramontana.control.problem import Problem
+from tramontana.control.store import accounts, audit, certificates
 from tramontana.control.store.database import PostgresqlAddress, Store
+from tramontana.control.store.invitations import Origin
+from tramontana.control.store.requests import MEMBER, Proposal
 from tramontana.errors import LocalError
+from tramontana.keys.log import LogKey
+from tramontana.keys.organisation import Root, verify_root
 from tramontana.keys.secret import Token
 
 T = TypeVar("T")
 ADDRESS_NAME = "address"
+LOG_KEY_NAME = "log.key"
 
 
 class AddressUnknown(LocalError):
@@ -44,8 +51,60 @@ def with_store(directory: Path, work: Callable[[Store], Awaitable[T]], database:
     return asyncio.run(run())
 
 
-def prepare(directory: Path) -> Bootstrap:
-    """Make an administrator link and two invitations beside the server that has just started; unused ones of earlier starts are withdrawn.
+def load_log_key(directory: Path) -> LogKey:
+    """The key that signs the heads of the log, in a file of its own: a copy of the database has no private key.
+
+    Raises `PrivateFileError`.
+    """
+    secret = read_or_make_private(directory / LOG_KEY_NAME, lambda: LogKey.generate().reveal())
+    try:
+        return LogKey.from_bytes(secret)
+    except ValueError as error:
+        raise PrivateFileError(f"{directory / LOG_KEY_NAME} holds no log key; restore it from its backup") from error
+
+
+def log_key_request(directory: Path, database: PostgresqlAddress | None = None) -> tuple[str, bytes]:
+    """What the organisation signs so that a server may keep its log: (service_id, public key of the log)."""
+    key = load_log_key(directory)
+
+    async def work(store: Store) -> str:
+        async with store.write() as connection:
+            return await accounts.service_id(connection, time.time())
+
+    return with_store(directory, work, database), key.public_bytes
+
+
+def install_organisation(directory: Path, root: bytes, log_key_statement: bytes, database: PostgresqlAddress | None = None) -> Root:
+    """Give the server of this directory its organisation. Raises `OrganisationError`, `Refused`."""
+    key = load_log_key(directory)
+    installed = with_store(directory, lambda store: custody.install(store, key, root, log_key_statement, now=time.time()), database)
+    return installed.root
+
+
+def installed_root(directory: Path, database: PostgresqlAddress | None = None) -> Root | None:
+    """The organisation of the server of this directory."""
+
+    async def work(store: Store) -> certificates.Installed | None:
+        async with store.read() as connection:
+            return await certificates.installed(connection)
+
+    found = with_store(directory, work, database)
+    return verify_root(found.root) if found else None
+
+
+def fingerprint_of(directory: Path, database: PostgresqlAddress | None = None) -> str:
+    """As it stands in links. Raises `OrganisationError` before one is installed."""
+    root = installed_root(directory, database)
+    if root is None:
+        raise custody.OrganisationError(
+            "this server has no organisation yet, and nobody could check who is invited to what: "
+            "make one with `tramontana init`, then `tramontana organisation install`"
+        )
+    return root.fingerprint_text
+
+
+def prepare(directory: Path, proposals: Sequence[Proposal] = (MEMBER, MEMBER)) -> Bootstrap:
+    """Make an administrator link and invitations beside the server that has just started; unused ones of earlier starts are withdrawn.
 
     Raises `StoreError`.
     """
@@ -53,19 +112,36 @@ def prepare(directory: Path) -> Bootstrap:
     async def work(store: Store) -> Bootstrap:
         now = time.time()
         token, _ = await admission.administrator_link(store, actor=audit.SERVER, now=now)
-        made = await admission.boot_invitations(store, now=now)
+        made = await admission.boot_invitations(store, now=now, proposals=proposals)
         return Bootstrap(token, tuple(invitation.token for invitation in made))
 
     return with_store(directory, work)
 
 
-def make_invitation(directory: Path, note: str, database: PostgresqlAddress | None = None) -> admission.NewInvitation:
+def make_invitation(
+    directory: Path,
+    note: str,
+    proposal: Proposal = MEMBER,
+    of_account: str | None = None,
+    origin: Origin = "command",
+    database: PostgresqlAddress | None = None,
+) -> admission.NewInvitation:
     """An invitation made at the command line, beside a running server or without one."""
 
-    def work(store: Store) -> Awaitable[admission.NewInvitation]:
-        return admission.invite(store, origin="command", actor=audit.COMMAND, note=note, now=time.time())
+    async def work(store: Store) -> admission.NewInvitation:
+        return await admission.invite(
+            store, origin=origin, actor=audit.COMMAND, note=note, now=time.time(), proposal=proposal, of_account=of_account
+        )
 
-    return with_store(directory, work, database)
+    try:
+        return with_store(directory, work, database)
+    except Problem as problem:
+        raise LocalError("there is no account of this id; the console lists them under People") from problem
+
+
+def make_auditor_access(directory: Path, note: str, database: PostgresqlAddress | None = None) -> tuple[Token, float]:
+    """A token that reads the log, made at the command line, and when it expires."""
+    return with_store(directory, lambda store: admission.auditor_access(store, actor=audit.COMMAND, note=note, now=time.time()), database)
 
 
 def make_administrator_link(directory: Path, database: PostgresqlAddress | None = None) -> tuple[Token, float]:

@@ -219,6 +219,14 @@ class Calls:
             await self._leave(connection, sender.device_id, call_id, self._clock())
         await self._media_changed()
 
+    async def put_out(self, device_id: str) -> None:
+        """A device was revoked: it leaves whatever call it is in."""
+        async with self._store.write() as connection:
+            for call in await calls.in_progress(connection):
+                if any(participant.device_id == device_id for participant in call.participants):
+                    await self._leave(connection, device_id, call.call_id, self._clock())
+        await self._media_changed()
+
     async def _leave(self, connection: AsyncConnection, device_id: str, call_id: str, now: float) -> None:
         if not await calls.leave(connection, call_id, device_id, now):
             return

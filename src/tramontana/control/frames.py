@@ -13,6 +13,7 @@ ItemKind = Literal["welcome", "commit", "application"]
 
 CLOSE_BAD_FRAME = 4400
 CLOSE_NOT_LOGGED_IN = 4401
+CLOSE_PUT_OUT = 4403
 CLOSE_SILENT = 4408
 CLOSE_REPLACED = 4409
 CLOSE_TOO_MANY_FRAMES = 4429
@@ -104,6 +105,12 @@ class Preempted(Shape):
     by: PrecedenceLabel | None
 
 
+class ApprovalsChanged(Shape):
+    """To custodians: requests for certificates changed."""
+
+    type: Literal["approvals"] = "approvals"
+
+
 class FloorState(Shape):
     """The floor of a talk group as it is now. `position`: one's own in the queue; `event`: what happened to this device itself."""
 
@@ -126,7 +133,19 @@ class Reconnect(Shape):
 
 
 ClientFrame = Annotated[Hello | Ack | FloorWish | Ping | Pong, Field(discriminator="type")]
-AnyServerFrame = Ready | Deliver | Presence | DirectoryChanged | ConversationChanged | Preempted | FloorState | Reconnect | Ping | Pong
+AnyServerFrame = (
+    Ready
+    | Deliver
+    | Presence
+    | DirectoryChanged
+    | ConversationChanged
+    | ApprovalsChanged
+    | Preempted
+    | FloorState
+    | Reconnect
+    | Ping
+    | Pong
+)
 ServerFrame = Annotated[AnyServerFrame, Field(discriminator="type")]
 
 _CLIENT_FRAME: TypeAdapter[Hello | Ack | FloorWish | Ping | Pong] = TypeAdapter(ClientFrame)

@@ -26,6 +26,11 @@ CODES: Mapping[str, tuple[int, str]] = {
     "invitation_refused": (403, "This invitation is used up, expired or wrong. Ask for a new one."),
     "not_yours": (403, "Only an owner of the talk group or an administrator may do this. Ask one of them."),
     "archive_fixed": (403, "An archive member is set and removed by an administrator only. Ask one."),
+    "not_certified": (403, "This device is not certified yet. Wait until a custodian has approved it."),
+    "certificate_expired": (403, "The certificate of this device has expired. Ask a custodian to renew it."),
+    "device_revoked": (403, "This device was revoked. Its person needs an invitation for a new one."),
+    "enrolment_rejected": (403, "A custodian rejected this device. Ask for a new invitation, and compare the device code."),
+    "not_custodian": (403, "Only a custodian of the organisation may do this."),
     "not_joined": (403, "This device is not yet in the group of this conversation. Wait for its welcome."),
     "origin_refused": (403, "Open the phone or the console from the address of the server itself."),
     "precedence_refused": (403, "You may not call at this precedence. Choose a lower one, or ask your administrator for a higher ceiling."),
@@ -51,6 +56,7 @@ CODES: Mapping[str, tuple[int, str]] = {
     "too_large": (413, "The request is too large. Send less at once."),
     "wrong_host": (421, "The server does not answer under this name. Use the address that it printed, or start it with --host-name."),
     "invalid_request": (422, "The request is not as the API document describes; `errors` names the fields."),
+    "certificate_refused": (422, "The organisation's statement was refused; `reason` names why and `detail` says what to do."),
     "bad_mls_message": (422, "The MLS message is malformed or does not belong here; `detail` says why."),
     "key_package_refused": (422, "A key package was refused; `detail` says why. Make new ones with the device's own key."),
     "welcome_refused": (422, "The welcome admits somebody whose key package was not claimed here. Claim again and make a new commit."),
@@ -62,6 +68,7 @@ CODES: Mapping[str, tuple[int, str]] = {
     "unknown_access": (422, "This place or carrier is not offered; see the access options."),
     "too_many_requests": (429, "Too many requests. Wait as long as Retry-After says."),
     "internal": (500, "The server failed; the operator finds the cause in its log. Try again later."),
+    "no_organisation": (503, "This server has no organisation yet. Its operator installs one with `tramontana organisation install`."),
     "media_unavailable": (503, "The media relay or the path player does not answer. Try again in a few seconds."),
     "store_unavailable": (503, "The server cannot write its data now (disk full or busy). Nothing was changed. Try again later."),
 }
@@ -76,6 +83,7 @@ class ProblemShape(Shape):
     code: str
     detail: str
     epoch: int | None = Field(default=None, description="with `epoch_taken` and `epoch_out_of_range`: the current epoch")
+    reason: str | None = Field(default=None, description="with `certificate_refused`: the name of the refusal")
     errors: list[dict[str, Any]] | None = Field(default=None, description="with `invalid_request`: location and reason of each fault")
 
 
@@ -90,6 +98,7 @@ class Problem(Exception):
         retry_after_s: float | None = None,
         epoch: int | None = None,
         errors: list[dict[str, Any]] | None = None,
+        reason: str | None = None,
     ) -> None:
         self.code = code
         self.status, standard = CODES[code]
@@ -97,6 +106,7 @@ class Problem(Exception):
         self.retry_after_s = retry_after_s if retry_after_s is not None else (5.0 if self.status == 503 else None)
         self.epoch = epoch
         self.errors = errors
+        self.reason = reason
         super().__init__(f"{code}: {self.detail}")
 
     def response(self) -> JSONResponse:
@@ -107,6 +117,7 @@ class Problem(Exception):
             detail=self.detail,
             epoch=self.epoch,
             errors=self.errors,
+            reason=self.reason,
         ).model_dump(exclude_none=True)
         headers = {"Cache-Control": "no-store"}
         if self.retry_after_s is not None:

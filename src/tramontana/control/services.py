@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from tramontana.control.admission import Admission
 from tramontana.control.calls import Calls
+from tramontana.control.custody import Custody
 from tramontana.control.delivery import Delivery
 from tramontana.control.forwarders import Forwarders
 from tramontana.control.hub import Hub
@@ -27,6 +28,7 @@ class Services:
     delivery: Delivery
     membership: Membership
     calls: Calls
+    custody: Custody
     processes: Processes
     forwarders: Forwarders
     events_key: bytes = field(repr=False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from base64 import b64decode, b64encode
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
 
@@ -61,9 +61,14 @@ WelcomeMessage = Annotated[bytes, *base64_bytes(1, MAX_WELCOME_BYTES)]
 ApplicationMessage = Annotated[bytes, *base64_bytes(1, MAX_MESSAGE_BYTES)]
 Payload = Annotated[bytes, *base64_bytes(1, MAX_COMMIT_BYTES)]
 
+SignedStatement = Annotated[bytes, *base64_bytes(1, 16 * 1024)]
+Statement = Annotated[bytes, *base64_bytes(1, 4096)]
+Sha256 = Annotated[bytes, *base64_bytes(32, 32)]
+
 Token = Annotated[str, Field(min_length=1, max_length=128, description="32 random bytes, base64url without padding")]
 Id = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$", description="16 bytes in lower-case hex")]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
 Epoch = Annotated[int, Field(ge=0, lt=2**53)]
 Sequence = Annotated[int, Field(ge=0, lt=2**53)]
+Role = Literal["approver", "auditor", "custodian", "member", "operator"]
 UnixSeconds = Annotated[float, Field(allow_inf_nan=False, description="POSIX seconds (UTC)")]

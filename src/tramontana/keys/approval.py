@@ -5,15 +5,20 @@ An approval is good for one request and exactly one grant: whoever has it can us
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
-from tramontana.keys.certificate import MAX_REASON, Grant
-from tramontana.keys.fields import identifier, instant, number, parse_fields, text
+from tramontana.keys import fields as read
+from tramontana.keys.certificate import MAX_REASON, Grant, verified_fields
+from tramontana.keys.fields import identifier, instant, joined, number, parse_fields, text
 from tramontana.keys.identity import SignatureRefused, encode_statement, verify_signature
+from tramontana.keys.organisation import OrganisationKey, Root
 from tramontana.keys.refused import Refused
+from tramontana.precedence import Precedence
 
 APPROVAL_CONTEXT = "tramontana approval 1"
 REJECTION_CONTEXT = "tramontana rejection 1"
+PREAUTHORISATION_CONTEXT = "tramontana preauthorisation 1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +52,46 @@ class Rejection:
     def statement(self) -> bytes:
         names = (self.organisation_id, self.request_id, self.device_id, self.reason, self.custodian)
         return encode_statement(REJECTION_CONTEXT, (*(name.encode() for name in names), number(self.at)))
+
+
+@dataclass(frozen=True, slots=True)
+class Preauthorisation:
+    """The holder of the organisation's key decided in advance what the device that uses an invitation gets.
+
+    It stays with the custodians. Whoever uses it trusts the server not to keep the invitation for itself, so it is for demonstrations and
+    for invitations that are used under the custodian's eyes.
+    """
+
+    invitation_sha256: bytes
+    unit: str
+    roles: tuple[str, ...]
+    ceiling: Precedence
+    not_after: int
+    encoded: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class UnverifiedPreauthorisation:
+    """One as it was found."""
+
+    encoded: bytes = field(repr=False)
+
+    def verify(self, root: Root) -> Preauthorisation:
+        """Raises `Refused`."""
+        given = verified_fields(self.encoded, root, PREAUTHORISATION_CONTEXT, 6)
+        if len(given[1]) != 32:
+            raise read.malformed("the digest of the invitation is not a SHA-256")
+        limits = (read.unit(given[2]), read.roles(given[3]), read.precedence(given[4]))
+        return Preauthorisation(given[1], *limits, instant(given[5], "the end"), self.encoded)
+
+
+def issue_preauthorisation(
+    key: OrganisationKey, invitation_sha256: bytes, unit: str, roles: Collection[str], ceiling: Precedence, not_after: int
+) -> Preauthorisation:
+    """Sign one."""
+    what = (unit.encode(), joined(roles), ceiling.label.encode(), number(not_after))
+    encoded = key.sign(encode_statement(PREAUTHORISATION_CONTEXT, (key.root.organisation_id.encode(), invitation_sha256, *what)))
+    return UnverifiedPreauthorisation(encoded).verify(key.root)
 
 
 @dataclass(frozen=True, slots=True)

@@ -148,6 +148,14 @@ class DeviceKey:
     def generate(cls) -> DeviceKey:
         return cls(Ed25519PrivateKey.generate())
 
+    @classmethod
+    def from_bytes(cls, secret: bytes) -> DeviceKey:
+        return cls(Ed25519PrivateKey.from_private_bytes(secret))
+
+    def reveal(self) -> bytes:
+        """The 32 secret bytes, for a sealed file."""
+        return self._private_key.private_bytes_raw()
+
     @property
     def public_bytes(self) -> bytes:
         return self._private_key.public_key().public_bytes_raw()

@@ -135,19 +135,7 @@ class Register:
             raise Refused("malformed", f"entry {self.size} of the log cannot be a statement of context {context!r}")
         if self.size in FOUNDING_LEAVES and context != CERTIFICATE_CONTEXT:
             raise Refused("founding_incomplete", "an organisation begins with two custodians")
-        if context == ROOT_CONTEXT:
-            if encoded != self.root.encoded:
-                raise Refused("wrong_organisation", "the log begins with another organisation's root")
-            return self.root
-        if context == LOG_KEY_CONTEXT:
-            return UnverifiedLogKey(encoded).verify(self.root)
-        if context == CERTIFICATE_CONTEXT:
-            return UnverifiedCertificate(encoded).verify(self.root)
-        if context == REVOCATION_CONTEXT:
-            return UnverifiedRevocation(encoded).verify(self.root)
-        if context == FEDERATION_CONTEXT:
-            return UnverifiedFederation(encoded).verify(self.root)
-        raise Refused("malformed", f"a statement of context {context!r} does not belong in a log")
+        return read_entry(encoded, self.root)
 
     def _add(self, certificate: Certificate) -> None:
         grant = certificate.grant
@@ -190,3 +178,21 @@ def is_recovery(of_account: Iterable[Standing]) -> bool:
     """Whether a certificate brings back a person all of whose devices are revoked."""
     known = list(of_account)
     return bool(known) and all(standing.is_revoked for standing in known)
+
+
+def read_entry(encoded: bytes, root: Root) -> Entry:
+    """Any statement that may stand in a log, its signatures verified, its place not. Raises `Refused`."""
+    context = SignedStatement.parse(encoded).context
+    if context == ROOT_CONTEXT:
+        if encoded != root.encoded:
+            raise Refused("wrong_organisation", "the log begins with another organisation's root")
+        return root
+    if context == LOG_KEY_CONTEXT:
+        return UnverifiedLogKey(encoded).verify(root)
+    if context == CERTIFICATE_CONTEXT:
+        return UnverifiedCertificate(encoded).verify(root)
+    if context == REVOCATION_CONTEXT:
+        return UnverifiedRevocation(encoded).verify(root)
+    if context == FEDERATION_CONTEXT:
+        return UnverifiedFederation(encoded).verify(root)
+    raise Refused("malformed", f"a statement of context {context!r} does not belong in a log")

@@ -72,6 +72,15 @@ async def _session(
     return session
 
 
+async def _log_reader(session: Annotated[sessions.Session, Depends(_session)], services: ServicesOf) -> sessions.Session:
+    limit(services, "account", session.account_id or session.role, services.limits.account)
+    return session
+
+
+LogReaderOf = Annotated[sessions.Session, Depends(_log_reader)]
+"""Anybody with a session: devices, certified or not, administrators, auditors."""
+
+
 def _for_role(role: str) -> Callable[[sessions.Session, Services], Awaitable[sessions.Session]]:
     async def check(session: Annotated[sessions.Session, Depends(_session)], services: ServicesOf) -> sessions.Session:
         if session.role != role:
@@ -82,14 +91,43 @@ def _for_role(role: str) -> Callable[[sessions.Session, Services], Awaitable[ses
     return check
 
 
-def _sender(session: Annotated[sessions.Session, Depends(_for_role("device"))]) -> Sender:
+_device_session = _for_role("device")
+
+
+SessionOf = Annotated[sessions.Session, Depends(_device_session)]
+"""The session of a device."""
+
+
+def _enrolled(session: SessionOf) -> Sender:
     assert session.device_id is not None
     assert session.account_id is not None
     return Sender(session.device_id, session.account_id)
 
 
+EnrolledOf = Annotated[Sender, Depends(_enrolled)]
+"""A device with a session, certified or still pending: what it asks for concerns itself alone."""
+
+
+def _sender(session: SessionOf, services: ServicesOf) -> Sender:
+    if session.certified_until is None:
+        raise Problem("not_certified")
+    if services.clock() >= session.certified_until:
+        raise Problem("certificate_expired")
+    return _enrolled(session)
+
+
 DeviceOf = Annotated[Sender, Depends(_sender)]
-"""An enrolled device with a session."""
+"""A certified device with a session."""
+
+
+def _custodian(session: SessionOf, sender: DeviceOf) -> Sender:
+    if "custodian" not in (session.certified_roles or "").split(","):
+        raise Problem("not_custodian")
+    return sender
+
+
+CustodianOf = Annotated[Sender, Depends(_custodian)]
+"""A certified device of a custodian."""
 
 
 def _audited_sender(sender: DeviceOf, services: ServicesOf) -> Sender:

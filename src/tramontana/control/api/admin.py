@@ -1,36 +1,53 @@
-"""Administration: invitations, accounts, calls, audit trail."""
+"""Administration: invitations, accounts, requests, the log in words, retention, calls, audit trail."""
 
 from __future__ import annotations
 
 import json
 from itertools import groupby
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Request, Response
 
 from tramontana.control import admission
-from tramontana.control.api import models
+from tramontana.control.api import custody, models
 from tramontana.control.api.access import AdministratorOf, ServicesOf
+from tramontana.control.api.log import MAX_ENTRIES, head_shape
 from tramontana.control.problem import Problem, problems
 from tramontana.control.shapes import Id
-from tramontana.control.store import accounts, audit, call_rules, calls, invitations
+from tramontana.control.store import accounts, audit, call_rules, calls, certificates, invitations, log, requests, retention
+from tramontana.keys.certificate import Certificate, LogKeyStatement, Revocation
+from tramontana.keys.federation import Federation
+from tramontana.keys.organisation import Root, device_code, verify_root
+from tramontana.keys.register import Entry, read_entry
 from tramontana.precedence import Precedence
 
 router = APIRouter(prefix="/api/v1/admin", tags=["administration"])
 AUDIT_PAGE = 200
 
 
-@router.post("/invitations", status_code=201, responses=problems("not_logged_in"))
+@router.post("/invitations", status_code=201, responses=problems("not_logged_in", "no_organisation", "not_found"))
 async def create_invitation(
     body: models.InvitationRequest, _session: AdministratorOf, services: ServicesOf, request: Request
 ) -> models.NewInvitation:
     """Make an invitation. Its token is shown this once."""
-    made = await admission.invite(services.store, origin="administrator", actor=audit.ADMINISTRATOR, note=body.note, now=services.clock())
-    token = made.token.reveal()
-    origin = f"{request.url.scheme}://{request.url.netloc}"
-    return models.NewInvitation(
-        invitation_id=made.invitation_id, token=token, link=f"{origin}/phone#invite={token}", expires_at=made.expires_at
+    async with services.store.read() as connection:
+        fingerprint = (await services.custody.organisation(connection)).root.fingerprint_text
+    made = await admission.invite(
+        services.store,
+        origin="administrator",
+        actor=audit.ADMINISTRATOR,
+        note=body.note,
+        now=services.clock(),
+        proposal=requests.Proposal(body.unit, tuple(body.roles), body.precedence_ceiling),
+        of_account=body.account_id,
     )
+    token = made.token.reveal()
+    link = f"{_origin(request)}/phone#invite={token}&org={fingerprint}"
+    return models.NewInvitation(invitation_id=made.invitation_id, token=token, link=link, expires_at=made.expires_at)
+
+
+def _origin(request: Request) -> str:
+    return f"{request.url.scheme}://{request.url.netloc}"
 
 
 @router.get("/invitations", responses=problems("not_logged_in"))
@@ -48,6 +65,10 @@ async def list_invitations(_session: AdministratorOf, services: ServicesOf) -> l
             created_at=found.created_at,
             expires_at=found.expires_at,
             account_id=found.account_id,
+            of_account=found.of_account,
+            unit=found.unit,
+            roles=found.roles.split(","),  # type: ignore[arg-type]
+            precedence_ceiling=found.precedence_ceiling,  # type: ignore[arg-type]
         )
         for found in listed
     ]
@@ -68,32 +89,136 @@ async def withdraw_invitation(invitation_id: Annotated[Id, Path()], _session: Ad
 @router.get("/accounts", responses=problems("not_logged_in"))
 async def list_accounts(_session: AdministratorOf, services: ServicesOf) -> list[models.AdminAccount]:
     """Accounts and their devices."""
+    now = services.clock()
     async with services.store.read() as connection:
         devices = await accounts.all_devices(connection)
+        known = await certificates.last_of_devices(connection, [device.device_id for device in devices])
+        installed = await certificates.installed(connection)
+    fingerprint = verify_root(installed.root).fingerprint if installed else None
     answer = []
     for account_id, group in groupby(devices, key=lambda device: device.account_id):
         of_account = list(group)
-        listed = [
-            models.AdminDevice(
-                device_id=device.device_id,
-                signature_public_key=device.signature_public_key,
-                enrolled_at=device.enrolled_at,
-                online=services.hub.is_device_online(device.device_id),
-                pending=device.pending,
-            )
-            for device in of_account
-        ]
         first = of_account[0]
+        newest = max((known[d.device_id] for d in of_account if d.device_id in known), key=lambda row: row.log_index, default=None)
         answer.append(
             models.AdminAccount(
                 account_id=account_id,
                 display_name=first.display_name,
                 precedence_ceiling=first.precedence_ceiling,
                 created_at=first.account_created_at,
-                devices=listed,
+                unit=newest.unit if newest else "",
+                roles=newest.roles.split(",") if newest else [],  # type: ignore[arg-type]
+                devices=[_device(services, device, known.get(device.device_id), fingerprint, now) for device in of_account],
             )
         )
     return answer
+
+
+def _device(
+    services: ServicesOf, device: accounts.Device, certificate: certificates.Row | None, fingerprint: bytes | None, now: float
+) -> models.AdminDevice:
+    return models.AdminDevice(
+        device_id=device.device_id,
+        state=device.state(now),
+        serial=device.serial,
+        log_index=certificate.log_index if certificate else None,
+        not_after=certificate.not_after if certificate else None,
+        device_code=device_code(fingerprint, device.signature_public_key) if fingerprint else "",
+        signature_public_key=device.signature_public_key,
+        enrolled_at=device.enrolled_at,
+        online=services.hub.is_device_online(device.device_id),
+        pending=device.pending,
+    )
+
+
+@router.get("/requests", responses=problems("not_logged_in"))
+async def list_requests(
+    _session: AdministratorOf, services: ServicesOf, state: custody.State = "pending"
+) -> list[models.CertificateRequest]:
+    """Requests for certificates and who has approved them; custodians decide, not the administrator."""
+    async with services.store.read() as connection:
+        return [found.model_copy(update={"proof": None}) for found in await custody.listed(services, connection, state)]
+
+
+@router.get("/log", responses=problems("not_logged_in", "no_organisation"))
+async def list_log(
+    _session: AdministratorOf,
+    services: ServicesOf,
+    start: Annotated[int, Query(ge=0, lt=2**53)] = 0,
+    count: Annotated[int, Query(ge=1, le=MAX_ENTRIES)] = MAX_ENTRIES,
+) -> models.LogPage:
+    """The transparency log in words."""
+    async with services.store.read() as connection:
+        root = (await services.custody.organisation(connection)).root
+        found = await log.entries(connection, start, count)
+        head = await log.head(connection, services.custody.log_key, services.clock())
+    return models.LogPage(head=head_shape(head), entries=[_in_words(entry, root) for entry in found])
+
+
+def _in_words(entry: log.LogEntry, root: Root) -> models.LogEntryShown:
+    kind, words = _words(read_entry(entry.entry, root))
+    return models.LogEntryShown(log_index=entry.log_index, added_at=entry.added_at, kind=kind, **words)
+
+
+def _words(entry: Entry) -> tuple[models.LogKind, dict[str, Any]]:
+    match entry:
+        case Certificate(grant=grant):
+            return "certificate", {
+                "serial": entry.serial,
+                "account_id": grant.account_id,
+                "device_id": grant.device_id,
+                "display_name": grant.display_name,
+                "unit": grant.unit,
+                "roles": list(grant.roles),
+                "precedence_ceiling": grant.ceiling.label,
+                "not_before": entry.not_before,
+                "not_after": grant.not_after,
+                "approvers": list(entry.approvers),
+            }
+        case Revocation():
+            words = {"serial": entry.serial, "device_id": entry.device_id or None, "reason": entry.reason}
+            return "revocation", words | {"not_before": entry.revoked_at}
+        case Federation():
+            return "federation", {
+                "serial": entry.serial,
+                "display_name": entry.peer_name,
+                "unit": ",".join(entry.units),
+                "roles": list(entry.roles),
+                "precedence_ceiling": entry.ceiling.label,
+                "not_before": entry.not_before,
+                "not_after": entry.not_after,
+            }
+        case LogKeyStatement():
+            return "log_key", {"not_before": entry.not_before}
+        case Root():
+            return "organisation", {"display_name": entry.name, "not_before": entry.created_at}
+
+
+@router.get("/retention", responses=problems("not_logged_in"))
+async def read_retention(_session: AdministratorOf, services: ServicesOf) -> models.Retention:
+    """How long the server keeps what is not delivered, and who called whom."""
+    async with services.store.read() as connection:
+        kept = await retention.current(connection)
+    return models.Retention(undelivered_days=kept.undelivered_days, call_records_days=kept.call_records_days)
+
+
+@router.put("/retention", status_code=204, response_class=Response, responses=problems("not_logged_in"))
+async def change_retention(body: models.Retention, _session: AdministratorOf, services: ServicesOf) -> None:
+    """Change it; what is older goes within the hour."""
+    wanted = retention.Retention(body.undelivered_days, body.call_records_days)
+    async with services.store.write() as connection:
+        await retention.change(connection, wanted)
+        details = {"undelivered_days": wanted.undelivered_days, "call_records_days": wanted.call_records_days}
+        await audit.append(connection, now=services.clock(), actor=audit.ADMINISTRATOR, action="retention.changed", details=details)
+
+
+@router.post("/auditors", status_code=201, responses=problems("not_logged_in"))
+async def create_auditor_link(
+    body: models.AuditorRequest, _session: AdministratorOf, services: ServicesOf, request: Request
+) -> models.AuditorLink:
+    """Access for an auditor who follows the log from outside (`tramontana log follow`)."""
+    token, expires_at = await admission.auditor_access(services.store, actor=audit.ADMINISTRATOR, note=body.note, now=services.clock())
+    return models.AuditorLink(link=f"{_origin(request)}#audit={token.reveal()}", expires_at=expires_at)
 
 
 @router.put("/accounts/{account_id}/precedence", status_code=204, response_class=Response, responses=problems("not_logged_in", "not_found"))

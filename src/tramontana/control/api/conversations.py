@@ -5,13 +5,13 @@ from __future__ import annotations
 from itertools import groupby
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Request, Response
+from fastapi import APIRouter, Path, Query, Request, Response
 
 from tramontana.control.api import models
-from tramontana.control.api.access import AuditedDeviceOf, DeviceOf, ServicesOf, limit
+from tramontana.control.api.access import AuditedDeviceOf, DeviceOf, EnrolledOf, ServicesOf, SessionOf, limit
 from tramontana.control.problem import Problem, problems
 from tramontana.control.shapes import Id
-from tramontana.control.store import accounts, conversations, key_packages, trees
+from tramontana.control.store import accounts, certificates, conversations, key_packages, trees
 
 router = APIRouter(prefix="/api/v1", tags=["conversations"])
 PathId = Annotated[Id, Path()]
@@ -21,11 +21,22 @@ CLAIMED_PER_TOKEN = 10
 _OCTETS = {"requestBody": {"required": True, "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}}
 
 
-@router.get("/accounts", responses=problems("not_logged_in"))
-async def directory(_sender: DeviceOf, services: ServicesOf) -> list[models.DirectoryAccount]:
-    """Every account that can be reached, with its devices and their signature keys: a device is listed from its first key packages on."""
+@router.get("/accounts", responses=problems("not_logged_in", "certificate_expired"))
+async def directory(
+    session: SessionOf, services: ServicesOf, certificates_from: Annotated[int, Query(ge=0, lt=2**53)] = 0
+) -> list[models.DirectoryAccount]:
+    """Every account that can be reached, with its certified devices: a device is listed from its first key packages on.
+
+    Certificates with a log index below `certificates_from` are left out: the client has read them. Empty for a device that is pending.
+    """
+    if session.certified_until is None:
+        return []
+    now = services.clock()
+    if now >= session.certified_until:
+        raise Problem("certificate_expired")
     async with services.store.read() as connection:
-        devices = await accounts.all_devices(connection, reachable_only=True)
+        devices = await accounts.all_devices(connection, reachable_at=now)
+        known = await certificates.last_of_devices(connection, [device.device_id for device in devices])
     answer = []
     for account_id, group in groupby(devices, key=lambda device: device.account_id):
         of_account = list(group)
@@ -35,7 +46,17 @@ async def directory(_sender: DeviceOf, services: ServicesOf) -> list[models.Dire
                 display_name=of_account[0].display_name,
                 precedence_ceiling=of_account[0].precedence_ceiling,
                 online=services.hub.is_account_online(account_id),
-                devices=[models.DirectoryDevice(device_id=d.device_id, signature_public_key=d.signature_public_key) for d in of_account],
+                devices=[
+                    models.DirectoryDevice(
+                        device_id=device.device_id,
+                        signature_public_key=device.signature_public_key,
+                        serial=certificate.serial,
+                        log_index=certificate.log_index,
+                        certificate=certificate.encoded if certificate.log_index >= certificates_from else None,
+                    )
+                    for device in of_account
+                    for certificate in [known[device.device_id]]
+                ],
             )
         )
     return answer
@@ -112,7 +133,7 @@ async def remove_member(conversation_id: PathId, account_id: PathId, sender: Aud
 
 
 @router.get("/conversations", responses=problems("not_logged_in"))
-async def own_conversations(sender: DeviceOf, services: ServicesOf) -> list[models.Conversation]:
+async def own_conversations(sender: EnrolledOf, services: ServicesOf) -> list[models.Conversation]:
     """The conversations of one's own account."""
     async with services.store.read() as connection:
         return [_shape(found) for found in await conversations.of_account(connection, sender.account_id)]

@@ -27,7 +27,7 @@ async def service(services: ServicesOf) -> models.Service:
     return models.Service(service_id=services.admission.service_id, version=__version__, suite=SUITE)
 
 
-@router.post("/enrolments", status_code=201, responses=problems("invitation_refused", "already_enrolled"))
+@router.post("/enrolments", status_code=201, responses=problems("invitation_refused", "already_enrolled", "no_organisation"))
 async def enrol(body: models.Enrolment, services: ServicesOf, address: Stranger) -> models.Enrolled:
     """Use an invitation up. The same key repeating the same request gets the same answer."""
 
@@ -37,6 +37,7 @@ async def enrol(body: models.Enrolment, services: ServicesOf, address: Stranger)
         )
 
     account_id, device_id = await services.admission.enrol(body.invitation, statement, address)
+    await services.custody.requests_changed()
     return models.Enrolled(account_id=account_id, device_id=device_id)
 
 
@@ -47,7 +48,9 @@ async def challenge(body: models.ChallengeRequest, services: ServicesOf, _addres
     return models.ChallengeAnswer(challenge=made, expires_at=expires_at)
 
 
-@router.post("/sessions", status_code=201, responses=problems("login_refused"))
+@router.post(
+    "/sessions", status_code=201, responses=problems("login_refused", "device_revoked", "certificate_expired", "enrolment_rejected")
+)
 async def login(body: models.Login, services: ServicesOf, address: Stranger) -> models.Session:
     """Log a device in by proof that it holds its key."""
     unverified = UnverifiedLogin(services.admission.service_id, body.device_id, body.challenge, body.signature)

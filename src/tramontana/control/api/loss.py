@@ -7,7 +7,7 @@ import hashlib
 from fastapi import APIRouter, Response
 
 from tramontana.control.api import models
-from tramontana.control.api.access import DeviceOf, ServicesOf, Stranger
+from tramontana.control.api.access import EnrolledOf, ServicesOf, Stranger
 from tramontana.control.problem import problems
 from tramontana.control.store import audit, loss
 
@@ -19,7 +19,7 @@ RECORD_AGAIN_S = 600.0
 
 
 @router.put("/me/duress", status_code=204, response_class=Response, responses=problems("not_logged_in"))
-async def put_duress_alarm(body: models.DuressAlarmKey, sender: DeviceOf, services: ServicesOf) -> None:
+async def put_duress_alarm(body: models.DuressAlarmKey, sender: EnrolledOf, services: ServicesOf) -> None:
     """Arm the device's alarm: whoever sends the secret of this digest raises it."""
     async with services.store.write() as connection:
         await loss.arm(connection, sender.device_id, body.secret_sha256)

@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Response
 
 from tramontana.control.api import models
-from tramontana.control.api.access import DeviceOf, ServicesOf
+from tramontana.control.api.access import EnrolledOf, ServicesOf
 from tramontana.control.offers import check_key_packages
 from tramontana.control.problem import Problem, problems
 from tramontana.control.store import accounts, key_packages
@@ -16,7 +16,7 @@ router = APIRouter(prefix="/api/v1", tags=["me"])
 
 
 @router.get("/me", responses=problems("not_logged_in"))
-async def me(sender: DeviceOf, services: ServicesOf) -> models.Me:
+async def me(sender: EnrolledOf, services: ServicesOf) -> models.Me:
     """One's own account and device."""
     device = await _device(services, sender.device_id)
     return models.Me(
@@ -37,7 +37,7 @@ async def _device(services: ServicesOf, device_id: str) -> accounts.Device:
 
 
 @router.put("/me/key-packages", status_code=204, response_class=Response, responses=problems("not_logged_in", "key_package_refused"))
-async def put_key_packages(body: models.KeyPackages, sender: DeviceOf, services: ServicesOf) -> None:
+async def put_key_packages(body: models.KeyPackages, sender: EnrolledOf, services: ServicesOf) -> None:
     """Replace the key packages on offer."""
     now = services.clock()
     device = await _device(services, sender.device_id)
@@ -50,14 +50,14 @@ async def put_key_packages(body: models.KeyPackages, sender: DeviceOf, services:
 
 
 @router.get("/me/key-packages", responses=problems("not_logged_in"))
-async def remaining_key_packages(sender: DeviceOf, services: ServicesOf) -> models.KeyPackagesRemaining:
+async def remaining_key_packages(sender: EnrolledOf, services: ServicesOf) -> models.KeyPackagesRemaining:
     """How many single-use key packages are left."""
     async with services.store.read() as connection:
         return models.KeyPackagesRemaining(remaining=await key_packages.remaining(connection, sender.device_id, services.clock()))
 
 
 @router.get("/access-options", responses=problems("not_logged_in"))
-async def access_options(sender: DeviceOf, services: ServicesOf) -> models.AccessOptions:
+async def access_options(sender: EnrolledOf, services: ServicesOf) -> models.AccessOptions:
     """Places and carriers to choose from, and what is chosen."""
     device = await _device(services, sender.device_id)
     place_id, carrier_id = services.sky.access_of(device.place_id, device.carrier_id)
@@ -71,7 +71,7 @@ async def access_options(sender: DeviceOf, services: ServicesOf) -> models.Acces
 @router.put(
     "/me/access", status_code=204, response_class=Response, responses=problems("not_logged_in", "unknown_access", "media_unavailable")
 )
-async def put_access(body: models.Access, sender: DeviceOf, services: ServicesOf) -> None:
+async def put_access(body: models.Access, sender: EnrolledOf, services: ServicesOf) -> None:
     """Choose place and carrier; a call in progress moves to the new path."""
     if not services.sky.is_offered(body.place_id, body.carrier_id):
         raise Problem("unknown_access")
@@ -81,7 +81,7 @@ async def put_access(body: models.Access, sender: DeviceOf, services: ServicesOf
 
 
 @router.get("/me/path", responses=problems("not_logged_in"))
-async def my_path(sender: DeviceOf, services: ServicesOf, seconds: Annotated[int, Query(ge=15, le=600)] = 120) -> models.MyPath:
+async def my_path(sender: EnrolledOf, services: ServicesOf, seconds: Annotated[int, Query(ge=15, le=600)] = 120) -> models.MyPath:
     """The simulated path from now on."""
     device = await _device(services, sender.device_id)
     profile = await services.sky.profile(*services.sky.access_of(device.place_id, device.carrier_id), services.clock(), float(seconds))

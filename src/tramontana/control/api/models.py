@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import unicodedata
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
@@ -18,13 +17,18 @@ from tramontana.control.shapes import (
     KeyPackageMessage,
     Name,
     PublicKey,
+    Role,
     Sequence,
+    Sha256,
     Shape,
     Signature,
+    SignedStatement,
+    Statement,
     Token,
     UnixSeconds,
     WelcomeMessage,
 )
+from tramontana.keys.fields import is_displayable
 from tramontana.phone.forwarder.sdp import MAX_OFFER_CHARACTERS
 from tramontana.precedence import PrecedenceLabel
 
@@ -34,12 +38,21 @@ MAX_CLAIMED_ACCOUNTS = 100
 
 
 def _displayable(name: str) -> str:
-    if name != name.strip() or any(unicodedata.category(c) in ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp") for c in name):
+    if not is_displayable(name):
         raise ValueError("must not start or end with a space or contain control or formatting characters")
     return name
 
 
+def _distinct(roles: list[Role]) -> list[Role]:
+    if len(set(roles)) != len(roles):
+        raise ValueError("must not name a role twice")
+    return roles
+
+
 DisplayName = Annotated[str, Field(min_length=1, max_length=64), AfterValidator(_displayable)]
+Unit = Annotated[str, Field(max_length=64, pattern=r"^[^,]*$"), AfterValidator(_displayable)]
+Roles = Annotated[list[Role], Field(min_length=1), AfterValidator(_distinct)]
+DeviceState = Literal["pending", "certified", "expired", "revoked", "rejected"]
 
 
 # Service, enrolment, sessions
@@ -85,6 +98,127 @@ class Session(Shape):
     expires_at: UnixSeconds
 
 
+# Organisation, log, certificates
+
+
+class Organisation(Shape):
+    """Public halves, as the organisation signed them."""
+
+    organisation_id: Id
+    fingerprint: Sha256 = Field(description="SHA-256 of the root statement; it stands in every invitation")
+    organisation: SignedStatement
+    log_key: SignedStatement
+    log_id: Sha256
+
+
+class TreeHead(Shape):
+    log_id: Sha256
+    tree_size: Sequence
+    root_hash: Sha256
+    at: Sequence = Field(description="POSIX seconds")
+    signature: Signature
+
+
+class Consistency(Shape):
+    first: Sequence
+    second: Sequence
+    proof: list[Sha256]
+
+
+class Inclusion(Shape):
+    log_index: Sequence
+    tree_size: Sequence
+    proof: list[Sha256]
+
+
+class LogEntries(Shape):
+    start: Sequence
+    entries: list[SignedStatement]
+    tree_size: Sequence
+
+
+class CertificateStatus(Shape):
+    """How a device stands. Both proofs are for `head.tree_size`."""
+
+    device_id: Id
+    state: DeviceState
+    request_id: Id | None = Field(description="of the request that is pending")
+    certificate: SignedStatement | None
+    log_index: Sequence | None
+    inclusion: list[Sha256]
+    revocation: SignedStatement | None
+    revocation_index: Sequence | None
+    revocation_inclusion: list[Sha256]
+    head: TreeHead | None
+
+
+class ApprovalShown(Shape):
+    """A custodian's approval with the certificate of the device that signed it, for whoever does not believe the server."""
+
+    device_id: Id
+    statement: Statement
+    signature: Signature
+    certificate: SignedStatement
+
+
+class CertificateRequest(Shape):
+    """What is asked for. `invitation_sha256` and `proof` are those of the enrolment, null for a change."""
+
+    request_id: Id
+    kind: Literal["enrolment", "change"]
+    state: Literal["pending", "issued", "rejected"]
+    account_id: Id
+    device_id: Id
+    signature_public_key: PublicKey
+    display_name: str
+    unit: str
+    roles: list[Role]
+    precedence_ceiling: PrecedenceLabel
+    created_at: UnixSeconds
+    further_device: bool = Field(description="whether the account has another device already")
+    approvals_needed: int
+    invitation_sha256: Sha256 | None
+    proof: Signature | None
+    approvals: list[ApprovalShown]
+
+
+class ChangeRequest(Shape):
+    device_id: Id
+    display_name: DisplayName
+    unit: Unit
+    roles: Roles
+    precedence_ceiling: PrecedenceLabel
+
+
+class RequestMade(Shape):
+    request_id: Id
+
+
+class Decision(Shape):
+    """An approval or a rejection as a custodian's device signed it."""
+
+    statement: Statement
+    signature: Signature
+
+
+class IssuedCertificate(Shape):
+    request_id: Id
+    certificate: SignedStatement
+
+
+class IssuedRevocation(Shape):
+    revocation: SignedStatement
+
+
+class IssuedFederation(Shape):
+    federation: SignedStatement
+    organisation: SignedStatement = Field(description="the root of the other organisation")
+
+
+class Logged(Shape):
+    log_index: Sequence
+
+
 # One's own account, directory, key packages, access
 
 
@@ -99,6 +233,9 @@ class Me(Shape):
 class DirectoryDevice(Shape):
     device_id: Id
     signature_public_key: PublicKey
+    serial: Id
+    log_index: Sequence
+    certificate: SignedStatement | None = Field(description="null below the log index that the client says it has read")
 
 
 class DirectoryAccount(Shape):
@@ -285,7 +422,13 @@ class AdminLogin(Shape):
 
 
 class InvitationRequest(Shape):
+    """`account_id` asks for a further device of a known person. The rest is what custodians are asked to certify."""
+
     note: Annotated[str, Field(max_length=120), AfterValidator(_displayable)] = ""
+    account_id: Id | None = None
+    unit: Unit = ""
+    roles: Roles = Field(default=["member"])
+    precedence_ceiling: PrecedenceLabel = "routine"
 
 
 class NewInvitation(Shape):
@@ -304,11 +447,20 @@ class Invitation(Shape):
     state: Literal["open", "used", "withdrawn", "expired"]
     created_at: UnixSeconds
     expires_at: UnixSeconds
-    account_id: Id | None
+    account_id: Id | None = Field(description="whose device it became")
+    of_account: Id | None = Field(description="whose further device it is for")
+    unit: str
+    roles: list[Role]
+    precedence_ceiling: PrecedenceLabel
 
 
 class AdminDevice(Shape):
     device_id: Id
+    state: DeviceState
+    serial: Id | None
+    log_index: Sequence | None
+    not_after: UnixSeconds | None
+    device_code: str = Field(description="what the device shows while it is pending; empty without an organisation")
     signature_public_key: PublicKey
     enrolled_at: UnixSeconds
     online: bool
@@ -320,6 +472,8 @@ class AdminAccount(Shape):
     display_name: str
     precedence_ceiling: PrecedenceLabel
     created_at: UnixSeconds
+    unit: str
+    roles: list[Role]
     devices: list[AdminDevice]
 
 
@@ -338,6 +492,51 @@ class CallRules(Shape):
     carrier_bps: dict[Name, Annotated[int, Field(ge=0, le=10**12)]] = Field(
         max_length=100, description="what calls may take of a carrier at one place, bit/s, where less than its path can carry"
     )
+
+
+class Retention(Shape):
+    """undelivered_days: null keeps a message until it is delivered."""
+
+    undelivered_days: int | None = Field(ge=1, le=3650)
+    call_records_days: int = Field(ge=1, le=3650)
+
+
+class AuditorRequest(Shape):
+    note: Annotated[str, Field(max_length=120), AfterValidator(_displayable)] = ""
+
+
+class AuditorLink(Shape):
+    """The only time that the link is shown; the server keeps the SHA-256 of its token."""
+
+    link: str = Field(repr=False)
+    expires_at: UnixSeconds
+
+
+LogKind = Literal["organisation", "log_key", "certificate", "revocation", "federation"]
+
+
+class LogEntryShown(Shape):
+    """An entry of the log in words; null where its kind has no such field."""
+
+    log_index: Sequence
+    added_at: UnixSeconds
+    kind: LogKind
+    serial: Id | None = None
+    account_id: Id | None = None
+    device_id: Id | None = None
+    display_name: str | None = None
+    unit: str | None = None
+    roles: list[str] | None = None
+    precedence_ceiling: str | None = None
+    not_before: int | None = None
+    not_after: int | None = None
+    approvers: list[Id] | None = None
+    reason: str | None = None
+
+
+class LogPage(Shape):
+    head: TreeHead
+    entries: list[LogEntryShown]
 
 
 class CallParticipant(Shape):

@@ -20,7 +20,7 @@ from tramontana.control.hub import Outbox
 from tramontana.control.limits import address_key
 from tramontana.control.problem import Problem
 from tramontana.control.services import Services
-from tramontana.control.store import mailbox
+from tramontana.control.store import accounts, mailbox
 from tramontana.control.store.database import StoreUnavailable
 from tramontana.precedence import Precedence
 
@@ -102,7 +102,8 @@ async def _login(websocket: WebSocket, services: Services) -> _DeviceSocket:
     if session is None or session.device_id is None or session.account_id is None:
         raise _Closed(frames.CLOSE_NOT_LOGGED_IN, "log in again")
     assert isinstance(hello, frames.Hello)
-    return _DeviceSocket(websocket, services, Outbox(session.device_id, session.account_id), hello.after, session.expires_at)
+    ends = [session.expires_at, *([session.certified_until] if session.certified_until is not None else [])]
+    return _DeviceSocket(websocket, services, Outbox(session.device_id, session.account_id), hello.after, min(ends))
 
 
 class _DeviceSocket:
@@ -132,6 +133,7 @@ class _DeviceSocket:
         self._outbox.serial = await self._services.processes.claim(self._outbox.device_id)
         try:
             self._services.hub.attach(self._outbox)
+            await self._check_still_in()
             await self._send(frames.Ready(device_id=self._outbox.device_id, pending=pending))
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._read())
@@ -144,6 +146,13 @@ class _DeviceSocket:
             # Who cannot be told that his time is over must not keep the floor; a newer socket of this device can be.
             if not self._services.hub.is_device_online(self._outbox.device_id):
                 await self._services.forwarders.release_floor(self._outbox.device_id)
+
+    async def _check_still_in(self) -> None:
+        """It may have been put out after its session was read and before the hub knew whom to close."""
+        async with self._services.store.read() as connection:
+            device = await accounts.device(connection, self._outbox.device_id)
+        if device is None or device.state(self._services.clock()) in ("revoked", "rejected"):
+            raise _Closed(frames.CLOSE_PUT_OUT)
 
     async def _send(self, frame: frames.AnyServerFrame) -> None:
         await self._send_text(frames.encode(frame))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from sqlalchemy import func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -12,6 +13,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from tramontana.control.store.schema import accounts, devices, key_packages, service
 from tramontana.keys.identity import VerifiedEnrolment
 from tramontana.precedence import Precedence, PrecedenceLabel
+
+State = Literal["pending", "certified", "expired", "revoked", "rejected"]
 
 
 def new_id() -> str:
@@ -36,6 +39,20 @@ class Device:
     front_port: int | None
     account_created_at: float
     precedence_ceiling: PrecedenceLabel
+    serial: str | None
+    certified_until: float | None
+    revoked_at: float | None
+    rejected_at: float | None
+
+    def state(self, now: float) -> State:
+        """Whether it is in, and if not, why."""
+        if self.revoked_at is not None:
+            return "revoked"
+        if self.rejected_at is not None:
+            return "rejected"
+        if self.certified_until is None:
+            return "pending"
+        return "certified" if now < self.certified_until else "expired"
 
     @property
     def pending(self) -> int:
@@ -56,6 +73,10 @@ _DEVICE = select(
     devices.c.front_port,
     accounts.c.created_at.label("account_created_at"),
     accounts.c.precedence_ceiling,
+    devices.c.serial,
+    devices.c.certified_until,
+    devices.c.revoked_at,
+    devices.c.rejected_at,
 ).join_from(devices, accounts)
 
 
@@ -77,10 +98,11 @@ async def service_secret(connection: AsyncConnection) -> bytes:
     return known
 
 
-async def create(connection: AsyncConnection, enrolment: VerifiedEnrolment, now: float) -> tuple[str, str]:
-    """A new account with its first device: (account_id, device_id)."""
-    account_id, device_id = new_id(), new_id()
-    await connection.execute(insert(accounts).values(account_id=account_id, display_name=enrolment.display_name, created_at=now))
+async def create(connection: AsyncConnection, enrolment: VerifiedEnrolment, now: float, of_account: str | None = None) -> tuple[str, str]:
+    """A new device, of a new account or of a known one: (account_id, device_id)."""
+    account_id, device_id = of_account or new_id(), new_id()
+    if of_account is None:
+        await connection.execute(insert(accounts).values(account_id=account_id, display_name=enrolment.display_name, created_at=now))
     await connection.execute(
         insert(devices).values(
             device_id=device_id,
@@ -103,14 +125,15 @@ async def device_by_key(connection: AsyncConnection, signature_public_key: bytes
     return Device(**row) if row else None
 
 
-async def all_devices(connection: AsyncConnection, *, reachable_only: bool = False) -> Sequence[Device]:
+async def all_devices(connection: AsyncConnection, *, reachable_at: float | None = None) -> Sequence[Device]:
     """Every device, those of one account next to each other, accounts by name.
 
-    reachable_only: those alone that have offered key packages, so that others can begin a conversation with them.
+    reachable_at: those alone that are certified at this time and have offered key packages, so that others can begin a conversation.
     """
     query = _DEVICE.order_by(accounts.c.display_name, accounts.c.account_id, devices.c.enrolled_at)
-    if reachable_only:
-        query = query.where(devices.c.device_id.in_(select(key_packages.c.device_id)))
+    if reachable_at is not None:
+        in_force = (devices.c.revoked_at.is_(None), devices.c.rejected_at.is_(None), devices.c.certified_until > reachable_at)
+        query = query.where(devices.c.device_id.in_(select(key_packages.c.device_id)), *in_force)
     rows = await connection.execute(query)
     return [Device(**row) for row in rows.mappings()]
 

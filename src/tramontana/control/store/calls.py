@@ -144,7 +144,8 @@ async def end(connection: AsyncConnection, call_id: str, now: float, *, preempte
     await connection.execute(update(call_participants).where(*present).values(left_at=now))
 
 
-async def forget_old(connection: AsyncConnection, now: float) -> None:
-    old = select(calls.c.call_id).where(calls.c.ended_at < now - ENDED_CALL_KEPT_S)
+async def forget_ended(connection: AsyncConnection, before: float) -> None:
+    """Calls that ended before."""
+    old = select(calls.c.call_id).where(calls.c.ended_at < before)
     await connection.execute(delete(call_participants).where(call_participants.c.call_id.in_(old)))
-    await connection.execute(delete(calls).where(calls.c.ended_at < now - ENDED_CALL_KEPT_S))
+    await connection.execute(delete(calls).where(calls.c.ended_at < before))

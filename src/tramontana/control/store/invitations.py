@@ -10,6 +10,7 @@ from sqlalchemy import insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from tramontana.control.store.accounts import new_id
+from tramontana.control.store.requests import MEMBER, Proposal
 from tramontana.control.store.schema import devices, invitations
 
 INVITATION_LIFETIME_S = 7 * 86400.0
@@ -31,6 +32,16 @@ class Invitation:
     withdrawn_at: float | None
     device_id: str | None
     account_id: str | None
+    """Whose device it became."""
+    of_account: str | None
+    """Whose further device it is for."""
+    unit: str
+    roles: str
+    precedence_ceiling: str
+
+    @property
+    def proposal(self) -> Proposal:
+        return Proposal(self.unit, tuple(self.roles.split(",")), self.precedence_ceiling)
 
     def state(self, now: float) -> State:
         if self.used_at is not None:
@@ -50,14 +61,28 @@ _INVITATION = select(
     invitations.c.withdrawn_at,
     invitations.c.device_id,
     devices.c.account_id,
+    invitations.c.account_id.label("of_account"),
+    invitations.c.unit,
+    invitations.c.roles,
+    invitations.c.precedence_ceiling,
 ).join_from(invitations, devices, isouter=True)
 
 
-async def create(connection: AsyncConnection, token_sha256: bytes, *, origin: Origin, note: str, now: float) -> Invitation:
-    made = Invitation(new_id(), origin, note, now, now + INVITATION_LIFETIME_S, None, None, None, None)
-    row = {"invitation_id": made.invitation_id, "origin": origin, "note": note, "created_at": now, "expires_at": made.expires_at}
-    await connection.execute(insert(invitations).values(token_sha256=token_sha256, **row))
-    return made
+async def create(
+    connection: AsyncConnection,
+    token_sha256: bytes,
+    *,
+    origin: Origin,
+    note: str,
+    now: float,
+    proposal: Proposal = MEMBER,
+    of_account: str | None = None,
+) -> tuple[str, float]:
+    """(invitation_id, when it expires)."""
+    row = {"invitation_id": new_id(), "origin": origin, "note": note, "created_at": now, "expires_at": now + INVITATION_LIFETIME_S}
+    proposed = {"unit": proposal.unit, "roles": ",".join(sorted(proposal.roles)), "precedence_ceiling": proposal.precedence_ceiling}
+    await connection.execute(insert(invitations).values(token_sha256=token_sha256, account_id=of_account, **row, **proposed))
+    return str(row["invitation_id"]), now + INVITATION_LIFETIME_S
 
 
 async def by_token(connection: AsyncConnection, token_sha256: bytes) -> Invitation | None:

@@ -75,6 +75,7 @@ async def claim_of(connection: AsyncConnection, account_ids: Collection[str], wi
         select(devices.c.account_id, key_packages.c.device_id, key_packages.c.reference, key_packages.c.package, key_packages.c.last_resort)
         .join_from(key_packages, devices)
         .where(devices.c.account_id.in_(account_ids), key_packages.c.package.is_not(None), key_packages.c.expires_at > now)
+        .where(devices.c.revoked_at.is_(None), devices.c.rejected_at.is_(None), devices.c.certified_until > now)
         .order_by(devices.c.enrolled_at, key_packages.c.device_id, key_packages.c.last_resort, key_packages.c.position)
     )
     claimed: dict[str, Claimed] = {}
@@ -96,6 +97,11 @@ async def claimed_by_reference(connection: AsyncConnection, references: Iterable
         key_packages.c.reference.in_(list(references)), key_packages.c.claimed_at.is_not(None)
     )
     return {row.reference: row.device_id for row in await connection.execute(query)}
+
+
+async def forget_device(connection: AsyncConnection, device_id: str) -> None:
+    """A device that is out offers nothing, and no Welcome admits it any more."""
+    await connection.execute(delete(key_packages).where(key_packages.c.device_id == device_id))
 
 
 async def forget_old_claims(connection: AsyncConnection, now: float) -> None:

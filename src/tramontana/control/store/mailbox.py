@@ -59,7 +59,7 @@ async def put(
     await _lock(connection, targets)
     bumped = await connection.execute(
         update(devices)
-        .where(devices.c.device_id.in_(targets))
+        .where(devices.c.device_id.in_(targets), devices.c.revoked_at.is_(None))  # one that was revoked gets nothing more
         .values(mailbox_seq=devices.c.mailbox_seq + 1)
         .returning(devices.c.device_id, devices.c.mailbox_seq, devices.c.acked_seq)
     )
@@ -73,7 +73,8 @@ async def put(
         items.append({"device_id": device.device_id, "seq": device.mailbox_seq, "message_key": key})
     if crowded:
         await _check_shares(connection, crowded, sender, len(payload))
-    await connection.execute(insert(mailbox), items)
+    if items:
+        await connection.execute(insert(mailbox), items)
 
 
 async def _lock(connection: AsyncConnection, device_ids: Sequence[str]) -> None:
@@ -155,6 +156,19 @@ async def forget_all_unreferenced(connection: AsyncConnection) -> None:
     """Forget every payload that nobody waits for: what a process that died between acknowledging and forgetting has left."""
     waited_for = exists(select(mailbox.c.seq).where(mailbox.c.message_key == messages.c.message_key))
     await connection.execute(delete(messages).where(~waited_for))
+
+
+async def empty(connection: AsyncConnection, device_id: str) -> None:
+    """Drop whatever waits for a device that is out."""
+    await acknowledge(connection, device_id, (await positions(connection, device_id))[1])
+
+
+async def forget_undelivered(connection: AsyncConnection, before: float) -> None:
+    """Drop what was accepted before and nobody fetched: the organisation does not keep it longer."""
+    old = select(messages.c.message_key).where(messages.c.accepted_at < before)
+    await connection.execute(delete(mailbox).where(mailbox.c.message_key.in_(old)))
+    waited_for = exists(select(mailbox.c.seq).where(mailbox.c.message_key == messages.c.message_key))
+    await connection.execute(delete(messages).where(messages.c.accepted_at < before, ~waited_for))
 
 
 async def positions(connection: AsyncConnection, device_id: str) -> tuple[int, int]:

@@ -68,6 +68,10 @@ devices = Table(
     Column("carrier_id", String(64)),
     Column("path_seed", BigInteger, nullable=False),
     Column("front_port", Integer),  # the UDP port of this phone's front on the path player, kept over restarts
+    Column("serial", Id),  # its last certificate, null while pending
+    Column("certified_until", Double),  # the end of that certificate
+    Column("revoked_at", Double),
+    Column("rejected_at", Double),
 )
 
 invitations = Table(
@@ -82,6 +86,10 @@ invitations = Table(
     Column("used_at", Double),
     Column("withdrawn_at", Double),
     Column("device_id", Id, ForeignKey("devices.device_id")),
+    Column("account_id", Id),  # for a further device of this account
+    Column("unit", String(64), nullable=False, server_default=""),
+    Column("roles", String(64), nullable=False, server_default="member"),
+    Column("precedence_ceiling", String(16), nullable=False, server_default="routine"),
 )
 
 sessions = Table(
@@ -310,4 +318,102 @@ audit_head = Table(
     CheckConstraint("id = 1", name="one_row"),
     Column("seq", BigInteger, nullable=False),
     Column("hash", Digest, nullable=False),
+)
+
+organisation = Table(
+    "organisation",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    CheckConstraint("id = 1", name="one_row"),
+    Column("root", LargeBinary, nullable=False),  # public: the signed statement
+    Column("log_key", LargeBinary, nullable=False),  # public: the signed statement; the private half is in a file beside the database
+    Column("installed_at", Double, nullable=False),
+)
+
+certificates = Table(
+    "certificates",
+    metadata,
+    Column("serial", Id, primary_key=True),
+    Column("log_index", BigInteger, ForeignKey("log_entries.log_index"), nullable=False, unique=True),
+    Column("device_id", Id, ForeignKey("devices.device_id"), nullable=False, index=True),
+    Column("account_id", Id, ForeignKey("accounts.account_id"), nullable=False, index=True),
+    Column("display_name", String(64), nullable=False),
+    Column("unit", String(64), nullable=False),
+    Column("roles", String(64), nullable=False),
+    Column("precedence_ceiling", String(16), nullable=False),
+    Column("not_before", BigInteger, nullable=False),
+    Column("not_after", BigInteger, nullable=False),
+    Column("revoked_at", Double),
+    Column("revocation_index", BigInteger),
+)
+
+federations = Table(
+    "federations",
+    metadata,
+    Column("serial", Id, primary_key=True),
+    Column("log_index", BigInteger, ForeignKey("log_entries.log_index"), nullable=False, unique=True),
+    Column("root", LargeBinary, nullable=False),
+    Column("revoked_at", Double),
+)
+
+certificate_requests = Table(
+    "certificate_requests",
+    metadata,
+    Column("request_id", Id, primary_key=True),
+    Column("kind", String(16), nullable=False),
+    Column("state", String(16), nullable=False, server_default="pending"),
+    Column("device_id", Id, ForeignKey("devices.device_id"), nullable=False, index=True),
+    Column("display_name", String(64), nullable=False),
+    Column("unit", String(64), nullable=False),
+    Column("roles", String(64), nullable=False),
+    Column("precedence_ceiling", String(16), nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("invitation_sha256", Digest),
+    Column("proof", LargeBinary(64)),
+    Index("ix_certificate_requests_state_created_at", "state", "created_at"),
+)
+
+approvals = Table(
+    "approvals",
+    metadata,
+    Column("request_id", Id, ForeignKey("certificate_requests.request_id"), primary_key=True),
+    Column("device_id", Id, ForeignKey("devices.device_id"), primary_key=True),  # the custodian's: he decides once
+    Column("decision", String(16), nullable=False),
+    Column("statement", LargeBinary, nullable=False),
+    Column("signature", LargeBinary(64), nullable=False),
+    Column("at", Double, nullable=False),
+)
+
+log_entries = Table(
+    "log_entries",
+    metadata,
+    Column("log_index", BigInteger, primary_key=True, autoincrement=False),
+    Column("entry", LargeBinary, nullable=False),
+    Column("added_at", Double, nullable=False),
+)
+
+log_nodes = Table(
+    "log_nodes",
+    metadata,
+    Column("level", Integer, primary_key=True, autoincrement=False),
+    Column("place", BigInteger, primary_key=True, autoincrement=False),
+    Column("hash", Digest, nullable=False),
+)
+
+log_heads = Table(
+    "log_heads",
+    metadata,
+    Column("tree_size", BigInteger, primary_key=True, autoincrement=False),
+    Column("root_hash", Digest, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("signature", LargeBinary(64), nullable=False),
+)
+
+retention = Table(
+    "retention",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    CheckConstraint("id = 1", name="one_row"),
+    Column("undelivered_days", Integer),  # null: until they are delivered
+    Column("call_records_days", Integer, nullable=False),
 )

@@ -9,22 +9,26 @@ from typing import Literal
 from sqlalchemy import delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from tramontana.control.store.schema import administrator_links, devices, sessions, used_challenges
+from tramontana.control.store.schema import administrator_links, certificates, devices, sessions, used_challenges
 
 DEVICE_SESSION_S = 12 * 3600.0
 ADMINISTRATOR_SESSION_S = 8 * 3600.0
 ADMINISTRATOR_LINK_S = 15 * 60.0
+AUDITOR_SESSION_S = 365 * 86400.0
+"""An auditor follows the log from outside for as long as that; he reads the log and nothing else."""
 MAX_SESSIONS_PER_DEVICE = 8
 
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """A live session. `device_id` and `account_id` are None for an administrator."""
+    """A live session. Only a device has what stands after the role. `certified_until` is None while it is pending."""
 
-    role: Literal["device", "administrator"]
+    role: Literal["device", "administrator", "auditor"]
     device_id: str | None
     account_id: str | None
     expires_at: float
+    certified_until: float | None
+    certified_roles: str | None
 
 
 async def use_challenge(connection: AsyncConnection, challenge: bytes, expires_at: float) -> bool:
@@ -55,12 +59,33 @@ async def begin_administrator(connection: AsyncConnection, token_sha256: bytes, 
     return expires_at
 
 
+async def begin_auditor(connection: AsyncConnection, token_sha256: bytes, now: float) -> float:
+    """Begin a session that reads the log. Returns when it expires."""
+    expires_at = now + AUDITOR_SESSION_S
+    row = {"token_sha256": token_sha256, "role": "auditor", "device_id": None, "created_at": now, "expires_at": expires_at}
+    await connection.execute(insert(sessions).values(row))
+    return expires_at
+
+
+async def end_of_device(connection: AsyncConnection, device_id: str) -> None:
+    await connection.execute(delete(sessions).where(sessions.c.device_id == device_id))
+
+
 async def find(connection: AsyncConnection, token_sha256: bytes, now: float) -> Session | None:
     """The live session of a token."""
     query = (
-        select(sessions.c.role, sessions.c.device_id, devices.c.account_id, sessions.c.expires_at)
+        select(
+            sessions.c.role,
+            sessions.c.device_id,
+            devices.c.account_id,
+            sessions.c.expires_at,
+            devices.c.certified_until,
+            certificates.c.roles.label("certified_roles"),
+        )
         .join_from(sessions, devices, isouter=True)
+        .join(certificates, certificates.c.serial == devices.c.serial, isouter=True)
         .where(sessions.c.token_sha256 == token_sha256, sessions.c.expires_at > now)
+        .where(devices.c.revoked_at.is_(None), devices.c.rejected_at.is_(None))
     )
     row = (await connection.execute(query)).mappings().first()
     return Session(**row) if row else None

@@ -1,0 +1,165 @@
+"""`tramontana init` and `tramontana organisation`: the organisation's key, in a directory that the server never sees."""
+
+from __future__ import annotations
+
+import json
+import time
+from base64 import b64decode, b64encode
+from pathlib import Path
+
+import click
+
+from tramontana.cli.datadir import data_dir, data_option, database_option, database_password_option
+from tramontana.cli.passphrases import passphrase, passphrase_option
+from tramontana.control.bootstrap import install_organisation, log_key_request
+from tramontana.control.private_file import PrivateFileError, make_private, read_private
+from tramontana.control.store.database import PostgresqlAddress
+from tramontana.errors import LocalError
+from tramontana.keys.certificate import issue_log_key
+from tramontana.keys.organisation import OrganisationKey, Root, sealed_part, verify_root
+from tramontana.keys.profiles import DEFAULT_PROFILE, PROFILES
+
+KEY_NAME = "organisation.key"
+ROOT_NAME = "organisation.root"
+REQUEST_FORMAT = "tramontana log key request 1"
+SIGNED_FORMAT = "tramontana organisation for a server 1"
+
+directory_option = click.option(
+    "--organisation",
+    "organisation_directory",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="DIRECTORY",
+    help="Where the organisation's key is; by default beside the data directory, never in it.",
+)
+
+
+def organisation_dir(option: Path | None, data: Path) -> Path:
+    """The directory of the organisation's key. Raises `LocalError` where a server could read it as its own."""
+    path = (option or data.with_name(data.name + "-organisation")).absolute()
+    if path == data or data in path.parents or path in data.parents:
+        raise LocalError(f"the organisation's key must not be in the server's data directory, nor around it: choose another than {path}")
+    return path
+
+
+def make_organisation(directory: Path, name: str, profile: str, secret: str) -> OrganisationKey:
+    """Make an organisation in a directory of its own. Raises `LocalError` where there is one already."""
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if directory.stat().st_mode & 0o077:
+        raise LocalError(f"others may look into {directory}: make it yours alone with `chmod 700 {directory}`")
+    key = OrganisationKey.generate(name, profile, now=time.time())
+    try:
+        make_private(directory / KEY_NAME, key.seal(secret))
+        make_private(directory / ROOT_NAME, key.root.encoded)
+    except FileExistsError as error:
+        raise LocalError(f"there is an organisation in {directory} already; nothing was changed. Choose another directory") from error
+    return key
+
+
+def read_root(directory: Path) -> Root:
+    """The public half. Raises `LocalError`."""
+    try:
+        return verify_root(sealed_part(read_private(directory / KEY_NAME), "public"))
+    except PrivateFileError as error:
+        raise LocalError(f"there is no organisation in {directory}: {error}. Make one with `tramontana init`") from error
+
+
+def open_organisation(directory: Path, secret: str) -> OrganisationKey:
+    """Raises `LocalError`, `WrongPassphrase`."""
+    read_root(directory)
+    return OrganisationKey.open(read_private(directory / KEY_NAME), secret)
+
+
+def sign_for_server(key: OrganisationKey, service_id: str, log_public_key: bytes) -> bytes:
+    """The log key statement that a server needs."""
+    return issue_log_key(key, service_id, log_public_key, now=time.time()).encoded
+
+
+def postgresql(database: str | None, password_file: Path | None) -> PostgresqlAddress | None:
+    """The database of the two options that name it."""
+    return PostgresqlAddress.parse(database, password_file) if database else None
+
+
+def _profiles_help() -> str:
+    lines = []
+    for profile in PROFILES.values():
+        lines += [f"\b\n{profile.name}: {profile.summary}.", *(f"  lacks: {what}" for what in profile.lacks), ""]
+    return "\n".join(lines)
+
+
+@click.command(epilog=_profiles_help())
+@data_option
+@directory_option
+@click.option("--name", required=True, help="The organisation's name, as people read it.")
+@click.option("--profile", default=DEFAULT_PROFILE, show_default=True, type=click.Choice(list(PROFILES)), help="Algorithms, for good.")
+@passphrase_option
+def init(data: Path | None, organisation_directory: Path | None, name: str, profile: str, passphrase_file: Path | None) -> None:
+    """Make an organisation: the key that certifies devices.
+
+    Do it on a machine that is not the server and not on a network. The key is sealed under a passphrase; keep a copy of its directory
+    and of the passphrase in two different safes. Who loses it founds a new organisation and invites everybody again.
+    """
+    directory = organisation_dir(organisation_directory, data_dir(data))
+    key = make_organisation(directory, name, profile, passphrase(passphrase_file, "the new organisation's key", new=True))
+    click.echo(f"Organisation  {key.root.name}")
+    click.echo(f"Fingerprint   {key.root.fingerprint_text}")
+    click.echo(f"Profile       {key.root.profile.name}: {key.root.profile.summary}")
+    for what in key.root.profile.lacks:
+        click.echo(f"              lacks: {what}")
+    click.echo(f"Key           {directory / KEY_NAME}")
+    click.echo()
+    click.echo("Next, on the server:  tramontana organisation request > request.json")
+    click.echo("here:                 tramontana organisation sign request.json > signed.json")
+    click.echo("on the server:        tramontana organisation install signed.json")
+    click.echo("then two custodians:  tramontana custodian enrol LINK --found")
+
+
+@click.group()
+def organisation() -> None:
+    """Bring an organisation and a server together without either seeing the other's secrets."""
+
+
+@organisation.command()
+@data_option
+@database_option
+@database_password_option
+def request(data: Path | None, database: str | None, database_password_file: Path | None) -> None:
+    """On the server: print what the organisation has to sign."""
+    service_id, public_key = log_key_request(data_dir(data), postgresql(database, database_password_file))
+    click.echo(json.dumps({"format": REQUEST_FORMAT, "service_id": service_id, "log_public_key": b64encode(public_key).decode()}))
+
+
+@organisation.command()
+@data_option
+@directory_option
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@passphrase_option
+def sign(data: Path | None, organisation_directory: Path | None, file: Path, passphrase_file: Path | None) -> None:
+    """Where the organisation's key is: sign a server's request and print the answer."""
+    asked = _read(file.read_bytes(), REQUEST_FORMAT)
+    key = open_organisation(organisation_dir(organisation_directory, data_dir(data)), passphrase(passphrase_file, "the organisation's key"))
+    log_key = sign_for_server(key, asked["service_id"], b64decode(asked["log_public_key"]))
+    shown = {"organisation": b64encode(key.root.encoded).decode(), "log_key": b64encode(log_key).decode()}
+    click.echo(json.dumps({"format": SIGNED_FORMAT, **shown}))
+
+
+@organisation.command()
+@data_option
+@database_option
+@database_password_option
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+def install(data: Path | None, database: str | None, database_password_file: Path | None, file: Path) -> None:
+    """On the server: install what the organisation signed. It holds public halves only."""
+    given = _read(file.read_bytes(), SIGNED_FORMAT)
+    address = postgresql(database, database_password_file)
+    root = install_organisation(data_dir(data), b64decode(given["organisation"]), b64decode(given["log_key"]), address)
+    click.echo(f"This server belongs to {root.name}, fingerprint {root.fingerprint_text}.")
+
+
+def _read(content: bytes, expected: str) -> dict[str, str]:
+    try:
+        document = json.loads(content)
+        if document["format"] != expected:
+            raise ValueError("another format")
+        return {str(name): str(value) for name, value in document.items()}
+    except (ValueError, KeyError, TypeError) as error:
+        raise LocalError(f"this file is not a {expected!r}; give the one that the step before printed") from error

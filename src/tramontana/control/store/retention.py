@@ -1,0 +1,32 @@
+"""How long the server keeps what is not delivered, and who called whom."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from tramontana.control.store.calls import ENDED_CALL_KEPT_S
+from tramontana.control.store.schema import retention
+
+DAY_S = 86400.0
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """undelivered_days: None keeps a message until it is delivered."""
+
+    undelivered_days: int | None = None
+    call_records_days: int = round(ENDED_CALL_KEPT_S / DAY_S)
+
+
+async def current(connection: AsyncConnection) -> Retention:
+    row = (await connection.execute(select(retention.c.undelivered_days, retention.c.call_records_days))).mappings().first()
+    return Retention(**row) if row else Retention()
+
+
+async def change(connection: AsyncConnection, wanted: Retention) -> None:
+    values = {"undelivered_days": wanted.undelivered_days, "call_records_days": wanted.call_records_days}
+    if (await connection.execute(update(retention).values(values))).rowcount == 0:
+        await connection.execute(insert(retention).values(id=1, **values))
