@@ -8,7 +8,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0002"
+revision = "0009"
 down_revision = "0006"
 branch_labels = None
 depends_on = None
