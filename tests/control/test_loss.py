@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+from base64 import b64decode
 from typing import Any
 
 import pytest
 
 from tests.control.house import House, Houses, Phone, b64
+from tramontana.keys.certificate import UnverifiedRevocation
+from tramontana.keys.identity import ZEROISED_CONTEXT, encode_statement
 
 pytestmark = pytest.mark.anyio
 
@@ -50,3 +53,20 @@ async def test_only_a_device_with_a_session_arms_an_alarm(houses: Houses) -> Non
     async with houses() as house:
         body = {"secret_sha256": b64(hashlib.sha256(b"stranger").digest())}
         assert (await house.http.put("/api/v1/me/duress", json=body)).status_code == 401
+
+
+async def test_a_device_that_is_out_reads_its_revocation_and_says_that_it_destroyed_itself(houses: Houses) -> None:
+    async with houses() as house:
+        phone = await house.phone("Ada")
+        address = f"/api/v1/devices/{phone.device_id}"
+        assert (await house.http.get(f"{address}/revocation")).status_code == 404
+        await house.custodians.revoke(house, phone, "zeroise: stolen")
+        signed = b64decode((await house.http.get(f"{address}/revocation")).json()["revocation"])
+        assert UnverifiedRevocation(signed).verify(house.custodians.key.root).reason == "zeroise: stolen"
+        service_id = (await house.http.get("/api/v1/service")).json()["service_id"]
+        statement = encode_statement(ZEROISED_CONTEXT, (service_id.encode(), phone.device_id.encode()))
+        forged = await house.http.post(f"{address}/zeroised", json={"signature": b64(bytes(64))})
+        said = await house.http.post(f"{address}/zeroised", json={"signature": b64(phone.key.sign(statement))})
+        assert (forged.status_code, said.status_code) == (401, 204)
+        entries = (await house.http.get("/api/v1/admin/audit?after=0", headers=await house.administrator())).json()["entries"]
+        assert [entry["actor"] for entry in entries if entry["action"] == "device.zeroised"] == [f"device {phone.device_id}"]

@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from tramontana.errors import LocalError, RemoteError
 
 ENROLMENT_CONTEXT = "tramontana enrolment 1"
+ZEROISED_CONTEXT = "tramontana zeroised 1"
 SESSION_CONTEXT = "tramontana session 1"
 PUBLIC_KEY_BYTES = 32
 SIGNATURE_BYTES = 64

@@ -6,7 +6,7 @@ recursive definitions of RFC 9162 §2.1.1, §2.1.3.1 and §2.1.4.1, which verifi
 """
 
 import json
-from base64 import b64encode
+from base64 import b32encode, b64encode
 from hashlib import sha256
 from pathlib import Path
 
@@ -82,9 +82,15 @@ class Signer:
         return statement("tramontana organisation 1", name, ed25519, mldsa, profile, CREATED)
 
 
+def device_code(fingerprint: bytes, signature_public_key: bytes) -> str:
+    digest = sha256(statement("tramontana device code 1", fingerprint, signature_public_key)).digest()
+    characters = b32encode(digest).decode()[:16]
+    return " ".join(characters[at : at + 4] for at in range(0, 16, 4))
+
+
 def main() -> None:
     signer = Signer("organisation")
-    root = signer.root("Ministry of Examples", "hybrid")
+    root = signer.root("Ministry of Examples", "hybrid-1")
     organisation_id = sha256(root).hexdigest()[:32]
     device_key = Ed25519PrivateKey.from_private_bytes(sha256(b"device").digest()).public_key().public_bytes_raw()
 
@@ -97,8 +103,9 @@ def main() -> None:
         not_after: int = CREATED + 365 * DAY,
         organisation: str = organisation_id,
         name: str = "Ada",
+        unit: str = "Coast guard",
     ) -> bytes:
-        who = (hex_id("account"), hex_id("device"), key, name, "Coast guard", roles, ceiling)
+        who = (hex_id("account"), hex_id("device"), key, name, unit, roles, ceiling)
         return statement("tramontana device certificate 1", organisation, hex_id(serial), *who, CREATED, not_after, approvers)
 
     # Sound signatures over statements that no verifier may accept.
@@ -112,6 +119,10 @@ def main() -> None:
         "never valid": certificate("x", not_after=CREATED),
         "another organisation": certificate("x", organisation="0" * 32),
         "no name": certificate("x", name=""),
+        "no role": certificate("x", roles=""),
+        "a comma in the unit": certificate("x", unit="Coast guard, north"),
+        "a space at the end of the name": certificate("x", name="Ada "),
+        "a name of 65 characters": certificate("x", name="A" * 65),
         "a control character in the name": certificate("x", name="Ada\x07"),
         "a field too many": certificate("x") + field(b""),
         "a byte too many": certificate("x") + b"\x00",
@@ -125,19 +136,22 @@ def main() -> None:
     sizes = range(LOG_ENTRIES + 1)
     entries = [f"entry {i}".encode() for i in range(LOG_ENTRIES)]
 
-    def head(size: int, root_hash: bytes) -> bytes:
-        message = statement("tramontana tree head 1", sha256(log_public).digest(), size, root_hash, CREATED + size)
-        return field(message) + field(log_private.sign(message))
+    def head(size: int, root_hash: bytes) -> dict[str, object]:
+        log_id, at = sha256(log_public).digest(), CREATED + size
+        signature = log_private.sign(statement("tramontana tree head 1", log_id, size, root_hash, at))
+        return {"log_id": log_id, "tree_size": size, "root_hash": root_hash, "at": at, "signature": signature}
 
     vectors = {
         "organisation": {
             "id": organisation_id,
             "name": "Ministry of Examples",
-            "profile": "hybrid",
+            "profile": "hybrid-1",
             "created_unix_s": CREATED,
             "fingerprint": sha256(root).digest(),
             "signed_root": signer.sign(root),
-            "foreign_root": Signer("foreign").sign(Signer("foreign").root("Ministry of Examples", "hybrid")),
+            "unknown_profile_root": signer.sign(signer.root("Ministry of Examples", "classical-1")),
+            "device_code": device_code(sha256(root).digest(), device_key),
+            "foreign_root": Signer("foreign").sign(Signer("foreign").root("Ministry of Examples", "hybrid-1")),
         },
         "certificate": {
             "claims": {

@@ -4,6 +4,7 @@ import { Icon } from "../ui/icons";
 import type { AuditEntry, ConsoleApi } from "./api";
 import { ErrorNotice } from "./ErrorNotice";
 import { Identifiers } from "./Identifiers";
+import { RetentionForm } from "./RetentionForm";
 import { useLoaded } from "./useLoaded";
 
 const REFRESH_MS = 5_000;
@@ -94,6 +95,7 @@ export function Audit({ api }: { api: ConsoleApi }) {
           </table>
         </div>
       )}
+      <RetentionForm api={api} />
     </div>
   );
 }

@@ -5,18 +5,20 @@ import { Announcer } from "../ui/Announcer";
 import { Icon, type IconName } from "../ui/icons";
 import { LanguageSwitch } from "../ui/LanguageSwitch";
 import { Mark } from "../ui/Mark";
+import { Approvals } from "./Approvals";
 import { Audit } from "./Audit";
 import { Calls } from "./Calls";
 import { Invitations } from "./Invitations";
+import { MembersLog } from "./MembersLog";
 import { People } from "./People";
 import { SignIn } from "./SignIn";
 import type { ConsoleSession } from "./session";
 import { SkyView } from "./sky/SkyView";
 
-const VIEWS = ["sky", "invitations", "people", "calls", "audit"] as const;
+const VIEWS = ["sky", "invitations", "approvals", "people", "calls", "log", "audit"] as const;
 type View = (typeof VIEWS)[number];
 
-const ICONS: Record<View, IconName> = { sky: "satellite", invitations: "ticket", people: "person", calls: "handset", audit: "list" };
+const ICONS: Record<View, IconName> = { sky: "satellite", invitations: "ticket", approvals: "check", people: "person", calls: "handset", log: "lock", audit: "list" };
 
 function viewInAddress(): View {
   const named = location.hash.replace(/^#\//, "");
@@ -34,6 +36,10 @@ function Present({ session }: { session: ConsoleSession }) {
       return <Invitations api={api} />;
     case "people":
       return <People api={api} />;
+    case "approvals":
+      return <Approvals api={api} />;
+    case "log":
+      return <MembersLog api={api} />;
     case "calls":
       return <Calls api={api} />;
     case "audit":

@@ -3,15 +3,21 @@ import { Avatar } from "../ui/Avatar";
 import type { ConsoleApi } from "./api";
 import { ErrorNotice } from "./ErrorNotice";
 import { Identifiers } from "./Identifiers";
+import { precedenceWord } from "./rights";
 import { useLoaded } from "./useLoaded";
 
 const REFRESH_MS = 5_000;
+const REVOKE = "tramontana custodian revoke DEVICE";
 
 export function People({ api }: { api: ConsoleApi }) {
   const { value: accounts, error } = useLoaded(() => api.accounts(), REFRESH_MS);
   return (
     <div class="page">
       <h1>{t("console.view.people")}</h1>
+      <p class="quiet">{t("people.revoke")}</p>
+      <p>
+        <code>{REVOKE}</code>
+      </p>
       {error && <ErrorNotice error={error} />}
       {accounts?.length === 0 && <p class="quiet">{t("people.empty")}</p>}
       {accounts && accounts.length > 0 && (
@@ -21,6 +27,9 @@ export function People({ api }: { api: ConsoleApi }) {
             <thead>
               <tr>
                 <th scope="col">{t("people.name")}</th>
+                <th scope="col">{t("rights.unit")}</th>
+                <th scope="col">{t("rights.roles")}</th>
+                <th scope="col">{t("rights.ceiling")}</th>
                 <th scope="col">{t("people.presence")}</th>
                 <th scope="col">{t("people.since")}</th>
                 <th scope="col">{t("people.devices")}</th>
@@ -38,13 +47,23 @@ export function People({ api }: { api: ConsoleApi }) {
                         {account.display_name}
                       </span>
                     </th>
+                    <td>{account.unit}</td>
+                    <td>{account.roles.map((role) => t(`rights.role.${role}`)).join(", ")}</td>
+                    <td>{precedenceWord(account.precedence_ceiling)}</td>
                     <td>
                       <span class={online ? "badge badge-good" : "badge"}>{t(online ? "presence.online" : "presence.offline")}</span>
                     </td>
                     <td>{format.dayAndClock(account.created_at * 1000)}</td>
                     <td>
                       {account.devices.map((device) => (
-                        <Identifiers key={device.device_id} text={device.device_id} />
+                        <div key={device.device_id} class="device">
+                          <Identifiers text={device.device_id} />
+                          <span class={device.state === "certified" ? "badge badge-good" : "badge badge-warn"}>{t(`people.state.${device.state}`)}</span>
+                          {device.state === "pending" && <code class="nowrap">{device.device_code}</code>}
+                          {device.state === "certified" && device.not_after !== null && (
+                            <span class="quiet nowrap">{t("people.until", { until: format.dayAndClock(device.not_after * 1000) })}</span>
+                          )}
+                        </div>
                       ))}
                     </td>
                     <td class="number">{format.integer(account.devices.reduce((sum, device) => sum + device.pending, 0))}</td>

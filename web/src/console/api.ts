@@ -6,6 +6,11 @@ export type AdminSession = Schemas["Session"];
 export type NewInvitation = Schemas["NewInvitation"];
 export type Invitation = Schemas["Invitation"];
 export type Account = Schemas["AdminAccount"];
+export type CertificateRequest = Schemas["CertificateRequest"];
+export type InvitationRequest = Schemas["InvitationRequest"];
+export type LogEntryShown = Schemas["LogEntryShown"];
+export type LogPage = Schemas["LogPage"];
+export type Retention = Schemas["Retention"];
 export type CallInProgress = Schemas["CallInProgress"];
 export type AuditEntry = Schemas["AuditEntry"];
 export type AuditPage = Schemas["AuditPage"];
@@ -50,8 +55,28 @@ export class ConsoleApi {
     return this.#call("POST", "/admin/sessions", { token });
   }
 
-  invite(note: string): Promise<NewInvitation> {
-    return this.#call("POST", "/admin/invitations", { note });
+  invite(request: InvitationRequest): Promise<NewInvitation> {
+    return this.#call("POST", "/admin/invitations", request);
+  }
+
+  requests(): Promise<CertificateRequest[]> {
+    return this.#call("GET", "/admin/requests");
+  }
+
+  log(start: number, count: number): Promise<LogPage> {
+    return this.#call("GET", `/admin/log?start=${start}&count=${count}`);
+  }
+
+  inviteAuditor(): Promise<Schemas["AuditorLink"]> {
+    return this.#call("POST", "/admin/auditors", { note: "" });
+  }
+
+  retention(): Promise<Retention> {
+    return this.#call("GET", "/admin/retention");
+  }
+
+  retain(retention: Retention): Promise<void> {
+    return this.#call("PUT", "/admin/retention", retention);
   }
 
   invitations(): Promise<Invitation[]> {

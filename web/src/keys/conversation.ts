@@ -54,7 +54,10 @@ export class AccountOutside extends MessageRefused {}
 
 /** Who signs with which key, as directory and pins say. Asked for every leaf that enters a tree. */
 export interface Authority {
+  /** The device bears this key by a certificate; it may be out again meanwhile, and is removed then. */
   accepts(accountId: string, deviceId: string, signaturePublicKey: Uint8Array): boolean;
+  /** The device may be let in now. */
+  admits(accountId: string, deviceId: string, signaturePublicKey: Uint8Array): boolean;
 }
 
 export interface Identity {
@@ -152,7 +155,7 @@ export class MlsDevice {
     const { credential, signaturePublicKey } = decoded.keyPackage.leafNode;
     const named = identityOf(credential);
     if (named?.accountId !== identity.accountId || named.deviceId !== identity.deviceId) return false;
-    return this.authority.accepts(named.accountId, named.deviceId, signaturePublicKey);
+    return this.authority.admits(named.accountId, named.deviceId, signaturePublicKey);
   }
 
   /** A fresh key package; `nowUnixS` is the present. */

@@ -101,3 +101,55 @@ export async function verifyConsistency(
   if (sn !== 0) throw new ProofRefused("the proof of consistency is too short");
   if (!equal(fr, firstRoot) || !equal(sr, secondRoot)) throw new ProofRefused("the log was rewritten: it no longer contains what it showed before");
 }
+
+/**
+ * A tree that only grows, as the roots of its complete subtrees (RFC 9162 §2.1.2): enough to add entries and to know the root, however
+ * many there are.
+ */
+export class GrowingTree {
+  private constructor(
+    private count: number,
+    /** The largest subtree first. */
+    private peaks: Bytes[],
+  ) {}
+
+  static empty(): GrowingTree {
+    return new GrowingTree(0, []);
+  }
+
+  /** Throws RangeError if there are not as many subtrees as the size has ones in binary. */
+  static restore(size: number, peaks: readonly Uint8Array[]): GrowingTree {
+    const ones = size.toString(2).replaceAll("0", "").length;
+    if (!Number.isSafeInteger(size) || size < 0 || peaks.length !== ones || peaks.some((peak) => peak.length !== HASH_BYTES)) {
+      throw new RangeError("the stored tree is damaged");
+    }
+    return new GrowingTree(size, peaks.map(owned));
+  }
+
+  get size(): number {
+    return this.count;
+  }
+
+  get subtrees(): readonly Bytes[] {
+    return this.peaks;
+  }
+
+  copy(): GrowingTree {
+    return new GrowingTree(this.count, [...this.peaks]);
+  }
+
+  async append(entry: Uint8Array): Promise<void> {
+    let hash = await leafHash(entry);
+    for (let size = this.count; odd(size); size = half(size)) hash = await nodeHash(this.peaks.pop() as Bytes, hash);
+    this.peaks.push(hash);
+    this.count++;
+  }
+
+  async root(): Promise<Bytes> {
+    const smallest = this.peaks.at(-1);
+    if (smallest === undefined) return emptyRoot();
+    let hash = smallest;
+    for (let i = this.peaks.length - 2; i >= 0; i--) hash = await nodeHash(this.peaks[i] as Bytes, hash);
+    return hash;
+  }
+}

@@ -3,18 +3,57 @@
 // A phone knows the organisation by the fingerprint in its invitation link. Every statement of the organisation bears two signatures,
 // Ed25519 and ML-DSA-65 (FIPS 204): whoever forges one has to break both.
 
-import { ml_dsa65 } from "@noble/post-quantum/ml-dsa.js";
+import { ml_dsa65, ml_dsa87 } from "@noble/post-quantum/ml-dsa.js";
 
-import { equal, toHex, type Bytes } from "./bytes";
-import { parseFields, parseStatement, readNumber, readText, verifyEd25519 } from "./statement";
+import { concat, equal, toHex, type Bytes } from "./bytes";
+import { encodeStatement, parseFields, parseStatement, readNumber, readText, verifyEd25519 } from "./statement";
 
 const ORGANISATION_CONTEXT = "tramontana organisation 1";
+const DEVICE_CODE_CONTEXT = "tramontana device code 1";
 const ED25519_PUBLIC_KEY_BYTES = 32;
-const ML_DSA_65_PUBLIC_KEY_BYTES = 1952; // FIPS 204, table 2
+const ED25519_SIGNATURE_BYTES = 64;
 export const FINGERPRINT_BYTES = 32;
 
-/** A statement that is malformed, or that the organisation did not sign. */
-export class StatementRefused extends Error {}
+interface Profile {
+  publicKeyBytes: number;
+  signatureBytes: number;
+  verify: (signature: Uint8Array, message: Uint8Array, publicKey: Uint8Array) => boolean;
+}
+
+// FIPS 204, table 2
+const ML_DSA_65: Profile = { publicKeyBytes: 1952, signatureBytes: 3309, verify: (...given) => ml_dsa65.verify(...given) };
+const ML_DSA_87: Profile = { publicKeyBytes: 2592, signatureBytes: 4627, verify: (...given) => ml_dsa87.verify(...given) };
+
+/** Named sets of algorithms. The root names one and its fingerprint pins it, so nobody can talk a client down. */
+const PROFILES: ReadonlyMap<string, Profile> = new Map([
+  ["hybrid-1", ML_DSA_65],
+  ["cnsa-2.0-like-1", ML_DSA_87],
+  ["bsi-anssi-like-1", ML_DSA_87],
+]);
+
+/** The names of docs/protocols.md, "Organisation, certificates, log". */
+export type RefusalReason =
+  | "malformed"
+  | "wrong_algorithm"
+  | "forged"
+  | "wrong_organisation"
+  | "unknown_profile"
+  | "missing_approver"
+  | "approver_not_custodian"
+  | "founding_incomplete"
+  | "replayed"
+  | "unknown_serial";
+
+/** A statement that is malformed, that the organisation did not sign, or that may not stand where it stands. */
+export class StatementRefused extends Error {
+  constructor(
+    readonly reason: RefusalReason,
+    detail: string,
+    options?: ErrorOptions,
+  ) {
+    super(detail, options);
+  }
+}
 
 /** A statement with its two signatures as it arrived; nobody has checked it. */
 export interface UnverifiedStatement {
@@ -27,7 +66,7 @@ export interface UnverifiedStatement {
 export function parseSigned(signed: Uint8Array): UnverifiedStatement {
   const [statement, ed25519Signature, mlDsaSignature, ...more] = refuseMalformed(() => parseFields(signed));
   if (statement === undefined || ed25519Signature === undefined || mlDsaSignature === undefined || more.length > 0) {
-    throw new StatementRefused("not a statement with two signatures");
+    throw new StatementRefused("malformed", "not a statement with two signatures");
   }
   return { statement, ed25519Signature, mlDsaSignature };
 }
@@ -37,31 +76,37 @@ export function refuseMalformed<T>(parse: () => T): T {
   try {
     return parse();
   } catch (error) {
-    if (error instanceof RangeError) throw new StatementRefused(error.message, { cause: error });
+    if (error instanceof RangeError) throw new StatementRefused("malformed", error.message, { cause: error });
     throw error;
   }
 }
 
-async function verifyBoth(ed25519PublicKey: Uint8Array, mlDsaPublicKey: Uint8Array, signed: UnverifiedStatement): Promise<void> {
+/** Of what kind an unverified statement claims to be. */
+export function contextOf({ statement }: UnverifiedStatement): string {
+  const end = statement.indexOf(0);
+  return refuseMalformed(() => readText(statement.subarray(0, Math.max(end, 0))));
+}
+
+async function verifyBoth(profile: Profile, ed25519PublicKey: Uint8Array, mlDsaPublicKey: Uint8Array, signed: UnverifiedStatement): Promise<void> {
   const { statement, ed25519Signature, mlDsaSignature } = signed;
-  if (!(await verifyEd25519(ed25519PublicKey, ed25519Signature, statement))) throw new StatementRefused("the Ed25519 signature does not match");
-  let matches = false;
-  try {
-    matches = ml_dsa65.verify(mlDsaSignature, statement, mlDsaPublicKey);
-  } catch {
-    // a signature of another length: the library throws where others answer no
+  if (ed25519Signature.length !== ED25519_SIGNATURE_BYTES || mlDsaSignature.length !== profile.signatureBytes) {
+    throw new StatementRefused("wrong_algorithm", "the organisation signs with other algorithms");
   }
-  if (!matches) throw new StatementRefused("the ML-DSA-65 signature does not match");
+  if (!(await verifyEd25519(ed25519PublicKey, ed25519Signature, statement))) throw new StatementRefused("forged", "the Ed25519 signature does not match");
+  if (!profile.verify(mlDsaSignature, statement, mlDsaPublicKey)) throw new StatementRefused("forged", "the ML-DSA signature does not match");
 }
 
 /** A root that is the pinned one and is signed by itself. Only `verify` makes one. */
 export class Organisation {
   private constructor(
     readonly name: string,
-    readonly profile: string,
+    readonly profileName: string,
+    private readonly profile: Profile,
     /** POSIX seconds. */
     readonly createdUnixS: number,
     readonly fingerprint: Bytes,
+    /** The signed statement: leaf 0 of the log. */
+    readonly signed: Bytes,
     private readonly ed25519PublicKey: Bytes,
     private readonly mlDsaPublicKey: Bytes,
   ) {}
@@ -70,14 +115,19 @@ export class Organisation {
   static async verify(signedRoot: Uint8Array, fingerprint: Uint8Array): Promise<Organisation> {
     const signed = parseSigned(signedRoot);
     const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", signed.statement));
-    if (!equal(digest, fingerprint)) throw new StatementRefused("the server shows another organisation than the one this phone was invited to");
+    if (!equal(digest, fingerprint)) throw new StatementRefused("wrong_organisation", "this is another organisation than the one that this phone was invited to");
     const fields = refuseMalformed(() => parseStatement(ORGANISATION_CONTEXT, 5, signed.statement));
-    const [name, ed25519PublicKey, mlDsaPublicKey, profile, created] = fields as [Bytes, Bytes, Bytes, Bytes, Bytes];
-    if (ed25519PublicKey.length !== ED25519_PUBLIC_KEY_BYTES || mlDsaPublicKey.length !== ML_DSA_65_PUBLIC_KEY_BYTES) {
-      throw new StatementRefused("a key of the organisation has another length");
+    const [name, ed25519PublicKey, mlDsaPublicKey, profileField, created] = fields as [Bytes, Bytes, Bytes, Bytes, Bytes];
+    const profileName = refuseMalformed(() => readText(profileField));
+    const profile = PROFILES.get(profileName);
+    if (profile === undefined) throw new StatementRefused("unknown_profile", `the organisation's profile "${profileName}" is not known here`);
+    if (ed25519PublicKey.length !== ED25519_PUBLIC_KEY_BYTES || mlDsaPublicKey.length !== profile.publicKeyBytes) {
+      throw new StatementRefused("wrong_algorithm", "the keys of the organisation are not those of its profile");
     }
-    await verifyBoth(ed25519PublicKey, mlDsaPublicKey, signed);
-    return refuseMalformed(() => new Organisation(readText(name), readText(profile), readNumber(created), digest, ed25519PublicKey, mlDsaPublicKey));
+    await verifyBoth(profile, ed25519PublicKey, mlDsaPublicKey, signed);
+    return refuseMalformed(
+      () => new Organisation(readText(name), profileName, profile, readNumber(created), digest, new Uint8Array(signedRoot), ed25519PublicKey, mlDsaPublicKey),
+    );
   }
 
   /** 32 hex digits: the first 16 bytes of the fingerprint. */
@@ -88,7 +138,19 @@ export class Organisation {
   /** The fields of a statement that the organisation signed. Throws StatementRefused. */
   async open(context: string, count: number, signed: UnverifiedStatement): Promise<Bytes[]> {
     const fields = refuseMalformed(() => parseStatement(context, count, signed.statement));
-    await verifyBoth(this.ed25519PublicKey, this.mlDsaPublicKey, signed);
+    await verifyBoth(this.profile, this.ed25519PublicKey, this.mlDsaPublicKey, signed);
     return fields;
   }
+}
+
+const BASE32 = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"; // RFC 4648 §6
+const DEVICE_CODE_CHARACTERS = 16;
+
+/** What a person reads out so that the custodian knows that this key is his: 80 bits, too many to find a second key for. */
+export async function deviceCode(fingerprint: Uint8Array, signaturePublicKey: Uint8Array): Promise<string> {
+  const statement = encodeStatement(DEVICE_CODE_CONTEXT, [fingerprint, signaturePublicKey]);
+  const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", concat(statement)));
+  const bits = Array.from(digest, (byte) => byte.toString(2).padStart(8, "0")).join("");
+  const characters = Array.from({ length: DEVICE_CODE_CHARACTERS }, (_, i) => BASE32[Number.parseInt(bits.slice(5 * i, 5 * i + 5), 2)]).join("");
+  return (characters.match(/.{4}/g) ?? []).join(" ");
 }

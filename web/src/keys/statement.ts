@@ -5,6 +5,7 @@ import { concat, equal, fromBase64Url, fromUtf8, owned, toHex, utf8, type Bytes 
 
 const ENROLMENT_CONTEXT = "tramontana enrolment 1";
 const DIRECT_CONTEXT = "tramontana direct conversation 1";
+const ZEROISED_CONTEXT = "tramontana zeroised 1";
 const SESSION_CONTEXT = "tramontana session 1";
 
 /** The bytes that are signed. Throws RangeError for a field above 65535 bytes. */
@@ -45,6 +46,7 @@ export function parseFields(bytes: Uint8Array): Bytes[] {
 
 /** A number in a field: 8 bytes, big-endian. */
 export function numberField(value: number): Bytes {
+  if (!Number.isSafeInteger(value) || value < 0) throw new RangeError("a number in a statement is a count");
   const field = new Uint8Array(8);
   new DataView(field.buffer).setBigUint64(0, BigInt(value));
   return field;
@@ -58,15 +60,19 @@ export function readNumber(field: Uint8Array): number {
   return value;
 }
 
-/** Text in a field: UTF-8 without control characters. Throws RangeError. */
-export function readText(field: Uint8Array): string {
+const MAX_TEXT_CHARACTERS = 120;
+
+/** Text in a field: UTF-8 that can be shown, without a space at either end. Throws RangeError. */
+export function readText(field: Uint8Array, longest = MAX_TEXT_CHARACTERS): string {
   let text: string;
   try {
     text = fromUtf8(field);
   } catch {
     throw new RangeError("a text in a statement is not UTF-8");
   }
-  if (/\p{Cc}/u.test(text)) throw new RangeError("a text in a statement has control characters");
+  if ([...text].length > longest || text !== text.trim() || /[\p{Cc}\p{Cf}\p{Cs}\p{Co}\p{Cn}\p{Zl}\p{Zp}]/u.test(text)) {
+    throw new RangeError(`a text in a statement has more than ${longest} characters, a space at an end or characters that cannot be shown`);
+  }
   return text;
 }
 
@@ -131,6 +137,11 @@ export class DeviceKey {
   async sign(message: Uint8Array): Promise<Bytes> {
     return new Uint8Array(await crypto.subtle.sign("Ed25519", this.privateKey, owned(message)));
   }
+}
+
+/** What a device signs last: that it destroys its keys. */
+export function zeroisedStatement(serviceId: string, deviceId: string): Bytes {
+  return encodeStatement(ZEROISED_CONTEXT, [utf8(serviceId), utf8(deviceId)]);
 }
 
 async function generatePair(extractable: boolean): Promise<StoredDeviceKey> {

@@ -1,13 +1,13 @@
 import { render } from "preact";
 import { t, watchDocumentLanguage } from "../i18n";
-import { takeFromFragment } from "../ui/fragment";
 import "../ui/theme.css";
 import { createPhoneEngine } from "./engine/phone";
 import { createPhoneScreen } from "./ui/context";
 import "./ui/phone.css";
+import { takeInvitation } from "./ui/invitation";
 import { PhoneApp } from "./ui/PhoneApp";
 
-const invitation = takeFromFragment("invite"); // first of all: before anything can log or store the address
+const invitation = takeInvitation(); // first of all: before anything can log or store the address
 watchDocumentLanguage();
 document.title = t("title.phone");
 

@@ -29,6 +29,11 @@ export interface Fault {
     | "not_a_member"
     | "storage_refused"
     | "session_taken_over"
+    | "organisation_refused"
+    | "log_equivocates"
+    | "log_refused"
+    | "new_own_device"
+    | "peer_revoked"
     | "unexpected";
   detail: string;
 }
@@ -160,6 +165,9 @@ export interface AccessOption {
   detail: string;
 }
 
+/** Why this is no telephone, or no longer one. */
+export type LastWord = "revoked" | "rejected" | "expired" | "zeroised";
+
 /** How what is kept on this device is protected. */
 export interface LockView {
   /** A passphrase is set. */
@@ -176,8 +184,29 @@ export interface LockView {
 /** Why a new passphrase was not taken; null if it was. */
 export type PassphraseFault = "short" | "unusable" | "first" | null;
 
+/** A device of this person, by the organisation's certificate. Times in milliseconds since 1970. */
+export interface OwnDevice {
+  deviceId: string;
+  /** This very device. */
+  me: boolean;
+  since: number;
+  until: number;
+  revoked: boolean;
+}
+
+/** Whose member this phone is, or asks to be. */
+export interface OrganisationView {
+  name: string;
+  /** What the person reads out to a custodian: it tells which key is his. */
+  deviceCode: string;
+  /** Entries and root of the log as this phone saw it last; the same for everybody at the same number of entries. */
+  logHead: string | null;
+}
+
 export interface PhoneState {
-  enrolment: "unknown" | "locked" | "needed" | "working" | "done" | "zeroised";
+  enrolment: "unknown" | "locked" | "needed" | "working" | "waiting" | "done" | LastWord;
+  organisation: OrganisationView | null;
+  ownDevices: OwnDevice[];
   lock: LockView;
   me: { accountId: string; deviceId: string; displayName: string; precedenceCeiling: Precedence } | null;
   server: "connecting" | "online" | "offline";
@@ -195,6 +224,7 @@ export interface PhoneEngine {
   readonly state: ReadonlySignal<PhoneState>;
   /** Opens local storage and, if this device is enrolled, connects. */
   start(): Promise<void>;
+  /** `invitation`: the fragment of an invitation's link, with token and organisation. */
   enrol(invitation: string, displayName: string): Promise<void>;
   sendText(conversationId: string, body: string): Promise<void>;
   /** Sends a text again that failed. */

@@ -2,7 +2,6 @@
 
 import { afterEach, expect, vi } from "vitest";
 
-import { toBase64 } from "../../src/keys/bytes";
 import type { Tuning } from "../../src/phone/engine/callpath";
 import type { MediaKeys } from "../../src/phone/engine/frames";
 import { MemoryDatabase } from "../../src/phone/engine/database";
@@ -10,6 +9,7 @@ import { MicrophoneRefused, type CallMedia, type MediaEvents } from "../../src/p
 import { Phone, type PhoneEnvironment } from "../../src/phone/engine/phone";
 import { Vault } from "../../src/phone/engine/vault";
 import type { PhoneState, ThreadEntry } from "../../src/phone/model";
+import { organisation } from "./organisation";
 import { TwinServer } from "./twin";
 
 /** Media that is connected as soon as both ends have each other's description. */
@@ -123,7 +123,7 @@ function line(entry: ThreadEntry): string {
 }
 
 export const until = (condition: () => boolean): Promise<void> => vi.waitFor(() => expect(condition()).toBe(true), { timeout: 8_000, interval: 5 });
-export const invitation = (): string => `https://service.example/phone#invite=${toBase64(crypto.getRandomValues(new Uint8Array(32))).replaceAll("+", "-").replaceAll("/", "_").replace("=", "")}`;
+export const invitation = (): string => organisation.invitation;
 
 export async function enrolled(server: TwinServer, name: string, microphone = true): Promise<Handset> {
   const made = handset(server, new MemoryDatabase(), microphone);

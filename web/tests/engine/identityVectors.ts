@@ -4,7 +4,7 @@ import { readFileSync } from "node:fs";
 
 /** Byte strings in base64. */
 interface IdentityVectors {
-  organisation: { id: string; name: string; profile: string; created_unix_s: number; fingerprint: string; signed_root: string; foreign_root: string };
+  organisation: { id: string; name: string; profile: string; created_unix_s: number; fingerprint: string; signed_root: string; foreign_root: string; unknown_profile_root: string; device_code: string };
   certificate: {
     claims: {
       serial: string;
@@ -32,7 +32,7 @@ interface IdentityVectors {
     entries: string[];
     /** By tree size, from 0. */
     roots: string[];
-    heads: string[];
+    heads: { log_id: string; tree_size: number; root_hash: string; at: number; signature: string }[];
     /** [tree size][index] → path. */
     inclusion: string[][][];
     /** [second size][first size - 1] → path. */

@@ -3,7 +3,7 @@
 import { describe, expect, it } from "vitest";
 
 import { fromBase64, type Bytes } from "../../src/keys/bytes";
-import { emptyRoot, leafHash, ProofRefused, verifyConsistency, verifyInclusion } from "../../src/keys/merkle";
+import { emptyRoot, GrowingTree, leafHash, ProofRefused, verifyConsistency, verifyInclusion } from "../../src/keys/merkle";
 import { vectors } from "./identityVectors";
 
 const { log } = vectors;
@@ -79,5 +79,23 @@ describe("consistency", () => {
       }
     }
     await expect(verifyConsistency(0, root(1), 3, root(3), [])).rejects.toThrow(ProofRefused);
+  });
+});
+
+describe("a growing tree", () => {
+  it("has the root of the definition at every size, also when it was stored in between", async () => {
+    let tree = GrowingTree.empty();
+    for (const [i, entry] of log.entries.entries()) {
+      expect(await tree.root()).toEqual(root(i));
+      await tree.append(fromBase64(entry));
+      tree = GrowingTree.restore(tree.size, tree.subtrees);
+    }
+    expect(await tree.root()).toEqual(root(log.entries.length));
+  });
+
+  it("is not restored from what does not fit its size", () => {
+    expect(() => GrowingTree.restore(3, [root(2)])).toThrow(RangeError);
+    expect(() => GrowingTree.restore(1, [root(1).subarray(1)])).toThrow(RangeError);
+    expect(() => GrowingTree.restore(-1, [])).toThrow(RangeError);
   });
 });

@@ -5,8 +5,10 @@ import { fromBase64, owned, randomId, toBase64, toHex } from "../../src/keys/byt
 import { keyPackageReference } from "../../src/keys/conversation";
 import { directConversationId, sessionStatement } from "../../src/keys/statement";
 import type { MailboxItem, Socket } from "../../src/phone/engine/session";
+import { organisation, TestLog } from "./organisation";
 
-interface Account {
+/** A device and its account's name. */
+interface Device {
   accountId: string;
   deviceId: string;
   displayName: string;
@@ -17,6 +19,9 @@ interface Account {
   mailbox: MailboxItem[];
   nextSeq: number;
   socket: TwinSocket | null;
+  /** Of its certificate; null before custodians let it in. */
+  serial: string | null;
+  revoked: boolean;
 }
 
 interface TwinConversation {
@@ -28,7 +33,7 @@ interface TwinConversation {
   epoch: number | null;
   creator: string | null;
   commits: Map<number, string>;
-  /** Account id → the epoch at which its device came in. */
+  /** Device id → the epoch at which it came in. */
   joined: Map<string, number>;
   /** `epoch` → what the committer offered. */
   trees: Map<number, Uint8Array>;
@@ -67,7 +72,18 @@ class TwinSocket implements Socket {
 }
 
 export class TwinServer {
-  readonly serviceId = randomId();
+  readonly serviceId = organisation.serviceId;
+  /** What everybody is shown who is not shown another one. */
+  readonly log = new TestLog(organisation);
+  /** Device id → the log that it alone is shown. */
+  readonly shown = new Map<string, TestLog>();
+  readonly revocations = new Map<string, Uint8Array>();
+  /** Devices that said that they destroyed themselves. */
+  readonly zeroised: string[] = [];
+  /** Custodians let everybody in at once, or wait for `certify`. */
+  approves = true;
+  /** The account that the next invitation is a further device of. */
+  furtherFor: string | null = null;
   readonly calls = new Map<string, Set<string>>();
   /** Everything that was ever stored or put on the wire, for a search for plaintext. */
   readonly seen: string[] = [];
@@ -83,12 +99,12 @@ export class TwinServer {
   loseAnswersTo: RegExp | null = null;
   /** Holds requests that match until this many are there, to force a race. */
   barrier: { path: RegExp; missing: number; open: Promise<void>; release: () => void } | null = null;
-  private readonly accounts = new Map<string, Account>();
+  private readonly devices = new Map<string, Device>();
   private readonly conversations = new Map<string, TwinConversation>();
-  private readonly tokens = new Map<string, Account>();
+  private readonly tokens = new Map<string, Device>();
   private readonly messageIds = new Set<string>();
   private readonly lastMessages = new Map<string, string>();
-  /** KeyPackageRef in hex → account. */
+  /** KeyPackageRef in hex → device. */
   private readonly references = new Map<string, string>();
 
   readonly fetch = async (path: string, init: RequestInit): Promise<Response> => {
@@ -134,39 +150,40 @@ export class TwinServer {
   goDown(): void {
     this.up = false;
     this.tokens.clear();
-    for (const account of this.accounts.values()) account.socket?.close(1006);
+    for (const account of this.devices.values()) account.socket?.close(1006);
   }
 
   replaceKey(accountId: string, key: string): void {
-    const account = this.accounts.get(accountId);
-    if (account !== undefined) account.key = key;
-    for (const { socket } of this.accounts.values()) socket?.push({ type: "directory" });
+    for (const device of this.of(accountId)) device.key = key;
+    for (const { socket } of this.devices.values()) socket?.push({ type: "directory" });
   }
 
   /** Closes a device's socket as a newer one would. */
   takeOver(accountId: string): void {
-    this.accounts.get(accountId)?.socket?.close(4409);
+    for (const { socket } of this.of(accountId)) socket?.close(4409);
   }
 
-  allow(accountId: string, ceiling: Account["precedenceCeiling"]): void {
-    const account = this.accounts.get(accountId);
-    if (account !== undefined) account.precedenceCeiling = ceiling;
-    for (const { socket } of this.accounts.values()) socket?.push({ type: "directory" });
+  /** Custodians certify a person up to this precedence. */
+  async allow(accountId: string, ceiling: Device["precedenceCeiling"]): Promise<void> {
+    for (const device of this.of(accountId)) {
+      device.precedenceCeiling = ceiling;
+      await this.certify(device.deviceId);
+    }
   }
 
   /** Ends a call as the server does for want of room. */
   preempt(callId: string, by: string | null): void {
     const devices = this.calls.get(callId) ?? new Set();
     this.calls.delete(callId);
-    for (const { deviceId, socket } of this.accounts.values()) if (devices.has(deviceId)) socket?.push({ type: "preempted", call_id: callId, by });
+    for (const { deviceId, socket } of this.devices.values()) if (devices.has(deviceId)) socket?.push({ type: "preempted", call_id: callId, by });
   }
 
   pending(accountId: string): number {
-    return this.accounts.get(accountId)?.mailbox.length ?? 0;
+    return this.of(accountId).reduce((sum, { mailbox }) => sum + mailbox.length, 0);
   }
 
   keyPackagesOf(accountId: string): number {
-    return this.accounts.get(accountId)?.keyPackages.length ?? 0;
+    return this.of(accountId).reduce((sum, { keyPackages }) => sum + keyPackages.length, 0);
   }
 
   epochs(): (number | null)[] {
@@ -175,6 +192,40 @@ export class TwinServer {
 
   conversationIds(): string[] {
     return [...this.conversations.keys()];
+  }
+
+  private of(accountId: string): Device[] {
+    return [...this.devices.values()].filter((device) => device.accountId === accountId);
+  }
+
+  /** Custodians let a device in. */
+  async certify(deviceId: string): Promise<void> {
+    const device = this.devices.get(deviceId) as Device;
+    device.serial = randomId();
+    const { accountId, displayName, key, serial, precedenceCeiling: ceiling } = device;
+    this.log.entries.push(await organisation.certificate({ accountId, deviceId, displayName, key: fromBase64(key), ceiling }, serial));
+    this.tellAll();
+  }
+
+  /** Custodians put a device out. */
+  async revoke(deviceId: string, reason = "lost"): Promise<void> {
+    const device = this.devices.get(deviceId) as Device;
+    const revocation = await organisation.revocation(device.serial ?? "", deviceId, reason);
+    this.revocations.set(deviceId, revocation);
+    this.log.entries.push(revocation);
+    device.revoked = true;
+    for (const [token, owner] of this.tokens) if (owner === device) this.tokens.delete(token);
+    device.socket?.close(4403);
+    device.socket = null;
+    this.tellAll();
+  }
+
+  devicesIn(conversationId: string): string[] {
+    return [...(this.conversations.get(conversationId)?.joined.keys() ?? [])];
+  }
+
+  private tellAll(): void {
+    for (const { socket } of this.devices.values()) socket?.push({ type: "directory" });
   }
 
   private async reference(keyPackage: string): Promise<string> {
@@ -188,10 +239,18 @@ export class TwinServer {
     switch (route) {
       case "GET /service":
         return { service_id: this.serviceId, version: "twin", suite: 0xf002 } satisfies Schemas["Service"];
+      case "GET /organisation":
+        return { organisation_id: "", fingerprint: toBase64(organisation.fingerprint), organisation: toBase64(organisation.root), log_key: toBase64(organisation.logKey), log_id: "" };
       case "POST /enrolments":
         return this.enrol(body as Schemas["Enrolment"]);
       case "POST /sessions/challenge":
         return { challenge: toBase64(new TextEncoder().encode(randomId())), expires_at: 0 } satisfies Schemas["ChallengeAnswer"];
+      case "GET /devices/*/revocation":
+        if (!this.revocations.has(id)) throw new Refusal(404, "not_found");
+        return { revocation: toBase64(this.revocations.get(id) as Uint8Array) };
+      case "POST /devices/*/zeroised":
+        this.zeroised.push(id);
+        return undefined;
       case "POST /presence":
         if (this.armed.has(await sha256(fromBase64((body as Schemas["DuressAlarm"]).secret)))) this.alarms++;
         return undefined;
@@ -200,15 +259,18 @@ export class TwinServer {
     }
     const me = this.tokens.get(token ?? "");
     if (me === undefined) throw new Refusal(401, "not_logged_in");
+    const log = this.shown.get(me.deviceId) ?? this.log;
+    const query = (name: string): number => Number(new URLSearchParams(path.split("?")[1]).get(name));
     switch (route) {
+      case "GET /log/head":
+        return log.head();
+      case "GET /log/entries":
+        return log.page(query("start"), query("count"));
+      case "GET /log/consistency":
+        if (query("second") > log.entries.length) throw new Refusal(422, "invalid_request");
+        return log.consistency(query("first"), query("second"));
       case "GET /accounts":
-        return [...this.accounts.values()].map((account) => ({
-          account_id: account.accountId,
-          display_name: account.displayName,
-          precedence_ceiling: account.precedenceCeiling,
-          online: account.socket !== null,
-          devices: [{ device_id: account.deviceId, signature_public_key: account.key }],
-        }));
+        return me.serial === null ? [] : this.directory();
       case "PUT /me/duress":
         this.armed.add((body as Schemas["DuressAlarmKey"]).secret_sha256);
         return undefined;
@@ -216,7 +278,8 @@ export class TwinServer {
         return { remaining: me.keyPackages.length };
       case "PUT /me/key-packages": {
         const { key_packages, last_resort } = body as Schemas["KeyPackages"];
-        for (const one of [...key_packages, last_resort]) this.references.set(await this.reference(one), me.accountId);
+        for (const one of [...key_packages, last_resort]) this.references.set(await this.reference(one), me.deviceId);
+        if (me.lastResort === null) this.tellAll();
         [me.keyPackages, me.lastResort] = [[...key_packages], last_resort];
         return undefined;
       }
@@ -224,10 +287,12 @@ export class TwinServer {
         const conversation = this.mine(me, id);
         const { accounts } = body as Schemas["ClaimRequest"];
         return accounts.flatMap((accountId): Schemas["ClaimedOfMember"][] => {
-          const account = this.accounts.get(accountId);
-          if (account === undefined || account === me || !conversation.members.includes(accountId) || conversation.joined.has(accountId)) return [];
-          const keyPackage = account.keyPackages.shift() ?? account.lastResort;
-          return keyPackage === null ? [] : [{ account_id: accountId, device_id: account.deviceId, key_package: keyPackage }];
+          if (!conversation.members.includes(accountId)) return [];
+          const wanted = this.of(accountId).filter((device) => device !== me && device.serial !== null && !device.revoked && !conversation.joined.has(device.deviceId));
+          return wanted.flatMap((device) => {
+            const keyPackage = device.keyPackages.shift() ?? device.lastResort;
+            return keyPackage === null ? [] : [{ account_id: accountId, device_id: device.deviceId, key_package: keyPackage }];
+          });
         });
       }
       case "POST /conversations":
@@ -271,10 +336,23 @@ export class TwinServer {
     }
   }
 
-  private enrol(body: Schemas["Enrolment"]): Schemas["Enrolled"] {
-    const same = [...this.accounts.values()].find((account) => account.key === body.signature_public_key);
-    const made = same ?? {
-      accountId: randomId(),
+  private directory(): Schemas["DirectoryAccount"][] {
+    const listed = new Map<string, Schemas["DirectoryAccount"]>();
+    for (const device of this.devices.values()) {
+      const { accountId, displayName, precedenceCeiling, socket } = device;
+      const known = listed.get(accountId) ?? { account_id: accountId, display_name: displayName, precedence_ceiling: precedenceCeiling, online: false, devices: [] };
+      listed.set(accountId, known);
+      known.online ||= socket !== null;
+      if (device.serial === null || device.revoked || device.lastResort === null) continue;
+      known.devices.push({ device_id: device.deviceId, signature_public_key: device.key, serial: device.serial, log_index: 0, certificate: null });
+    }
+    return [...listed.values()];
+  }
+
+  private async enrol(body: Schemas["Enrolment"]): Promise<Schemas["Enrolled"]> {
+    const same = [...this.devices.values()].find((account) => account.key === body.signature_public_key);
+    const made: Device = same ?? {
+      accountId: this.furtherFor ?? randomId(),
       deviceId: randomId(),
       displayName: body.display_name,
       precedenceCeiling: "routine" as const,
@@ -284,18 +362,21 @@ export class TwinServer {
       mailbox: [],
       nextSeq: 1,
       socket: null,
+      serial: null,
+      revoked: false,
     };
-    this.accounts.set(made.accountId, made);
-    for (const { socket } of this.accounts.values()) socket?.push({ type: "directory" });
+    this.devices.set(made.deviceId, made);
+    if (same === undefined && this.approves) await this.certify(made.deviceId);
     return { account_id: made.accountId, device_id: made.deviceId };
   }
 
   private async login(body: Schemas["Login"]): Promise<Schemas["Session"]> {
-    const account = [...this.accounts.values()].find(({ deviceId }) => deviceId === body.device_id);
+    const account = this.devices.get(body.device_id);
     if (account === undefined) throw new Refusal(401, "login_refused");
     const key = await crypto.subtle.importKey("raw", fromBase64(account.key), "Ed25519", false, ["verify"]);
     const statement = sessionStatement(this.serviceId, body.device_id, fromBase64(body.challenge));
     if (!(await crypto.subtle.verify("Ed25519", key, fromBase64(body.signature), statement))) throw new Refusal(401, "login_refused");
+    if (account.revoked) throw new Refusal(403, "device_revoked");
     const token = randomId();
     this.tokens.set(token, account);
     return { token, expires_at: 0 };
@@ -328,7 +409,7 @@ export class TwinServer {
     this.tell(conversation, []);
   }
 
-  private mine(me: Account, id: string): TwinConversation {
+  private mine(me: Device, id: string): TwinConversation {
     const found = this.conversations.get(id);
     if (found === undefined || !found.members.includes(me.accountId)) throw new Refusal(404, "not_found");
     return found;
@@ -336,11 +417,11 @@ export class TwinServer {
 
   private tell(conversation: TwinConversation, also: readonly string[]): void {
     for (const accountId of [...conversation.members, ...also]) {
-      this.accounts.get(accountId)?.socket?.push({ type: "conversation", conversation_id: conversation.id });
+      for (const { socket } of this.of(accountId)) socket?.push({ type: "conversation", conversation_id: conversation.id });
     }
   }
 
-  private async open(me: Account, body: Schemas["ConversationRequest"]): Promise<Schemas["Conversation"]> {
+  private async open(me: Device, body: Schemas["ConversationRequest"]): Promise<Schemas["Conversation"]> {
     const members = [me.accountId, ...body.members].sort();
     const id = body.kind === "direct" ? await directConversationId(me.accountId, body.members[0] ?? "") : (body.conversation_id ?? "");
     let found = this.conversations.get(id);
@@ -354,28 +435,28 @@ export class TwinServer {
     return shape(found);
   }
 
-  private async commit(me: Account, id: string, body: Schemas["CommitRequest"]): Promise<Schemas["CommitAccepted"]> {
+  private async commit(me: Device, id: string, body: Schemas["CommitRequest"]): Promise<Schemas["CommitAccepted"]> {
     const conversation = this.mine(me, id);
     const current = conversation.epoch ?? 0;
     if (body.epoch !== current) {
       if (conversation.commits.get(body.epoch) !== body.commit) throw new Refusal(409, "epoch_taken");
       return { epoch: body.epoch + 1, accepted_at: Date.now() / 1000 };
     }
-    if (conversation.epoch !== null && !conversation.joined.has(me.accountId)) throw new Refusal(403, "not_joined");
+    if (conversation.epoch !== null && !conversation.joined.has(me.deviceId)) throw new Refusal(403, "not_joined");
     const welcomed = body.welcome === null ? [] : await this.welcomed(fromBase64(body.welcome as string), conversation);
     if ((conversation.epoch ?? 0) !== current) throw new Refusal(409, "epoch_taken"); // while the references were looked up
     if (conversation.epoch === null) {
       conversation.creator = me.deviceId;
-      conversation.joined.set(me.accountId, 1);
+      conversation.joined.set(me.deviceId, 1);
     }
     conversation.commits.set(current, body.commit as string);
     conversation.epoch = current + 1;
-    for (const accountId of conversation.joined.keys()) if (accountId !== me.accountId) this.mail(accountId, id, "commit", me, body.commit as string);
-    for (const accountId of welcomed) {
-      conversation.joined.set(accountId, conversation.epoch);
-      this.mail(accountId, id, "welcome", me, body.welcome as string);
+    for (const deviceId of conversation.joined.keys()) if (deviceId !== me.deviceId) this.mail(deviceId, id, "commit", me, body.commit as string);
+    for (const deviceId of welcomed) {
+      conversation.joined.set(deviceId, conversation.epoch);
+      this.mail(deviceId, id, "welcome", me, body.welcome as string);
     }
-    for (const account of this.accounts.values()) if (body.removed?.includes(account.deviceId)) conversation.joined.delete(account.accountId);
+    for (const deviceId of body.removed ?? []) conversation.joined.delete(deviceId);
     return { epoch: conversation.epoch, accepted_at: Date.now() / 1000 };
   }
 
@@ -383,28 +464,31 @@ export class TwinServer {
   private async welcomed(welcome: Uint8Array, conversation: TwinConversation): Promise<string[]> {
     const named: string[] = [];
     const text = toHex(welcome);
-    for (const [reference, accountId] of this.references) if (text.includes(reference) && conversation.members.includes(accountId)) named.push(accountId);
+    for (const [reference, deviceId] of this.references) {
+      if (text.includes(reference) && conversation.members.includes(this.devices.get(deviceId)?.accountId ?? "")) named.push(deviceId);
+    }
     return named;
   }
 
-  private message(me: Account, id: string, body: Schemas["MessageRequest"]): Schemas["MessageAccepted"] {
+  private message(me: Device, id: string, body: Schemas["MessageRequest"]): Schemas["MessageAccepted"] {
     const conversation = this.mine(me, id);
     const epoch = Number(BigInt(`0x${toHex(fromBase64(body.message).slice(21, 29))}`));
     if (!this.messageIds.has(body.message_id)) {
-      if (!conversation.joined.has(me.accountId)) throw new Refusal(403, "not_joined");
+      if (!conversation.joined.has(me.deviceId)) throw new Refusal(403, "not_joined");
       if (Math.abs((conversation.epoch ?? 0) - epoch) > 2) throw new Refusal(409, "epoch_out_of_range");
       this.messageIds.add(body.message_id);
       this.lastMessages.set(id, body.message as string);
-      for (const [accountId, since] of conversation.joined) {
-        const entitled = accountId !== me.accountId && since <= epoch && conversation.members.includes(accountId);
-        if (entitled) this.mail(accountId, id, "application", me, body.message as string);
+      for (const [deviceId, since] of conversation.joined) {
+        const entitled = deviceId !== me.deviceId && since <= epoch && conversation.members.includes(this.devices.get(deviceId)?.accountId ?? "");
+        if (entitled) this.mail(deviceId, id, "application", me, body.message as string);
       }
     }
     return { accepted_at: Date.now() / 1000 };
   }
 
-  private mail(accountId: string, conversationId: string, kind: MailboxItem["kind"], from: Account, payload: string): void {
-    const account = this.accounts.get(accountId) as Account;
+  private mail(deviceId: string, conversationId: string, kind: MailboxItem["kind"], from: Device, payload: string): void {
+    const account = this.devices.get(deviceId) as Device;
+    if (account.revoked) return;
     const item = { type: "deliver", seq: account.nextSeq++, conversation_id: conversationId, kind, sender_device_id: from.deviceId, payload, accepted_at: Date.now() / 1000 } as const;
     account.mailbox.push(item);
     account.socket?.push(item);
@@ -425,7 +509,7 @@ export class TwinServer {
       for (const item of account.mailbox) socket.push(item);
       return;
     }
-    const account = [...this.accounts.values()].find((one) => one.socket === socket);
+    const account = [...this.devices.values()].find((one) => one.socket === socket);
     if (frame.type === "ack" && account !== undefined) account.mailbox = account.mailbox.filter((item) => item.seq > (frame.seq ?? 0));
   }
 }

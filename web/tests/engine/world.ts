@@ -20,6 +20,10 @@ export class Directory implements Authority {
     const known = this.keys.get(`${accountId}/${deviceId}`);
     return known !== undefined && equal(known, signaturePublicKey);
   }
+
+  admits(accountId: string, deviceId: string, signaturePublicKey: Uint8Array): boolean {
+    return this.accepts(accountId, deviceId, signaturePublicKey);
+  }
 }
 
 export async function newDevice(directory: Directory): Promise<MlsDevice> {

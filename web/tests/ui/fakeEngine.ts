@@ -96,6 +96,12 @@ const satellitePath: PathView = {
 
 const idle: PhoneState = {
   enrolment: "done",
+  organisation: { name: "Ministry of Examples", deviceCode: "K7QF 2MXA 3WTR C4DN", logHead: "14:9f2a4c1be07d3356" },
+  ownDevices: [
+    { deviceId: "0f3a77c2".repeat(4), me: true, since: NOW - 90 * 24 * HOUR, until: NOW + 275 * 24 * HOUR, revoked: false },
+    { deviceId: "b81e04d9".repeat(4), me: false, since: NOW - 3 * HOUR, until: NOW + 365 * 24 * HOUR, revoked: false },
+    { deviceId: "5c660a1f".repeat(4), me: false, since: NOW - 200 * 24 * HOUR, until: NOW + 165 * 24 * HOUR, revoked: true },
+  ],
   lock: { sealed: true, working: false, wrong: false, retryAt: 0, idleMinutes: 15 },
   me: { accountId: "me", deviceId: "d0", displayName: "Duty officer, field post", precedenceCeiling: "flash" },
   server: "online",
@@ -218,6 +224,9 @@ export const SCENES: Record<string, { state: PhoneState; open?: string; accessOp
   unprotected: { state: { ...idle, lock: { ...idle.lock, sealed: false } }, protectionOpen: true },
   locked: { state: { ...locked } },
   lockedWrong: { state: { ...locked, lock: { ...locked.lock, wrong: true, retryAt: NOW + 40_000 } } },
+  approval: { state: { ...idle, enrolment: "waiting", contacts: [], threads: {} } },
+  revoked: { state: { ...locked, enrolment: "revoked" } },
+  equivocation: { state: { ...idle, fault: fault("log_equivocates", "the server signed two different logs of 14 entries") } },
   zeroised: { state: { ...locked, enrolment: "zeroised" } },
 };
 

@@ -158,7 +158,53 @@ class Api:
             "created_at": created_at,
             "expires_at": created_at + 7 * 86400,
             "account_id": None,
+            "of_account": None,
+            "unit": "Coast guard",
+            "roles": ["member"],
+            "precedence_ceiling": "routine",
         }
+
+    @staticmethod
+    def _request(number: int, name: str, now: float) -> dict[str, Any]:
+        """Of two approvals that it needs it has the one of the crisis room."""
+        approval = {"device_id": hexadecimal(70), "statement": "AAAA", "signature": "AAAA", "certificate": "AAAA"}
+        return {
+            "request_id": hexadecimal(130 + number),
+            "kind": "enrolment",
+            "state": "pending",
+            "account_id": hexadecimal(50 + number),
+            "device_id": hexadecimal(70 + number),
+            "signature_public_key": "A" * 43 + "=",
+            "display_name": name,
+            "unit": "Embassy Tunis",
+            "roles": ["custodian", "member"],
+            "precedence_ceiling": "flash",
+            "created_at": now - 600,
+            "further_device": False,
+            "approvals_needed": 2,
+            "invitation_sha256": None,
+            "proof": None,
+            "approvals": [approval],
+        }
+
+    @staticmethod
+    def _log(start: int, count: int, now: float) -> dict[str, Any]:
+        kinds = ["organisation", "log_key", "certificate", "certificate", "certificate", "revocation"]
+        entries = []
+        for index, kind in list(enumerate(kinds))[start : start + count]:
+            entry: dict[str, Any] = {"log_index": index, "added_at": now - 86400 + 600 * index, "kind": kind}
+            if kind == "certificate":
+                rights = {"unit": "Ministry", "roles": ["custodian", "member"], "precedence_ceiling": "flash"}
+                entry |= rights | {
+                    "display_name": "Crisis room",
+                    "device_id": hexadecimal(70 + index),
+                    "approvers": [hexadecimal(70)] if index > 3 else [],
+                }
+            if kind == "revocation":
+                entry |= {"device_id": hexadecimal(72), "reason": "lost at sea"}
+            entries.append(entry)
+        head = {"log_id": "A" * 43 + "=", "tree_size": len(kinds), "root_hash": "q" * 43 + "=", "at": int(now)}
+        return {"head": head | {"signature": "A" * 86 + "=="}, "entries": entries}
 
     def answer(self, method: str, path: str, query: dict[str, list[str]], body: Any) -> tuple[int, Any]:
         now = clock()
@@ -196,6 +242,9 @@ class Api:
                         "account_id": hexadecimal(50 + i),
                         "display_name": name,
                         "created_at": now - 86400 * (i + 1),
+                        "unit": "Coast guard" if i % 2 else "Ministry",
+                        "roles": ["custodian", "member"] if i == 0 else ["member"],
+                        "precedence_ceiling": "flash" if i == 0 else "routine",
                         "devices": [
                             {
                                 "device_id": hexadecimal(70 + i),
@@ -203,11 +252,26 @@ class Api:
                                 "enrolled_at": now - 86400 * (i + 1),
                                 "online": i % 3 != 2,
                                 "pending": i % 3 * 2,
+                                "state": ["certified", "pending", "revoked", "certified"][i],
+                                "serial": hexadecimal(110 + i),
+                                "log_index": 4 + i,
+                                "not_after": now + 86400 * 200,
+                                "device_code": "K7QF 2MXA 3WTR C4DN",
                             }
                         ],
                     }
                     for i, name in enumerate(["Crisis room", "Embassy Tunis, duty officer", "Patrol vessel P402", "Field post Norcia"])
                 ]
+            case "GET", "/api/v1/admin/requests":
+                return 200, [self._request(1, "Embassy Tunis, duty officer", now)]
+            case "GET", "/api/v1/admin/log":
+                return 200, self._log(int(query["start"][0]), int(query["count"][0]), now)
+            case "GET", "/api/v1/admin/retention":
+                return 200, {"undelivered_days": None, "call_records_days": 90}
+            case "PUT", "/api/v1/admin/retention":
+                return 204, None
+            case "POST", "/api/v1/admin/auditors":
+                return 201, {"link": "http://127.0.0.1:8443/#auditor=" + "S" * 43, "expires_at": now + 86400}
             case "GET", "/api/v1/admin/calls":
                 return 200, [
                     {
@@ -284,6 +348,9 @@ class _Handler(SimpleHTTPRequestHandler):
         super().do_GET()
 
     def do_POST(self) -> None:
+        self._api()
+
+    def do_PUT(self) -> None:
         self._api()
 
     def do_DELETE(self) -> None:

@@ -20,16 +20,17 @@ function scene(name: string): PhoneState {
 afterEach(() => chooseLanguage("en"));
 
 describe("an invitation", () => {
+  const whole = `invite=${TOKEN}&org=${TOKEN}`;
   test.each([
-    ["the code alone", TOKEN],
-    ["the link", `http://127.0.0.1:8443/phone#invite=${TOKEN}`],
-    ["the link with spaces around it", `  https://phone.example/phone#invite=${TOKEN}\n`],
-    ["the link with other fields", `https://phone.example/phone#x=1&invite=${TOKEN}`],
+    ["what stands behind the #", whole],
+    ["the link", `http://127.0.0.1:8443/phone#${whole}`],
+    ["the link with spaces around it", `  https://phone.example/phone#${whole}\n`],
+    ["the link with other fields", `https://phone.example/phone#x=1&org=${TOKEN}&invite=${TOKEN}`],
   ])("is found in %s", (_, pasted) => {
-    expect(parseInvitation(pasted)).toBe(TOKEN);
+    expect(parseInvitation(pasted)).toBe(whole);
   });
 
-  test.each(["", "hello", TOKEN.slice(1), `${TOKEN}x`, `${TOKEN.slice(1)}+`, `https://phone.example/phone?invite=${TOKEN}`, "https://phone.example/phone#invite="])(
+  test.each(["", "hello", TOKEN, `invite=${TOKEN}`, `org=${TOKEN}`, `${whole}x`, `invite=${TOKEN.slice(1)}+&org=${TOKEN}`, "https://phone.example/phone#invite=&org="])(
     "is not found in %j",
     (pasted) => {
       expect(parseInvitation(pasted)).toBeNull();

@@ -3,15 +3,15 @@
 import { render } from "preact";
 import { watchDocumentLanguage } from "../../src/i18n";
 import { createPhoneScreen } from "../../src/phone/ui/context";
+import { takeInvitation } from "../../src/phone/ui/invitation";
 import { PhoneApp } from "../../src/phone/ui/PhoneApp";
 import "../../src/phone/ui/phone.css";
-import { takeFromFragment } from "../../src/ui/fragment";
 import "../../src/ui/theme.css";
 import { FakeEngine, SCENES } from "./fakeEngine";
 
 const scene = SCENES[new URLSearchParams(location.search).get("scene") ?? "list"];
 if (!scene) throw new Error("no such scene");
-const invitation = takeFromFragment("invite");
+const invitation = takeInvitation();
 watchDocumentLanguage();
 
 const engine = new FakeEngine(scene.state);

@@ -44,14 +44,17 @@ SCENES = [
     "unprotected",
     "locked",
     "lockedWrong",
+    "approval",
+    "revoked",
+    "equivocation",
     "zeroised",
     "flashIncoming",
     "waiting",
     "givingWay",
     "preempted",
 ]
-VIEWS = ["sky", "invitations", "people", "calls", "audit"]
-LOADED = {"sky": ".sky-table", "invitations": ".table", "people": ".table", "calls": ".call-card", "audit": ".table"}
+VIEWS = ["sky", "invitations", "approvals", "people", "calls", "log", "audit"]
+LOADED = {view: ".table" for view in VIEWS} | {"sky": ".sky-table", "calls": ".call-card"}
 LOOKS = [("light", 1280, 800), ("dark", 360, 640)]
 
 

@@ -190,9 +190,9 @@ def test_back_leads_from_thread_to_list_in_a_small_window(watched: Watched) -> N
 
 
 def test_enrolment_by_link(watched: Watched) -> None:
-    token = "k" * 43
+    token, organisation = "k" * 43, "r" * 43
     page = watched.page
-    page.goto(f"{watched.origin}/tests/ui/phone.html?scene=enrol#invite={token}")
+    page.goto(f"{watched.origin}/tests/ui/phone.html?scene=enrol#invite={token}&org={organisation}")
     expect(page.get_by_text("Invitation received")).to_be_visible()
     assert token not in page.url
     page.get_by_role("button", name="Set up").press("Enter")
@@ -201,7 +201,7 @@ def test_enrolment_by_link(watched: Watched) -> None:
     page.keyboard.type("  Prefecture of Rieti ")
     page.keyboard.press("Enter")
     expect(page.get_by_role("navigation", name="Contacts")).to_be_visible()
-    assert watched.asked() == [f"enrol {token} Prefecture of Rieti"]
+    assert watched.asked() == [f"enrol invite={token}&org={organisation} Prefecture of Rieti"]
 
 
 def test_enrolment_by_hand_refuses_what_is_no_invitation(watched: Watched) -> None:
@@ -210,7 +210,7 @@ def test_enrolment_by_hand_refuses_what_is_no_invitation(watched: Watched) -> No
     page.get_by_label("Invitation", exact=True).fill("hello")
     page.keyboard.press("Enter")
     expect(page.get_by_label("Invitation", exact=True)).to_be_focused()
-    expect(page.get_by_role("alert")).to_contain_text("This is not an invitation")
+    expect(page.get_by_role("alert")).to_contain_text("This is not a whole invitation")
     assert watched.asked() == []
 
 

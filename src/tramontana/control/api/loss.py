@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+from typing import Annotated
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Path, Response
 
 from tramontana.control.api import models
 from tramontana.control.api.access import EnrolledOf, ServicesOf, Stranger
-from tramontana.control.problem import problems
-from tramontana.control.store import audit, loss
+from tramontana.control.problem import Problem, problems
+from tramontana.control.shapes import Id
+from tramontana.control.store import accounts, audit, loss
+from tramontana.keys.identity import ZEROISED_CONTEXT, SignatureRefused, encode_statement, verify_signature
 
 router = APIRouter(prefix="/api/v1", tags=["loss"])
 for_strangers = APIRouter(prefix="/api/v1", tags=["entry"])
@@ -44,3 +47,32 @@ async def presence(body: models.DuressAlarm, services: ServicesOf, address: Stra
             subject=f"account {alarm.account_id}",
             details={"address": address},
         )
+
+
+@for_strangers.get("/devices/{device_id}/revocation", responses=problems("not_found", "no_organisation"))
+async def revocation(device_id: Annotated[Id, Path()], services: ServicesOf, _address: Stranger) -> models.SignedRevocation:
+    """The revocation of a device. It is read by a device that can no longer log in; whoever does not know the id gets nothing."""
+    found = await services.custody.status(device_id)
+    if found is None or found.revocation is None:
+        raise Problem("not_found")
+    return models.SignedRevocation(revocation=found.revocation)
+
+
+@for_strangers.post(
+    "/devices/{device_id}/zeroised", status_code=204, response_class=Response, responses=problems("not_found", "login_refused")
+)
+async def zeroised(device_id: Annotated[Id, Path()], body: models.Zeroised, services: ServicesOf, address: Stranger) -> None:
+    """A device says that it has destroyed its keys and content."""
+    now = services.clock()
+    async with services.store.read() as connection:
+        device = await accounts.device(connection, device_id)
+    if device is None:
+        raise Problem("not_found")
+    statement = encode_statement(ZEROISED_CONTEXT, (services.admission.service_id.encode(), device_id.encode()))
+    try:
+        verify_signature(device.signature_public_key, body.signature, statement)
+    except SignatureRefused as error:
+        raise Problem("login_refused") from error
+    async with services.store.write() as connection:
+        actor, subject = audit.device_actor(device_id), f"account {device.account_id}"
+        await audit.append(connection, now=now, actor=actor, action="device.zeroised", subject=subject, details={"address": address})

@@ -624,6 +624,18 @@ class Links(Shape):
 # Loss and duress
 
 
+class SignedRevocation(Shape):
+    """What a device that is out can check: the organisation's word, not the server's."""
+
+    revocation: SignedStatement
+
+
+class Zeroised(Shape):
+    """The device's last word, signed with the key that it destroys: context `tramontana zeroised 1` over (service_id, device_id)."""
+
+    signature: Signature = Field(repr=False)
+
+
 class DuressAlarmKey(Shape):
     secret_sha256: Digest = Field(repr=False)
 

@@ -79,6 +79,8 @@ export type CallInput =
   | { kind: "revealFailed"; callId: string }
   /** The server ended the call, for one of this level or for want of room. */
   | { kind: "preempted"; callId: string; by: Precedence | null }
+  /** Another device of this person answered or declined. */
+  | { kind: "takenElsewhere"; callId: string; outcome: "answered" | "declined" }
   | { kind: "time" };
 
 export type CallEffect =
@@ -346,6 +348,11 @@ const TABLE: Readonly<Record<Phase, Row>> = {
   incoming: {
     pressAnswer,
     preempted,
+    setupFailed: (state, input, now) => {
+      const [next, effects] = finish(state, now, "missed");
+      return [next, [...effects, { kind: "fault", fault: input.fault }]];
+    },
+    takenElsewhere: (state, { outcome }, now) => finish(state, now, outcome),
     pressDecline: (state, _input, now) => finish(state, now, "declined", { step: "decline" }),
     pressHangUp: (state, _input, now) => finish(state, now, "declined", { step: "decline" }),
     invite: redial,

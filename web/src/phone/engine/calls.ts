@@ -182,6 +182,19 @@ export class Calls {
     return isAbove(claimed, ceiling) ? ceiling : claimed;
   }
 
+  /** A call message of another device of the same person: what it took need not ring here. */
+  receiveOwn(message: CallMessage): void {
+    if (message.step === "answer") this.step({ kind: "takenElsewhere", callId: message.callId, outcome: "answered" });
+    if (message.step === "decline") this.step({ kind: "takenElsewhere", callId: message.callId, outcome: "declined" });
+  }
+
+  /** A device was revoked: nothing more is said to it. */
+  deviceRevoked(deviceId: string): void {
+    const line = this.line;
+    if (line === null || line.released || line.peerDeviceId !== deviceId) return;
+    this.step({ kind: "setupFailed", callId: line.callId, fault: { code: "peer_revoked", detail: deviceId } });
+  }
+
   /** The server is back: it is told of the call again, as it may have forgotten while it was away. */
   serverBack(): void {
     const line = this.line;

@@ -1,11 +1,12 @@
-// Who is who: the server's directory, held against the keys that were pinned when an account was first seen.
+// Who can be reached: what the server's directory says of presence and key packages, held against the certificates of the log.
 //
-// The directory alone is the server's word. A key, or a further device, that appears later for a known account is not believed: calls
-// and texts with that account are refused and the person is told.
+// The directory makes nobody a member: a device whose key is not certified is not written to, not called and not let in, and the person
+// is told that the server showed it.
 
 import type { Schemas } from "../../api/client";
-import { equal, fromBase64, toBase64 } from "../../keys/bytes";
+import { fromBase64 } from "../../keys/bytes";
 import type { Authority, Identity } from "../../keys/conversation";
+import type { Membership } from "./membership";
 import type { Precedence } from "../model";
 import { isRecord } from "./messages";
 import type { Change } from "./store";
@@ -14,41 +15,33 @@ export interface Person {
   accountId: string;
   displayName: string;
   online: boolean;
+  /** The server shows a device of this person that the organisation did not certify. */
   keyChanged: boolean;
-  deviceIds: string[];
-}
-
-interface Pin {
-  displayName: string;
-  /** Device id → signature public key, base64. */
-  devices: Record<string, string>;
 }
 
 export class Directory implements Authority {
-  private pins = new Map<string, Pin>();
+  /** Account id → name: whom this phone has ever seen with a phone. */
+  private met = new Map<string, string>();
   private current: Map<string, Schemas["DirectoryAccount"]> | null = null;
 
   constructor(
     private readonly own: Identity,
-    private readonly ownKey: Uint8Array,
+    private readonly membership: Membership,
   ) {}
 
   load(rows: ReadonlyMap<string, unknown>): void {
-    this.pins = new Map([...rows].filter((row): row is [string, Pin] => isRecord(row[1]) && isRecord(row[1]["devices"])));
+    for (const [accountId, row] of rows) if (isRecord(row) && typeof row["displayName"] === "string") this.met.set(accountId, row["displayName"]);
   }
 
-  /** Takes over what the server says now. The changes returned must be persisted: they pin what was seen for the first time. */
+  /** Takes over what the server says now. The changes returned must be persisted. */
   update(accounts: readonly Schemas["DirectoryAccount"][]): Change[] {
     this.current = new Map(accounts.map((account) => [account.account_id, account]));
     const changes: Change[] = [];
-    for (const account of accounts) {
-      const known = this.pins.get(account.account_id);
-      if (account.account_id === this.own.accountId || (known === undefined && account.devices.length === 0)) continue;
-      const devices = known?.devices ?? Object.fromEntries(account.devices.map((device) => [device.device_id, device.signature_public_key]));
-      if (known?.displayName === account.display_name) continue;
-      const pin: Pin = { displayName: account.display_name, devices };
-      this.pins.set(account.account_id, pin);
-      changes.push({ table: "pins", key: account.account_id, value: pin });
+    for (const { account_id: accountId, display_name, devices } of accounts) {
+      const displayName = this.membership.nameOf(accountId) ?? display_name;
+      if (accountId === this.own.accountId || devices.length === 0 || this.met.get(accountId) === displayName) continue;
+      this.met.set(accountId, displayName);
+      changes.push({ table: "pins", key: accountId, value: { displayName } });
     }
     return changes;
   }
@@ -63,41 +56,45 @@ export class Directory implements Authority {
   }
 
   accepts(accountId: string, deviceId: string, signaturePublicKey: Uint8Array): boolean {
-    const given = toBase64(signaturePublicKey);
-    if (accountId === this.own.accountId) return deviceId === this.own.deviceId && equal(fromBase64(given), this.ownKey);
-    const listed = this.current?.get(accountId)?.devices.find((device) => device.device_id === deviceId);
-    return listed?.signature_public_key === given && this.pins.get(accountId)?.devices[deviceId] === given;
+    return this.membership.accepts(accountId, deviceId, signaturePublicKey);
   }
 
-  /** The directory shows a key or a device that is not the pinned one. */
+  admits(accountId: string, deviceId: string, signaturePublicKey: Uint8Array): boolean {
+    return this.membership.accepts(accountId, deviceId, signaturePublicKey) && this.membership.admits(deviceId);
+  }
+
+  /** The device has to go from wherever it is. */
+  isRevoked(deviceId: string): boolean {
+    return this.membership.isRevoked(deviceId);
+  }
+
+  /** The directory shows a device, or a key of a device, that the organisation did not certify. */
   keyChanged(accountId: string): boolean {
-    const pinned = this.pins.get(accountId)?.devices;
     const listed = this.current?.get(accountId)?.devices ?? [];
-    return pinned !== undefined && listed.some((device) => pinned[device.device_id] !== device.signature_public_key);
+    return listed.some((device) => !this.accepts(accountId, device.device_id, fromBase64(device.signature_public_key)));
   }
 
-  /** The highest level at which a person may call, by the server's word; routine for who is not listed. */
+  /** The highest level at which a person may call, by his certificate. */
   ceiling(accountId: string): Precedence {
-    return this.current?.get(accountId)?.precedence_ceiling ?? "routine";
+    return this.membership.ceiling(accountId);
   }
 
   online(accountId: string): boolean {
     return this.current?.get(accountId)?.online ?? false;
   }
 
-  /** The devices of an account that `accepts` believes. */
+  /** The devices of an account that can be let in: certified, not revoked, with key packages at the server. */
   devicesOf(accountId: string): string[] {
     const listed = this.current?.get(accountId)?.devices ?? [];
-    return listed.filter((device) => this.accepts(accountId, device.device_id, fromBase64(device.signature_public_key))).map((device) => device.device_id);
+    return listed.filter((device) => this.admits(accountId, device.device_id, fromBase64(device.signature_public_key))).map((device) => device.device_id);
   }
 
   people(): Person[] {
-    return [...this.pins].map(([accountId, pin]) => ({
+    return [...this.met].map(([accountId, displayName]) => ({
       accountId,
-      displayName: pin.displayName,
-      online: this.current?.get(accountId)?.online ?? false,
+      displayName: this.membership.nameOf(accountId) ?? displayName,
+      online: this.online(accountId),
       keyChanged: this.keyChanged(accountId),
-      deviceIds: Object.keys(pin.devices),
     }));
   }
 }

@@ -345,7 +345,14 @@ export class Groups {
     if (group.peer !== null && this.directory.keyChanged(group.peer)) throw new Broken("peer_key_changed", group.peer);
     if (group.standing !== "open") throw new Broken("not_a_member", group.standing);
     await this.settle(group);
-    if (group.conversation !== null) return group.conversation;
+    if (group.conversation !== null) {
+      await this.expelRevoked(group);
+      const alone = group.peer !== null && !group.conversation.members.some(({ accountId }) => accountId === group.peer);
+      if (alone && !((await this.approach(group)) && group.conversation.members.some(({ accountId }) => accountId === group.peer))) {
+        throw new NotReady("no device of this person is certified and can be reached", false);
+      }
+      return group.conversation;
+    }
     const request: Schemas["ConversationRequest"] =
       group.peer !== null
         ? { kind: "direct", members: [group.peer] }
@@ -406,7 +413,22 @@ export class Groups {
   private plan(group: Group): { admit: string[]; remove: string[] } {
     if (group.conversation === null || group.conversation.closed) return { admit: [], remove: [] };
     const { accountId } = this.device.identity;
-    return planChange(group.kind, accountId, group.conversation.members, group.roster, group.inviting, (of) => this.directory.devicesOf(of));
+    return planChange(group.kind, accountId, group.conversation.members, group.roster, group.inviting, (of) => this.directory.devicesOf(of), (deviceId) => this.directory.isRevoked(deviceId));
+  }
+
+  /** What the log or the directory says has changed: whoever was revoked goes, further devices come in. */
+  tidy(): void {
+    for (const group of this.groups.values()) {
+      const { admit, remove } = this.plan(group);
+      if (admit.length + remove.length > 0) void this.reconcile(group.id, true).catch(() => undefined); // the next survey finds it again
+    }
+  }
+
+  /** In the lane: nothing is sealed for a device that was revoked. */
+  private async expelRevoked(group: Group): Promise<void> {
+    const revoked = group.conversation?.members.filter(({ deviceId }) => this.directory.isRevoked(deviceId)) ?? [];
+    if (revoked.length === 0) return;
+    if (!(await this.change(group, { removed: revoked.map(({ deviceId }) => deviceId) }))) throw new NotReady("a revoked device is still in the conversation", true);
   }
 
   /** Does a step until it is done, outside the lane in between; gives up quietly after a while. */

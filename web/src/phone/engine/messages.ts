@@ -1,6 +1,7 @@
 // Application messages inside MLS (docs/protocols.md): UTF-8 JSON. What parses is checked field by field; unknown types are ignored.
 
 import { fromBase64, fromUtf8, toBase64, utf8, type Bytes } from "../../keys/bytes";
+import type { UnverifiedTreeHead } from "../../keys/treeHead";
 import { PRECEDENCES, type Precedence } from "../model";
 
 export const MAX_TEXT_CHARACTERS = 10_000;
@@ -58,7 +59,13 @@ export interface PathForecast {
 export type EndReason = "hang_up" | "media" | "short_code" | "superseded" | "preempted" | "no_capacity";
 
 export type CallMessage = { type: "call"; callId: string } & CallStep;
-export type ApplicationMessage = TextMessage | ReceiptMessage | GroupMessage | CallMessage;
+/** A head of the organisation's log as the sender saw it. */
+export interface HeadMessage {
+  type: "head";
+  head: UnverifiedTreeHead;
+}
+
+export type ApplicationMessage = HeadMessage | TextMessage | ReceiptMessage | GroupMessage | CallMessage;
 
 /** The sender broke the format; the message is dropped. */
 export class MalformedMessage extends Error {}
@@ -71,6 +78,10 @@ function toWire(message: ApplicationMessage): object {
   switch (message.type) {
     case "text":
       return { type: "text", id: message.id, body: message.body, sent_at: message.sentAt };
+    case "head": {
+      const { logId, treeSize, rootHash, at, signature } = message.head;
+      return { type: "head", log_id: toBase64(logId), tree_size: treeSize, root_hash: toBase64(rootHash), at, signature: toBase64(signature) };
+    }
     case "receipt":
     case "group":
       return message;
@@ -100,6 +111,17 @@ export function parseMessage(plaintext: Uint8Array): ApplicationMessage | null {
   switch (wire["type"]) {
     case "text":
       return { type: "text", id: id(wire, "id"), body: text(wire, "body", MAX_TEXT_CHARACTERS), sentAt: number(wire, "sent_at") };
+    case "head":
+      return {
+        type: "head",
+        head: {
+          logId: octets(wire, "log_id", 32),
+          treeSize: number(wire, "tree_size"),
+          rootHash: octets(wire, "root_hash", 32),
+          at: number(wire, "at"),
+          signature: octets(wire, "signature", 64),
+        },
+      };
     case "receipt": {
       const ids = wire["ids"];
       if (!Array.isArray(ids) || ids.length > MAX_RECEIPT_IDS || !ids.every(isId)) throw new MalformedMessage("ids");

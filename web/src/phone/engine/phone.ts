@@ -3,19 +3,24 @@
 import { signal, type ReadonlySignal } from "@preact/signals";
 
 import { ApiError, request, Unreachable, type Fetch, type Schemas } from "../../api/client";
-import { fromBase64Url, toBase64 } from "../../keys/bytes";
+import { fromBase64, fromBase64Url, randomId, toBase64 } from "../../keys/bytes";
 import { MessageRefused, MlsDevice, type Member } from "../../keys/conversation";
-import { DeviceKey, enrolmentStatement } from "../../keys/statement";
+import { Revocation } from "../../keys/certificate";
+import { deviceCode, FINGERPRINT_BYTES, StatementRefused } from "../../keys/organisation";
+import type { Standing } from "../../keys/register";
+import { DeviceKey, enrolmentStatement, zeroisedStatement } from "../../keys/statement";
 import { SUITE_ID } from "../../keys/suite";
-import type { AccessOption, CallView, Contact, Fault, Group, GroupMember, PassphraseFault, PhoneEngine, PhoneState, Precedence } from "../model";
+import type { AccessOption, CallView, Contact, Fault, Group, GroupMember, LastWord, OwnDevice, PassphraseFault, PhoneEngine, PhoneState, Precedence } from "../model";
 import { Calls, faultOf } from "./calls";
 import { openBrowserDatabase } from "./database";
 import { Directory } from "./directory";
 import { Groups, type GroupInfo, type Incident } from "./groups";
 import { KeyPackages } from "./keypackages";
 import { DuressAlarm, Lock, OPEN_LOCK, type Decoy } from "./lock";
+import { Lane } from "./lane";
 import { openBrowserMedia, type OpenMedia } from "./media";
-import { isId, isRecord, MalformedMessage, MAX_TEXT_CHARACTERS, MAX_TITLE_CHARACTERS, parseMessage, type ApplicationMessage } from "./messages";
+import { Equivocation, headName, Membership, type Ask, type PinnedOrganisation } from "./membership";
+import { encodeMessage, isId, isRecord, MalformedMessage, MAX_TEXT_CHARACTERS, MAX_TITLE_CHARACTERS, parseMessage, type ApplicationMessage } from "./messages";
 import { pathView, type PathProfile } from "./path";
 import { Session, type MailboxItem, type Socket } from "./session";
 import type { Change, PhoneStore } from "./store";
@@ -28,13 +33,18 @@ const PATH_SECONDS = 120;
 const PATH_POLL_MS = 45_000;
 const PATH_DRAW_MS = 500;
 const RENEWAL_PAUSE_MS = 1_500;
+/** A revocation whose reason begins so orders the device to destroy itself. */
+const ZEROISE = "zeroise";
 const IDLE_CHECK_MS = 5_000;
+/** A conversation hears of this phone's head at most this often. */
+const HEAD_TOLD_EVERY_MS = 3_600_000;
 
 interface Enrolment {
   serviceId: string;
   accountId: string;
   deviceId: string;
   displayName: string;
+  organisation: PinnedOrganisation;
 }
 
 /** Everything outside the engine: the browser, or a test's world. */
@@ -87,6 +97,8 @@ function claimThisBrowser(): Promise<boolean> {
 /** The parts that exist once the device is enrolled. */
 interface Enrolled {
   identity: Enrolment;
+  key: DeviceKey;
+  membership: Membership;
   directory: Directory;
   session: Session;
   keyPackages: KeyPackages;
@@ -98,6 +110,8 @@ interface Enrolled {
 const NOTHING: PhoneState = {
   enrolment: "unknown",
   lock: OPEN_LOCK,
+  organisation: null,
+  ownDevices: [],
   me: null,
   server: "connecting",
   fault: null,
@@ -116,6 +130,9 @@ export class Phone implements PhoneEngine {
   private alarm: DuressAlarm | null = null;
   private enrolled: Enrolled | null = null;
   private processedSeq = 0;
+  private readonly logLane = new Lane();
+  /** Conversation id → when it was told this phone's head. */
+  private readonly headTold = new Map<string, number>();
   private path: { profile: PathProfile; simulated: boolean } | null = null;
   private readonly timers: ReturnType<typeof setInterval>[] = [];
 
@@ -199,9 +216,10 @@ export class Phone implements PhoneEngine {
     if (store === null || this.shown.value.enrolment !== "needed") return;
     this.show({ enrolment: "working", fault: null });
     try {
-      const token = invitationToken(invitation);
+      const { token, fingerprint } = parseInvitationLink(invitation);
       const { value: service } = await request<Schemas["Service"]>(this.environment.fetch, "GET", "/api/v1/service");
       if (service.suite !== SUITE_ID) throw new Error("the server uses another cipher suite");
+      const organisation = await this.pin(fingerprint);
       // Kept before it is shown to anybody: if the answer is lost, the same key asks again and gets the same answer.
       if ((await store.readDeviceKey()) === null) await store.writeDeviceKey(await DeviceKey.generateWrappable());
       const stored = await store.readDeviceKey();
@@ -216,12 +234,13 @@ export class Phone implements PhoneEngine {
         proof: toBase64(proof),
       };
       const { value: made } = await request<Schemas["Enrolled"]>(this.environment.fetch, "POST", "/api/v1/enrolments", body);
-      const identity: Enrolment = { serviceId: service.service_id, accountId: made.account_id, deviceId: made.device_id, displayName: name };
+      const identity: Enrolment = { serviceId: service.service_id, accountId: made.account_id, deviceId: made.device_id, displayName: name, organisation };
       await store.write([{ table: "device", key: "enrolment", value: identity }]);
       await this.open(identity, key);
     } catch (error) {
       const refused = error instanceof ApiError && !error.passing;
-      this.show({ enrolment: "needed", fault: refused || error instanceof RangeError ? { code: "invitation_refused", detail: messageOf(error) } : faultOf(error) });
+      if (error instanceof StatementRefused) this.show({ enrolment: "needed", fault: { code: "organisation_refused", detail: error.message } });
+      else this.show({ enrolment: "needed", fault: refused || error instanceof RangeError ? { code: "invitation_refused", detail: messageOf(error) } : faultOf(error) });
     }
   }
 
@@ -316,7 +335,7 @@ export class Phone implements PhoneEngine {
   }
 
   /** Lets go of everything that a key or a word is in. */
-  private forget(enrolment: "locked" | "zeroised"): void {
+  private forget(enrolment: "locked" | LastWord): void {
     [this.enrolled, this.store, this.vault, this.alarm, this.path] = [null, null, null, null, null];
     this.shown.value = { ...NOTHING, enrolment, server: "offline", lock: { ...OPEN_LOCK, sealed: enrolment === "locked" } };
   }
@@ -341,6 +360,14 @@ export class Phone implements PhoneEngine {
     this.alarm.start();
   }
 
+  /** The organisation that the invitation names, if the server has it. Rejects with StatementRefused. */
+  private async pin(fingerprint: Uint8Array): Promise<PinnedOrganisation> {
+    const { value: shown } = await request<Schemas["Organisation"]>(this.environment.fetch, "GET", "/api/v1/organisation");
+    const pinned: PinnedOrganisation = { fingerprint, root: fromBase64(shown.organisation), logKey: fromBase64(shown.log_key) };
+    await Membership.open(pinned, { accountId: "", deviceId: "" }, () => 0); // only to see that all of it verifies
+    return pinned;
+  }
+
   /** What a person asked for: a failure is shown, not thrown. */
   private async guard(work: (parts: Enrolled) => Promise<void> | void): Promise<void> {
     if (this.enrolled === null) return;
@@ -354,9 +381,11 @@ export class Phone implements PhoneEngine {
   private async open(identity: Enrolment, key: DeviceKey): Promise<void> {
     const store = this.store;
     if (store === null) return;
-    const directory = new Directory(identity, key.publicKey);
+    const membership: Membership = await Membership.open(identity.organisation, identity, () => session.serverUnixS());
+    await membership.load(await store.readAll("log"), await store.readAll("certificates"));
+    const directory = new Directory(identity, membership);
     const device = new MlsDevice(key, identity, directory);
-    const session = new Session(
+    const session: Session = new Session(
       this.environment,
       { serviceId: identity.serviceId, deviceId: identity.deviceId, key },
       {
@@ -370,10 +399,14 @@ export class Phone implements PhoneEngine {
           this.showPeople();
         },
         preempted: (callId, by) => this.enrolled?.calls.preempted(callId, by),
-        directoryChanged: () => void this.guardQuietly(() => this.refreshDirectory()),
+        directoryChanged: () =>
+          void this.guardQuietly(async () => {
+            await this.followLog();
+            await this.refreshDirectory();
+          }),
         conversationChanged: (id) => void this.guardQuietly(({ groups }) => groups.heed(id)),
         takenOver: () => this.fault({ code: "session_taken_over", detail: "another connection of this device" }),
-        failed: (error) => this.fault(faultOf(error)),
+        failed: (error) => this.refusedByServer(error),
       },
       () => this.processedSeq,
     );
@@ -395,7 +428,7 @@ export class Phone implements PhoneEngine {
       record: (peer, id, outgoing, outcome, at, durationS, precedence) =>
         void this.guard(() => texts.recordCall(groups.directId(peer), { kind: "call", id, outgoing, at, outcome, durationS, precedence })),
     });
-    this.enrolled = { identity, directory, session, keyPackages, groups, texts, calls };
+    this.enrolled = { identity, key, membership, directory, session, keyPackages, groups, texts, calls };
     directory.load(await store.readAll("pins"));
     const mailbox = (await store.readAll("device")).get("mailbox");
     this.processedSeq = typeof mailbox === "number" ? mailbox : 0;
@@ -403,8 +436,10 @@ export class Phone implements PhoneEngine {
     await groups.load();
     await groups.meet(directory.people().map(({ accountId }) => accountId));
     await texts.load();
-    this.show({ enrolment: "done", me: { accountId: identity.accountId, deviceId: identity.deviceId, displayName: identity.displayName, precedenceCeiling: "routine" } });
+    this.show({ me: { accountId: identity.accountId, deviceId: identity.deviceId, displayName: identity.displayName, precedenceCeiling: "routine" } });
+    await this.showMembership();
     this.showPeople();
+    if (membership.evidence !== null) this.fault({ code: "log_equivocates", detail: membership.evidence });
     this.timers.push(
       setInterval(() => void this.guardQuietly((parts) => this.pollPath(parts)), PATH_POLL_MS),
       setInterval(() => this.drawPath(), PATH_DRAW_MS),
@@ -416,6 +451,8 @@ export class Phone implements PhoneEngine {
   /** Before the mailbox opens: know everybody's keys, and have key packages at the server. */
   private async connecting(): Promise<void> {
     if (this.shown.value.server !== "online") this.show({ server: "connecting" });
+    await this.followLog();
+    if (this.enrolled === null) return;
     await this.refreshDirectory();
     await this.enrolled?.keyPackages.replenish(this.enrolled.session);
   }
@@ -424,7 +461,11 @@ export class Phone implements PhoneEngine {
     this.show({ server: "online" });
     this.enrolled?.texts.flush();
     this.enrolled?.calls.serverBack();
-    void this.guardQuietly(() => this.refreshDirectory()); // who enrolled between `connecting` and now was not announced
+    // Who was certified or revoked between `connecting` and now was not announced; it may be this device.
+    void this.guardQuietly(async () => {
+      await this.followLog();
+      await this.refreshDirectory();
+    });
     void this.guardQuietly(({ groups }) => groups.survey());
     void this.guardQuietly((parts) => this.loadAccess(parts));
     void this.guardQuietly((parts) => this.pollPath(parts));
@@ -441,8 +482,116 @@ export class Phone implements PhoneEngine {
     const { session, directory, texts, groups } = this.enrolled;
     await this.store.write(directory.update(await session.call<Schemas["DirectoryAccount"][]>("GET", "/api/v1/accounts")));
     await groups.meet(directory.people().map(({ accountId }) => accountId));
+    groups.tidy();
     texts.flush();
     this.showPeople();
+  }
+
+  /** Reads what the log has got since, and does what follows from it. */
+  private followLog(): Promise<void> {
+    return this.logLane.run(async () => {
+      const { enrolled: parts, store } = this;
+      if (parts === null || store === null) return;
+      const { membership, session, calls } = parts;
+      const first = membership.head === null;
+      const before = membership.ownState;
+      try {
+        const news = await membership.follow(askOf(session));
+        await store.write(news.changes);
+        if (news.refused.length > 0) this.fault({ code: "log_refused", detail: news.refused.map(({ message }) => message).join("; ") });
+        for (const standing of news.standings) if (standing.revokedAt !== null) calls.deviceRevoked(standing.claims.deviceId);
+        if (!first) this.announceOwnDevices(parts, news.standings);
+        if (news.changes.length > 0) this.headTold.clear();
+      } catch (error) {
+        await this.logFault(error);
+      }
+      await this.showMembership();
+      if (before !== membership.ownState && membership.ownState === "certified" && !first) this.online();
+    });
+  }
+
+  /** The server is caught: what it can be shown with is kept, and the person sees it. */
+  private async logFault(error: unknown): Promise<void> {
+    if (error instanceof Equivocation && this.enrolled !== null) {
+      await this.store?.write([this.enrolled.membership.convict(error)]);
+      this.fault({ code: "log_equivocates", detail: `${error.message} (${headName(error.one)}, ${headName(error.other)})` });
+    } else if (error instanceof StatementRefused) {
+      this.fault({ code: "log_refused", detail: error.message });
+    } else {
+      throw error;
+    }
+  }
+
+  private announceOwnDevices({ identity }: Enrolled, standings: readonly Standing[]): void {
+    const fresh = standings.find(({ claims, revokedAt }) => claims.accountId === identity.accountId && claims.deviceId !== identity.deviceId && revokedAt === null);
+    if (fresh !== undefined) this.fault({ code: "new_own_device", detail: fresh.claims.deviceId });
+  }
+
+  /** Tells a conversation which head this phone has seen, so that nobody can be shown another log than the rest. */
+  private async tellHead(id: string): Promise<void> {
+    const { enrolled: parts } = this;
+    const head = parts?.membership.head;
+    const now = this.environment.now();
+    if (parts === null || head == null || now - (this.headTold.get(id) ?? 0) < HEAD_TOLD_EVERY_MS) return;
+    this.headTold.set(id, now);
+    const { sealed } = await parts.groups.seal(id, encodeMessage({ type: "head", head }), () => []);
+    const message: Schemas["MessageRequest"] = { message_id: randomId(), message: toBase64(sealed.message) };
+    await parts.session.call("POST", `/api/v1/conversations/${id}/messages`, message);
+  }
+
+  /** Where this device stands, by the log. */
+  private async showMembership(): Promise<void> {
+    const { enrolled: parts } = this;
+    if (parts === null) return;
+    const { membership, identity, key } = parts;
+    const { organisation, head } = membership;
+    const ownDevices = membership.devicesOf(identity.accountId).map(
+      ({ claims, revokedAt }): OwnDevice => ({
+        deviceId: claims.deviceId,
+        me: claims.deviceId === identity.deviceId,
+        since: claims.notBefore * 1_000,
+        until: claims.notAfter * 1_000,
+        revoked: revokedAt !== null,
+      }),
+    );
+    const code = await deviceCode(organisation.fingerprint, key.publicKey);
+    this.show({ organisation: { name: organisation.name, deviceCode: code, logHead: head === null ? null : headName(head) }, ownDevices });
+    const { ownState } = membership;
+    if (ownState === "revoked") this.putOut("revoked");
+    else if (this.enrolled !== null) this.show({ enrolment: ownState === "certified" ? "done" : ownState });
+  }
+
+  /** The server lets this device in no more. */
+  private refusedByServer(error: unknown): void {
+    const code = error instanceof ApiError ? error.code : "";
+    if (code === "device_revoked") this.putOut("revoked");
+    else if (code === "enrolment_rejected") this.putOut("rejected");
+    else if (code === "certificate_expired") this.show({ enrolment: "expired" });
+    else this.fault(faultOf(error));
+  }
+
+  /**
+   * Says so and stops: no key and no word stays in memory. Whether it has to destroy itself says the organisation's revocation, which
+   * the server cannot forge.
+   */
+  private putOut(why: "revoked" | "rejected"): void {
+    const { enrolled: parts, vault } = this;
+    if (parts === null || vault === null) return;
+    this.stopWorking();
+    this.forget(why);
+    if (why === "revoked") void this.obeyRevocation(parts, vault).catch(() => undefined); // without an answer it stays revoked
+  }
+
+  private async obeyRevocation({ membership, identity, key }: Enrolled, vault: Lock): Promise<void> {
+    const base = `/api/v1/devices/${identity.deviceId}`;
+    const { value } = await request<Schemas["SignedRevocation"]>(this.environment.fetch, "GET", `${base}/revocation`);
+    const revocation = await Revocation.verify(fromBase64(value.revocation), membership.organisation);
+    if (revocation.deviceId !== identity.deviceId || !revocation.reason.startsWith(ZEROISE)) return;
+    const signature = await key.sign(zeroisedStatement(identity.serviceId, identity.deviceId));
+    await vault.destroy();
+    this.forget("zeroised");
+    const said: Schemas["Zeroised"] = { signature: toBase64(signature) };
+    await request(this.environment.fetch, "POST", `${base}/zeroised`, said);
   }
 
   /** One mailbox item. Resolves when its results are persisted. */
@@ -463,7 +612,15 @@ export class Phone implements PhoneEngine {
             return texts.receipt(id, sender, message);
           case "group":
             return groups.info(id)?.title === message.title ? [] : [groups.retitle(id, message.title), ...texts.titled(id, sender, message.title)];
+          case "head":
+            afterwards = () =>
+              void this.guardQuietly(({ membership }) => membership.heard(message.head, askOf(session)).catch((error: unknown) => this.logFault(error)));
+            return [];
           case "call": {
+            if (sender === this.enrolled?.identity.accountId) {
+              afterwards = () => calls.receiveOwn(message);
+              return [];
+            }
             const direct = groups.info(id)?.peer === sender;
             const epochKeys = keys.epoch === incident.epoch ? keys : null;
             if (direct) afterwards = () => calls.receive(sender, deviceId, message, item.accepted_at, epochKeys);
@@ -480,6 +637,7 @@ export class Phone implements PhoneEngine {
     this.processedSeq = item.seq;
     afterwards();
     texts.flush();
+    if (item.kind !== "commit") void this.guardQuietly(() => this.tellHead(item.conversation_id));
     if (item.kind === "welcome") void this.guardQuietly(() => keyPackages.replenish(session));
     this.showPeople();
   }
@@ -629,11 +787,17 @@ export class Phone implements PhoneEngine {
   }
 }
 
-/** The token of an invitation link, or the token itself. Throws RangeError if it is neither. */
-export function invitationToken(invitation: string): string {
-  const token = /[#&]invite=([^&]*)/.exec(invitation)?.[1] ?? invitation.trim();
-  if (fromBase64Url(token).length !== 32) throw new RangeError("not an invitation");
-  return token;
+/** Token and organisation of an invitation link, or of its fragment. Throws RangeError if it lacks one. */
+export function parseInvitationLink(invitation: string): { token: string; fingerprint: Uint8Array } {
+  const fields = new URLSearchParams(invitation.slice(invitation.indexOf("#") + 1));
+  const token = fields.get("invite") ?? "";
+  const fingerprint = fromBase64Url(fields.get("org") ?? "");
+  if (fromBase64Url(token).length !== 32 || fingerprint.length !== FINGERPRINT_BYTES) throw new RangeError("not an invitation of an organisation");
+  return { token, fingerprint };
+}
+
+function askOf(session: Session): Ask {
+  return (method, path) => session.call(method, path);
 }
 
 function parseQuietly(plaintext: Uint8Array): ApplicationMessage | null {
@@ -646,7 +810,7 @@ function parseQuietly(plaintext: Uint8Array): ApplicationMessage | null {
 }
 
 function isEnrolment(value: unknown): value is Enrolment {
-  return isRecord(value) && isId(value["accountId"]) && isId(value["deviceId"]) && typeof value["serviceId"] === "string" && typeof value["displayName"] === "string";
+  return isRecord(value) && isRecord(value["organisation"]) && isId(value["accountId"]) && isId(value["deviceId"]) && typeof value["serviceId"] === "string" && typeof value["displayName"] === "string";
 }
 
 function messageOf(error: unknown): string {

@@ -20,7 +20,7 @@ export interface Plan {
 
 /**
  * `present` are the devices in the group, `inviting` the accounts that this person asked to add, `devicesOf` the devices of an account
- * that may be believed.
+ * that may be let in; whoever `isRevoked` goes, whatever the server lists.
  *
  * The server's list alone admits nobody to a group: only whom a member asked for, a further device of somebody who is in it, and an
  * archive member, which everybody sees as such. In a talk group owners and administrators keep the list, so it counts as it stands.
@@ -32,12 +32,13 @@ export function planChange(
   roster: Roster,
   inviting: readonly string[],
   devicesOf: (accountId: string) => readonly string[],
+  isRevoked: (deviceId: string) => boolean,
 ): Plan {
   const listed = new Set(roster.members);
   const devices = new Set(present.map(({ deviceId }) => deviceId));
   const wanted = kind === "group" ? new Set([own, ...present.map(({ accountId }) => accountId), ...roster.archives, ...inviting]) : listed;
   return {
     admit: [...wanted].filter((accountId) => listed.has(accountId) && devicesOf(accountId).some((deviceId) => !devices.has(deviceId))),
-    remove: present.filter(({ accountId }) => !listed.has(accountId)).map(({ deviceId }) => deviceId),
+    remove: present.filter(({ accountId, deviceId }) => !listed.has(accountId) || isRevoked(deviceId)).map(({ deviceId }) => deviceId),
   };
 }

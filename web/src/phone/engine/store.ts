@@ -11,13 +11,15 @@ import type { Database, RawChange } from "./database";
 export type Table =
   | "device" // "enrolment" | "mailbox" | "draft"
   | "pins" // account id
+  | "log" // "log" | "evidence"
+  | "certificates" // serial
   | "keyPackages" // reference in hex
   | "conversations" // conversation id
   | "entries" // conversation id / entry id
   | "outbox" // ascending number, as text
   | "unread"; // conversation id
 
-export const TABLES: readonly Table[] = ["device", "pins", "keyPackages", "conversations", "entries", "outbox", "unread"];
+export const TABLES: readonly Table[] = ["device", "pins", "log", "certificates", "keyPackages", "conversations", "entries", "outbox", "unread"];
 
 /** `value` undefined deletes the row. Values are JSON, with Uint8Array allowed anywhere. */
 export interface Change {

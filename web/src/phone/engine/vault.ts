@@ -10,8 +10,8 @@ import type { Database, RawChange } from "./database";
 import { SealedStore, type PhoneStore } from "./store";
 
 /**
- * PBKDF2-HMAC-SHA-512 (RFC 8018), computed by the browser's own code off the page's thread. bench/passphrase.mjs measures it beside
- * Argon2id in JavaScript, which would cost the person more and the attacker less.
+ * PBKDF2-HMAC-SHA-512 (RFC 8018), computed by the browser's own code off the page's thread. Argon2id with memory that would hurt an
+ * attacker takes several times as long in JavaScript: bench/passphrase.mjs measures both.
  */
 const ITERATIONS = 1_000_000;
 const SECRET_BYTES = 32;

@@ -2,9 +2,10 @@ import { t } from "../../i18n";
 import { Icon } from "../../ui/icons";
 import { LanguageSwitch } from "../../ui/LanguageSwitch";
 import { Mark } from "../../ui/Mark";
+import type { LastWord as Why } from "../model";
 
 /** What a phone says that is no telephone any more. */
-export function LastWord({ what }: { what: "zeroised" }) {
+export function LastWord({ what }: { what: Why }) {
   return (
     <div class="enrolment">
       <header class="enrolment-top">

@@ -21,6 +21,7 @@ import { PathStrip } from "./PathStrip";
 import { ProtectionDialog } from "./ProtectionDialog";
 import { subjectOf, subjects } from "./subject";
 import { Thread } from "./Thread";
+import { Waiting } from "./Waiting";
 
 function pageTitle(state: PhoneState): string {
   const { call } = state;
@@ -127,7 +128,8 @@ function Telephone() {
 function Page({ invitation }: { invitation: string | null }) {
   const screen = usePhone();
   useSideEffects(screen);
-  switch (screen.engine.state.value.enrolment) {
+  const { enrolment } = screen.engine.state.value;
+  switch (enrolment) {
     case "unknown":
       return (
         <main class="opening">
@@ -142,8 +144,13 @@ function Page({ invitation }: { invitation: string | null }) {
       return <Enrolment received={invitation} />;
     case "locked":
       return <LockScreen />;
+    case "waiting":
+      return <Waiting />;
+    case "revoked":
+    case "rejected":
+    case "expired":
     case "zeroised":
-      return <LastWord what="zeroised" />;
+      return <LastWord what={enrolment} />;
     case "done":
       return <Telephone />;
   }

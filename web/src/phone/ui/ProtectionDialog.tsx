@@ -1,5 +1,5 @@
 import { useState } from "preact/hooks";
-import { t } from "../../i18n";
+import { format, t } from "../../i18n";
 import { announce } from "../../ui/Announcer";
 import { Dialog } from "../../ui/Dialog";
 import { Icon } from "../../ui/icons";
@@ -88,7 +88,7 @@ function NewPassphrase({ name, save }: NewPassphraseProps) {
 export function ProtectionDialog() {
   const screen = usePhone();
   const { engine } = screen;
-  const { lock } = engine.state.value;
+  const { lock, ownDevices, organisation } = engine.state.value;
   const [sure, setSure] = useState(false);
   const close = () => {
     screen.protectionOpen.value = false;
@@ -144,6 +144,28 @@ export function ProtectionDialog() {
             <summary>{t("protection.duress.set")}</summary>
             <NewPassphrase name="duress" save={(passphrase) => engine.setDuressPassphrase(passphrase)} />
           </details>
+        </section>
+      )}
+      {ownDevices.length > 0 && organisation !== null && (
+        <section aria-labelledby="protection-devices">
+          <h3 id="protection-devices">{t("protection.devices.title", { organisation: organisation.name })}</h3>
+          <ul class="own-devices">
+            {ownDevices.map((device) => (
+              <li key={device.deviceId}>
+                <Icon name={device.revoked ? "warning" : "handset"} size={18} />
+                <span>
+                  {t(device.revoked ? "protection.devices.revoked" : device.me ? "protection.devices.me" : "protection.devices.other", {
+                    device: device.deviceId.slice(0, 8),
+                    since: format.recent(device.since, Date.now()),
+                  })}
+                </span>
+              </li>
+            ))}
+          </ul>
+          <p class="field-hint">{t("protection.devices.hint")}</p>
+          <p class="quiet">
+            {t("protection.devices.log")} <code>{organisation.logHead}</code>
+          </p>
         </section>
       )}
       <section aria-labelledby="protection-zeroise">

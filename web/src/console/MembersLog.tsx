@@ -1,0 +1,101 @@
+import { useState } from "preact/hooks";
+import { format, t } from "../i18n";
+import type { ConsoleApi, LogEntryShown, LogPage } from "./api";
+import { ErrorNotice } from "./ErrorNotice";
+import { Identifiers } from "./Identifiers";
+import { precedenceWord } from "./rights";
+import { useLoaded } from "./useLoaded";
+
+const REFRESH_MS = 5_000;
+const PAGE = 64;
+
+/** The newest entries and the head over all of them. */
+async function newest(api: ConsoleApi): Promise<LogPage> {
+  const { head } = await api.log(0, 1);
+  return api.log(Math.max(0, head.tree_size - PAGE), PAGE);
+}
+
+function Words({ entry }: { entry: LogEntryShown }) {
+  if (entry.kind === "revocation") return <>{entry.reason}</>;
+  const rights = [entry.unit, (entry.roles ?? []).join(", "), entry.precedence_ceiling && precedenceWord(entry.precedence_ceiling)];
+  return <>{rights.filter((word) => word !== null && word !== undefined && word !== "").join(" · ")}</>;
+}
+
+function AuditorLink({ api }: { api: ConsoleApi }) {
+  const [link, setLink] = useState<string | null>(null);
+  const [failure, setFailure] = useState<Error | null>(null);
+  return (
+    <section class="card" aria-labelledby="auditor-title">
+      <h2 id="auditor-title">{t("log.auditor")}</h2>
+      <p class="quiet">{t("log.auditorLead")}</p>
+      {failure && <ErrorNotice error={failure} />}
+      {link === null ? (
+        <button type="button" class="button" onClick={() => void api.inviteAuditor().then(({ link: made }) => setLink(made), setFailure)}>
+          {t("log.auditorMake")}
+        </button>
+      ) : (
+        <code class="fresh-link">{link}</code>
+      )}
+    </section>
+  );
+}
+
+/** Every certificate and revocation, in the order in which they hold, and what the server has signed of them. */
+export function MembersLog({ api }: { api: ConsoleApi }) {
+  const { value: page, error } = useLoaded(() => newest(api), REFRESH_MS);
+  return (
+    <div class="page">
+      <h1>{t("console.view.log")}</h1>
+      <p class="quiet">{t("log.lead")}</p>
+      {error && <ErrorNotice error={error} />}
+      {page && (
+        <dl class="log-head">
+          <dt>{t("log.size")}</dt>
+          <dd>{format.integer(page.head.tree_size)}</dd>
+          <dt>{t("log.root")}</dt>
+          <dd>
+            <code>{page.head.root_hash}</code>
+          </dd>
+          <dt>{t("log.signed")}</dt>
+          <dd>{format.dayAndClock(page.head.at * 1000)}</dd>
+        </dl>
+      )}
+      {page && (
+        <div class="table-scroll card-table" role="region" aria-label={t("log.list")} tabIndex={0}>
+          <table class="table">
+            <caption class="visually-hidden">{t("log.list")}</caption>
+            <thead>
+              <tr>
+                <th scope="col">{t("log.index")}</th>
+                <th scope="col">{t("log.at")}</th>
+                <th scope="col">{t("log.kind")}</th>
+                <th scope="col">{t("people.name")}</th>
+                <th scope="col">{t("log.what")}</th>
+                <th scope="col">{t("log.approvers")}</th>
+              </tr>
+            </thead>
+            <tbody>
+              {[...page.entries].reverse().map((entry) => (
+                <tr key={entry.log_index}>
+                  <td class="number">{entry.log_index}</td>
+                  <td class="nowrap">{format.dayAndClock(entry.added_at * 1000)}</td>
+                  <th scope="row">
+                    <span class={entry.kind === "revocation" ? "badge badge-warn" : "badge"}>{t(`log.kinds.${entry.kind}`)}</span>
+                  </th>
+                  <td>
+                    {entry.display_name} {entry.device_id && <Identifiers text={entry.device_id} />}
+                  </td>
+                  <td>
+                    <Words entry={entry} />
+                  </td>
+                  <td>{(entry.approvers ?? []).map((device) => <Identifiers key={device} text={device} />)}</td>
+                </tr>
+              ))}
+            </tbody>
+          </table>
+        </div>
+      )}
+      <AuditorLink api={api} />
+    </div>
+  );
+}
