@@ -150,10 +150,16 @@ describe("what a commit has to do", () => {
   ];
   const devicesOf = (account: string) => (account === "b" ? ["b1", "b2"] : [`${account}1`]);
 
+  const none = (): boolean => false;
+
   it("admits to a group nobody on the server's word alone but archives and further devices", () => {
-    expect(planChange("group", "a", present, roster, [], devicesOf)).toEqual({ admit: ["b", "z"], remove: ["x1"] });
-    expect(planChange("group", "a", present, roster, ["c", "stranger"], devicesOf).admit).toEqual(["b", "z", "c"]);
-    expect(planChange("talk", "a", present, roster, [], devicesOf).admit).toEqual(["b", "c", "z"]);
-    expect(planChange("group", "a", present, roster, [], () => []).admit).toEqual([]);
+    expect(planChange("group", "a", present, roster, [], devicesOf, none)).toEqual({ admit: ["b", "z"], remove: ["x1"] });
+    expect(planChange("group", "a", present, roster, ["c", "stranger"], devicesOf, none).admit).toEqual(["b", "z", "c"]);
+    expect(planChange("talk", "a", present, roster, [], devicesOf, none).admit).toEqual(["b", "c", "z"]);
+    expect(planChange("group", "a", present, roster, [], () => [], none).admit).toEqual([]);
+  });
+
+  it("puts out a revoked device, whatever the server lists", () => {
+    expect(planChange("group", "a", present, { ...roster, members: ["a", "b", "x"] }, [], devicesOf, (deviceId) => deviceId === "b1").remove).toEqual(["b1"]);
   });
 });

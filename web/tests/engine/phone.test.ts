@@ -2,7 +2,8 @@
 
 import { describe, expect, it } from "vitest";
 
-import { toBase64, toHex } from "../../src/keys/bytes";
+import { randomId, toBase64, toHex } from "../../src/keys/bytes";
+import { organisation, TestLog } from "./organisation";
 import { TwinServer } from "./twin";
 import { enrolled, handset, invitation, twoPeople, until, type Handset } from "./handset";
 

@@ -384,12 +384,12 @@ export class TwinServer {
 
   /** Accounts whose devices are in the group. */
   joined(conversationId: string): string[] {
-    return [...(this.conversations.get(conversationId)?.joined.keys() ?? [])];
+    return this.devicesIn(conversationId).map((deviceId) => (this.devices.get(deviceId) as Device).accountId);
   }
 
-  /** How many items were ever put into a mailbox. */
+  /** How many items were ever put into somebody's mailboxes. */
   delivered(accountId: string): number {
-    return (this.accounts.get(accountId)?.nextSeq ?? 1) - 1;
+    return this.of(accountId).reduce((sum, { nextSeq }) => sum + nextSeq - 1, 0);
   }
 
   lastMessage(conversationId: string): string {
@@ -398,7 +398,8 @@ export class TwinServer {
 
   /** Gives somebody a message that is not for him. */
   smuggle(to: string, conversationId: string, from: string, message: string): void {
-    this.mail(to, conversationId, "application", this.accounts.get(from) as Account, message);
+    const [sender] = this.of(from) as [Device];
+    for (const { deviceId } of this.of(to)) this.mail(deviceId, conversationId, "application", sender, message);
   }
 
   /** An administrator sets an archive. */
