@@ -270,3 +270,18 @@ async def test_access_and_path(houses: Houses) -> None:
         assert "simulated" in path["profile"]["source"]
         assert path["profile"]["time_unix_s"][0] == pytest.approx(house.clock(), abs=20)
         assert (await ada.get("/me/path", params={"seconds": 10**9})).status_code == 422
+
+
+async def test_a_call_in_progress_is_shown_to_members_and_to_nobody_else(houses: Houses) -> None:
+    async with houses() as house:
+        ada, bea, conversation_id = await house.pair()
+        eve = await house.phone("Eve")
+        of_conversation = f"/conversations/{conversation_id}/call"
+        assert (await bea.get(of_conversation)).json() == {"call": None}
+        call_id = secrets.token_hex(16)
+        await ada.put(f"/calls/{call_id}", body(conversation_id))
+        present = [{"account_id": ada.account_id, "device_id": ada.device_id}]
+        assert (await bea.get(of_conversation)).json() == {"call": {"call_id": call_id, "precedence": "routine", "participants": present}}
+        assert (await eve.get(of_conversation)).json()["code"] == "not_found"
+        await ada.delete(f"/calls/{call_id}")
+        assert (await bea.get(of_conversation)).json() == {"call": None}

@@ -247,3 +247,33 @@ export class SFrameKey {
 export function mlsKid(leafIndex: number, epoch: bigint): bigint {
   return (BigInt(leafIndex) << 8n) + (epoch & 0xffn);
 }
+
+const SENDER_BITS = 16n;
+const EPOCH_BITS = 8n;
+const CONTEXT_BITS = 40n;
+
+/** What a KID of RFC 9605 §5.2 says, with E = 8, S = 16 and the rest for a context. */
+export interface MlsKid {
+  context: bigint;
+  leafIndex: number;
+  /** The low bits of the epoch. */
+  epochBits: number;
+}
+
+/**
+ * A context of one sender's one connection, drawn by chance. Keys are derived from the whole KID (§4.4.2), so whoever comes back into a
+ * call starts his counter under a key of its own.
+ */
+export function drawContext(): bigint {
+  const octets = crypto.getRandomValues(new Uint8Array(Number(CONTEXT_BITS) / 8));
+  return octets.reduce((value, octet) => (value << 8n) | BigInt(octet), 0n);
+}
+
+export function encodeMlsKid(context: bigint, leafIndex: number, epoch: bigint): bigint {
+  if (leafIndex >> Number(SENDER_BITS) !== 0 || context >> CONTEXT_BITS !== 0n) throw new RangeError("a leaf or context too large for a KID");
+  return (context << (SENDER_BITS + EPOCH_BITS)) | (BigInt(leafIndex) << EPOCH_BITS) | (epoch & 0xffn);
+}
+
+export function parseMlsKid(kid: bigint): MlsKid {
+  return { context: kid >> (SENDER_BITS + EPOCH_BITS), leafIndex: Number((kid >> EPOCH_BITS) & 0xffffn), epochBits: Number(kid & 0xffn) };
+}

@@ -37,3 +37,15 @@ export function sixDigits(bytes: Uint8Array): string {
   const value = new DataView(owned(bytes).buffer).getUint32(0);
   return String(value % 1_000_000).padStart(6, "0");
 }
+
+const CONFERENCE_CODE_DIGITS = 20;
+
+/**
+ * Twenty digits of a conference, the same for all who are in the epoch. There is no commitment before it, so it is long enough that
+ * nobody can search for keys that give the same one.
+ */
+export async function conferenceCode(exporter: Exporter, callId: string): Promise<string> {
+  const octets = await exporter("tramontana conference code", fromHex(callId), 16);
+  const value = octets.reduce((number, octet) => (number << 8n) | BigInt(octet), 0n);
+  return (value % 10n ** BigInt(CONFERENCE_CODE_DIGITS)).toString().padStart(CONFERENCE_CODE_DIGITS, "0");
+}

@@ -140,6 +140,55 @@ export interface CallView {
   fault: Fault | null;
 }
 
+export type ConferencePhase = "connecting" | "active" | "reconnecting" | "ended";
+
+/** The floor of a talk group, in the words of 3GPP TS 24.380. */
+export interface FloorView {
+  /** Account id of who may speak now; null while nobody does, or somebody who is not in the group. */
+  holder: string | null;
+  mine: boolean;
+  precedence: Precedence | null;
+  /** Milliseconds since 1970 at which the talk burst ends at the latest. */
+  until: number | null;
+  queued: number;
+  /** The own place in the queue, from 1. */
+  position: number | null;
+  event: "granted" | "queued" | "denied" | "revoked_precedence" | "revoked_time" | null;
+}
+
+export interface ConferencePerson {
+  accountId: string;
+  displayName: string;
+  me: boolean;
+  speaking: boolean;
+}
+
+export interface ConferenceView {
+  conversationId: string;
+  kind: "group" | "talk";
+  title: string;
+  phase: ConferencePhase;
+  /** Milliseconds since 1970. */
+  activeSince: number | null;
+  people: readonly ConferencePerson[];
+  muted: boolean;
+  /** Twenty digits, the same at all ends; another one whenever the group changes. */
+  code: string | null;
+  health: MediaHealth;
+  floor: FloorView | null;
+  /** Name of who has the floor. */
+  holderName: string | null;
+  pressed: boolean;
+  fault: Fault | null;
+}
+
+/** A conference that asks to be joined. */
+export interface RingingConference {
+  conversationId: string;
+  title: string;
+  from: string;
+}
+
 /** The phone's own path at this moment, from its profile. Always simulated in this build, and said so. */
 export interface PathView {
   place: string;
@@ -216,6 +265,8 @@ export interface PhoneState {
   /** By conversation id, oldest first. */
   threads: Readonly<Record<string, readonly ThreadEntry[]>>;
   call: CallView | null;
+  conference: ConferenceView | null;
+  ringingConference: RingingConference | null;
   access: { placeId: string; carrierId: string; places: AccessOption[]; carriers: AccessOption[] } | null;
   path: PathView | null;
 }
@@ -245,6 +296,15 @@ export interface PhoneEngine {
   /** Ends, cancels or dismisses the call on screen. */
   hangUp(): Promise<void>;
   setMuted(muted: boolean): void;
+  /** Joins the conference or talk group of a conversation, opening it if nobody has. */
+  joinConference(conversationId: string): Promise<void>;
+  declineConference(): void;
+  /** Leaves it, or puts away one that has ended. */
+  leaveConference(): void;
+  muteConference(muted: boolean): void;
+  /** The button of a talk group: held, and let go. */
+  pressToTalk(precedence: Precedence): Promise<void>;
+  releaseToTalk(): void;
   chooseAccess(placeId: string, carrierId: string): Promise<void>;
   unlock(passphrase: string): Promise<void>;
   /** Forgets every key until the passphrase is given again. Without a passphrase it does nothing. */

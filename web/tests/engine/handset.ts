@@ -92,6 +92,7 @@ export function handset(server: TwinServer, store = new MemoryDatabase(), microp
       media.push(new FakeMedia(events));
       return media.at(-1) as FakeMedia;
     },
+    openConference: () => Promise.reject(new MicrophoneRefused("no conferences in this test")),
     claim: () => Promise.resolve(true),
     playTone: (tone) => void (tone !== null && tones.push(tone)),
     onNetworkBack: () => undefined,

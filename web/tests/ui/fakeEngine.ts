@@ -1,7 +1,22 @@
 // A telephone engine made of plain state: scenes to look at and to test the interface with. Never shipped.
 
 import { signal } from "@preact/signals";
-import type { CallView, Contact, Fault, Group, GroupMember, PassphraseFault, PathView, PhoneEngine, PhoneState, Precedence, TextState, ThreadEntry } from "../../src/phone/model";
+import type {
+  CallView,
+  ConferenceView,
+  Contact,
+  Fault,
+  FloorView,
+  Group,
+  GroupMember,
+  PassphraseFault,
+  PathView,
+  PhoneEngine,
+  PhoneState,
+  Precedence,
+  TextState,
+  ThreadEntry,
+} from "../../src/phone/model";
 
 const NOW = Date.now();
 const MINUTE = 60_000;
@@ -110,6 +125,8 @@ const idle: PhoneState = {
   groups: [convoy, formerGroup],
   threads,
   call: null,
+  conference: null,
+  ringingConference: null,
   access: {
     placeId: "rome",
     carrierId: "starlink",
@@ -155,6 +172,28 @@ const notActive: Partial<CallView> = { activeSince: null, shortCode: null, measu
 const fault = (code: Fault["code"], detail = ""): Fault => ({ code, detail });
 
 const locked: PhoneState = { ...idle, enrolment: "locked", me: null, server: "offline", contacts: [], groups: [], threads: {}, access: null, path: null };
+
+const conference: ConferenceView = {
+  conversationId: "g1",
+  kind: "group",
+  title: "Convoy",
+  phase: "active",
+  activeSince: NOW - 83_000,
+  people: [
+    { accountId: "me", displayName: "Duty officer, field post", me: true, speaking: false },
+    { accountId: "a1", displayName: "Crisis room", me: false, speaking: true },
+    { accountId: "a2", displayName: "Embassy Tunis, duty officer", me: false, speaking: false },
+  ],
+  muted: false,
+  code: "48291300752266104938",
+  health: "good",
+  floor: null,
+  holderName: null,
+  pressed: false,
+  fault: null,
+};
+const floor: FloorView = { holder: "a1", mine: false, precedence: "immediate", until: NOW + 42_000, queued: 2, position: null, event: null };
+const talk: ConferenceView = { ...conference, kind: "talk", title: "Harbour", floor, holderName: "Crisis room" };
 
 /** State and, for scenes that need it, the open thread or dialog. */
 export const SCENES: Record<string, { state: PhoneState; open?: string; accessOpen?: true; protectionOpen?: true; folded?: true; dialog?: "newGroup" | "members" }> = {
@@ -219,6 +258,13 @@ export const SCENES: Record<string, { state: PhoneState; open?: string; accessOp
   givingWay: { state: { ...idle, call: { ...call, next: { peer: embassy, precedence: "flash", endsAt: NOW + 3_600_000 } } } },
   preempted: { state: { ...idle, call: { ...call, phase: "ended", outcome: "preempted", preemptedBy: "flash" } } },
   folded: { state: { ...idle, call }, open: "a1", folded: true },
+  conference: { state: { ...idle, conference } },
+  conferenceOver: { state: { ...idle, conference: { ...conference, phase: "ended", fault: fault("not_a_member", "removed from the group") } } },
+  conferenceFolded: { state: { ...idle, conference }, open: "a1", folded: true },
+  conferenceRings: { state: { ...idle, ringingConference: { conversationId: "g1", title: "Convoy", from: "Crisis room" } } },
+  talkTaken: { state: { ...idle, conference: talk } },
+  talkMine: { state: { ...idle, conference: { ...talk, pressed: true, holderName: idle.me?.displayName ?? "", floor: { ...floor, holder: "me", mine: true, event: "granted" } } } },
+  talkQueued: { state: { ...idle, conference: { ...talk, pressed: true, floor: { ...floor, position: 2, event: "queued" } } } },
   access: { state: idle, accessOpen: true },
   protection: { state: idle, protectionOpen: true },
   unprotected: { state: { ...idle, lock: { ...idle.lock, sealed: false } }, protectionOpen: true },
@@ -345,6 +391,38 @@ export class FakeEngine implements PhoneEngine {
   setMuted(muted: boolean): void {
     this.asked.push(`setMuted ${muted}`);
     this.#patchCall({ muted });
+  }
+
+  async joinConference(conversationId: string): Promise<void> {
+    this.asked.push(`joinConference ${conversationId}`);
+    this.#patch({ conference: { ...conference, conversationId }, ringingConference: null });
+  }
+
+  declineConference(): void {
+    this.asked.push("declineConference");
+    this.#patch({ ringingConference: null });
+  }
+
+  leaveConference(): void {
+    this.asked.push("leaveConference");
+    this.#patch({ conference: null });
+  }
+
+  muteConference(muted: boolean): void {
+    this.asked.push(`muteConference ${muted}`);
+    if (this.state.value.conference) this.#patch({ conference: { ...this.state.value.conference, muted } });
+  }
+
+  async pressToTalk(precedence: Precedence): Promise<void> {
+    this.asked.push(`pressToTalk ${precedence}`);
+    if (this.state.value.conference) this.#patch({ conference: { ...this.state.value.conference, pressed: true } });
+  }
+
+  releaseToTalk(): void {
+    const current = this.state.value.conference;
+    if (current === null || !current.pressed) return;
+    this.asked.push("releaseToTalk");
+    this.#patch({ conference: { ...current, pressed: false } });
   }
 
   async chooseAccess(placeId: string, carrierId: string): Promise<void> {

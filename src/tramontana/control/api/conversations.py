@@ -11,7 +11,7 @@ from tramontana.control.api import models
 from tramontana.control.api.access import AuditedDeviceOf, DeviceOf, EnrolledOf, ServicesOf, SessionOf, limit
 from tramontana.control.problem import Problem, problems
 from tramontana.control.shapes import Id
-from tramontana.control.store import accounts, certificates, conversations, key_packages, trees
+from tramontana.control.store import accounts, calls, certificates, conversations, key_packages, trees
 
 router = APIRouter(prefix="/api/v1", tags=["conversations"])
 PathId = Annotated[Id, Path()]
@@ -218,3 +218,17 @@ async def ratchet_tree(conversation_id: PathId, epoch: PathEpoch, sender: Device
     if tree is None:
         raise Problem("not_found")
     return Response(tree, media_type="application/octet-stream")
+
+
+@router.get("/conversations/{conversation_id}/call", responses=problems("not_logged_in", "not_found"))
+async def call_in_progress(conversation_id: PathId, sender: DeviceOf, services: ServicesOf) -> models.ConversationCall:
+    """The call in which members of a conversation are now, for whoever wants to join it."""
+    async with services.store.read() as connection:
+        conversation = await conversations.find(connection, conversation_id)
+        if conversation is None or sender.account_id not in conversation.members:
+            raise Problem("not_found")
+        call = await calls.of_conversation(connection, conversation_id)
+    if call is None:
+        return models.ConversationCall(call=None)
+    participants = [models.CallDevice(account_id=each.account_id, device_id=each.device_id) for each in call.participants]
+    return models.ConversationCall(call=models.OngoingCall(call_id=call.call_id, precedence=call.precedence, participants=participants))

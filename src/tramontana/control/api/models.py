@@ -355,6 +355,21 @@ class Conversation(Shape):
     creator_device_id: Id | None
 
 
+class CallDevice(Shape):
+    account_id: Id
+    device_id: Id
+
+
+class OngoingCall(Shape):
+    call_id: Id
+    precedence: PrecedenceLabel
+    participants: list[CallDevice] = Field(description="devices that are in it now")
+
+
+class ConversationCall(Shape):
+    call: OngoingCall | None
+
+
 class MembersRequest(Shape):
     members: list[Id] = Field(min_length=1, max_length=1000, description="account ids to add; who is a member already stays one")
 

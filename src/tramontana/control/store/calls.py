@@ -82,6 +82,13 @@ async def find(connection: AsyncConnection, call_id: str) -> Call | None:
     return Call(**row, participants=tuple(await _participants(connection, call_participants.c.call_id == call_id)))
 
 
+async def of_conversation(connection: AsyncConnection, conversation_id: str) -> Call | None:
+    """The oldest call of a conversation that has not ended."""
+    query = select(calls.c.call_id).where(calls.c.conversation_id == conversation_id, calls.c.ended_at.is_(None)).order_by(calls.c.began_at)
+    call_id = (await connection.execute(query.limit(1))).scalar()
+    return await find(connection, call_id) if call_id is not None else None
+
+
 async def in_progress(connection: AsyncConnection) -> Sequence[Call]:
     """All calls that have not ended, oldest first."""
     rows = (await connection.execute(_CALL.where(calls.c.ended_at.is_(None)).order_by(calls.c.began_at))).mappings().all()

@@ -9,6 +9,20 @@ export interface MediaKey {
   baseKey: Uint8Array;
 }
 
+/** One epoch of a conference's conversation: the key from its exporter, and which leaves may be heard in it. */
+export interface CallEpoch {
+  epoch: bigint;
+  baseKey: Uint8Array;
+  ownLeaf: number;
+  leaves: number[];
+}
+
+/** Somebody whose frames arrived and decrypted: the loudest of the last report, 0–1. */
+export interface Voice {
+  leafIndex: number;
+  level: number;
+}
+
 export interface MediaKeys {
   send: MediaKey;
   receive: MediaKey;
@@ -40,29 +54,31 @@ export interface CopyOrders {
 }
 
 /** What goes to the worker. */
-export type WorkerCommand = { kind: "keys"; keys: MediaKeys } | { kind: "copies"; orders: CopyOrders };
+export type WorkerCommand =
+  | { kind: "keys"; keys: MediaKeys }
+  | { kind: "epoch"; epoch: CallEpoch }
+  | { kind: "talk"; allowed: boolean }
+  | { kind: "copies"; orders: CopyOrders };
 /** What comes back. */
-export type WorkerReport = { kind: "counts"; counts: FrameCounts };
+export type WorkerReport = { kind: "counts"; counts: FrameCounts } | { kind: "voices"; voices: Voice[] };
+/** The name of a worker that is to be the gate of a conference. */
+export const CONFERENCE_WORKER = "conference";
 /** Options of an RTCRtpScriptTransform. */
 export interface TransformOptions {
   direction: "send" | "receive";
 }
 
-export class FrameGate {
+/** What passes frames in the worker. Without the right key nothing passes. */
+export abstract class Gate {
   readonly counts: FrameCounts = { sealed: 0, withheld: 0, decrypted: 0, refused: 0, copies: 0 };
   private readonly copies = new CopyWriter();
   private redPayloadType: number | null = null;
-  private sendKey: SFrameKey | null = null;
-  private receiveKey: SFrameKey | null = null;
 
-  /** Once a call: a second pair of keys would restart the counter under a key that is in use. */
-  async useKeys({ send, receive }: MediaKeys): Promise<void> {
-    if (this.sendKey !== null || this.receiveKey !== null) throw new Error("the keys of this call are set already");
-    [this.sendKey, this.receiveKey] = await Promise.all([
-      SFrameKey.derive(AES_256_GCM_SHA512_128, send.kid, send.baseKey),
-      SFrameKey.derive(AES_256_GCM_SHA512_128, receive.kid, receive.baseKey),
-    ]);
-  }
+  protected abstract sealingKey(): SFrameKey | null;
+  /** Null for a sender or an epoch that may not be heard. */
+  protected abstract openingKey(frame: Uint8Array): Promise<SFrameKey | null>;
+  /** A frame under this key was authenticated. */
+  protected authenticated(_key: SFrameKey): void {}
 
   /** From the next frame on; without orders the browser's own redundancy is left as it is. */
   orderCopies({ payloadType, plan }: CopyOrders): void {
@@ -76,11 +92,12 @@ export class FrameGate {
    */
   async seal(frame: Uint8Array, facts: FrameFacts | null = null, now = 0): Promise<Uint8Array<ArrayBuffer> | null> {
     if (frame.length === 0) return new Uint8Array();
-    if (this.sendKey === null) {
+    const key = this.sealingKey();
+    if (key === null) {
       this.counts.withheld++;
       return null;
     }
-    const sealed = await this.sendKey.seal(this.withCopies(frame, facts, now));
+    const sealed = await key.seal(this.withCopies(frame, facts, now));
     this.counts.sealed++;
     return sealed;
   }
@@ -97,18 +114,44 @@ export class FrameGate {
     }
   }
 
-  /** The frame to play, or null: then it is dropped. */
-  async open(frame: Uint8Array): Promise<Uint8Array<ArrayBuffer> | null> {
+  /** The frame to play, or null: then it is dropped. `heard` is told the KID of a frame that decrypted. */
+  async open(frame: Uint8Array, heard: (kid: bigint) => void = () => undefined): Promise<Uint8Array<ArrayBuffer> | null> {
     if (frame.length === 0) return new Uint8Array();
     try {
-      if (this.receiveKey === null) throw new FrameRefused("no key yet");
-      const opened = await this.receiveKey.open(frame);
+      const key = await this.openingKey(frame);
+      if (key === null) throw new FrameRefused("no key for it");
+      const opened = await key.open(frame);
+      this.authenticated(key);
       this.counts.decrypted++;
+      heard(key.kid);
       return opened;
     } catch (error) {
       if (!(error instanceof FrameRefused)) throw error;
       this.counts.refused++;
       return null;
     }
+  }
+}
+
+/** The gate of a call of two. */
+export class FrameGate extends Gate {
+  private sendKey: SFrameKey | null = null;
+  private receiveKey: SFrameKey | null = null;
+
+  /** Once a call: a second pair of keys would restart the counter under a key that is in use. */
+  async useKeys({ send, receive }: MediaKeys): Promise<void> {
+    if (this.sendKey !== null || this.receiveKey !== null) throw new Error("the keys of this call are set already");
+    [this.sendKey, this.receiveKey] = await Promise.all([
+      SFrameKey.derive(AES_256_GCM_SHA512_128, send.kid, send.baseKey),
+      SFrameKey.derive(AES_256_GCM_SHA512_128, receive.kid, receive.baseKey),
+    ]);
+  }
+
+  protected sealingKey(): SFrameKey | null {
+    return this.sendKey;
+  }
+
+  protected openingKey(): Promise<SFrameKey | null> {
+    return Promise.resolve(this.receiveKey);
   }
 }

@@ -159,6 +159,12 @@ export class Groups {
     return [...this.groups.values()].map((group) => ({ ...group, members: group.conversation?.members ?? [] }));
   }
 
+  /** The keys of a conversation's present epoch; null before this device is in it and after it was removed. */
+  keys(id: string): EpochKeys | null {
+    const conversation = this.groups.get(id)?.conversation ?? null;
+    return conversation === null || conversation.closed ? null : conversation.keys();
+  }
+
   /**
    * Seal a message for a conversation, founding it first where it does not exist yet. `changes` are persisted together with the ratchet,
    * before this resolves. Rejects with NotReady, Broken, ApiError or Unreachable.

@@ -1,14 +1,17 @@
 // The worker through which every media frame of a call passes (RTCRtpScriptTransform). One worker a call.
 
-import { FrameGate, type FrameFacts, type TransformOptions, type WorkerCommand, type WorkerReport } from "./frames";
+import { ConferenceGate } from "./conferenceframes";
+import { parseMlsKid } from "../../keys/sframe";
+import { CONFERENCE_WORKER, FrameGate, type FrameFacts, type TransformOptions, type WorkerCommand, type WorkerReport } from "./frames";
 
 /** The parts of the worker's scope that are used; TypeScript's libraries for pages and for workers exclude each other. */
 interface EncodedFrame {
   data: ArrayBuffer;
   timestamp?: number;
-  getMetadata(): { payloadType?: number; rtpTimestamp?: number };
+  getMetadata(): { payloadType?: number; rtpTimestamp?: number; audioLevel?: number };
 }
 interface TransformScope {
+  name: string;
   onrtctransform: ((event: { transformer: { readable: ReadableStream<EncodedFrame>; writable: WritableStream<EncodedFrame>; options: TransformOptions } }) => void) | null;
   onmessage: ((event: MessageEvent<WorkerCommand>) => void) | null;
   postMessage(report: WorkerReport): void;
@@ -17,13 +20,19 @@ interface TransformScope {
 const REPORT_EVERY_MS = 200;
 
 const scope = self as unknown as TransformScope;
-const gate = new FrameGate();
+/** Loudest frame of each leaf since the last report. */
+const voices = new Map<number, number>();
+// The page says by the worker's name what kind of call it is.
+const gate = scope.name === CONFERENCE_WORKER ? new ConferenceGate() : new FrameGate();
 let reported = "";
 
 scope.onmessage = ({ data }) => {
   // A failure is not caught: without keys nothing passes, and the page sees that nothing does.
-  if (data.kind === "keys") void gate.useKeys(data.keys);
-  else gate.orderCopies(data.orders);
+  if (data.kind === "copies") gate.orderCopies(data.orders);
+  else if (gate instanceof FrameGate) {
+    if (data.kind === "keys") void gate.useKeys(data.keys);
+  } else if (data.kind === "epoch") void gate.useEpoch(data.epoch);
+  else if (data.kind === "talk") gate.talking = data.allowed;
 };
 
 /** Null where the browser does not say what a frame is; then its redundancy is left alone. */
@@ -34,8 +43,10 @@ function factsOf(frame: EncodedFrame): FrameFacts | null {
 }
 
 scope.onrtctransform = ({ transformer: { readable, writable, options } }) => {
-  const pass = (frame: EncodedFrame): Promise<Uint8Array<ArrayBuffer> | null> =>
-    options.direction === "send" ? gate.seal(new Uint8Array(frame.data), factsOf(frame), Date.now()) : gate.open(new Uint8Array(frame.data));
+  const pass = (frame: EncodedFrame): Promise<Uint8Array<ArrayBuffer> | null> => {
+    if (options.direction === "send") return gate.seal(new Uint8Array(frame.data), factsOf(frame), Date.now());
+    return gate.open(new Uint8Array(frame.data), (kid) => hear(parseMlsKid(kid).leafIndex, frame.getMetadata().audioLevel ?? 0));
+  };
   const transform = new TransformStream<EncodedFrame, EncodedFrame>({
     async transform(frame, controller) {
       const passed = await pass(frame);
@@ -47,7 +58,15 @@ scope.onrtctransform = ({ transformer: { readable, writable, options } }) => {
   void readable.pipeThrough(transform).pipeTo(writable);
 };
 
+function hear(leafIndex: number, level: number): void {
+  voices.set(leafIndex, Math.max(level, voices.get(leafIndex) ?? 0));
+}
+
 setInterval(() => {
+  if (gate instanceof ConferenceGate) {
+    scope.postMessage({ kind: "voices", voices: [...voices].map(([leafIndex, level]) => ({ leafIndex, level })) });
+    voices.clear();
+  }
   const now = JSON.stringify(gate.counts);
   if (now === reported) return;
   reported = now;

@@ -113,6 +113,7 @@ class BrowserMedia implements CallMedia {
     this.connection.onicecandidate = ({ candidate }) => candidate !== null && candidate.candidate !== "" && this.gather(candidate.toJSON());
     this.connection.onconnectionstatechange = () => this.watch();
     this.worker.onmessage = ({ data }: MessageEvent<WorkerReport>) => {
+      if (data.kind !== "counts") return;
       this.counts = data.counts;
       if (!this.audioHeard && data.counts.decrypted > 0) {
         this.audioHeard = true;
@@ -306,7 +307,7 @@ class BrowserMedia implements CallMedia {
 }
 
 /** RED (RFC 2198) before plain Opus where the browser has it: one lost packet is then no lost sound. */
-function preferRedundancy(transceiver: RTCRtpTransceiver): void {
+export function preferRedundancy(transceiver: RTCRtpTransceiver): void {
   const codecs = RTCRtpReceiver.getCapabilities("audio")?.codecs ?? [];
   const wanted = ["audio/red", "audio/opus"].flatMap((mimeType) => codecs.filter((codec) => codec.mimeType.toLowerCase() === mimeType));
   if (wanted.some((codec) => codec.mimeType.toLowerCase() === "audio/opus")) transceiver.setCodecPreferences(wanted);

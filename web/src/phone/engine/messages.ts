@@ -65,7 +65,15 @@ export interface HeadMessage {
   head: UnverifiedTreeHead;
 }
 
-export type ApplicationMessage = HeadMessage | TextMessage | ReceiptMessage | GroupMessage | CallMessage;
+/** A conference has been opened in a group; whoever likes joins it. */
+export interface ConferenceMessage {
+  type: "conference";
+  callId: string;
+  step: "invite";
+  precedence: Precedence;
+}
+
+export type ApplicationMessage = HeadMessage | TextMessage | ReceiptMessage | GroupMessage | CallMessage | ConferenceMessage;
 
 /** The sender broke the format; the message is dropped. */
 export class MalformedMessage extends Error {}
@@ -85,6 +93,8 @@ function toWire(message: ApplicationMessage): object {
     case "receipt":
     case "group":
       return message;
+    case "conference":
+      return { type: "conference", call_id: message.callId, step: message.step, precedence: message.precedence };
     case "call": {
       const { callId, type, ...step } = message;
       if (step.step === "path") {
@@ -130,6 +140,11 @@ export function parseMessage(plaintext: Uint8Array): ApplicationMessage | null {
     }
     case "group":
       return { type: "group", title: text(wire, "title", MAX_TITLE_CHARACTERS) };
+    case "conference": {
+      const precedence = PRECEDENCES.find((known) => known === wire["precedence"]);
+      if (precedence === undefined) throw new MalformedMessage("precedence");
+      return wire["step"] === "invite" ? { type: "conference", callId: id(wire, "call_id"), step: "invite", precedence } : null;
+    }
     case "call": {
       const step = parseStep(wire);
       return step === null ? null : { type: "call", callId: id(wire, "call_id"), ...step };

@@ -10,9 +10,26 @@ import { deviceCode, FINGERPRINT_BYTES, StatementRefused } from "../../keys/orga
 import type { Standing } from "../../keys/register";
 import { DeviceKey, enrolmentStatement, zeroisedStatement } from "../../keys/statement";
 import { SUITE_ID } from "../../keys/suite";
-import type { AccessOption, CallView, Contact, Fault, Group, GroupMember, LastWord, OwnDevice, PassphraseFault, PhoneEngine, PhoneState, Precedence } from "../model";
+import type {
+  AccessOption,
+  CallView,
+  ConferencePerson,
+  Contact,
+  Fault,
+  Group,
+  GroupMember,
+  LastWord,
+  OwnDevice,
+  PassphraseFault,
+  PhoneEngine,
+  PhoneState,
+  Precedence,
+  RingingConference,
+} from "../model";
 import { Calls, faultOf } from "./calls";
 import { openBrowserDatabase } from "./database";
+import { openBrowserConference, type OpenConference } from "./conferencemedia";
+import { Conferences } from "./conferences";
 import { Directory } from "./directory";
 import { Groups, type GroupInfo, type Incident } from "./groups";
 import { KeyPackages } from "./keypackages";
@@ -53,6 +70,7 @@ export interface PhoneEnvironment {
   openSocket: () => Socket;
   openVault: () => Promise<Vault>;
   openMedia: OpenMedia;
+  openConference: OpenConference;
   /** False if another tab of this browser has the phone open. */
   claim: () => Promise<boolean>;
   playTone: (tone: Tone | null) => void;
@@ -73,6 +91,7 @@ export function createPhoneEngine(): PhoneEngine {
     openSocket: () => new WebSocket(new URL("/api/v1/socket", location.href.replace(/^http/, "ws"))),
     openVault: async () => new Vault(await openBrowserDatabase()),
     openMedia: openBrowserMedia,
+    openConference: openBrowserConference,
     claim: claimThisBrowser,
     playTone: (tone) => tones.play(tone),
     onNetworkBack: (callback) => addEventListener("online", callback),
@@ -105,6 +124,7 @@ interface Enrolled {
   groups: Groups;
   texts: Texts;
   calls: Calls;
+  conferences: Conferences;
 }
 
 const NOTHING: PhoneState = {
@@ -119,6 +139,8 @@ const NOTHING: PhoneState = {
   groups: [],
   threads: {},
   call: null,
+  conference: null,
+  ringingConference: null,
   access: null,
   path: null,
 };
@@ -292,7 +314,10 @@ export class Phone implements PhoneEngine {
   }
 
   async answer(): Promise<void> {
-    await this.guard((parts) => parts.calls.answer());
+    await this.guard((parts) => {
+      parts.conferences.leave();
+      parts.calls.answer();
+    });
   }
 
   async decline(): Promise<void> {
@@ -305,6 +330,32 @@ export class Phone implements PhoneEngine {
 
   setMuted(muted: boolean): void {
     this.enrolled?.calls.setMuted(muted);
+  }
+
+  async joinConference(conversationId: string): Promise<void> {
+    await this.guard(async ({ calls, conferences }) => {
+      if (!calls.busy()) await conferences.join(conversationId); // a device is in one call at a time
+    });
+  }
+
+  declineConference(): void {
+    this.enrolled?.conferences.decline();
+  }
+
+  leaveConference(): void {
+    this.enrolled?.conferences.leave();
+  }
+
+  muteConference(muted: boolean): void {
+    this.enrolled?.conferences.setMuted(muted);
+  }
+
+  async pressToTalk(precedence: Precedence): Promise<void> {
+    await this.guard(({ conferences }) => conferences.press(precedence));
+  }
+
+  releaseToTalk(): void {
+    this.enrolled?.conferences.releaseFloor();
   }
 
   async chooseAccess(placeId: string, carrierId: string): Promise<void> {
@@ -329,6 +380,7 @@ export class Phone implements PhoneEngine {
   private stopWorking(): void {
     for (const timer of this.timers.splice(0)) clearInterval(timer);
     this.enrolled?.calls.close();
+    this.enrolled?.conferences.close();
     this.enrolled?.texts.close();
     this.enrolled?.session.stop();
     this.alarm?.stop();
@@ -404,6 +456,8 @@ export class Phone implements PhoneEngine {
             await this.followLog();
             await this.refreshDirectory();
           }),
+        floor: (frame) => this.enrolled?.conferences.floorTold(frame),
+        reconnect: (callId) => this.enrolled?.conferences.reconnectTold(callId),
         conversationChanged: (id) => void this.guardQuietly(({ groups }) => groups.heed(id)),
         takenOver: () => this.fault({ code: "session_taken_over", detail: "another connection of this device" }),
         failed: (error) => this.refusedByServer(error),
@@ -412,7 +466,10 @@ export class Phone implements PhoneEngine {
     );
     const keyPackages = new KeyPackages(device, store);
     const groups: Groups = new Groups(device, store, session, directory, keyPackages, this.environment, {
-      changed: () => this.showPeople(),
+      changed: () => {
+        this.enrolled?.conferences.conversationMoved();
+        this.showPeople();
+      },
       committed: (id, added, removed) => this.rosterChanged(id, identity.accountId, added, removed),
     });
     const texts = new Texts(identity.accountId, store, groups, session, this.environment, {
@@ -428,7 +485,11 @@ export class Phone implements PhoneEngine {
       record: (peer, id, outgoing, outcome, at, durationS, precedence) =>
         void this.guard(() => texts.recordCall(groups.directId(peer), { kind: "call", id, outgoing, at, outcome, durationS, precedence })),
     });
-    this.enrolled = { identity, key, membership, directory, session, keyPackages, groups, texts, calls };
+    const conferences = new Conferences(this.environment, session, groups, identity.deviceId, {
+      changed: () => this.showConference(),
+      tone: this.environment.playTone,
+    });
+    this.enrolled = { identity, key, membership, directory, session, keyPackages, groups, texts, calls, conferences };
     directory.load(await store.readAll("pins"));
     const mailbox = (await store.readAll("device")).get("mailbox");
     this.processedSeq = typeof mailbox === "number" ? mailbox : 0;
@@ -597,7 +658,7 @@ export class Phone implements PhoneEngine {
   /** One mailbox item. Resolves when its results are persisted. */
   private async process(item: MailboxItem): Promise<void> {
     if (this.enrolled === null) return;
-    const { groups, texts, calls, keyPackages, session } = this.enrolled;
+    const { groups, texts, calls, conferences, keyPackages, session } = this.enrolled;
     const done: Change = { table: "device", key: "mailbox", value: item.seq };
     let afterwards: () => void = () => undefined;
     try {
@@ -615,6 +676,9 @@ export class Phone implements PhoneEngine {
           case "head":
             afterwards = () =>
               void this.guardQuietly(({ membership }) => membership.heard(message.head, askOf(session)).catch((error: unknown) => this.logFault(error)));
+            return [];
+          case "conference":
+            afterwards = () => conferences.receive(id, sender, message, item.accepted_at, calls.busy());
             return [];
           case "call": {
             if (sender === this.enrolled?.identity.accountId) {
@@ -635,6 +699,7 @@ export class Phone implements PhoneEngine {
       this.fault({ code: "conversation_broken", detail: error.message });
     }
     this.processedSeq = item.seq;
+    conferences.conversationMoved(item.conversation_id);
     afterwards();
     texts.flush();
     if (item.kind !== "commit") void this.guardQuietly(() => this.tellHead(item.conversation_id));
@@ -692,6 +757,7 @@ export class Phone implements PhoneEngine {
     const toldUnixS = this.path.profile.time_unix_s[0]; // a profile begins at the server's present
     if (toldUnixS !== undefined) session.clock.observe(toldUnixS, sentAt, this.environment.now(), 0);
     this.enrolled?.calls.pathChanged(this.path.profile);
+    this.enrolled?.conferences.pathChanged(this.path.profile);
     this.drawPath();
   }
 
@@ -776,6 +842,27 @@ export class Phone implements PhoneEngine {
     const { rttMs: measuredRttMs, loss: measuredLoss, ...view } = details;
     const call: CallView = { callId, peer, outgoing, precedence, phase, outcome, preemptedBy, next, activeSince, measuredRttMs, measuredLoss, ...view };
     this.show({ call });
+  }
+
+  private showConference(): void {
+    const parts = this.enrolled;
+    if (parts === null) return;
+    const { state, ringing } = parts.conferences;
+    const titleOf = (id: string): string => parts.groups.info(id)?.title ?? "";
+    const ringingConference: RingingConference | null =
+      ringing === null ? null : { conversationId: ringing.conversationId, title: titleOf(ringing.conversationId), from: this.nameOf(ringing.from) };
+    if (state === null) {
+      this.show({ conference: null, ringingConference });
+      return;
+    }
+    const { callId: _, present, speaking, ...view } = state;
+    const people = [...new Set(present.map(({ accountId }) => accountId))].map((accountId): ConferencePerson => {
+      const me = accountId === parts.identity.accountId;
+      return { accountId, displayName: this.nameOf(accountId), me, speaking: speaking.includes(accountId) };
+    });
+    people.sort((a, b) => Number(b.me) - Number(a.me) || a.displayName.localeCompare(b.displayName));
+    const holder = view.floor?.holder ?? null;
+    this.show({ conference: { ...view, title: titleOf(view.conversationId), people, holderName: holder === null ? null : this.nameOf(holder) }, ringingConference });
   }
 
   private fault(fault: Fault): void {

@@ -7,7 +7,18 @@ import type { Precedence } from "../model";
 import { isRecord } from "./messages";
 
 export type MailboxItem = Schemas["Deliver"];
-type ServerFrame = Schemas["Ready"] | MailboxItem | Schemas["Presence"] | Schemas["DirectoryChanged"] | Schemas["ConversationChanged"] | Schemas["Preempted"] | Schemas["Ping"] | Schemas["Pong"];
+export type FloorFrame = Schemas["FloorState"];
+type ServerFrame =
+  | Schemas["Ready"]
+  | MailboxItem
+  | Schemas["Presence"]
+  | Schemas["DirectoryChanged"]
+  | Schemas["ConversationChanged"]
+  | Schemas["Preempted"]
+  | FloorFrame
+  | Schemas["Reconnect"]
+  | Schemas["Ping"]
+  | Schemas["Pong"];
 
 const CLOSE_NOT_LOGGED_IN = 4401;
 const CLOSE_REPLACED = 4409;
@@ -46,6 +57,10 @@ export interface SessionEvents {
   /** The server ended a call of this device. */
   preempted(callId: string, by: Precedence | null): void;
   conversationChanged(id: string): void;
+  /** Who has the floor of a talk group now. */
+  floor(frame: FloorFrame): void;
+  /** The forwarder of a call is gone. */
+  reconnect(callId: string): void;
   /** Another place opened the mailbox of this device; this one stops. */
   takenOver(): void;
   /** Connecting failed in a way that waiting alone will not mend; it is tried again all the same. */
@@ -131,6 +146,11 @@ export class Session {
 
   async putOctets(path: string, body: Uint8Array): Promise<void> {
     await this.authorised((token) => this.observed(requestOctets(this.environment.fetch, "PUT", path, body, token)));
+  }
+
+  /** A wish for the floor of a talk group. Without a connection it is lost: the person lets go of the button and presses again. */
+  sendFloor(callId: string, op: "request" | "release", precedence: Schemas["FloorWish"]["precedence"]): void {
+    this.socket?.send(JSON.stringify({ type: "floor", call_id: callId, op, ...(op === "request" ? { precedence } : {}) }));
   }
 
   start(): void {
@@ -247,6 +267,12 @@ export class Session {
           break;
         case "conversation":
           this.events.conversationChanged(frame.conversation_id);
+          break;
+        case "floor":
+          this.events.floor(frame);
+          break;
+        case "reconnect":
+          this.events.reconnect(frame.call_id);
           break;
         case "ping":
           socket.send(JSON.stringify({ type: "pong" }));

@@ -43,6 +43,7 @@ export function NewGroupDialog() {
   const screen = usePhone();
   const { contacts } = screen.engine.state.value;
   const [title, setTitle] = useState("");
+  const [kind, setKind] = useState<Group["kind"]>("group");
   const [chosen, toggle] = useChosen();
   const [fault, setFault] = useState<"group.nameMissing" | "group.nobody" | null>(null);
   const [working, setWorking] = useState(false);
@@ -65,7 +66,7 @@ export function NewGroupDialog() {
     setWorking(true);
     attempt(
       screen,
-      screen.engine.createGroup("group", title, [...chosen]).then((id) => {
+      screen.engine.createGroup(kind, title, [...chosen]).then((id) => {
         close();
         if (id !== null) openThread(screen, id);
       }),
@@ -96,6 +97,18 @@ export function NewGroupDialog() {
             {t("group.nameHint")}
           </p>
         </div>
+        <fieldset class="group-kind">
+          <legend>{t("group.kind")}</legend>
+          {(["group", "talk"] as const).map((each) => (
+            <label key={each} class="group-kind-choice">
+              <input type="radio" name="group-kind" checked={kind === each} onChange={() => setKind(each)} />
+              <span>
+                {t(`group.kinds.${each}`)}
+                <span class="quiet">{t(`group.kindHint.${each}`)}</span>
+              </span>
+            </label>
+          ))}
+        </fieldset>
         <fieldset class="people">
           <legend>{t("group.people")}</legend>
           <PeopleChoice people={believed(contacts)} chosen={chosen} onToggle={toggle} />

@@ -9,6 +9,7 @@ import type { PhoneState } from "../model";
 import { AccessDialog } from "./AccessDialog";
 import { announcements } from "./announcements";
 import { CallScreen, FoldedCall } from "./CallScreen";
+import { ConferenceScreen, FoldedConference, IncomingConference } from "./ConferenceScreen";
 import { ContactList } from "./ContactList";
 import { followBrowserHistory, PhoneContext, type PhoneScreen, usePhone, watchTouches } from "./context";
 import { Enrolment } from "./Enrolment";
@@ -37,7 +38,8 @@ function useSideEffects(screen: PhoneScreen): void {
     const stop = effect(() => {
       const state = screen.engine.state.value;
       document.title = pageTitle(state);
-      if (state.call === null || state.call.callId !== previous.call?.callId) screen.callFolded.value = false;
+      const inCall = state.call?.callId ?? state.conference?.conversationId;
+      if (inCall === undefined || inCall !== (previous.call?.callId ?? previous.conference?.conversationId)) screen.callFolded.value = false;
       const sentences = announcements(previous, state);
       if (sentences.length > 0) announce(sentences.join(" "));
       previous = state;
@@ -65,10 +67,11 @@ function ServerBanner({ server }: { server: PhoneState["server"] }) {
 function Telephone() {
   const screen = usePhone();
   const state = screen.engine.state.value;
-  const { me, call, access, server } = state;
+  const { me, call, access, server, ringingConference } = state;
   const open = subjectOf(state, screen.openThread.value);
   const onScreen = call && call.phase !== "incoming" ? call : null;
-  const unfolded = onScreen !== null && !screen.callFolded.value;
+  const conference = onScreen === null ? state.conference : null;
+  const unfolded = (onScreen !== null || conference !== null) && !screen.callFolded.value;
   const Brand = unfolded || open ? "span" : "h1"; // a page has one main heading: that of what is open
   return (
     <div class={`telephone ${unfolded || open ? "detail-open" : ""}`}>
@@ -95,14 +98,18 @@ function Telephone() {
             <LanguageSwitch />
           </header>
           {onScreen && !unfolded && !open && <FoldedCall call={onScreen} />}
+          {conference && !unfolded && !open && <FoldedConference conference={conference} />}
           <ContactList />
           <PathStrip />
         </div>
         <div class="detail-pane">
-          {unfolded ? (
+          {unfolded && onScreen ? (
             <CallScreen call={onScreen} />
+          ) : unfolded && conference ? (
+            <ConferenceScreen conference={conference} />
           ) : (
             <>
+              {conference && open && <FoldedConference conference={conference} />}
               {onScreen && open && <FoldedCall call={onScreen} />}
               {open ? (
                 <Thread subject={open} />
@@ -117,6 +124,7 @@ function Telephone() {
         </div>
       </main>
       {call?.phase === "incoming" && <IncomingCall key={call.callId} call={call} />}
+      {ringingConference && call?.phase !== "incoming" && <IncomingConference key={ringingConference.conversationId} ringing={ringingConference} />}
       {screen.dialog.value === "newGroup" && <NewGroupDialog />}
       {screen.dialog.value === "members" && open?.group && <MembersDialog key={open.conversationId} group={open.group} />}
       {screen.accessOpen.value && access && <AccessDialog access={access} />}

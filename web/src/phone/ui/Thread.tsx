@@ -5,6 +5,7 @@ import { Avatar } from "../../ui/Avatar";
 import { Icon, type IconName } from "../../ui/icons";
 import { useNow } from "../../ui/useNow";
 import type { Precedence, TextState, ThreadEntry } from "../model";
+import { JoinButton } from "./ConferenceScreen";
 import { Composer } from "./Composer";
 import { callSentence, isMissed } from "./callSentence";
 import { attempt, usePhone } from "./context";
@@ -199,6 +200,7 @@ export function Thread({ subject }: { subject: Subject }) {
             {t("thread.call")}
           </button>
         )}
+        {group && <JoinButton group={group} />}
         {group && (
           <button type="button" class="button button-icon" aria-label={t("group.manage")} aria-haspopup="dialog" onClick={() => (screen.dialog.value = "members")}>
             <Icon name="person" />
