@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import json
 import os
 import re
 import shutil
@@ -14,6 +17,13 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+from tramontana.cli.demonstration import AUTHORISED_NAME, Demonstration
+from tramontana.cli.organisation import organisation_dir
+from tramontana.control.private_file import replace_private
+from tramontana.keys.approval import issue_preauthorisation
+from tramontana.precedence import Precedence
 
 READY_TIMEOUT_S = 120.0
 STOP_TIMEOUT_S = 30.0
@@ -80,6 +90,16 @@ class Service:
 
     def administrator_link(self) -> str:
         return self.wait_for_line(r"(http\S+/console#admin=\S+)").group(1)
+
+    def authorise(self, link: str, ceiling: Precedence = Precedence.ROUTINE) -> str:
+        """The custodians of the demonstration will let in whoever uses this invitation; returns the link."""
+        directory = organisation_dir(None, self.data.absolute())
+        token = parse_qs(urlsplit(link).fragment)["invite"][0]
+        digest = hashlib.sha256(base64.urlsafe_b64decode(f"{token}=")).digest()
+        statement = issue_preauthorisation(Demonstration.open(directory).key, digest, "", ("member",), ceiling, int(time.time()) + 3600)
+        listed = json.loads((directory / AUTHORISED_NAME).read_bytes())
+        replace_private(directory / AUTHORISED_NAME, json.dumps([*listed, base64.b64encode(statement.encoded).decode()]).encode())
+        return link
 
     def child_pid(self, command: str) -> int:
         """The process id of one supervised part: ``serve``, ``relay`` or ``player``."""

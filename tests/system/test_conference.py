@@ -59,7 +59,7 @@ def phones(
             for script in (WATCH, COUNTS, CLINGS if name == clinging else ""):
                 context.add_init_script(script)
             made[name] = Phone(context.new_page(), name)
-            made[name].enrol(administrator.post("/invitations", {"note": name})["link"])
+            made[name].enrol(service.authorise(administrator.post("/invitations", {"note": name})["link"]))
         yield made
 
 
@@ -97,9 +97,9 @@ def test_six_confer_and_whoever_is_put_out_reads_not_one_frame_more(playwright: 
         make_group(ada, others, "Convoy", "Group")
         ada.page.get_by_role("button", name="Conference", exact=True).click()
         # One answers the ringing, the others come later, out of the thread.
-        made["Bruno"].page.get_by_role("dialog").get_by_role("button", name="Join").click()
+        made["Bruno"].page.get_by_role("alertdialog").get_by_role("button", name="Join").click()
         for each in others[1:]:
-            ringing = each.page.get_by_role("dialog").get_by_role("button", name="Decline")
+            ringing = each.page.get_by_role("alertdialog").get_by_role("button", name="Decline")
             each.page.add_locator_handler(ringing, lambda decline: decline.click())
             each.page.get_by_role("list").get_by_role("button", name="Convoy").first.click()
             each.page.get_by_role("button", name="Conference", exact=True).click()

@@ -3,7 +3,7 @@
 // Fails closed, as media.ts: no transform, no connection; no key of the present epoch, no frame.
 
 import type { Tuning } from "./callpath";
-import { CONFERENCE_WORKER, type CallEpoch, type FrameCounts, type TransformOptions, type Voice, type WorkerCommand, type WorkerReport } from "./frames";
+import { CONFERENCE_WORKER, type CallEpoch, type FrameCounts, type Heard, type TransformOptions, type WorkerCommand, type WorkerReport } from "./frames";
 import { MediaBlocked, microphoneConstraints, MicrophoneRefused, preferRedundancy } from "./media";
 
 /** Slots in the offer: others' voices at a time (docs/protocols.md). */
@@ -12,6 +12,12 @@ const DISCONNECTED_GRACE_MS = 1_000;
 const SAMPLE_EVERY_MS = 1_000;
 
 export type ConferenceKind = "group" | "talk";
+
+/** Somebody who can be heard: how loud, 0–1 of full scale. */
+export interface Voice {
+  leafIndex: number;
+  level: number;
+}
 
 export interface ConferenceReport {
   counts: FrameCounts;
@@ -23,7 +29,7 @@ export interface ConferenceEvents {
   connected(): void;
   /** The path to the forwarder broke and did not mend itself. */
   disconnected(): void;
-  /** Who was heard in the last fifth of a second. */
+  /** Who was heard in the last fifth of a second, oneself among them. Levels are measured here: nobody is believed who says that he is loud. */
   voices(voices: readonly Voice[]): void;
   report(report: ConferenceReport): void;
 }
@@ -65,6 +71,8 @@ class BrowserConference implements ConferenceMedia {
   private microphone: MediaStreamTrack | null = null;
   private graceTimer: ReturnType<typeof setTimeout> | undefined;
   private talking = false;
+  private ownLeaf: number | null = null;
+  private measuring = false;
   private closed = false;
 
   constructor(
@@ -75,9 +83,9 @@ class BrowserConference implements ConferenceMedia {
     this.connection.onconnectionstatechange = () => this.watch();
     this.worker.onmessage = ({ data }: MessageEvent<WorkerReport>) => {
       if (data.kind === "counts") this.counts = data.counts;
-      else if (!this.closed) events.voices(data.voices);
+      else if (!this.closed) void this.measure(data.heard);
     };
-    for (let slot = 0; slot < (kind === "group" ? CONFERENCE_SLOTS : 1); slot++) this.addSlot(slot === 0 ? "sendrecv" : "recvonly");
+    for (let slot = 0; slot < (kind === "group" ? CONFERENCE_SLOTS : 1); slot++) this.addSlot(slot);
     this.sampling = setInterval(() => void this.sample(), SAMPLE_EVERY_MS);
   }
 
@@ -90,6 +98,7 @@ class BrowserConference implements ConferenceMedia {
   }
 
   useEpoch(epoch: CallEpoch): void {
+    this.ownLeaf = epoch.ownLeaf;
     this.command({ kind: "epoch", epoch });
   }
 
@@ -150,9 +159,10 @@ class BrowserConference implements ConferenceMedia {
   }
 
   /** The transforms stand before any description is made: set later, frames pass beside them (measured in Chromium). */
-  private addSlot(direction: "sendrecv" | "recvonly"): void {
+  private addSlot(slot: number): void {
+    const direction = slot === 0 ? "sendrecv" : "recvonly";
     const transceiver = this.connection.addTransceiver("audio", { direction });
-    const transform = (of: TransformOptions["direction"]): RTCRtpScriptTransform => new RTCRtpScriptTransform(this.worker, { direction: of } satisfies TransformOptions);
+    const transform = (of: TransformOptions["direction"]): RTCRtpScriptTransform => new RTCRtpScriptTransform(this.worker, { direction: of, slot } satisfies TransformOptions);
     transceiver.receiver.transform = transform("receive");
     if (direction === "sendrecv") transceiver.sender.transform = transform("send");
     if (transceiver.receiver.transform === null || (direction === "sendrecv" && transceiver.sender.transform === null)) {
@@ -185,6 +195,35 @@ class BrowserConference implements ConferenceMedia {
         this.events.disconnected();
         break;
     }
+  }
+
+  private async measure(heard: readonly Heard[]): Promise<void> {
+    if (this.measuring) return;
+    this.measuring = true;
+    try {
+      const levels = heard.length > 0 || this.talking ? await this.levels() : null;
+      if (this.closed) return;
+      const voices = heard.map(({ slot, leafIndex }) => ({ leafIndex, level: levels?.slots.get(slot) ?? 0 }));
+      if (this.talking && this.ownLeaf !== null && levels !== null) voices.push({ leafIndex: this.ownLeaf, level: levels.own });
+      this.events.voices(voices);
+    } finally {
+      this.measuring = false;
+    }
+  }
+
+  /** How loud it is in each slot, and at the own microphone. */
+  private async levels(): Promise<{ slots: Map<number, number>; own: number }> {
+    const stats = await this.connection.getStats();
+    const mids = this.connection.getTransceivers().map(({ mid }) => mid);
+    const slots = new Map<number, number>();
+    let own = 0;
+    for (const entry of stats.values() as Iterable<Record<string, unknown>>) {
+      const level = entry["audioLevel"];
+      if (typeof level !== "number") continue;
+      if (entry["type"] === "inbound-rtp") slots.set(mids.indexOf(String(entry["mid"])), level);
+      else if (entry["type"] === "media-source") own = level;
+    }
+    return { slots, own };
   }
 
   private async sample(): Promise<void> {

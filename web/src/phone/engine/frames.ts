@@ -17,10 +17,10 @@ export interface CallEpoch {
   leaves: number[];
 }
 
-/** Somebody whose frames arrived and decrypted: the loudest of the last report, 0–1. */
-export interface Voice {
+/** Whose frames came through a slot last, and decrypted. */
+export interface Heard {
+  slot: number;
   leafIndex: number;
-  level: number;
 }
 
 export interface MediaKeys {
@@ -60,12 +60,14 @@ export type WorkerCommand =
   | { kind: "talk"; allowed: boolean }
   | { kind: "copies"; orders: CopyOrders };
 /** What comes back. */
-export type WorkerReport = { kind: "counts"; counts: FrameCounts } | { kind: "voices"; voices: Voice[] };
+export type WorkerReport = { kind: "counts"; counts: FrameCounts } | { kind: "heard"; heard: Heard[] };
 /** The name of a worker that is to be the gate of a conference. */
 export const CONFERENCE_WORKER = "conference";
 /** Options of an RTCRtpScriptTransform. */
 export interface TransformOptions {
   direction: "send" | "receive";
+  /** Of a conference: which of the voices that are played at a time. */
+  slot: number;
 }
 
 /** What passes frames in the worker. Without the right key nothing passes. */

@@ -8,7 +8,7 @@ import { CONFERENCE_WORKER, FrameGate, type FrameFacts, type TransformOptions, t
 interface EncodedFrame {
   data: ArrayBuffer;
   timestamp?: number;
-  getMetadata(): { payloadType?: number; rtpTimestamp?: number; audioLevel?: number };
+  getMetadata(): { payloadType?: number; rtpTimestamp?: number };
 }
 interface TransformScope {
   name: string;
@@ -20,8 +20,8 @@ interface TransformScope {
 const REPORT_EVERY_MS = 200;
 
 const scope = self as unknown as TransformScope;
-/** Loudest frame of each leaf since the last report. */
-const voices = new Map<number, number>();
+/** Slot → leaf of the last frame that decrypted since the last report. */
+const heard = new Map<number, number>();
 // The page says by the worker's name what kind of call it is.
 const gate = scope.name === CONFERENCE_WORKER ? new ConferenceGate() : new FrameGate();
 let reported = "";
@@ -45,7 +45,7 @@ function factsOf(frame: EncodedFrame): FrameFacts | null {
 scope.onrtctransform = ({ transformer: { readable, writable, options } }) => {
   const pass = (frame: EncodedFrame): Promise<Uint8Array<ArrayBuffer> | null> => {
     if (options.direction === "send") return gate.seal(new Uint8Array(frame.data), factsOf(frame), Date.now());
-    return gate.open(new Uint8Array(frame.data), (kid) => hear(parseMlsKid(kid).leafIndex, frame.getMetadata().audioLevel ?? 0));
+    return gate.open(new Uint8Array(frame.data), (kid) => heard.set(options.slot, parseMlsKid(kid).leafIndex));
   };
   const transform = new TransformStream<EncodedFrame, EncodedFrame>({
     async transform(frame, controller) {
@@ -58,14 +58,10 @@ scope.onrtctransform = ({ transformer: { readable, writable, options } }) => {
   void readable.pipeThrough(transform).pipeTo(writable);
 };
 
-function hear(leafIndex: number, level: number): void {
-  voices.set(leafIndex, Math.max(level, voices.get(leafIndex) ?? 0));
-}
-
 setInterval(() => {
   if (gate instanceof ConferenceGate) {
-    scope.postMessage({ kind: "voices", voices: [...voices].map(([leafIndex, level]) => ({ leafIndex, level })) });
-    voices.clear();
+    scope.postMessage({ kind: "heard", heard: [...heard].map(([slot, leafIndex]) => ({ slot, leafIndex })) });
+    heard.clear();
   }
   const now = JSON.stringify(gate.counts);
   if (now === reported) return;

@@ -218,7 +218,7 @@ class BrowserMedia implements CallMedia {
   /** Before any description is made: a transform that is set later lets frames pass beside it (measured in Chromium). */
   private encrypt(transceiver: RTCRtpTransceiver): void {
     const transform = (direction: TransformOptions["direction"]): RTCRtpScriptTransform =>
-      new RTCRtpScriptTransform(this.worker, { direction } satisfies TransformOptions);
+      new RTCRtpScriptTransform(this.worker, { direction, slot: 0 } satisfies TransformOptions);
     transceiver.sender.transform = transform("send");
     transceiver.receiver.transform = transform("receive");
     if (transceiver.sender.transform === null || transceiver.receiver.transform === null) throw new MediaBlocked("the transform was not taken");
