@@ -1,7 +1,7 @@
 import { render } from "preact";
 import { t, watchDocumentLanguage } from "../i18n";
 import "../ui/theme.css";
-import { createPhoneEngine } from "./engine/phone";
+import { createPhoneEngine } from "./engine/browser";
 import { createPhoneScreen } from "./ui/context";
 import "./ui/phone.css";
 import { takeInvitation } from "./ui/invitation";

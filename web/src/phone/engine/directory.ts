@@ -23,6 +23,10 @@ export class Directory implements Authority {
   /** Account id → name: whom this phone has ever seen with a phone. */
   private met = new Map<string, string>();
   private current: Map<string, Schemas["DirectoryAccount"]> | null = null;
+  /** For each question that is open: who came and went since it was asked. */
+  private readonly asking = new Set<Map<string, boolean>>();
+  private asked = 0;
+  private answered = 0;
 
   constructor(
     private readonly own: Identity,
@@ -33,8 +37,25 @@ export class Directory implements Authority {
     for (const [accountId, row] of rows) if (isRecord(row) && typeof row["displayName"] === "string") this.met.set(accountId, row["displayName"]);
   }
 
-  /** Takes over what the server says now. The changes returned must be persisted. */
-  update(accounts: readonly Schemas["DirectoryAccount"][]): Change[] {
+  /** Takes over what the server says now. The changes returned must be persisted. Rejects as `ask` does. */
+  async refresh(ask: () => Promise<readonly Schemas["DirectoryAccount"][]>): Promise<Change[]> {
+    const turn = ++this.asked;
+    const heard = new Map<string, boolean>();
+    this.asking.add(heard);
+    let accounts: readonly Schemas["DirectoryAccount"][];
+    try {
+      accounts = await ask();
+    } finally {
+      this.asking.delete(heard);
+    }
+    if (turn < this.answered) return []; // a later question was answered before
+    this.answered = turn;
+    const changes = this.update(accounts);
+    for (const [accountId, online] of heard) this.presence(accountId, online); // newer than the answer
+    return changes;
+  }
+
+  private update(accounts: readonly Schemas["DirectoryAccount"][]): Change[] {
     this.current = new Map(accounts.map((account) => [account.account_id, account]));
     const changes: Change[] = [];
     for (const { account_id: accountId, display_name, devices } of accounts) {
@@ -47,6 +68,7 @@ export class Directory implements Authority {
   }
 
   presence(accountId: string, online: boolean): void {
+    for (const heard of this.asking) heard.set(accountId, online);
     const account = this.current?.get(accountId);
     if (account !== undefined) this.current?.set(accountId, { ...account, online });
   }
