@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
-from tramontana.control import custody
+from tramontana.control import organisation
 from tramontana.control.delivery import Sender
 from tramontana.control.store import accounts, requests
 from tramontana.keys.approval import Approval, Rejection
@@ -64,7 +64,7 @@ class Custodians:
         """Install the organisation and found the custodians; a house that was founded before stays as it is."""
         now, services = house.clock(), house.services
         statement = issue_log_key(self.key, services.admission.service_id, self.log_key.public_bytes, now=now)
-        await custody.install(house.store, self.log_key, self.key.root.encoded, statement.encoded, now=now)
+        await organisation.install(house.store, self.log_key, self.key.root.encoded, statement.encoded, now=now)
         for person in (self.first, self.second):
             if person.device_id:
                 continue

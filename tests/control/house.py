@@ -33,6 +33,7 @@ from tramontana.control.store.database import PostgresqlAddress, Store
 from tramontana.keys.identity import DeviceKey, UnverifiedEnrolment, UnverifiedLogin
 from tramontana.phone.forwarder.client.driver import ForwarderClient
 from tramontana.phone.relay_secret import RelaySecret
+from tramontana.precedence import Precedence
 
 RELAY_SECRET = "a secret of the relay, for tests"
 
@@ -180,11 +181,8 @@ class House:
         return ada, bea, await ada.open_with(bea)
 
     async def allow(self, phone: Phone, ceiling: str) -> None:
-        """Let a person call at precedences up to this one."""
-        answer = await self.http.put(
-            f"/api/v1/admin/accounts/{phone.account_id}/precedence", headers=await self.administrator(), json={"ceiling": ceiling}
-        )
-        assert answer.status_code == 204, answer.text
+        """Let a person call at precedences up to this one: a new certificate."""
+        await self.custodians.certify(self, phone, ceiling=Precedence.parse(ceiling))
 
     async def rules(self, **changes: Any) -> None:
         """Change the rules of admission."""

@@ -26,13 +26,15 @@ FITTING: Mapping[str, Callable[[int], dict[str, Any]]] = {
     "service": lambda _: {"id": 1},
     "audit_head": lambda _: {"id": 1},
     "call_rules": lambda _: {"id": 1},
+    "organisation": lambda _: {"id": 1},
+    "retention": lambda _: {"id": 1},
     "sessions": lambda _: {"role": "device"},
     "conversations": lambda _: {"kind": "direct"},  # the only kind that every revision knows
     "conversation_members": lambda _: {"role": "member"},
     "archive_rules": lambda n: {"conversation_id": None} if n else {"unit": None},
 }
 """What a row must have beside its types, where the schema says so with a CHECK, or where its values decide what an older one keeps."""
-ONE_ROW = frozenset({"service", "audit_head", "call_rules"})
+ONE_ROW = frozenset({"service", "audit_head", "call_rules", "organisation", "retention"})
 
 Rows = dict[str, list[dict[str, Any]]]
 

@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from tests.control.house import House, Houses, Phone, Socket
+from tramontana.control import admission
 from tramontana.control.api.admin import AUDIT_PAGE
 from tramontana.control.store.call_rules import CALL_BPS
 from tramontana.phone.admission import SILENT_S, WAIT_S
@@ -78,23 +79,44 @@ async def test_nobody_calls_above_his_ceiling(houses: Houses) -> None:
             ("flash", "immediate"),
         ]
         assert {entry["actor"] for entry in refused} == {f"device {one.caller.device_id}"}
-        [entry] = await house.audited("precedence.ceiling")
-        assert (entry["subject"], entry["details"]) == (f"account {one.caller.account_id}", {"ceiling": "immediate"})
 
 
-async def test_the_ceiling_is_set_for_known_people_and_known_levels(houses: Houses) -> None:
+async def test_the_ceiling_is_that_of_the_certificate(houses: Houses) -> None:
     async with houses() as house:
-        ada, headers = await house.phone("Ada"), await house.administrator()
-        url = f"/api/v1/admin/accounts/{ada.account_id}/precedence"
-        assert (await house.http.put(url, headers=headers, json={"ceiling": "urgent"})).status_code == 422
-        assert (await house.http.put(url, headers=ada.headers, json={"ceiling": "flash"})).status_code == 401
-        nobody = f"/api/v1/admin/accounts/{secrets.token_hex(16)}/precedence"
-        assert (await house.http.put(nobody, headers=headers, json={"ceiling": "flash"})).status_code == 404
-        async with ada.socket() as socket:
-            await house.allow(ada, "flash")
+        one, headers = await line(house), await house.administrator()
+        await one.caller.offer(1)
+        async with one.callee.socket() as socket:
+            await house.allow(one.caller, "flash")
             await socket.next("directory")
-        listed = (await house.http.get("/api/v1/admin/accounts", headers=headers)).json()
-        assert [account["precedence_ceiling"] for account in listed] == ["flash"]
+        in_console = (await house.http.get("/api/v1/admin/accounts", headers=headers)).json()
+        for listed in (in_console, (await one.callee.get("/accounts")).json()):
+            assert {found["account_id"]: found["precedence_ceiling"] for found in listed}[one.caller.account_id] == "flash"
+        url = f"/api/v1/admin/accounts/{one.caller.account_id}/precedence"
+        # No administrator gives more than the custodians did: there is nothing to ask.
+        assert (await house.http.put(url, headers=headers, json={"ceiling": "flash-override"})).status_code == 405
+        assert problem(await one.dial("flash-override")) == (403, "precedence_refused")
+        await one.talk("flash")
+        await one.caller.delete(f"/calls/{one.call_id}")
+        one.call_id = secrets.token_hex(16)
+        await house.allow(one.caller, "priority")  # a lower one in its place
+        assert problem(await one.dial("flash")) == (403, "precedence_refused")
+
+
+async def test_each_device_calls_at_its_own_ceiling(houses: Houses) -> None:
+    async with houses() as house:
+        one = await line(house)
+        await house.allow(one.caller, "flash")
+        invited = await admission.invite(
+            house.store, origin="command", actor="test", note="", now=house.clock(), of_account=one.caller.account_id
+        )
+        tablet = Phone(house, one.caller.name)
+        await tablet.enrol(invited.token.reveal())
+        await house.custodians.certify(house, tablet)
+        await tablet.login()
+        assert (await tablet.get("/me")).json()["precedence_ceiling"] == "routine"
+        assert (await one.caller.get("/me")).json()["precedence_ceiling"] == "flash"
+        second = Line(tablet, one.callee, one.conversation_id)
+        assert problem(await second.dial("priority")) == (403, "precedence_refused")
 
 
 async def test_a_flash_call_ends_a_routine_one_and_both_phones_are_told(houses: Houses) -> None:

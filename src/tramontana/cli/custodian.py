@@ -13,7 +13,7 @@ import click
 from tramontana.cli.datadir import data_dir, data_option
 from tramontana.cli.demonstration import Demonstration
 from tramontana.cli.desk import DEFAULT_VALIDITY_DAYS, Desk
-from tramontana.cli.organisation import directory_option, open_organisation, organisation_dir
+from tramontana.cli.organisation_key import directory_option, open_organisation, organisation_dir
 from tramontana.cli.passphrases import passphrase, passphrase_option
 from tramontana.cli.server_api import ServerRefused, ServerUnreachable
 from tramontana.keys.fields import ROLES

@@ -7,7 +7,6 @@ compares device codes: the invitations that `up` printed are authorised in advan
 from __future__ import annotations
 
 import json
-import secrets
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -16,30 +15,19 @@ from pathlib import Path
 from websockets.exceptions import WebSocketException
 from websockets.sync.client import ClientConnection, connect
 
-from tramontana.cli.desk import DAY_S, DEVICE_NAME, Desk
-from tramontana.cli.organisation import KEY_NAME, make_organisation, open_organisation, sign_for_server
-from tramontana.cli.server_api import ServerRefused, ServerUnreachable, b64, unb64
-from tramontana.control.bootstrap import install_organisation, installed_root, log_key_request, make_invitation
-from tramontana.control.private_file import make_private, read_private, replace_private
-from tramontana.control.store.requests import Proposal
-from tramontana.errors import LocalError
-from tramontana.keys.approval import Preauthorisation, UnverifiedPreauthorisation, issue_preauthorisation
+from tramontana.cli.desk import DEVICE_NAME, Desk
+from tramontana.cli.organisation_key import open_organisation
+from tramontana.cli.server_api import ServerRefused, ServerUnreachable, unb64
+from tramontana.control.private_file import read_private
+from tramontana.keys.approval import Preauthorisation, UnverifiedPreauthorisation
 from tramontana.keys.identity import SignatureRefused
 from tramontana.keys.organisation import OrganisationKey
-from tramontana.keys.profiles import DEFAULT_PROFILE
-from tramontana.keys.secret import Token
-from tramontana.precedence import Precedence
 
-NAME = "Demonstration organisation"
 PASSPHRASE_NAME = "passphrase"  # noqa: S105 - the name of a file
 INVITATIONS_NAME = "custodian-invitations.json"
 AUTHORISED_NAME = "authorised.json"
 DESKS = ("custodian-1", "custodian-2")
-PROPOSALS = (Proposal(precedence_ceiling="flash"), Proposal(precedence_ceiling="routine"))
-"""What the two phones of `up` get: so that one can pre-empt the other's call."""
 LOOK_AGAIN_S = 5.0
-VALIDITY_S = 365 * DAY_S
-AUTHORISED_S = 7 * DAY_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,52 +44,15 @@ class Demonstration:
         secret = read_private(directory / PASSPHRASE_NAME).decode("utf-8").strip()
         return cls(directory, secret, open_organisation(directory, secret))
 
-    @classmethod
-    def prepare(cls, directory: Path, data: Path) -> Demonstration | None:
-        """Make the organisation on first use and give it to the server. None where its key, or the passphrase, was moved away.
-
-        Raises `LocalError`.
-        """
-        installed = installed_root(data)
-        if installed is None and not (directory / KEY_NAME).exists():
-            secret = secrets.token_urlsafe(24)
-            make_organisation(directory, NAME, DEFAULT_PROFILE, secret)
-            make_private(directory / PASSPHRASE_NAME, f"{secret}\n".encode())
-        if not (directory / KEY_NAME).exists() or not (directory / PASSPHRASE_NAME).exists():
-            if installed is None:
-                raise LocalError(
-                    f"the server has no organisation, and the one in {directory} is sealed: "
-                    "install it with `tramontana organisation request`, `sign` and `install`"
-                )
-            return None
-        made = cls.open(directory)
-        if installed is None:
-            install_organisation(data, made.key.root.encoded, sign_for_server(made.key, *log_key_request(data)))
-        elif installed.fingerprint != made.key.root.fingerprint:
-            raise LocalError(f"the server in {data} belongs to another organisation than the one in {directory}; nothing was changed")
-        return made
-
-    def authorise(self, data: Path, tokens: Sequence[Token]) -> None:
-        """Let the two custodians in, and authorise the phones that will use these invitations."""
-        desks = [] if self._has_desks else [make_invitation(data, f"{desk} of the demonstration", origin="start") for desk in DESKS]
-        if desks:
-            replace_private(self.directory / INVITATIONS_NAME, json.dumps([made.token.reveal() for made in desks]).encode())
-        until = int(time.time()) + AUTHORISED_S
-        statements = []
-        for token, proposal in zip(tokens, PROPOSALS, strict=True):
-            ceiling = Precedence.parse(proposal.precedence_ceiling)
-            made = issue_preauthorisation(self.key, token.sha256(), proposal.unit, proposal.roles, ceiling, until)
-            statements.append(b64(made.encoded))
-        replace_private(self.directory / AUTHORISED_NAME, json.dumps(statements).encode())
-
     @property
-    def _has_desks(self) -> bool:
+    def has_desks(self) -> bool:
+        """Whether both custodians are enrolled."""
         return all((self.directory / desk / DEVICE_NAME).exists() for desk in DESKS)
 
     def _desks(self, origin: str) -> list[Desk]:
         """The two custodians, logged in; enrolled and certified on first use."""
         desks = []
-        tokens = [] if self._has_desks else json.loads(read_private(self.directory / INVITATIONS_NAME))
+        tokens = [] if self.has_desks else json.loads(read_private(self.directory / INVITATIONS_NAME))
         for number, name in enumerate(DESKS):
             if (self.directory / name / DEVICE_NAME).exists():
                 desk = Desk.open(self.directory / name, self.secret, origin=origin)

@@ -17,6 +17,7 @@ import click
 import uvicorn
 from fastapi import FastAPI
 
+from tramontana.cli.address import DEFAULT_PORT
 from tramontana.cli.datadir import data_dir, data_option, database_option, database_password_option
 from tramontana.control import live, logs
 from tramontana.control.app import Parts, create_app
@@ -36,7 +37,6 @@ from tramontana.phone.relay_secret import load_or_make_relay_secret
 from tramontana.space.fleet_file import load_fleet
 from tramontana.space.sky import Sky
 
-DEFAULT_PORT = 8440
 GRACEFUL_SHUTDOWN_S = 5
 MAX_CONNECTIONS = 4096
 MAX_WEBSOCKET_FRAME = 64 * 1024

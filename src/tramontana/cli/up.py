@@ -13,13 +13,13 @@ from pathlib import Path
 import click
 
 from tramontana import __version__
+from tramontana.cli import demonstration_setup
+from tramontana.cli.address import DEFAULT_PORT
 from tramontana.cli.datadir import data_dir, data_option
-from tramontana.cli.demonstration import PROPOSALS, Demonstration
-from tramontana.cli.organisation import organisation_dir
-from tramontana.cli.serve import DEFAULT_PORT
+from tramontana.cli.organisation_key import organisation_dir
 from tramontana.cli.supervise import Child, keep_running
-from tramontana.control.bootstrap import Bootstrap, installed_root, prepare
-from tramontana.errors import LocalError
+from tramontana.control.bootstrap import Bootstrap, prepare
+from tramontana.errors import LocalError, TramontanaError
 from tramontana.keys.organisation import Root
 from tramontana.keys.secret import Token
 
@@ -77,7 +77,9 @@ def _free_udp_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _welcome(bootstrap: Bootstrap, root: Root, address: str, layout: _Layout, *, is_demonstration: bool) -> None:
+def _welcome(bootstrap: Bootstrap, address: str, layout: _Layout, *, is_demonstration: bool) -> None:
+    root = bootstrap.root
+    assert root is not None, "a server without an organisation was given one before it started"
     # A browser keeps the data of one phone per origin, so the second link names this machine differently: two windows of one
     # browser are then two phones.
     origins = (address, address.replace(LOOPBACK, "localhost"))
@@ -100,7 +102,6 @@ def _phone_link(origin: str, token: Token, root: Root) -> str:
 
 
 async def _run(layout: _Layout) -> None:
-    demonstration = await asyncio.to_thread(Demonstration.prepare, layout.organisation, layout.data)
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -114,19 +115,24 @@ async def _run(layout: _Layout) -> None:
     server = Child("server", layout.serve, click.echo)
     custodians: list[Child] = []
     try:
-        for child in (*children, server):
-            await child.start()
+        async with asyncio.TaskGroup() as group:
+            prepared = group.create_task(asyncio.to_thread(demonstration_setup.prepare, layout.organisation, layout.data))
+            for child in children:
+                group.create_task(child.start())
+        demonstration = prepared.result()
+        await server.start()
         address = str(server.ready["address"])
-        bootstrap = await asyncio.to_thread(prepare, layout.data, PROPOSALS)
+        desks = demonstration_setup.desks_to_invite(demonstration)
+        bootstrap = await asyncio.to_thread(prepare, layout.data, demonstration_setup.PROPOSALS, desks)
         if demonstration is not None:
-            await asyncio.to_thread(demonstration.authorise, layout.data, bootstrap.invitation_tokens)
+            demonstration_setup.authorise(demonstration, bootstrap.desk_tokens, bootstrap.invitation_tokens)
             custodians.append(Child("custodian", ["custodian", "demonstrate", str(layout.organisation), address], click.echo))
             await custodians[0].start()
-        root = await asyncio.to_thread(installed_root, layout.data)
-        assert root is not None
-        _welcome(bootstrap, root, address, layout, is_demonstration=demonstration is not None)
+        _welcome(bootstrap, address, layout, is_demonstration=demonstration is not None)
         await _until(stop, [*children, server, *custodians], click.echo)
         click.echo("Stopping.")
+    except* TramontanaError as failures:
+        raise failures.exceptions[0] from None
     finally:
         for child in (*custodians, server, *children):  # the server before the media: it tells the phones
             await child.stop()

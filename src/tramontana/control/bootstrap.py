@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from tramontana.control import admission, custody
+from tramontana.control import admission, organisation
 from tramontana.control.private_file import PrivateFileError, read_or_make_private
 from tramontana.control.problem import Problem
 from tramontana.control.store import accounts, audit, certificates
@@ -34,8 +34,10 @@ class AddressUnknown(LocalError):
 class Bootstrap:
     """One-time tokens for the terminal. The store holds their digests only."""
 
+    root: Root | None
     administrator_token: Token
     invitation_tokens: tuple[Token, ...]
+    desk_tokens: tuple[Token, ...]
 
 
 def with_store(directory: Path, work: Callable[[Store], Awaitable[T]], database: PostgresqlAddress | None = None) -> T:
@@ -77,8 +79,26 @@ def log_key_request(directory: Path, database: PostgresqlAddress | None = None) 
 def install_organisation(directory: Path, root: bytes, log_key_statement: bytes, database: PostgresqlAddress | None = None) -> Root:
     """Give the server of this directory its organisation. Raises `OrganisationError`, `Refused`."""
     key = load_log_key(directory)
-    installed = with_store(directory, lambda store: custody.install(store, key, root, log_key_statement, now=time.time()), database)
+    installed = with_store(directory, lambda store: organisation.install(store, key, root, log_key_statement, now=time.time()), database)
     return installed.root
+
+
+def organisation_of(directory: Path, sign: Callable[[str, bytes], tuple[bytes, bytes]]) -> Root:
+    """The organisation of the server of this directory; one that has none gets what `sign` makes of a log key request.
+
+    sign: (service_id, public key of the log) → (root, log key statement). Raises `OrganisationError`, `Refused`.
+    """
+    key = load_log_key(directory)
+
+    async def work(store: Store) -> Root:
+        now = time.time()
+        async with store.write() as connection:
+            known, service_id = await certificates.installed(connection), await accounts.service_id(connection, now)
+        if known is not None:
+            return verify_root(known.root)
+        return (await organisation.install(store, key, *sign(service_id, key.public_bytes), now=now)).root
+
+    return with_store(directory, work)
 
 
 def installed_root(directory: Path, database: PostgresqlAddress | None = None) -> Root | None:
@@ -96,24 +116,28 @@ def fingerprint_of(directory: Path, database: PostgresqlAddress | None = None) -
     """As it stands in links. Raises `OrganisationError` before one is installed."""
     root = installed_root(directory, database)
     if root is None:
-        raise custody.OrganisationError(
+        raise organisation.OrganisationError(
             "this server has no organisation yet, and nobody could check who is invited to what: "
             "make one with `tramontana init`, then `tramontana organisation install`"
         )
     return root.fingerprint_text
 
 
-def prepare(directory: Path, proposals: Sequence[Proposal] = (MEMBER, MEMBER)) -> Bootstrap:
+def prepare(directory: Path, proposals: Sequence[Proposal] = (MEMBER, MEMBER), desks: Sequence[str] = ()) -> Bootstrap:
     """Make an administrator link and invitations beside the server that has just started; unused ones of earlier starts are withdrawn.
 
-    Raises `StoreError`.
+    desks: notes of further invitations, for custodians. Raises `StoreError`.
     """
 
     async def work(store: Store) -> Bootstrap:
         now = time.time()
         token, _ = await admission.administrator_link(store, actor=audit.SERVER, now=now)
         made = await admission.boot_invitations(store, now=now, proposals=proposals)
-        return Bootstrap(token, tuple(invitation.token for invitation in made))
+        invited = [await admission.invite(store, origin="start", actor=audit.SERVER, note=note, now=now) for note in desks]
+        async with store.read() as connection:
+            found = await certificates.installed(connection)
+        tokens = [tuple(invitation.token for invitation in invitations) for invitations in (made, invited)]
+        return Bootstrap(verify_root(found.root) if found else None, token, *tokens)
 
     return with_store(directory, work)
 

@@ -62,7 +62,7 @@ class Calls:
             async with self._store.write() as connection:
                 known = await self._check(connection, sender, call_id, conversation_id)
                 level = Precedence.parse(known.precedence) if known else precedence
-                ceiling = Precedence.parse((await self._device(connection, sender)).precedence_ceiling)
+                ceiling = (await self._device(connection, sender)).ceiling
                 if known is None and level > ceiling:
                     decision = None
                     details = {"reason": "above the ceiling", "precedence": level.label, "ceiling": ceiling.label}

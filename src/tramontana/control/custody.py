@@ -14,16 +14,15 @@ from tramontana.control import frames
 from tramontana.control.calls import Calls
 from tramontana.control.delivery import Sender
 from tramontana.control.hub import Hub
+from tramontana.control.organisation import Organisation
 from tramontana.control.problem import Problem
 from tramontana.control.store import accounts, audit, certificates, key_packages, log, mailbox, requests, sessions
 from tramontana.control.store.database import Store
-from tramontana.errors import LocalError
 from tramontana.keys.approval import UnverifiedApproval, UnverifiedRejection
 from tramontana.keys.certificate import (
     FOUNDING_LEAVES,
     Certificate,
     Grant,
-    LogKeyStatement,
     Revocation,
     UnverifiedCertificate,
     UnverifiedLogKey,
@@ -37,18 +36,6 @@ from tramontana.keys.register import check_certificate, check_revocation, is_rec
 from tramontana.precedence import Precedence
 
 
-class OrganisationError(LocalError):
-    """The organisation cannot be installed here; the message says why and what to do."""
-
-
-@dataclass(frozen=True, slots=True)
-class Organisation:
-    """What the server knows of its organisation: public halves."""
-
-    root: Root
-    log_key: LogKeyStatement
-
-
 @dataclass(frozen=True, slots=True)
 class Status:
     """How a device stands, with everything that somebody needs who does not believe the server."""
@@ -60,35 +47,6 @@ class Status:
     revocation: bytes | None
     revocation_inclusion: list[bytes]
     head: TreeHead | None
-
-
-async def install(store: Store, log_key: LogKey, root: bytes, log_key_statement: bytes, *, now: float) -> Organisation:
-    """Give a server its organisation: the first two entries of its log. Doing it again changes nothing.
-
-    Raises `OrganisationError`, `Refused`.
-    """
-    found = verify_root(root)
-    statement = UnverifiedLogKey(log_key_statement).verify(found)
-    if statement.public_key != log_key.public_bytes:
-        raise OrganisationError("the organisation signed the log key of another server; sign the request that this server made")
-    async with store.write() as connection:
-        if statement.service_id != await accounts.service_id(connection, now):
-            raise OrganisationError("the organisation signed for another server; sign the request that this server made")
-        known = await certificates.installed(connection)
-        if known is not None:
-            if known.root != root:
-                other = verify_root(known.root)
-                raise OrganisationError(
-                    f"this server belongs to the organisation {other.name!r} ({other.fingerprint_text}); nothing was changed. "
-                    "Another organisation needs a server with a data directory of its own"
-                )
-            return Organisation(found, UnverifiedLogKey(known.log_key).verify(found))
-        details = {"name": found.name, "fingerprint": found.fingerprint.hex(), "profile": found.profile.name}
-        await audit.append(connection, now=now, actor=audit.COMMAND, action="organisation.installed", details=details)
-        await certificates.install(connection, root, log_key_statement, now)
-        for entry in (root, log_key_statement):
-            await log.append(connection, entry, log_key, now)
-    return Organisation(found, statement)
 
 
 def _problem(refused: Refused) -> Problem:
@@ -358,7 +316,7 @@ class Custody:
         await self._set_ceiling(connection, device.account_id)
 
     async def _set_ceiling(self, connection: AsyncConnection, account_id: str) -> None:
-        """The server's copy, for the admission of calls."""
+        """The server's copy, for the directory."""
         await accounts.set_precedence_ceiling(connection, account_id, await certificates.ceiling_of_account(connection, account_id))
 
     async def federate(self, sender: Sender, encoded: bytes, peer_root: bytes) -> int:

@@ -222,7 +222,7 @@ class Forwarders:
                 raise ForwarderRefused("unknown_call", "not connected")
             async with self._store.read() as connection:
                 device = await accounts.device(connection, sender.device_id)
-            ceiling = Precedence.parse(device.precedence_ceiling) if device is not None else Precedence.ROUTINE
+            ceiling = device.ceiling if device is not None else Precedence.ROUTINE
             await known[1].request(FloorRequest(call_id, sender.device_id, min(precedence, ceiling)))
         except (ForwarderRefused, ForwarderUnavailable) as error:
             logger.info("floor: %s", error)

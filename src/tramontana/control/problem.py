@@ -33,7 +33,10 @@ CODES: Mapping[str, tuple[int, str]] = {
     "not_custodian": (403, "Only a custodian of the organisation may do this."),
     "not_joined": (403, "This device is not yet in the group of this conversation. Wait for its welcome."),
     "origin_refused": (403, "Open the phone or the console from the address of the server itself."),
-    "precedence_refused": (403, "You may not call at this precedence. Choose a lower one, or ask your administrator for a higher ceiling."),
+    "precedence_refused": (
+        403,
+        "You may not call at this precedence. Choose a lower one, or ask a custodian for a certificate with a higher ceiling.",
+    ),
     "not_found": (404, "There is nothing here for you."),
     "method_not_allowed": (405, "This address does not take that method; see the API document."),
     "epoch_taken": (409, "Another commit was accepted first. Drop the pending one, process what was accepted, and try again."),

@@ -12,7 +12,7 @@ interface Device {
   accountId: string;
   deviceId: string;
   displayName: string;
-  precedenceCeiling: Schemas["PrecedenceCeiling"]["ceiling"];
+  precedenceCeiling: Schemas["Me"]["precedence_ceiling"];
   key: string;
   keyPackages: string[];
   lastResort: string | null;

@@ -19,7 +19,6 @@ from tramontana.keys.certificate import Certificate, LogKeyStatement, Revocation
 from tramontana.keys.federation import Federation
 from tramontana.keys.organisation import Root, device_code, verify_root
 from tramontana.keys.register import Entry, read_entry
-from tramontana.precedence import Precedence
 
 router = APIRouter(prefix="/api/v1/admin", tags=["administration"])
 AUDIT_PAGE = 200
@@ -219,25 +218,6 @@ async def create_auditor_link(
     """Access for an auditor who follows the log from outside (`tramontana log follow`)."""
     token, expires_at = await admission.auditor_access(services.store, actor=audit.ADMINISTRATOR, note=body.note, now=services.clock())
     return models.AuditorLink(link=f"{_origin(request)}#audit={token.reveal()}", expires_at=expires_at)
-
-
-@router.put("/accounts/{account_id}/precedence", status_code=204, response_class=Response, responses=problems("not_logged_in", "not_found"))
-async def set_precedence_ceiling(
-    account_id: Annotated[Id, Path()], body: models.PrecedenceCeiling, _session: AdministratorOf, services: ServicesOf
-) -> None:
-    """Set the highest level at which a person may begin a call. Calls in progress keep theirs."""
-    async with services.store.write() as connection:
-        if not await accounts.set_precedence_ceiling(connection, account_id, Precedence.parse(body.ceiling)):
-            raise Problem("not_found")
-        await audit.append(
-            connection,
-            now=services.clock(),
-            actor=audit.ADMINISTRATOR,
-            action="precedence.ceiling",
-            subject=f"account {account_id}",
-            details={"ceiling": body.ceiling},
-        )
-    services.hub.directory_changed()
 
 
 @router.get("/call-rules", responses=problems("not_logged_in"))

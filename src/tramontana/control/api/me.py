@@ -22,7 +22,7 @@ async def me(sender: EnrolledOf, services: ServicesOf) -> models.Me:
     return models.Me(
         account_id=device.account_id,
         display_name=device.display_name,
-        precedence_ceiling=device.precedence_ceiling,
+        precedence_ceiling=device.ceiling.label,
         device_id=device.device_id,
         signature_public_key=device.signature_public_key,
     )

@@ -492,12 +492,6 @@ class AdminAccount(Shape):
     devices: list[AdminDevice]
 
 
-class PrecedenceCeiling(Shape):
-    """The highest level at which a person may begin a call."""
-
-    ceiling: PrecedenceLabel
-
-
 class CallRules(Shape):
     """How calls are admitted."""
 

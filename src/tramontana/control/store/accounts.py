@@ -10,7 +10,7 @@ from typing import Literal
 from sqlalchemy import func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from tramontana.control.store.schema import accounts, devices, key_packages, service
+from tramontana.control.store.schema import accounts, certificates, devices, key_packages, service
 from tramontana.keys.identity import VerifiedEnrolment
 from tramontana.precedence import Precedence, PrecedenceLabel
 
@@ -39,6 +39,9 @@ class Device:
     front_port: int | None
     account_created_at: float
     precedence_ceiling: PrecedenceLabel
+    """The person's, for others to see."""
+    certified_ceiling: PrecedenceLabel | None
+    """What its own certificate gives it."""
     serial: str | None
     certified_until: float | None
     revoked_at: float | None
@@ -55,29 +58,39 @@ class Device:
         return "certified" if now < self.certified_until else "expired"
 
     @property
+    def ceiling(self) -> Precedence:
+        """The highest level at which it may call: that of its own certificate, routine without one."""
+        return Precedence.parse(self.certified_ceiling) if self.certified_ceiling else Precedence.ROUTINE
+
+    @property
     def pending(self) -> int:
         return self.mailbox_seq - self.acked_seq
 
 
-_DEVICE = select(
-    devices.c.device_id,
-    devices.c.account_id,
-    accounts.c.display_name,
-    devices.c.signature_public_key,
-    devices.c.enrolled_at,
-    devices.c.mailbox_seq,
-    devices.c.acked_seq,
-    devices.c.place_id,
-    devices.c.carrier_id,
-    devices.c.path_seed,
-    devices.c.front_port,
-    accounts.c.created_at.label("account_created_at"),
-    accounts.c.precedence_ceiling,
-    devices.c.serial,
-    devices.c.certified_until,
-    devices.c.revoked_at,
-    devices.c.rejected_at,
-).join_from(devices, accounts)
+_DEVICE = (
+    select(
+        devices.c.device_id,
+        devices.c.account_id,
+        accounts.c.display_name,
+        devices.c.signature_public_key,
+        devices.c.enrolled_at,
+        devices.c.mailbox_seq,
+        devices.c.acked_seq,
+        devices.c.place_id,
+        devices.c.carrier_id,
+        devices.c.path_seed,
+        devices.c.front_port,
+        accounts.c.created_at.label("account_created_at"),
+        accounts.c.precedence_ceiling,
+        certificates.c.precedence_ceiling.label("certified_ceiling"),
+        devices.c.serial,
+        devices.c.certified_until,
+        devices.c.revoked_at,
+        devices.c.rejected_at,
+    )
+    .join_from(devices, accounts)
+    .join(certificates, certificates.c.serial == devices.c.serial, isouter=True)
+)
 
 
 async def service_id(connection: AsyncConnection, now: float) -> str:
@@ -144,10 +157,9 @@ async def devices_of(connection: AsyncConnection, account_ids: Collection[str]) 
     return [Device(**row) for row in (await connection.execute(query)).mappings()]
 
 
-async def set_precedence_ceiling(connection: AsyncConnection, account_id: str, ceiling: Precedence) -> bool:
-    """The highest level at which a person may call. False where there is no such account."""
-    changed = update(accounts).where(accounts.c.account_id == account_id).values(precedence_ceiling=ceiling.label)
-    return (await connection.execute(changed)).rowcount == 1
+async def set_precedence_ceiling(connection: AsyncConnection, account_id: str, ceiling: Precedence) -> None:
+    """The highest level at which a person may call, as the directory shows it: the highest of his devices' certificates."""
+    await connection.execute(update(accounts).where(accounts.c.account_id == account_id).values(precedence_ceiling=ceiling.label))
 
 
 async def exists(connection: AsyncConnection, account_id: str) -> bool:

@@ -1,6 +1,6 @@
 """Identity: the organisation, certificates and who approved them, the transparency log, retention.
 
-Revision ID: 0002
+Revision ID: 0009
 """
 
 from __future__ import annotations

@@ -1,0 +1,3 @@
+"""Where the server listens unless it is told otherwise."""
+
+DEFAULT_PORT = 8440
