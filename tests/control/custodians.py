@@ -7,15 +7,22 @@ are about goes over HTTP.
 from __future__ import annotations
 
 import secrets
+import time
 from base64 import b64encode
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
 
 import httpx
 
 from tramontana.control import organisation
+from tramontana.control.bootstrap import LOG_KEY_NAME, load_log_key, organisation_of
+from tramontana.control.custody import Custody
 from tramontana.control.delivery import Sender
+from tramontana.control.hub import Hub
 from tramontana.control.store import accounts, requests
+from tramontana.control.store.database import PostgresqlAddress, Store
 from tramontana.keys.approval import Approval, Rejection
 from tramontana.keys.certificate import Certificate, Grant, issue_certificate, issue_log_key, issue_revocation
 from tramontana.keys.identity import DeviceKey, VerifiedEnrolment
@@ -31,6 +38,53 @@ YEAR_S = 365 * 86400
 
 def b64(value: bytes) -> str:
     return b64encode(value).decode()
+
+
+class Place(Protocol):
+    """Where devices are certified: a house, or an office beside server processes."""
+
+    @property
+    def clock(self) -> Callable[[], float]: ...
+
+    @property
+    def store(self) -> Store: ...
+
+    @property
+    def custody(self) -> Custody: ...
+
+    @property
+    def service_id(self) -> str: ...
+
+
+@dataclass
+class Office:
+    """A place beside server processes of the same database; they learn what is decided here from the store."""
+
+    store: Store
+    custody: Custody
+    service_id: str
+    clock: Callable[[], float] = time.time
+
+    @classmethod
+    async def beside(cls, store: Store, log_key: LogKey) -> Office:
+        async def leave_calls(device_id: str) -> None:
+            raise AssertionError("nobody is in a call here")
+
+        async with store.write() as connection:
+            service_id = await accounts.service_id(connection, time.time())
+        return cls(store, Custody(store, Hub(), leave_calls, log_key, time.time), service_id)
+
+
+def install(data: Path, database: PostgresqlAddress | None = None) -> Custodians:
+    """Give a server that is not running yet an organisation, as `tramontana organisation` does."""
+    made = Custodians.make(time.time())
+
+    def sign(service_id: str, log_public_key: bytes) -> tuple[bytes, bytes]:
+        return made.key.root.encoded, issue_log_key(made.key, service_id, log_public_key, now=time.time()).encoded
+
+    organisation_of(data, sign, database)
+    made.log_key = load_log_key(data / LOG_KEY_NAME)
+    return made
 
 
 @dataclass
@@ -60,10 +114,10 @@ class Custodians:
     def make(cls, now: float, profile: str = "hybrid-1") -> Custodians:
         return cls(OrganisationKey.generate("Ministry", profile, now=now))
 
-    async def found(self, house: House) -> None:
+    async def found(self, house: Place) -> None:
         """Install the organisation and found the custodians; a house that was founded before stays as it is."""
-        now, services = house.clock(), house.services
-        statement = issue_log_key(self.key, services.admission.service_id, self.log_key.public_bytes, now=now)
+        now = house.clock()
+        statement = issue_log_key(self.key, house.service_id, self.log_key.public_bytes, now=now)
         await organisation.install(house.store, self.log_key, self.key.root.encoded, statement.encoded, now=now)
         for person in (self.first, self.second):
             if person.device_id:
@@ -74,9 +128,9 @@ class Custodians:
                 request_id = await requests.create(connection, "enrolment", person.device_id, person.name, requests.MEMBER, now)
             grant = self.grant(house, person, roles=("custodian", "member"))
             made = self.signed(house, grant, ())
-            await services.custody.issue(person.sender, request_id, made.encoded, is_custodian=False)
+            await house.custody.issue(person.sender, request_id, made.encoded, is_custodian=False)
 
-    def grant(self, house: House, who: Person | Phone, **changes: Any) -> Grant:
+    def grant(self, house: Place, who: Person | Phone, **changes: Any) -> Grant:
         grant = Grant(
             who.account_id,
             who.device_id,
@@ -89,22 +143,22 @@ class Custodians:
         )
         return replace(grant, **changes)
 
-    def signed(self, house: House, grant: Grant, approvers: tuple[Person, ...]) -> Certificate:
+    def signed(self, house: Place, grant: Grant, approvers: tuple[Person, ...]) -> Certificate:
         by = [approver.device_id for approver in approvers]
         return issue_certificate(self.key, secrets.token_hex(16), grant, by, now=house.clock())
 
-    def approval(self, house: House, custodian: Person, request_id: str, grant: Grant) -> tuple[bytes, bytes]:
+    def approval(self, house: Place, custodian: Person, request_id: str, grant: Grant) -> tuple[bytes, bytes]:
         """(statement, signature)."""
         made = Approval(self.key.root.organisation_id, request_id, grant, custodian.device_id, int(house.clock()))
         return made.statement(), custodian.key.sign(made.statement())
 
-    def rejection(self, house: House, custodian: Person, request_id: str, device_id: str) -> tuple[bytes, bytes]:
+    def rejection(self, house: Place, custodian: Person, request_id: str, device_id: str) -> tuple[bytes, bytes]:
         """(statement, signature)."""
         names = (self.key.root.organisation_id, request_id, device_id, "nobody knows this code", custodian.device_id)
         made = Rejection(*names, int(house.clock()))
         return made.statement(), custodian.key.sign(made.statement())
 
-    async def certify(self, house: House, phone: Phone, **changes: Any) -> None:
+    async def certify(self, house: Place, phone: Phone, **changes: Any) -> None:
         """Approve as often as it takes, and issue. A device that has a certificate gets a new one."""
         grant = self.grant(house, phone, **changes)
         async with house.store.write() as connection:
@@ -116,16 +170,16 @@ class Custodians:
             )
         approvers = (self.first, self.second)[: grant.approvals_needed()]
         for custodian in approvers:
-            await house.services.custody.approve(custodian.sender, request_id, *self.approval(house, custodian, request_id, grant))
+            await house.custody.approve(custodian.sender, request_id, *self.approval(house, custodian, request_id, grant))
         made = self.signed(house, grant, approvers)
-        await house.services.custody.issue(self.first.sender, request_id, made.encoded, is_custodian=True)
+        await house.custody.issue(self.first.sender, request_id, made.encoded, is_custodian=True)
 
-    async def revoke(self, house: House, phone: Phone | Person, reason: str = "lost") -> None:
+    async def revoke(self, house: Place, phone: Phone | Person, reason: str = "lost") -> None:
         encoded = issue_revocation(self.key, await serial_of(house, phone), phone.device_id, reason, now=house.clock()).encoded
-        await house.services.custody.revoke(self.first.sender, encoded)
+        await house.custody.revoke(self.first.sender, encoded)
 
 
-async def serial_of(house: House, who: Phone | Person) -> str:
+async def serial_of(house: Place, who: Phone | Person) -> str:
     async with house.store.read() as connection:
         device = await accounts.device(connection, who.device_id)
     assert device is not None

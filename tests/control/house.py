@@ -23,6 +23,7 @@ from tests.control.custodians import Custodians
 from tramontana.control import admission
 from tramontana.control.app import Parts, create_app
 from tramontana.control.connections import BoundedWebSocket, ConnectionLimits, http_protocol
+from tramontana.control.custody import Custody
 from tramontana.control.events import Events, LocalEvents
 from tramontana.control.limits import Limits
 from tramontana.control.media import Relay
@@ -38,8 +39,8 @@ from tramontana.precedence import Precedence
 RELAY_SECRET = "a secret of the relay, for tests"
 
 
-_FOUNDED: dict[Path, Custodians] = {}
-"""The organisation of each data directory: a house that is opened again is the same house."""
+_FOUNDED: dict[Path | PostgresqlAddress, Custodians] = {}
+"""The organisation of each database: a house that is opened again is the same house."""
 
 Houses = Callable[..., AbstractAsyncContextManager["House"]]
 
@@ -103,7 +104,7 @@ class House:
         store = await Store.open(directory, database, sharing="several" if events else "alone")
         clock, player = Clock(), player or MemoryPlayer()
         relay = Relay("127.0.0.1", 3478, RelaySecret(RELAY_SECRET)) if with_relay else None
-        custodians = _FOUNDED.setdefault(directory, Custodians.make(clock()))
+        custodians = _FOUNDED.setdefault(database or directory, Custodians.make(clock()))
         static = static or directory / "static"
         parts = Parts(
             store,
@@ -153,6 +154,14 @@ class House:
     @property
     def store(self) -> Store:
         return self.services.store
+
+    @property
+    def custody(self) -> Custody:
+        return self.services.custody
+
+    @property
+    def service_id(self) -> str:
+        return self.services.admission.service_id
 
     async def invitation(self) -> str:
         made = await admission.invite(self.store, origin="command", actor="test", note="", now=self.clock())

@@ -9,16 +9,20 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from sqlalchemy import delete
+from sqlalchemy import delete, select
 
 from tests.control import mls_bytes, peers
+from tests.control.custodians import Desk
 from tests.control.house import House, Houses, Phone, b64
 from tests.control.peers import Nats, Postgresql
 from tramontana.control import processes
 from tramontana.control.events import Events, MemoryEvents
+from tramontana.control.frames import CLOSE_PUT_OUT
 from tramontana.control.nats_events import NatsAddress, NatsEvents
-from tramontana.control.store import connections, schema
+from tramontana.control.store import connections, log, schema
 from tramontana.control.store.database import PostgresqlAddress
+from tramontana.keys.merkle import Edge
+from tramontana.keys.register import Register
 
 pytestmark = pytest.mark.anyio
 
@@ -208,3 +212,66 @@ async def test_a_process_that_was_taken_for_dead_holds_its_sockets(
                     await asyncio.sleep(0.05)
             await socket.send({"type": "ping"})
             await socket.next("pong")
+
+
+async def test_a_device_revoked_at_one_server_is_out_at_every_one_at_once(
+    houses: Houses, address: PostgresqlAddress, tmp_path: Path, nats_server: Nats, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processes, "LOOK_EVERY_S", 3600.0)  # what is heard is heard by events
+    buses = [NatsEvents(NatsAddress(nats_server.url)) for _ in range(2)]
+    async with two(houses, address, tmp_path, *buses) as (one, other):
+        await until(lambda: one.services.hub.state == other.services.hub.state == "connected")
+        ada, bea, conversation_id = await one.pair()
+        at(other, bea)
+        call_id = secrets.token_hex(16)
+        for phone in (ada, bea):
+            joined = await phone.put(f"/calls/{call_id}", {"conversation_id": conversation_id, "precedence": "routine"})
+            assert joined.status_code == 200, joined.text
+        async with ada.socket() as witness, bea.socket() as lost:
+            await one.custodians.revoke(one, bea)
+            assert await lost.close_code() == CLOSE_PUT_OUT
+            await witness.next("directory")
+        for house in (one, other):
+            assert (await house.http.get("/api/v1/me", headers=bea.headers)).status_code == 401
+            refused = await house.http.post("/api/v1/sessions", json=await at(house, bea).login_body())
+            assert (refused.status_code, refused.json()["code"]) == (403, "device_revoked")
+            calls = (await house.http.get("/api/v1/admin/calls", headers=await house.administrator())).json()
+            assert calls == []
+            status = (await at(house, ada).get(f"/devices/{bea.device_id}/certificate")).json()
+            assert status["state"] == "revoked"
+        late = await ada.put(f"/calls/{call_id}", {"conversation_id": conversation_id, "precedence": "routine"})
+        assert (late.status_code, late.json()["code"]) == (409, "call_ended")
+
+
+async def test_two_servers_that_certify_at_once_keep_one_log(houses: Houses, address: PostgresqlAddress, tmp_path: Path) -> None:
+    bus: list[MemoryEvents] = []
+    async with two(houses, address, tmp_path, MemoryEvents(bus), MemoryEvents(bus)) as (one, other):
+        custodians, phones = one.custodians, list[Phone]()
+        for number in range(10):
+            phone = Phone((one, other)[number % 2], f"Phone {number}")
+            await phone.enrol(await one.invitation())
+            phones.append(phone)
+        await asyncio.gather(*(custodians.certify(phone.house, phone) for phone in phones))
+        # The same certificate at both servers at once is logged once.
+        eve = Phone(one, "Eve")
+        await eve.enrol(await one.invitation())
+        first, second = await Desk.of(one, custodians.first), await Desk.of(other, custodians.first)
+        [request] = await first.requests()
+        grant = custodians.grant(one, eve)
+        assert (await first.approve(request["request_id"], grant)).status_code == 204
+        encoded = custodians.signed(one, grant, (custodians.first,)).encoded
+        answers = await asyncio.gather(*(desk.issue(request["request_id"], encoded) for desk in (first, second, first, second)))
+        assert sorted(answer.status_code for answer in answers) == [201, 422, 422, 422]
+        assert {answer.json()["reason"] for answer in answers if answer.status_code == 422} == {"replayed"}
+        # One sequence, every head that was ever signed is a head of it, and both servers show the same.
+        async with other.store.read() as connection:
+            entries = await log.entries(connection, 0, 100)
+            heads = (await connection.execute(select(schema.log_heads).order_by(schema.log_heads.c.tree_size))).all()
+        assert [entry.log_index for entry in entries] == list(range(4 + len(phones) + 1))
+        register, edge = Register(custodians.key.root), Edge()
+        for entry, head in zip(entries, heads, strict=True):
+            register.read(entry.entry)
+            edge.append(entry.entry)
+            assert (head.tree_size, head.root_hash) == (edge.size, edge.root)
+        shown = [(await at(house, first.phone).get("/log/head")).json() for house in (one, other)]
+        assert shown[0]["root_hash"] == shown[1]["root_hash"] == b64(edge.root)

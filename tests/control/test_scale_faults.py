@@ -24,6 +24,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import WebSocketException
 
 from tests.control import mls_bytes, peers
+from tests.control.custodians import Custodians, Office, install
 from tests.control.house import Phone, b64
 from tests.control.peers import PASSWORD, Nats, Postgresql
 from tests.control.test_serve import command, reading_ready
@@ -95,17 +96,22 @@ def nats_server() -> Iterator[Nats]:
 
 
 @asynccontextmanager
-async def phones(address: PostgresqlAddress, servers: Servers) -> AsyncIterator[tuple[Phone, Phone, str, list[httpx.AsyncClient]]]:
+async def phones(
+    address: PostgresqlAddress, servers: Servers, custodians: Custodians
+) -> AsyncIterator[tuple[Phone, Phone, str, list[httpx.AsyncClient]]]:
     """Ada and Bea in one group at epoch 1, and a client for each server."""
     async with contextlib.AsyncExitStack() as stack:
         clients = [await stack.enter_async_context(httpx.AsyncClient(base_url=url, timeout=30)) for url in servers.urls]
         store = await Store.open(Path(), address)
         stack.push_async_callback(store.close)
+        office = await Office.beside(store, custodians.log_key)
+        await custodians.found(office)
         pair = []
         for number, name in enumerate(("Ada", "Bea")):
             invited = await admission.invite(store, origin="command", actor="test", note="", now=time.time())
             phone = Phone(Front(clients[number], servers.urls[number]), name)  # type: ignore[arg-type]
             await phone.enrol(invited.token.reveal())
+            await custodians.certify(office, phone)
             await phone.login()
             pair.append(phone)
         ada, bea = pair
@@ -171,9 +177,10 @@ class Receiver:
 async def test_whatever_dies_what_was_accepted_arrives_once(tmp_path: Path, own_postgresql: Postgresql, nats_server: Nats) -> None:
     address = own_postgresql.address(await own_postgresql.create())
     shared = ("--database", address.url, "--events", nats_server.url)
+    custodians = await asyncio.to_thread(install, tmp_path / "data", address)
     servers = await asyncio.to_thread(Servers, tmp_path / "data", *shared)
     try:
-        async with phones(address, servers) as (ada, bea, conversation_id, clients):
+        async with phones(address, servers, custodians) as (ada, bea, conversation_id, clients):
             await _under_faults(ada, bea, conversation_id, clients, servers, own_postgresql, nats_server)
         store = await Store.open(Path(), address)
         async with store.read() as connection:

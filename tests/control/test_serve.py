@@ -17,6 +17,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
+from tests.control.custodians import install
 from tramontana.cli.serve import _listen
 from tramontana.control import bootstrap
 from tramontana.control.store.database import DirectoryLock
@@ -123,10 +124,14 @@ def test_a_damaged_database_and_a_wrong_certificate_are_one_sentence(tmp_path: P
 
 
 def test_links_made_beside_the_server_work(tmp_path: Path) -> None:
-    assert "--origin" in run("invite", "--data", tmp_path / "empty").stderr
+    assert "tramontana init" in run("invite", "--data", tmp_path / "data").stderr
+    custodians = install(tmp_path / "data")
+    assert "--origin" in run("invite", "--data", tmp_path / "data").stderr
     with serving(tmp_path / "data") as (_, address):
         invitation = run("invite", "--data", tmp_path / "data", "--note", "for Ada").stdout
-        assert re.match(re.escape(address) + r"/phone#invite=[A-Za-z0-9_-]{43}\n", invitation)
+        assert re.match(
+            re.escape(address) + r"/phone#invite=[A-Za-z0-9_-]{43}&org=" + custodians.key.root.fingerprint_text + "\n", invitation
+        )
         assert "█" in invitation
         link = run("admin-link", "--data", tmp_path / "data").stdout.splitlines()[0]
         token = link.removeprefix(f"{address}/console#admin=")

@@ -14,8 +14,11 @@ import httpx
 import pytest
 
 from tests.control import peers
+from tests.control.custodians import install
 from tests.control.peers import PASSWORD, Nats, Postgresql
 from tests.control.test_serve import command, reading_ready
+from tramontana.control.bootstrap import load_log_key
+from tramontana.control.store.database import PostgresqlAddress
 
 pytestmark = pytest.mark.system
 
@@ -70,10 +73,26 @@ def refused(data: Path, *arguments: str | Path) -> str:
 
 
 def test_a_second_server_needs_events(tmp_path: Path, url: str, nats_server: Nats) -> None:
+    install(tmp_path / "a", PostgresqlAddress(url, PASSWORD))
     with serving(tmp_path / "a", "--database", url):
         assert "without --events uses" in refused(tmp_path / "b", "--database", url, "--events", nats_server.url)
         invitation = run("invite", "--data", tmp_path / "a", "--database", url)
         assert "/phone#invite=" in invitation.stdout, invitation.stderr
+
+
+def test_servers_of_one_database_need_its_log_key(tmp_path: Path, url: str, nats_server: Nats) -> None:
+    install(tmp_path / "a", PostgresqlAddress(url, PASSWORD))
+    shared = ("--database", url, "--events", nats_server.url)
+    log_key = tmp_path / "a" / "log.key"
+    said = refused(tmp_path / "b", *shared)
+    assert "copy log.key" in said
+    assert "--log-key" in said
+    assert not (tmp_path / "b" / "log.key").exists()  # none of its own that would be in the way
+    with serving(tmp_path / "b", *shared, "--log-key", log_key) as (_, address):
+        assert httpx.get(f"{address}/api/v1/organisation").status_code == 200
+    log_key.rename(tmp_path / "kept")
+    load_log_key(log_key)
+    assert "not the one that 'Ministry' has signed" in refused(tmp_path / "a", *shared)
 
 
 def test_several_servers_are_ready_and_end_cleanly(tmp_path: Path, url: str, nats_server: Nats) -> None:

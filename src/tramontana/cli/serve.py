@@ -21,7 +21,7 @@ from tramontana.cli.address import DEFAULT_PORT
 from tramontana.cli.datadir import data_dir, data_option, database_option, database_password_option
 from tramontana.control import live, logs
 from tramontana.control.app import Parts, create_app
-from tramontana.control.bootstrap import load_log_key, remember_address
+from tramontana.control.bootstrap import LOG_KEY_NAME, log_key_of, remember_address
 from tramontana.control.connections import BoundedWebSocket, ConnectionLimits, http_protocol
 from tramontana.control.events import Events, LocalEvents
 from tramontana.control.guard import LOOPBACK_NAMES
@@ -32,6 +32,7 @@ from tramontana.control.sky import SkyService
 from tramontana.control.store.database import DirectoryLock, PostgresqlAddress, Sharing, Store, StoreError, prepare_directory
 from tramontana.emulation.client.driver import PathPlayerClient
 from tramontana.errors import LocalError
+from tramontana.keys.log import LogKey
 from tramontana.phone.forwarder.client.driver import ForwarderClient
 from tramontana.phone.relay_secret import load_or_make_relay_secret
 from tramontana.space.fleet_file import load_fleet
@@ -125,16 +126,17 @@ async def _serve(
     directory: Path,
     listener: socket.socket,
     config: Callable[[FastAPI], uvicorn.Config],
-    parts: Callable[[Store], Parts],
+    parts: Callable[[Store, LogKey], Parts],
     url: str,
     *,
+    log_key: Path,
     database: PostgresqlAddress | None,
     sharing: Sharing,
     say_live: bool,
 ) -> None:
     store = await Store.open(directory, database, sharing=sharing)
     try:
-        app = create_app(parts(store))
+        app = create_app(parts(store, await log_key_of(store, log_key)))
 
         started = asyncio.Event()
 
@@ -198,6 +200,11 @@ async def _talk(started: asyncio.Event, app: FastAPI) -> None:
 @click.option(
     "--relay-secret", type=click.Path(path_type=Path), help="Secret shared with the relay; by default relay.secret in the data directory."
 )
+@click.option(
+    "--log-key",
+    type=click.Path(path_type=Path),
+    help="Key that signs the transparency log, the same for all server processes of a database; by default log.key in the data directory.",
+)
 @click.option("--player", type=click.Path(path_type=Path), help="Control socket of the path player.")
 @click.option(
     "--forwarder",
@@ -234,6 +241,7 @@ def serve(
     host_names: tuple[str, ...],
     relay: str | None,
     relay_secret: Path | None,
+    log_key: Path | None,
     player: Path | None,
     forwarders: tuple[Path, ...],
     no_emulation: bool,
@@ -277,7 +285,6 @@ def serve(
     listener = _listen(host, port)
     try:
         names = LOOPBACK_NAMES if _is_loopback(host) else frozenset({host})
-        log_key = load_log_key(directory)
         sky = SkyService(Sky(load_fleet(directory)))
         secret_file = relay_secret or directory / "relay.secret"
         relay_at = Relay(*_host_port(relay), load_or_make_relay_secret(secret_file)) if relay else None
@@ -285,10 +292,10 @@ def serve(
         bound = listener.getsockname()[1]
         url = f"{'https' if tls_cert else 'http'}://{f'[{host}]' if ':' in host else host}:{bound}"
 
-        def parts(store: Store) -> Parts:
+        def parts(store: Store, signs: LogKey) -> Parts:
             served = names | {name.lower() for name in host_names}
             clients = tuple(ForwarderClient(control) for control in forwarders)
-            return Parts(store, sky, relay_at, path_player, host_names=served, events=bus, forwarders=clients, log_key=log_key)
+            return Parts(store, sky, relay_at, path_player, host_names=served, events=bus, forwarders=clients, log_key=signs)
 
         def config(app: FastAPI) -> uvicorn.Config:
             return uvicorn.Config(
@@ -312,7 +319,9 @@ def serve(
             )
 
         sharing: Sharing = "several" if events_url else "alone"
-        asyncio.run(_serve(directory, listener, config, parts, url, database=address, sharing=sharing, say_live=say_live))
+        key_file = log_key or directory / LOG_KEY_NAME
+        serving = _serve(directory, listener, config, parts, url, log_key=key_file, database=address, sharing=sharing, say_live=say_live)
+        asyncio.run(serving)
     finally:
         listener.close()
         if lock is not None:

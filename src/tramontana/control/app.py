@@ -82,6 +82,12 @@ async def _assemble(parts: Parts, buckets: TokenBuckets) -> Services:
     challenges = Challenges(_derived(secret, b"tramontana login challenges 1"))
     media = Media(parts.store, parts.sky, parts.relay, parts.player, parts.clock)
     in_calls = Calls(parts.store, hub, media, Rooms(parts.sky, hub, simulated=media.simulated), parts.clock)
+    forwarders = Forwarders(parts.store, hub, media, parts.forwarders, parts.relay.secret if parts.relay else None, parts.clock)
+
+    async def leave_calls(device_id: str) -> None:
+        await in_calls.put_out(device_id)
+        await forwarders.reconcile()
+
     return Services(
         store=parts.store,
         hub=hub,
@@ -89,10 +95,10 @@ async def _assemble(parts: Parts, buckets: TokenBuckets) -> Services:
         delivery=Delivery(parts.store, hub, parts.clock),
         membership=Membership(parts.store, hub, parts.clock),
         calls=in_calls,
-        custody=Custody(parts.store, hub, in_calls, parts.log_key, parts.clock),
+        custody=Custody(parts.store, hub, leave_calls, parts.log_key, parts.clock),
         processes=Processes(parts.store, hub, parts.clock),
         events_key=_derived(secret, b"tramontana events 1"),
-        forwarders=Forwarders(parts.store, hub, media, parts.forwarders, parts.relay.secret if parts.relay else None, parts.clock),
+        forwarders=forwarders,
         sky=parts.sky,
         buckets=buckets,
         limits=parts.limits,

@@ -17,6 +17,7 @@ from tramontana.control.store.database import PostgresqlAddress, Store
 from tramontana.control.store.invitations import Origin
 from tramontana.control.store.requests import MEMBER, Proposal
 from tramontana.errors import LocalError
+from tramontana.keys.certificate import UnverifiedLogKey
 from tramontana.keys.log import LogKey
 from tramontana.keys.organisation import Root, verify_root
 from tramontana.keys.secret import Token
@@ -53,21 +54,47 @@ def with_store(directory: Path, work: Callable[[Store], Awaitable[T]], database:
     return asyncio.run(run())
 
 
-def load_log_key(directory: Path) -> LogKey:
-    """The key that signs the heads of the log, in a file of its own: a copy of the database has no private key.
+def load_log_key(path: Path) -> LogKey:
+    """The key that signs the heads of the log, in a file of its own: a copy of the database has no private key. Made where there is none.
 
     Raises `PrivateFileError`.
     """
-    secret = read_or_make_private(directory / LOG_KEY_NAME, lambda: LogKey.generate().reveal())
+    secret = read_or_make_private(path, lambda: LogKey.generate().reveal())
     try:
         return LogKey.from_bytes(secret)
     except ValueError as error:
-        raise PrivateFileError(f"{directory / LOG_KEY_NAME} holds no log key; restore it from its backup") from error
+        raise PrivateFileError(f"{path} holds no log key; restore it from its backup") from error
+
+
+async def log_key_of(store: Store, path: Path) -> LogKey:
+    """The log key of a server process: the one that the organisation has signed, or before that any.
+
+    Several processes of one database sign the same log, so they need the same key. Raises `OrganisationError`, `PrivateFileError`.
+    """
+    async with store.read() as connection:
+        found = await certificates.installed(connection)
+    if found is None:
+        return load_log_key(path)
+    root = verify_root(found.root)
+    what_to_do = (
+        "Every server process of a database needs the log key of the first: copy log.key from the data directory in which "
+        "`tramontana organisation request` was run (mode 600), or say where it is with --log-key"
+    )
+    if not await asyncio.to_thread(path.exists):  # a new one would be of no use, and in the way
+        raise organisation.OrganisationError(
+            f"there is no log key in {path}, and {root.name!r} has signed one for this service. {what_to_do}"
+        )
+    key = load_log_key(path)
+    if key.public_bytes != UnverifiedLogKey(found.log_key).verify(root).public_key:
+        raise organisation.OrganisationError(
+            f"the log key in {path} is not the one that {root.name!r} has signed for this service. {what_to_do}"
+        )
+    return key
 
 
 def log_key_request(directory: Path, database: PostgresqlAddress | None = None) -> tuple[str, bytes]:
     """What the organisation signs so that a server may keep its log: (service_id, public key of the log)."""
-    key = load_log_key(directory)
+    key = load_log_key(directory / LOG_KEY_NAME)
 
     async def work(store: Store) -> str:
         async with store.write() as connection:
@@ -78,17 +105,17 @@ def log_key_request(directory: Path, database: PostgresqlAddress | None = None) 
 
 def install_organisation(directory: Path, root: bytes, log_key_statement: bytes, database: PostgresqlAddress | None = None) -> Root:
     """Give the server of this directory its organisation. Raises `OrganisationError`, `Refused`."""
-    key = load_log_key(directory)
+    key = load_log_key(directory / LOG_KEY_NAME)
     installed = with_store(directory, lambda store: organisation.install(store, key, root, log_key_statement, now=time.time()), database)
     return installed.root
 
 
-def organisation_of(directory: Path, sign: Callable[[str, bytes], tuple[bytes, bytes]]) -> Root:
+def organisation_of(directory: Path, sign: Callable[[str, bytes], tuple[bytes, bytes]], database: PostgresqlAddress | None = None) -> Root:
     """The organisation of the server of this directory; one that has none gets what `sign` makes of a log key request.
 
     sign: (service_id, public key of the log) → (root, log key statement). Raises `OrganisationError`, `Refused`.
     """
-    key = load_log_key(directory)
+    key = load_log_key(directory / LOG_KEY_NAME)
 
     async def work(store: Store) -> Root:
         now = time.time()
@@ -98,7 +125,7 @@ def organisation_of(directory: Path, sign: Callable[[str, bytes], tuple[bytes, b
             return verify_root(known.root)
         return (await organisation.install(store, key, *sign(service_id, key.public_bytes), now=now)).root
 
-    return with_store(directory, work)
+    return with_store(directory, work, database)
 
 
 def installed_root(directory: Path, database: PostgresqlAddress | None = None) -> Root | None:

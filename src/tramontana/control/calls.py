@@ -226,6 +226,7 @@ class Calls:
                 if any(participant.device_id == device_id for participant in call.participants):
                     await self._leave(connection, device_id, call.call_id, self._clock())
         await self._media_changed()
+        self._hub.calls_changed()  # whoever else has a forwarder ends its connection there
 
     async def _leave(self, connection: AsyncConnection, device_id: str, call_id: str, now: float) -> None:
         if not await calls.leave(connection, call_id, device_id, now):

@@ -5,13 +5,12 @@ The server checks before it logs, so that its own log never refutes it; it canno
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from tramontana.control import frames
-from tramontana.control.calls import Calls
 from tramontana.control.delivery import Sender
 from tramontana.control.hub import Hub
 from tramontana.control.organisation import Organisation
@@ -56,11 +55,14 @@ def _problem(refused: Refused) -> Problem:
 class Custody:
     """Takes what custodians sign."""
 
-    def __init__(self, store: Store, hub: Hub, calls: Calls, log_key: LogKey, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, store: Store, hub: Hub, leave_calls: Callable[[str], Awaitable[None]], log_key: LogKey, clock: Callable[[], float]
+    ) -> None:
+        """leave_calls: takes a device out of every call, wherever its media go."""
         self.log_key = log_key
         self._store = store
         self._hub = hub
-        self._calls = calls
+        self._leave_calls = leave_calls
         self._clock = clock
         self._organisation: Organisation | None = None
 
@@ -293,7 +295,7 @@ class Custody:
                 await self._put_out(connection, revocation.device_id)
         if is_out:
             self._hub.close([revocation.device_id], frames.CLOSE_PUT_OUT)
-            await self._calls.put_out(revocation.device_id)
+            await self._leave_calls(revocation.device_id)
         self._hub.directory_changed()
         return log_index
 
