@@ -919,26 +919,6 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/api/v1/admin/accounts/{account_id}/precedence": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        /**
-         * Set Precedence Ceiling
-         * @description Set the highest level at which a person may begin a call. Calls in progress keep theirs.
-         */
-        put: operations["set_precedence_ceiling"];
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
     "/api/v1/admin/call-rules": {
         parameters: {
             query?: never;
@@ -2479,17 +2459,6 @@ export interface components {
              * @enum {string}
              */
             type: "pong";
-        };
-        /**
-         * PrecedenceCeiling
-         * @description The highest level at which a person may begin a call.
-         */
-        PrecedenceCeiling: {
-            /**
-             * Ceiling
-             * @enum {string}
-             */
-            ceiling: "routine" | "priority" | "immediate" | "flash" | "flash-override";
         };
         /**
          * Preempted
@@ -6461,7 +6430,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemShape"];
                 };
             };
-            /** @description `precedence_refused`: You may not call at this precedence. Choose a lower one, or ask your administrator for a higher ceiling. */
+            /** @description `precedence_refused`: You may not call at this precedence. Choose a lower one, or ask a custodian for a certificate with a higher ceiling. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -7454,103 +7423,6 @@ export interface operations {
             };
             /** @description `not_logged_in`: Log in again: this needs a valid session. */
             401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ProblemShape"];
-                };
-            };
-            /** @description `too_large`: The request is too large. Send less at once. */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ProblemShape"];
-                };
-            };
-            /** @description `wrong_host`: The server does not answer under this name. Use the address that it printed, or start it with --host-name. */
-            421: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ProblemShape"];
-                };
-            };
-            /** @description `invalid_request`: The request is not as the API document describes; `errors` names the fields. */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ProblemShape"];
-                };
-            };
-            /** @description `too_many_requests`: Too many requests. Wait as long as Retry-After says. */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ProblemShape"];
-                };
-            };
-            /** @description `internal`: The server failed; the operator finds the cause in its log. Try again later. */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ProblemShape"];
-                };
-            };
-            /** @description `store_unavailable`: The server cannot write its data now (disk full or busy). Nothing was changed. Try again later. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ProblemShape"];
-                };
-            };
-        };
-    };
-    set_precedence_ceiling: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                /** @description 16 bytes in lower-case hex */
-                account_id: string;
-            };
-            cookie?: never;
-        };
-        requestBody: {
-            content: {
-                "application/json": components["schemas"]["PrecedenceCeiling"];
-            };
-        };
-        responses: {
-            /** @description Successful Response */
-            204: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content?: never;
-            };
-            /** @description `not_logged_in`: Log in again: this needs a valid session. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ProblemShape"];
-                };
-            };
-            /** @description `not_found`: There is nothing here for you. */
-            404: {
                 headers: {
                     [name: string]: unknown;
                 };
