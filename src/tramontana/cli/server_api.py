@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from base64 import b64decode, b64encode
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -115,9 +116,19 @@ class ServerApi:
         self._token = str(self.call("POST", "/sessions", body)["token"])
 
 
+@contextmanager
+def _understood(origin: str) -> Iterator[None]:
+    """Raises `ServerUnreachable` for an answer of another shape than the protocol's."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError) as error:
+        raise ServerUnreachable(f"{origin} does not answer as a server of Tramontana ({error!r}); check the address") from error
+
+
 def begin_following(api: ServerApi, fingerprint: bytes) -> Follower:
     """A log that was never seen."""
-    root, log_key = api.organisation(fingerprint)
+    with _understood(api.origin):
+        root, log_key = api.organisation(fingerprint)
     return Follower.begin(root.encoded, fingerprint, log_key)
 
 
@@ -126,21 +137,22 @@ def follow(api: ServerApi, follower: Follower, *, now: float, seen: Callable[[in
 
     seen: told of every new entry. After an `Alarm` the follower is not to be kept: what it read before stands in its file.
     """
-    answer = api.call("GET", "/organisation")
-    follower.check_organisation(unb64(answer["organisation"]), unb64(answer["log_key"]))
-    given = api.call("GET", "/log/head")
-    head = follower.check_head(
-        UnverifiedTreeHead(
-            unb64(given["log_id"]), int(given["tree_size"]), unb64(given["root_hash"]), int(given["at"]), unb64(given["signature"])
-        ),
-        now=now,
-    )
-    while follower.edge.size < head.tree_size:
-        start = follower.edge.size
-        wanted = min(ENTRIES_AT_ONCE, head.tree_size - start)
-        entries = api.call("GET", "/log/entries", start=start, count=wanted)["entries"]
-        for encoded in entries[:wanted]:
-            seen(follower.edge.size, follower.read(unb64(encoded)))
-        if not entries:
-            break
-    follower.accept(head)
+    with _understood(api.origin):
+        answer = api.call("GET", "/organisation")
+        follower.check_organisation(unb64(answer["organisation"]), unb64(answer["log_key"]))
+        given = api.call("GET", "/log/head")
+        head = follower.check_head(
+            UnverifiedTreeHead(
+                unb64(given["log_id"]), int(given["tree_size"]), unb64(given["root_hash"]), int(given["at"]), unb64(given["signature"])
+            ),
+            now=now,
+        )
+        while follower.edge.size < head.tree_size:
+            start = follower.edge.size
+            wanted = min(ENTRIES_AT_ONCE, head.tree_size - start)
+            entries = api.call("GET", "/log/entries", start=start, count=wanted)["entries"]
+            for encoded in entries[:wanted]:
+                seen(follower.edge.size, follower.read(unb64(encoded)))
+            if not entries:
+                break
+        follower.accept(head)
