@@ -12,6 +12,7 @@ from typing import TypeVar
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from sqlalchemy import update
 
 from tests.control import mls_bytes
 from tramontana.control.delivery import EPOCHS_BACK, Delivery, Sender
@@ -19,6 +20,7 @@ from tramontana.control.hub import Hub
 from tramontana.control.problem import Problem
 from tramontana.control.store import accounts, audit, conversations, key_packages, mailbox
 from tramontana.control.store.database import Store
+from tramontana.control.store.schema import devices
 from tramontana.keys.identity import DeviceKey, VerifiedEnrolment
 
 T = TypeVar("T")
@@ -67,6 +69,7 @@ class DeliveryModel(RuleBasedStateMachine):
             account, device = await accounts.create(
                 connection, VerifiedEnrolment(bytes(32), DeviceKey.generate().public_bytes, name), self.now
             )
+            await connection.execute(update(devices).where(devices.c.device_id == device).values(certified_until=1e12))
         return Sender(device, account)
 
     async def direct(self) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from base64 import b64decode
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,10 @@ import click
 from tramontana.cli.datadir import data_dir, data_option
 from tramontana.cli.demonstration import Demonstration
 from tramontana.cli.desk import DEFAULT_VALIDITY_DAYS, Desk
-from tramontana.cli.organisation_key import directory_option, open_organisation, organisation_dir
+from tramontana.cli.organisation_key import FEDERATION_FORMAT, directory_option, open_organisation, organisation_dir, read_document
 from tramontana.cli.passphrases import passphrase, passphrase_option
 from tramontana.cli.server_api import ServerRefused, ServerUnreachable
+from tramontana.errors import LocalError
 from tramontana.keys.fields import ROLES
 from tramontana.keys.organisation import OrganisationKey
 from tramontana.precedence import Precedence
@@ -41,6 +43,7 @@ def _home(option: Path | None, data: Path) -> Path:
 
 def _desk(home: Path | None, data: Path | None, file: Path | None) -> Desk:
     desk = Desk.open(_home(home, data_dir(data)), passphrase(file, "this custodian's device"))
+    click.get_current_context().call_on_close(desk.api.close)
     desk.follow_log()
     return desk
 
@@ -86,6 +89,7 @@ def enrol(
     """Make this machine a custodian's: a device key of its own, enrolled with an invitation."""
     key = _organisation(organisation_directory, data, key_passphrase_file) if found else None
     desk = Desk.enrol(link, name, _home(home, data_dir(data)), passphrase(passphrase_file, "this custodian's device", new=True))
+    click.get_current_context().call_on_close(desk.api.close)
     if key is not None:
         click.echo(f"Founding custodian, entry {desk.found(key)} of the log.")
     else:
@@ -133,13 +137,17 @@ def approve(
     code: str | None,
     request_id: str,
 ) -> None:
-    """Approve a request, after comparing its device code with what its person reads out."""
+    """Approve a request, after comparing its device code with what its person reads out.
+
+    A change of a device that is certified already has no code to compare: its key is in the log.
+    """
     desk = _desk(home, data, passphrase_file)
     request = desk.find_request(request_id)
     _show(desk, request)
-    given = code or click.prompt("Device code, as the person reads it out")
-    if given.upper().replace(" ", "") != desk.code_of(request).replace(" ", ""):
-        raise click.ClickException("the codes differ: somebody else's device stands behind this request. Reject it.")
+    if not desk.is_known_key(request):
+        given = code or click.prompt("Device code, as the person reads it out")
+        if given.upper().replace(" ", "") != desk.code_of(request).replace(" ", ""):
+            raise LocalError("the codes differ: somebody else's device stands behind this request. Reject it")
     grant = desk.grant_for(request, unit=unit, roles=roles, ceiling=ceiling, days=days)
     if not desk.has_approved(request):
         desk.approve(request, grant)
@@ -185,6 +193,79 @@ def revoke(
     """Revoke a device: it is out of the server at once, and of every conversation as soon as a member is online."""
     desk = _desk(home, data, passphrase_file)
     place = desk.revoke(_organisation(organisation_directory, data, key_passphrase_file), device_id, reason)
+    click.echo(f"Revoked, entry {place} of the log.")
+
+
+@custodian.command()
+@data_option
+@home_option
+@passphrase_option
+@click.option("--name", help="Another name.")
+@click.option("--unit", help="Another unit.")
+@click.option("--role", "roles", multiple=True, type=click.Choice(sorted(ROLES)), help="Other roles; repeatable.")
+@click.option("--ceiling", type=click.Choice([level.label for level in Precedence]), help="Another precedence ceiling.")
+@click.argument("device_id")
+def change(
+    data: Path | None,
+    home: Path | None,
+    passphrase_file: Path | None,
+    name: str | None,
+    unit: str | None,
+    roles: tuple[str, ...],
+    ceiling: str | None,
+    device_id: str,
+) -> None:
+    """Ask for a new certificate of a certified device: without options, a renewal. It is approved like any other."""
+    request_id = _desk(home, data, passphrase_file).ask_for_change(device_id, name=name, unit=unit, roles=roles, ceiling=ceiling)
+    click.echo(f"Asked for, request {request_id[:8]}.")
+
+
+@custodian.command()
+@data_option
+@home_option
+@passphrase_option
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+def federate(data: Path | None, home: Path | None, passphrase_file: Path | None, file: Path) -> None:
+    """Have a cross-certification logged that `tramontana organisation cross-certify` made."""
+    given = read_document(file.read_bytes(), FEDERATION_FORMAT)
+    place = _desk(home, data, passphrase_file).federate(b64decode(given["federation"]), b64decode(given["organisation"]))
+    click.echo(f"Cross-certified, entry {place} of the log.")
+
+
+@custodian.command()
+@data_option
+@home_option
+@passphrase_option
+def federations(data: Path | None, home: Path | None, passphrase_file: Path | None) -> None:
+    """Show the organisations that are cross-certified."""
+    found = _desk(home, data, passphrase_file).federations()
+    for each in found:
+        limits = f"units {', '.join(each.units)}, roles {', '.join(each.roles)}, ceiling {each.ceiling.label}"
+        click.echo(f"{each.serial}  {each.peer_name}: {limits}, until {time.strftime('%Y-%m-%d', time.gmtime(each.not_after))}")
+    if not found:
+        click.echo("No organisation is cross-certified.")
+
+
+@custodian.command()
+@data_option
+@home_option
+@passphrase_option
+@directory_option
+@key_passphrase_option
+@click.option("--reason", required=True, help="Stands in the log, for everybody of the organisation.")
+@click.argument("serial")
+def unfederate(
+    data: Path | None,
+    home: Path | None,
+    passphrase_file: Path | None,
+    organisation_directory: Path | None,
+    key_passphrase_file: Path | None,
+    reason: str,
+    serial: str,
+) -> None:
+    """Revoke a cross-certification."""
+    desk = _desk(home, data, passphrase_file)
+    place = desk.end_federation(_organisation(organisation_directory, data, key_passphrase_file), serial, reason)
     click.echo(f"Revoked, entry {place} of the log.")
 
 

@@ -19,11 +19,13 @@ from tramontana.errors import LocalError
 from tramontana.keys.approval import Approval, Rejection, UnverifiedApproval
 from tramontana.keys.certificate import (
     FOUNDING_LEAVES,
+    Certificate,
     Grant,
     UnverifiedCertificate,
     issue_certificate,
     issue_revocation,
 )
+from tramontana.keys.federation import Federation
 from tramontana.keys.follow import Follower
 from tramontana.keys.identity import DeviceKey, UnverifiedEnrolment
 from tramontana.keys.organisation import KeyFileDamaged, OrganisationKey, Root, device_code, parse_fingerprint, seal, unseal
@@ -67,13 +69,13 @@ class Desk:
             raise LocalError(f"there is a desk in {home} already; choose another directory with --home")
         origin, fields = split_link(link)
         fingerprint = parse_fingerprint(fields.get("org", ""))
-        api = ServerApi(origin)
-        follower = begin_following(api, fingerprint)
-        key, service_id = DeviceKey.generate(), api.service_id()
-        account_id, device_id = api.enrol(fields.get("invite", ""), name, key)
-        identity = Identity(origin, fields["org"], service_id, account_id, device_id, name)
-        make_private(home / DEVICE_NAME, _sealed(identity, key, secret))
-        api.login(device_id, key)
+        with ServerApi(origin).closed_on_error() as api:
+            follower = begin_following(api, fingerprint)
+            key, service_id = DeviceKey.generate(), api.service_id()
+            account_id, device_id = api.enrol(fields.get("invite", ""), name, key)
+            identity = Identity(origin, fields["org"], service_id, account_id, device_id, name)
+            make_private(home / DEVICE_NAME, _sealed(identity, key, secret))
+            api.login(device_id, key)
         return cls(home, identity, key, api, follower)
 
     @classmethod
@@ -85,10 +87,10 @@ class Desk:
             key = DeviceKey.from_bytes(private)
         except (ValueError, TypeError) as error:
             raise KeyFileDamaged(f"{home / DEVICE_NAME} is no desk of a custodian; restore it from its backup") from error
-        api, fingerprint = ServerApi(origin or identity.origin), parse_fingerprint(identity.fingerprint)
-        state = home / LOG_NAME
-        follower = Follower.load(read_private(state), fingerprint) if state.exists() else begin_following(api, fingerprint)
-        api.login(identity.device_id, key)
+        fingerprint, state = parse_fingerprint(identity.fingerprint), home / LOG_NAME
+        with ServerApi(origin or identity.origin).closed_on_error() as api:
+            follower = Follower.load(read_private(state), fingerprint) if state.exists() else begin_following(api, fingerprint)
+            api.login(identity.device_id, key)
         return cls(home, identity, key, api, follower)
 
     def login(self) -> None:
@@ -140,6 +142,38 @@ class Desk:
             digest, key = unb64(request["invitation_sha256"]), unb64(request["signature_public_key"])
             proof = unb64(request["proof"])
             UnverifiedEnrolment(self.identity.service_id, digest, key, request["display_name"], proof).verify()
+
+    def certificate_of(self, device_id: str) -> Certificate:
+        """The certificate of a device that counts in the log now. Raises `LocalError` where there is none, `Refused` for another one."""
+        standing = self.standing(device_id)
+        if standing is None or standing.is_revoked:
+            raise LocalError("no certificate of this device is in force in the log; the console lists devices under People")
+        given = self.api.call("GET", f"/devices/{device_id}/certificate")["certificate"]
+        certificate = UnverifiedCertificate(unb64(given)).verify(self.root)
+        if certificate.serial != standing.serial:
+            raise Refused("superseded", "the server shows another certificate of this device than the log")
+        return certificate
+
+    def is_known_key(self, request: Mapping[str, Any]) -> bool:
+        """Whether a request for a change is for the key that the device's certificate has: then there is no code to compare."""
+        standing = self.standing(request["device_id"])
+        if request["kind"] != "change" or standing is None or standing.is_revoked:
+            return False
+        return self.certificate_of(request["device_id"]).grant.signature_public_key == unb64(request["signature_public_key"])
+
+    def ask_for_change(
+        self, device_id: str, *, name: str | None = None, unit: str | None = None, roles: Sequence[str] = (), ceiling: str | None = None
+    ) -> str:
+        """Ask for a new certificate of a certified device; what is not said stays as it is. Returns the request's id."""
+        now = self.certificate_of(device_id).grant
+        body = {
+            "device_id": device_id,
+            "display_name": now.display_name if name is None else name,
+            "unit": now.unit if unit is None else unit,
+            "roles": sorted(roles or now.roles),
+            "precedence_ceiling": ceiling or now.ceiling.label,
+        }
+        return str(self.api.call("POST", "/custody/requests", body)["request_id"])
 
     def grant_for(
         self,
@@ -246,6 +280,22 @@ class Desk:
         if standing is None:
             raise LocalError("no certificate of this device is in the log; the console lists devices under People")
         revocation = issue_revocation(key, standing.serial, device_id, reason, now=time.time())
+        return int(self.api.call("POST", "/custody/revocations", {"revocation": b64(revocation.encoded)})["log_index"])
+
+    def federate(self, federation: bytes, root: bytes) -> int:
+        """Have a cross-certification logged that the organisation signed. Returns its place in the log."""
+        body = {"federation": b64(federation), "organisation": b64(root)}
+        return int(self.api.call("POST", "/custody/federations", body)["log_index"])
+
+    def federations(self) -> list[Federation]:
+        """Cross-certifications in the log that were not revoked."""
+        return list(self._follower.register.federations.values())
+
+    def end_federation(self, key: OrganisationKey, serial: str, reason: str) -> int:
+        """Revoke a cross-certification. Returns the revocation's place in the log."""
+        if serial not in self._follower.register.federations:
+            raise LocalError("no cross-certification in force has this serial; `tramontana custodian federations` lists them")
+        revocation = issue_revocation(key, serial, "", reason, now=time.time())
         return int(self.api.call("POST", "/custody/revocations", {"revocation": b64(revocation.encoded)})["log_index"])
 
 

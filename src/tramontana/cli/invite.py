@@ -62,10 +62,10 @@ def invite(
         raise click.BadParameter(f"a unit has at most {MAX_TEXT} characters, none of them a comma", param_hint="--unit")
     directory = data_dir(data)
     address = postgresql(database, database_password_file)
-    fingerprint = fingerprint_of(directory, address)
+    fingerprint, at = fingerprint_of(directory, address), _origin(origin, directory)
     proposal = Proposal(unit, tuple(sorted(set(roles))) or ("member",), ceiling)
     made = make_invitation(directory, note, proposal, account, database=address)
-    link = f"{_origin(origin, directory)}/phone#invite={made.token.reveal()}&org={fingerprint}"
+    link = f"{at}/phone#invite={made.token.reveal()}&org={fingerprint}"
     click.echo(link)
     click.echo(_qr(link))
     click.echo("Works once, for 7 days. Give it to one person only, over a way that you trust.")
@@ -81,9 +81,10 @@ def auditor_link(data: Path | None, database: str | None, database_password_file
     """Make a link with which an auditor follows the transparency log for a year (`tramontana log follow`)."""
     directory = data_dir(data)
     address = postgresql(database, database_password_file)
+    fingerprint, at = fingerprint_of(directory, address), _origin(origin, directory)
     token, _ = make_auditor_access(directory, note, address)
-    click.echo(f"{_origin(origin, directory)}#audit={token.reveal()}")
-    click.echo(f"Fingerprint of the organisation: {fingerprint_of(directory, address)}")
+    click.echo(f"{at}#audit={token.reveal()}")
+    click.echo(f"Fingerprint of the organisation: {fingerprint}")
 
 
 @click.command("admin-link")
@@ -94,6 +95,7 @@ def auditor_link(data: Path | None, database: str | None, database_password_file
 def admin_link(data: Path | None, database: str | None, database_password_file: Path | None, origin: str | None) -> None:
     """Make a one-time link to the console for an administrator, good for 15 minutes."""
     directory = data_dir(data)
+    at = _origin(origin, directory)
     token, _ = make_administrator_link(directory, postgresql(database, database_password_file))
-    click.echo(f"{_origin(origin, directory)}/console#admin={token.reveal()}")
+    click.echo(f"{at}/console#admin={token.reveal()}")
     click.echo("Works once, for 15 minutes.")

@@ -59,6 +59,7 @@ def follow_log(url: str, fingerprint_text: str, state: Path, every: float, once:
     fingerprint = parse_fingerprint(fingerprint_text)
     origin, fields = split_link(url)
     api = ServerApi(origin, token=fields.get("audit"))
+    click.get_current_context().call_on_close(api.close)
     while True:
         try:
             _look(api, fingerprint, state)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import secrets
+import time
 from base64 import b64decode, b64encode
 from pathlib import Path
 
@@ -10,21 +12,26 @@ import click
 
 from tramontana.cli.datadir import data_dir, data_option, database_option, database_password_option
 from tramontana.cli.organisation_key import (
+    DAY_S,
+    FEDERATION_FORMAT,
     KEY_NAME,
+    REQUEST_FORMAT,
+    SIGNED_FORMAT,
     directory_option,
     make_organisation,
     open_organisation,
     organisation_dir,
+    read_document,
     sign_for_server,
 )
 from tramontana.cli.passphrases import passphrase, passphrase_option
 from tramontana.control.bootstrap import install_organisation, log_key_request
 from tramontana.control.store.database import PostgresqlAddress
-from tramontana.errors import LocalError
+from tramontana.keys.federation import ALL_UNITS, issue_federation
+from tramontana.keys.fields import ROLES
+from tramontana.keys.organisation import parse_fingerprint, verify_root
 from tramontana.keys.profiles import DEFAULT_PROFILE, PROFILES
-
-REQUEST_FORMAT = "tramontana log key request 1"
-SIGNED_FORMAT = "tramontana organisation for a server 1"
+from tramontana.precedence import Precedence
 
 
 def postgresql(database: str | None, password_file: Path | None) -> PostgresqlAddress | None:
@@ -88,7 +95,7 @@ def request(data: Path | None, database: str | None, database_password_file: Pat
 @passphrase_option
 def sign(data: Path | None, organisation_directory: Path | None, file: Path, passphrase_file: Path | None) -> None:
     """Where the organisation's key is: sign a server's request and print the answer."""
-    asked = _read(file.read_bytes(), REQUEST_FORMAT)
+    asked = read_document(file.read_bytes(), REQUEST_FORMAT)
     key = open_organisation(organisation_dir(organisation_directory, data_dir(data)), passphrase(passphrase_file, "the organisation's key"))
     log_key = sign_for_server(key, asked["service_id"], b64decode(asked["log_public_key"]))
     shown = {"organisation": b64encode(key.root.encoded).decode(), "log_key": b64encode(log_key).decode()}
@@ -102,17 +109,59 @@ def sign(data: Path | None, organisation_directory: Path | None, file: Path, pas
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 def install(data: Path | None, database: str | None, database_password_file: Path | None, file: Path) -> None:
     """On the server: install what the organisation signed. It holds public halves only."""
-    given = _read(file.read_bytes(), SIGNED_FORMAT)
+    given = read_document(file.read_bytes(), SIGNED_FORMAT)
     address = postgresql(database, database_password_file)
     root = install_organisation(data_dir(data), b64decode(given["organisation"]), b64decode(given["log_key"]), address)
     click.echo(f"This server belongs to {root.name}, fingerprint {root.fingerprint_text}.")
 
 
-def _read(content: bytes, expected: str) -> dict[str, str]:
-    try:
-        document = json.loads(content)
-        if document["format"] != expected:
-            raise ValueError("another format")
-        return {str(name): str(value) for name, value in document.items()}
-    except (ValueError, KeyError, TypeError) as error:
-        raise LocalError(f"this file is not a {expected!r}; give the one that the step before printed") from error
+@organisation.command("cross-certify")
+@data_option
+@directory_option
+@passphrase_option
+@click.option(
+    "--fingerprint", required=True, help="Of the other organisation, as its custodian read it out: never from the same source as FILE."
+)
+@click.option("--unit", "units", multiple=True, help="A unit of theirs that is accepted; repeatable. By default all.")
+@click.option(
+    "--role", "roles", multiple=True, type=click.Choice(sorted(ROLES)), help="A role that is accepted; repeatable. By default member."
+)
+@click.option(
+    "--ceiling",
+    default="routine",
+    show_default=True,
+    type=click.Choice([level.label for level in Precedence]),
+    help="The highest precedence at which they may call here.",
+)
+@click.option("--days", default=365, show_default=True, type=click.IntRange(1, 3650), help="Validity.")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+def cross_certify(
+    data: Path | None,
+    organisation_directory: Path | None,
+    passphrase_file: Path | None,
+    fingerprint: str,
+    units: tuple[str, ...],
+    roles: tuple[str, ...],
+    ceiling: str,
+    days: int,
+    file: Path,
+) -> None:
+    """Where the organisation's key is: accept devices of another organisation, within limits, and print the statement.
+
+    FILE is the other organisation's `organisation.root`. A custodian has the statement logged with `tramontana custodian federate`.
+    """
+    peer = verify_root(file.read_bytes(), parse_fingerprint(fingerprint))
+    key = open_organisation(organisation_dir(organisation_directory, data_dir(data)), passphrase(passphrase_file, "the organisation's key"))
+    now = time.time()
+    made = issue_federation(
+        key,
+        secrets.token_hex(16),
+        peer,
+        units=units or (ALL_UNITS,),
+        roles=roles or ("member",),
+        ceiling=Precedence.parse(ceiling),
+        not_after=int(now) + days * DAY_S,
+        now=now,
+    )
+    shown = {"federation": b64encode(made.encoded).decode(), "organisation": b64encode(peer.encoded).decode()}
+    click.echo(json.dumps({"format": FEDERATION_FORMAT, **shown}))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from pathlib import Path
 
@@ -14,6 +15,10 @@ from tramontana.keys.organisation import OrganisationKey, Root, sealed_part, ver
 
 KEY_NAME = "organisation.key"
 ROOT_NAME = "organisation.root"
+REQUEST_FORMAT = "tramontana log key request 1"
+SIGNED_FORMAT = "tramontana organisation for a server 1"
+FEDERATION_FORMAT = "tramontana cross-certification 1"
+DAY_S = 86400
 
 directory_option = click.option(
     "--organisation",
@@ -63,3 +68,14 @@ def open_organisation(directory: Path, secret: str) -> OrganisationKey:
 def sign_for_server(key: OrganisationKey, service_id: str, log_public_key: bytes) -> bytes:
     """The log key statement that a server needs."""
     return issue_log_key(key, service_id, log_public_key, now=time.time()).encoded
+
+
+def read_document(content: bytes, expected: str) -> dict[str, str]:
+    """What one of these commands printed for another. Raises `LocalError`."""
+    try:
+        document = json.loads(content)
+        if document["format"] != expected:
+            raise ValueError("another format")
+        return {str(name): str(value) for name, value in document.items()}
+    except (ValueError, KeyError, TypeError) as error:
+        raise LocalError(f"this file is not a {expected!r}; give the one that the step before printed") from error

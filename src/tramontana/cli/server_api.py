@@ -62,6 +62,15 @@ class ServerApi:
     def close(self) -> None:
         self._http.close()
 
+    @contextmanager
+    def closed_on_error(self) -> Iterator[ServerApi]:
+        """Closes it if what is done with it fails."""
+        try:
+            yield self
+        except BaseException:
+            self.close()
+            raise
+
     @property
     def token(self) -> str | None:
         return self._token

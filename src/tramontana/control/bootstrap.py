@@ -13,7 +13,7 @@ from tramontana.control import admission, organisation
 from tramontana.control.private_file import PrivateFileError, read_or_make_private
 from tramontana.control.problem import Problem
 from tramontana.control.store import accounts, audit, certificates
-from tramontana.control.store.database import PostgresqlAddress, Store
+from tramontana.control.store.database import PostgresqlAddress, Store, prepare_directory
 from tramontana.control.store.invitations import Origin
 from tramontana.control.store.requests import MEMBER, Proposal
 from tramontana.errors import LocalError
@@ -66,6 +66,11 @@ def load_log_key(path: Path) -> LogKey:
         raise PrivateFileError(f"{path} holds no log key; restore it from its backup") from error
 
 
+def _log_key_in(directory: Path) -> LogKey:
+    prepare_directory(directory)
+    return load_log_key(directory / LOG_KEY_NAME)
+
+
 async def log_key_of(store: Store, path: Path) -> LogKey:
     """The log key of a server process: the one that the organisation has signed, or before that any.
 
@@ -94,7 +99,7 @@ async def log_key_of(store: Store, path: Path) -> LogKey:
 
 def log_key_request(directory: Path, database: PostgresqlAddress | None = None) -> tuple[str, bytes]:
     """What the organisation signs so that a server may keep its log: (service_id, public key of the log)."""
-    key = load_log_key(directory / LOG_KEY_NAME)
+    key = _log_key_in(directory)
 
     async def work(store: Store) -> str:
         async with store.write() as connection:
@@ -105,7 +110,7 @@ def log_key_request(directory: Path, database: PostgresqlAddress | None = None) 
 
 def install_organisation(directory: Path, root: bytes, log_key_statement: bytes, database: PostgresqlAddress | None = None) -> Root:
     """Give the server of this directory its organisation. Raises `OrganisationError`, `Refused`."""
-    key = load_log_key(directory / LOG_KEY_NAME)
+    key = _log_key_in(directory)
     installed = with_store(directory, lambda store: organisation.install(store, key, root, log_key_statement, now=time.time()), database)
     return installed.root
 
@@ -115,7 +120,7 @@ def organisation_of(directory: Path, sign: Callable[[str, bytes], tuple[bytes, b
 
     sign: (service_id, public key of the log) → (root, log key statement). Raises `OrganisationError`, `Refused`.
     """
-    key = load_log_key(directory / LOG_KEY_NAME)
+    key = _log_key_in(directory)
 
     async def work(store: Store) -> Root:
         now = time.time()
