@@ -20,7 +20,7 @@ from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 from tramontana.cli.demonstration import AUTHORISED_NAME, Demonstration
-from tramontana.cli.organisation import organisation_dir
+from tramontana.cli.organisation_key import organisation_dir
 from tramontana.control.private_file import replace_private
 from tramontana.keys.approval import issue_preauthorisation
 from tramontana.precedence import Precedence
