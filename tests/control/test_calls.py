@@ -126,7 +126,7 @@ async def test_a_call_with_nobody_online_is_reaped(houses: Houses) -> None:
             await keep(house)
             assert len(await calls_in_progress(house)) == 1
         async with asyncio.timeout(5):
-            while house.services.hub.devices_online:  # noqa: ASYNC110 - a plain counter
+            while house.services.hub.devices_online:  # noqa: ASYNC110 - a plain set
                 await asyncio.sleep(0.01)
         house.clock.advance(NOBODY_ONLINE_S - 5)
         await keep(house)

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from tests.control.custodians import Desk
 from tests.control.house import Houses
 from tramontana.control.live import Status, describe, status
 from tramontana.control.sky import Overhead
@@ -54,7 +55,9 @@ async def test_they_show_the_running_service(houses: Houses) -> None:
     async with houses() as house:
         ada, _, conversation_id = await house.pair()
         await ada.put(f"/calls/{conversation_id}", {"conversation_id": conversation_id, "precedence": "routine"})
-        async with ada.socket():
+        await ada.offer(1)
+        custodian = await Desk.of(house, house.custodians.first)
+        async with ada.socket(), custodian.phone.socket():  # whose desk is no phone
             seen = await status(house.services)
-        assert (seen.calls, seen.devices_online) == (1, 1)
+        assert (seen.calls, seen.phones_online) == (1, 1)
         assert re.search(r"\d+ satellites? in view of Rome", describe(seen)[0])

@@ -14,6 +14,7 @@ from tests.system.conftest import Recordings
 from tests.system.phones import NEEDS_CHROMIUM, NEEDS_SPEECH, Phone, phone
 from tests.system.service import Service, running
 from tests.system.test_call import talk
+from tramontana.precedence import Precedence
 
 pytestmark = [pytest.mark.system, NEEDS_CHROMIUM, NEEDS_SPEECH]
 CARRIER = "starlink"  # of a phone that chooses none
@@ -59,9 +60,6 @@ class Administrator:
     def rules(self, **changes: object) -> None:
         self.put("/call-rules", {**self._http.get("/call-rules").raise_for_status().json(), **changes})
 
-    def account_of(self, name: str) -> str:
-        return next(str(account["account_id"]) for account in self.get("/accounts") if account["display_name"] == name)
-
 
 @contextmanager
 def four_phones(playwright: Playwright, recordings: Recordings, data: Path) -> Iterator[tuple[Service, Administrator, dict[str, Phone]]]:
@@ -71,7 +69,8 @@ def four_phones(playwright: Playwright, recordings: Recordings, data: Path) -> I
         phones = {}
         for name in ("Ada", "Bruno", "Embassy", "Minister"):
             each = stack.enter_context(phone(playwright, name, recordings.ship, HEAR_TONES))
-            each.enrol(administrator.post("/invitations", {"note": name})["link"])
+            ceiling = Precedence.FLASH if name == "Minister" else Precedence.ROUTINE
+            each.enrol(service.authorise(administrator.post("/invitations", {"note": name})["link"], ceiling))
             phones[name] = each
         yield service, administrator, phones
 
@@ -83,7 +82,7 @@ def test_a_flash_call_ends_a_routine_one_and_a_routine_one_cannot(playwright: Pl
         administrator.rules(carrier_bps={CARRIER: 200_000})
         ada.open_thread("Bruno")
         minister.open_thread("Embassy")
-        expect(minister.page.get_by_label("Precedence of the call")).to_have_count(0)
+        expect(ada.page.get_by_label("Precedence of the call")).to_have_count(0)
         talk(ada, bruno)
 
         minister.call("Embassy")
@@ -91,7 +90,6 @@ def test_a_flash_call_ends_a_routine_one_and_a_routine_one_cannot(playwright: Pl
         minister.page.get_by_role("button", name="Close").click()
         ada.expect_audio()
 
-        administrator.put(f"/accounts/{administrator.account_of('Minister')}/precedence", {"ceiling": "flash"})
         minister.page.get_by_label("Precedence of the call").select_option(label="Flash")
         minister.call("Embassy")
         for each in (ada, bruno):

@@ -242,8 +242,8 @@ class Hub:
         return account_id in self._accounts_online
 
     @property
-    def devices_online(self) -> int:
-        return len(self._outboxes) + len(self._elsewhere)
+    def devices_online(self) -> frozenset[str]:
+        return frozenset(self._outboxes.keys() | self._elsewhere.keys())
 
     @property
     def state(self) -> events.State:

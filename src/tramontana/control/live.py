@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 
 from tramontana.control.services import Services
 from tramontana.control.sky import Overhead
+from tramontana.control.store import key_packages
 from tramontana.space.ageing import AGEING_DAYS
 
 logger = logging.getLogger(__name__)
@@ -26,19 +27,21 @@ class Status:
     elements_age_s: float | None
     overhead: Overhead
     calls: int
-    devices_online: int
+    phones_online: int
 
 
 async def status(services: Services) -> Status:
     """The state of the service now."""
     now = services.clock()
+    async with services.store.read() as connection:
+        phones_online = await key_packages.count_offering(connection, services.hub.devices_online)
     return Status(
         at=now,
         constellation=services.sky.label,
         elements_age_s=services.sky.age_s(now),
         overhead=await services.sky.overhead(now),
         calls=await services.calls.in_progress(),
-        devices_online=services.hub.devices_online,
+        phones_online=phones_online,
     )
 
 
@@ -72,7 +75,7 @@ def describe(seen: Status) -> tuple[str, ...]:
             f"{place} served by {serving.satellite}, elevation {serving.elevation_deg:.0f}°, over {serving.gateway}; "
             f"one-way delay {serving.one_way_delay_s * 1000:.1f} ms; next handover {when}"
         )
-    work = f"{_count(seen.calls, 'call')} in progress, {_count(seen.devices_online, 'phone')} online"
+    work = f"{_count(seen.calls, 'call')} in progress, {_count(seen.phones_online, 'phone')} online"
     indent = " " * len("00:00:00 UTC  ")
     return f"{_clock(seen.at)} UTC  {sky}", indent + path, indent + work
 

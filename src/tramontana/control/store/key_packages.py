@@ -12,6 +12,8 @@ from tramontana.control.store.schema import devices, key_packages
 
 CLAIM_KEPT_S = 30 * 86400.0
 """How long a claimed package's reference is remembered, so that a Welcome to it can still be delivered."""
+DEVICES_AT_ONCE = 500
+"""SQLite bounds the number of parameters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,15 @@ async def has_offered(connection: AsyncConnection, device_id: str) -> bool:
     """Whether the device has put key packages on offer before."""
     query = select(key_packages.c.device_id).where(key_packages.c.device_id == device_id).limit(1)
     return (await connection.execute(query)).first() is not None
+
+
+async def count_offering(connection: AsyncConnection, device_ids: Collection[str]) -> int:
+    """How many of these devices others can call: the desk of a custodian offers no key packages."""
+    found, listed = 0, sorted(device_ids)
+    for start in range(0, len(listed), DEVICES_AT_ONCE):
+        of = key_packages.c.device_id.in_(listed[start : start + DEVICES_AT_ONCE])
+        found += (await connection.execute(select(func.count(key_packages.c.device_id.distinct())).where(of))).scalar_one()
+    return found
 
 
 async def remaining(connection: AsyncConnection, device_id: str, now: float) -> int:
