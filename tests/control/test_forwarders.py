@@ -15,6 +15,7 @@ from tests.phone.forwarder_process import ForwarderProcess, running_forwarder
 from tests.phone.headless import Headless, headless
 from tests.phone.test_forwarder_parts import offer_text
 from tramontana.phone.aiortc_private import EncodedFrame, gather_loopback
+from tramontana.phone.forwarder.control_protocol import Stats
 
 pytestmark = pytest.mark.anyio
 PATIENCE_S = 60.0
@@ -219,3 +220,22 @@ async def until_all_heard(phones: list[Headless], frames: list[bytes]) -> None:
         if all(phone.payloads == frames for phone in phones):
             return
         await asyncio.sleep(0.02)
+
+
+async def test_a_revoked_device_is_out_of_the_forwarder_at_once(
+    houses: Houses, process: ForwarderProcess
+) -> None:
+    async with asyncio.timeout(PATIENCE_S), houses(forwarders=[process.control]) as house:
+        await until_reached(house)
+        call_id, (ada, bruno, eve) = await in_call(house, "Ada", "Bruno", "Eve", kind="group")
+        for phone in (ada, bruno, eve):
+            await connect(phone, call_id)
+        [client] = house.services.forwarders._clients
+        carried = (await client.request(Stats()))["calls"][call_id]["devices"]
+        assert carried.keys() == {ada.device_id, bruno.device_id, eve.device_id}
+        await house.custodians.revoke(house, eve)
+        carried = (await client.request(Stats()))["calls"][call_id]["devices"]
+        assert carried.keys() == {ada.device_id, bruno.device_id}
+        assert house.player.flows.keys() == {ada.device_id, bruno.device_id}, "its way is closed"
+        late = await eve.post(f"/calls/{call_id}/connection", {"offer": offer_text()})
+        assert late.status_code == 401
