@@ -222,9 +222,7 @@ async def until_all_heard(phones: list[Headless], frames: list[bytes]) -> None:
         await asyncio.sleep(0.02)
 
 
-async def test_a_revoked_device_is_out_of_the_forwarder_at_once(
-    houses: Houses, process: ForwarderProcess
-) -> None:
+async def test_a_revoked_device_is_out_of_the_forwarder_at_once(houses: Houses, process: ForwarderProcess) -> None:
     async with asyncio.timeout(PATIENCE_S), houses(forwarders=[process.control]) as house:
         await until_reached(house)
         call_id, (ada, bruno, eve) = await in_call(house, "Ada", "Bruno", "Eve", kind="group")
