@@ -22,6 +22,7 @@ from tests.control import mls_bytes
 from tests.control.custodians import Custodians
 from tramontana.control import admission
 from tramontana.control.app import Parts, create_app
+from tramontana.control.attachments import AttachmentRules
 from tramontana.control.connections import BoundedWebSocket, ConnectionLimits, http_protocol
 from tramontana.control.custody import Custody
 from tramontana.control.events import Events, LocalEvents
@@ -100,6 +101,7 @@ class House:
         forwarders: Sequence[Path] = (),
         emulated: bool = True,
         with_organisation: bool = True,
+        attachments: AttachmentRules | None = None,
     ) -> AsyncIterator[House]:
         store = await Store.open(directory, database, sharing="several" if events else "alone")
         clock, player = Clock(), player or MemoryPlayer()
@@ -116,6 +118,7 @@ class House:
             clock=clock,
             forwarders=tuple(ForwarderClient(control) for control in forwarders),
             events=events or LocalEvents(),
+            attachments=attachments or AttachmentRules(),
             log_key=custodians.log_key,
         )
         app = create_app(parts)

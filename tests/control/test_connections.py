@@ -64,6 +64,18 @@ async def test_a_body_that_never_comes_ends_the_connection(houses: Houses) -> No
         writer.close()
 
 
+async def test_what_has_come_of_a_body_gives_it_time(houses: Houses) -> None:
+    async with houses(connections=ConnectionLimits(body_s=0.05, slowest_bps=8)) as house:
+        reader, writer = await connect(house)
+        head = b"POST /api/v1/sessions HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n"
+        writer.write(head + b" " * 40)
+        await asyncio.sleep(0.3)  # longer than a body may take of which nothing comes
+        writer.write(b" " * 60)
+        async with asyncio.timeout(10):
+            assert b"422" in await reader.readline()
+        writer.close()
+
+
 async def test_the_deadline_starts_again_with_every_request_and_answers_take_their_time(houses: Houses) -> None:
     async with houses(connections=ConnectionLimits(head_s=0.3)) as house:
         reader, writer = await connect(house)

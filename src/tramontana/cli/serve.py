@@ -21,6 +21,7 @@ from tramontana.cli.address import DEFAULT_PORT
 from tramontana.cli.datadir import data_dir, data_option, database_option, database_password_option
 from tramontana.control import live, logs
 from tramontana.control.app import Parts, create_app
+from tramontana.control.attachments import AttachmentRules
 from tramontana.control.bootstrap import LOG_KEY_NAME, log_key_of, remember_address
 from tramontana.control.connections import BoundedWebSocket, ConnectionLimits, http_protocol
 from tramontana.control.events import Events, LocalEvents
@@ -232,6 +233,8 @@ async def _talk(started: asyncio.Event, app: FastAPI) -> None:
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="File with the password (of the user in the URL) or token for the events; else $TRAMONTANA_EVENTS_PASSWORD.",
 )
+@click.option("--attachment-mib", default=32, show_default=True, type=click.IntRange(1, 512), help="The largest attachment, in MiB.")
+@click.option("--attachments-mib", default=512, show_default=True, type=click.IntRange(1), help="Attachments kept of one account, in MiB.")
 @click.option("--live", "say_live", is_flag=True, help="Print every 15 s what is going on.")
 @click.option("--log-level", default="warning", show_default=True, type=click.Choice(["debug", "info", "warning", "error"]))
 def serve(
@@ -253,6 +256,8 @@ def serve(
     database_password_file: Path | None,
     events_url: str | None,
     events_password_file: Path | None,
+    attachment_mib: int,
+    attachments_mib: int,
     say_live: bool,
     log_level: str,
 ) -> None:
@@ -295,7 +300,18 @@ def serve(
         def parts(store: Store, signs: LogKey) -> Parts:
             served = names | {name.lower() for name in host_names}
             clients = tuple(ForwarderClient(control) for control in forwarders)
-            return Parts(store, sky, relay_at, path_player, host_names=served, events=bus, forwarders=clients, log_key=signs)
+            rules = AttachmentRules(attachment_mib << 20, attachments_mib << 20)
+            return Parts(
+                store,
+                sky,
+                relay_at,
+                path_player,
+                host_names=served,
+                events=bus,
+                forwarders=clients,
+                attachments=rules,
+                log_key=signs,
+            )
 
         def config(app: FastAPI) -> uvicorn.Config:
             return uvicorn.Config(

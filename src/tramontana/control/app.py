@@ -22,7 +22,8 @@ from starlette.exceptions import HTTPException
 from tramontana import __version__
 from tramontana.control import frames, pages
 from tramontana.control.admission import Admission
-from tramontana.control.api import admin, calls, console, conversations, custody, entry, log, loss, me, socket
+from tramontana.control.api import admin, attachments, calls, console, conversations, custody, entry, log, loss, me, socket
+from tramontana.control.attachments import AttachmentRules, Attachments
 from tramontana.control.calls import Calls
 from tramontana.control.challenges import Challenges
 from tramontana.control.custody import Custody
@@ -42,6 +43,7 @@ from tramontana.control.rooms import Rooms
 from tramontana.control.services import Services
 from tramontana.control.sky import SkyService
 from tramontana.control.store import accounts, key_packages, mailbox, retention, sessions, trees
+from tramontana.control.store import attachments as attachment_rows
 from tramontana.control.store import calls as call_rows
 from tramontana.control.store.database import Store, StoreUnavailable
 from tramontana.keys.log import LogKey
@@ -70,6 +72,7 @@ class Parts:
     clock: Callable[[], float] = time.time
     events: Events = field(default_factory=LocalEvents)
     forwarders: tuple[ForwarderClient, ...] = ()
+    attachments: AttachmentRules = field(default_factory=AttachmentRules)
     log_key: LogKey = field(default_factory=LogKey.generate)
     """Signs the heads of the transparency log; without the one that the organisation has signed there is no enrolment."""
 
@@ -93,6 +96,7 @@ async def _assemble(parts: Parts, buckets: TokenBuckets) -> Services:
         hub=hub,
         admission=Admission(parts.store, service_id, challenges, buckets, parts.limits, parts.clock),
         delivery=Delivery(parts.store, hub, parts.clock),
+        attachments=Attachments(parts.store, parts.attachments, parts.clock),
         membership=Membership(parts.store, hub, parts.clock),
         calls=in_calls,
         custody=Custody(parts.store, hub, leave_calls, parts.log_key, parts.clock),
@@ -121,6 +125,7 @@ async def forget_old(store: Store, now: float) -> None:
         if kept.undelivered_days is not None:
             await mailbox.forget_undelivered(connection, now - kept.undelivered_days * retention.DAY_S)
         await trees.forget_old(connection, now)
+        await attachment_rows.forget_expired(connection, now)
     # Beside everybody else: these may be many rows, which nobody touches any more.
     await store.beside(lambda connection: mailbox.forget_old_message_ids(connection, now))
     await store.beside(mailbox.forget_all_unreferenced)
@@ -210,7 +215,7 @@ def _bare_app(lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]] |
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(StoreUnavailable, _store_unavailable)
     app.include_router(log.open_router)
-    for module in (entry, log, me, custody, conversations, calls, admin, console, loss, socket):
+    for module in (entry, log, me, custody, conversations, attachments, calls, admin, console, loss, socket):
         app.include_router(module.router)
     app.include_router(loss.for_strangers)
     return app

@@ -22,12 +22,13 @@ from tramontana.control.limits import address_key
 class ConnectionLimits:
     """Seconds for a request's head and for its body, and HTTP connections of one sender (None: any number, for a proxy's).
 
-    The body's time lets 1 MiB through at 88 kbit/s, the slowest link that phones are meant for. A WebSocket counts no more as
-    an HTTP connection: it has its own limits.
+    What has come of a body gives it more time, at `slowest_bps`: a chunk of an attachment passes over a link of 6 kbit/s, and who
+    lets a drop fall now and then wins nothing. A WebSocket counts no more as an HTTP connection: it has its own limits.
     """
 
     head_s: float = 10.0
     body_s: float = 120.0
+    slowest_bps: float = 4_000.0
     per_address: int | None = 512
 
 
@@ -38,6 +39,8 @@ def http_protocol(limits: ConnectionLimits) -> type[H11Protocol]:
     class BoundedHttp(H11Protocol):
         _deadline: asyncio.TimerHandle | None = None
         _waits_for = ""
+        _body_since = 0.0
+        _body_octets = 0
         _key: str | None = None
 
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
@@ -53,6 +56,16 @@ def http_protocol(limits: ConnectionLimits) -> type[H11Protocol]:
         def connection_lost(self, exc: Exception | None) -> None:
             self._leave()
             super().connection_lost(exc)
+
+        def data_received(self, data: bytes) -> None:
+            super().data_received(data)
+            if self._waits_for == "body" and self._deadline is not None:
+                self._body_octets += len(data)
+                self._deadline.cancel()
+                self._deadline = self.loop.call_at(self._body_until(), self.transport.abort)
+
+        def _body_until(self) -> float:
+            return self._body_since + limits.body_s + 8 * self._body_octets / limits.slowest_bps
 
         def handle_events(self) -> None:
             super().handle_events()
@@ -80,8 +93,10 @@ def http_protocol(limits: ConnectionLimits) -> type[H11Protocol]:
             if self._deadline is not None:
                 self._deadline.cancel()
                 self._deadline = None
+            self._body_since, self._body_octets = self.loop.time(), 0
             if waits_for:
-                self._deadline = self.loop.call_later(limits.body_s if waits_for == "body" else limits.head_s, self.transport.abort)
+                until = self._body_until() if waits_for == "body" else self.loop.time() + limits.head_s
+                self._deadline = self.loop.call_at(until, self.transport.abort)
 
         def _leave(self) -> None:
             key, self._key = self._key, None

@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from tramontana.control.hub import Hub
 from tramontana.control.problem import Problem
-from tramontana.control.store import audit, conversations, key_packages, mailbox, trees
+from tramontana.control.store import attachments, audit, conversations, key_packages, mailbox, trees
 from tramontana.control.store.database import Store
 from tramontana.keys.mls.framing import SUITE, ContentType, FramingError, Welcome, parse_private_message, parse_welcome
 
@@ -181,21 +181,33 @@ class Delivery:
                 raise Problem("epoch_out_of_range", epoch=conversation.epoch or 0)
             await trees.offer(connection, conversation_id, epoch, sender.device_id, tree, self._clock())
 
-    async def submit_message(self, sender: Sender, conversation_id: str, message_id: str, message: bytes) -> float:
-        """Accept an application message once; a repeat gets the first answer. Returns when it was accepted. Raises `Problem`."""
+    async def submit_message(
+        self, sender: Sender, conversation_id: str, message_id: str, message: bytes, told: Collection[str] = ()
+    ) -> float:
+        """Accept an application message once; a repeat gets the first answer. Returns when it was accepted. Raises `Problem`.
+
+        told: attachments that the message tells of: whoever it goes to may fetch them from now on.
+        """
         now = self._clock()
         epoch = _read_head(conversation_id, message, ContentType.APPLICATION)
         digest = hashlib.sha256(message).digest()
         sent = mailbox.Sent(conversation_id, digest, now)
         # Beside other messages: what this reads only a commit changes, and the rows that it writes are locked in order.
         accepted_at, receivers = await self._store.beside(
-            lambda connection: self._accept_message(connection, sender, message_id, sent, epoch, message)
+            lambda connection: self._accept_message(connection, sender, message_id, sent, epoch, message, told)
         )
         self._hub.mail(receivers)
         return accepted_at
 
     async def _accept_message(
-        self, connection: AsyncConnection, sender: Sender, message_id: str, sent: mailbox.Sent, epoch: int, message: bytes
+        self,
+        connection: AsyncConnection,
+        sender: Sender,
+        message_id: str,
+        sent: mailbox.Sent,
+        epoch: int,
+        message: bytes,
+        told: Collection[str],
     ) -> tuple[float, set[str]]:
         """When the message was accepted, now or before, and the devices that it was put into the mailbox of."""
         conversation = await self._conversation(connection, sender, sent.conversation_id)
@@ -210,6 +222,8 @@ class Delivery:
         current = conversation.epoch or 0
         if not current - EPOCHS_BACK <= epoch <= current:
             raise Problem("epoch_out_of_range", epoch=current)
+        if not await attachments.release(connection, told, sender.account_id, sent.conversation_id, epoch):
+            raise Problem("attachment_missing")
         await mailbox.remember_sent(connection, sender.device_id, message_id, sent)
         # A device that joined later than the message's epoch could not decrypt it. One whose account was taken off the list is not
         # out of the group before the commit that removes it, but it gets no content from now on.

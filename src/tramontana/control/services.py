@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from tramontana.control.admission import Admission
+from tramontana.control.attachments import Attachments
 from tramontana.control.calls import Calls
 from tramontana.control.custody import Custody
 from tramontana.control.delivery import Delivery
@@ -26,6 +27,7 @@ class Services:
     hub: Hub
     admission: Admission
     delivery: Delivery
+    attachments: Attachments
     membership: Membership
     calls: Calls
     custody: Custody

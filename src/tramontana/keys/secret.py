@@ -1,6 +1,6 @@
 """Secrets as types: printing, formatting, logging or pickling one never shows it.
 
-Only `reveal` yields the value, so every place that handles it can be found by that word.
+Only `reveal` and `raw` yield the value, so every place that handles it can be found by these words.
 """
 
 from __future__ import annotations
@@ -49,6 +49,10 @@ class Token:
 
     def reveal(self) -> str:
         return urlsafe_b64encode(self._value).rstrip(b"=").decode("ascii")
+
+    def raw(self) -> bytes:
+        """The bytes, for a cipher."""
+        return self._value
 
     def sha256(self) -> bytes:
         """What may be stored in place of the token."""

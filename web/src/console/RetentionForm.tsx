@@ -7,22 +7,24 @@ import { useLoaded } from "./useLoaded";
 
 const MOST_DAYS = 3650;
 
-/** How long the server keeps what is not yet delivered, and who called whom. */
+/** How long the server keeps what is not yet delivered, attachments, and who called whom. */
 export function RetentionForm({ api }: { api: ConsoleApi }) {
   const { value, error, reload } = useLoaded(() => api.retention());
   const [undelivered, setUndelivered] = useState("");
   const [records, setRecords] = useState("");
+  const [attachments, setAttachments] = useState("");
   const [failure, setFailure] = useState<Error | null>(null);
   useEffect(() => {
     if (value === null) return;
     setUndelivered(value.undelivered_days === null ? "" : String(value.undelivered_days));
     setRecords(String(value.call_records_days));
+    setAttachments(String(value.attachments_days));
   }, [value]);
 
   const save = async () => {
     setFailure(null);
     try {
-      await api.retain({ undelivered_days: undelivered === "" ? null : Number(undelivered), call_records_days: Number(records) });
+      await api.retain({ undelivered_days: undelivered === "" ? null : Number(undelivered), call_records_days: Number(records), attachments_days: Number(attachments) });
       announce(t("retention.saved"));
       await reload();
     } catch (reason) {
@@ -51,6 +53,7 @@ export function RetentionForm({ api }: { api: ConsoleApi }) {
         }}
       >
         {days("undelivered", t("retention.undelivered"), t("retention.undeliveredHint"), undelivered, setUndelivered, false)}
+        {days("attachments", t("retention.attachments"), t("retention.attachmentsHint"), attachments, setAttachments, true)}
         {days("records", t("retention.records"), t("retention.recordsHint"), records, setRecords, true)}
         <button type="submit" class="button" disabled={value === null}>
           {t("retention.save")}

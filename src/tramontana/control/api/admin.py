@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from itertools import groupby
 from typing import Annotated, Any
 
@@ -14,7 +15,7 @@ from tramontana.control.api.access import AdministratorOf, ServicesOf
 from tramontana.control.api.log import MAX_ENTRIES, head_shape
 from tramontana.control.problem import Problem, problems
 from tramontana.control.shapes import Id
-from tramontana.control.store import accounts, audit, call_rules, calls, certificates, invitations, log, requests, retention
+from tramontana.control.store import accounts, attachments, audit, call_rules, calls, certificates, invitations, log, requests, retention
 from tramontana.keys.certificate import Certificate, LogKeyStatement, Revocation
 from tramontana.keys.federation import Federation
 from tramontana.keys.organisation import Root, device_code, verify_root
@@ -198,16 +199,17 @@ async def read_retention(_session: AdministratorOf, services: ServicesOf) -> mod
     """How long the server keeps what is not delivered, and who called whom."""
     async with services.store.read() as connection:
         kept = await retention.current(connection)
-    return models.Retention(undelivered_days=kept.undelivered_days, call_records_days=kept.call_records_days)
+    return models.Retention(**asdict(kept))
 
 
 @router.put("/retention", status_code=204, response_class=Response, responses=problems("not_logged_in"))
 async def change_retention(body: models.Retention, _session: AdministratorOf, services: ServicesOf) -> None:
     """Change it; what is older goes within the hour."""
-    wanted = retention.Retention(body.undelivered_days, body.call_records_days)
+    wanted = retention.Retention(body.undelivered_days, body.call_records_days, body.attachments_days)
     async with services.store.write() as connection:
         await retention.change(connection, wanted)
-        details = {"undelivered_days": wanted.undelivered_days, "call_records_days": wanted.call_records_days}
+        await attachments.keep_for(connection, wanted.attachments_days * retention.DAY_S)
+        details = asdict(wanted)
         await audit.append(connection, now=services.clock(), actor=audit.ADMINISTRATOR, action="retention.changed", details=details)
 
 

@@ -182,14 +182,21 @@ async def submit_commit(
     "/conversations/{conversation_id}/messages",
     status_code=201,
     responses=problems(
-        "not_logged_in", "not_found", "not_joined", "epoch_out_of_range", "bad_mls_message", "message_id_reused", "mailbox_full"
+        "not_logged_in",
+        "not_found",
+        "not_joined",
+        "epoch_out_of_range",
+        "bad_mls_message",
+        "message_id_reused",
+        "mailbox_full",
+        "attachment_missing",
     ),
 )
 async def submit_message(
     conversation_id: PathId, body: models.MessageRequest, sender: DeviceOf, services: ServicesOf
 ) -> models.MessageAccepted:
     """Submit an application message; repeats under the same id are harmless."""
-    accepted_at = await services.delivery.submit_message(sender, conversation_id, body.message_id, body.message)
+    accepted_at = await services.delivery.submit_message(sender, conversation_id, body.message_id, body.message, body.attachments)
     return models.MessageAccepted(accepted_at=accepted_at)
 
 

@@ -391,6 +391,23 @@ class CommitAccepted(Shape):
 class MessageRequest(Shape):
     message_id: Id
     message: ApplicationMessage = Field(repr=False)
+    attachments: list[Id] = Field(
+        default_factory=list, max_length=16, description="one's own complete attachments that the message tells of"
+    )
+
+
+class AttachmentRequest(Shape):
+    octets: int = Field(ge=1, lt=2**40, description="of all sealed chunks together")
+
+
+class Attachment(Shape):
+    """`chunks` in all, of which those in `stored` are here."""
+
+    attachment_id: Id
+    octets: int
+    chunks: int
+    stored: list[int]
+    expires_at: UnixSeconds
 
 
 class MessageAccepted(Shape):
@@ -508,6 +525,7 @@ class Retention(Shape):
 
     undelivered_days: int | None = Field(ge=1, le=3650)
     call_records_days: int = Field(ge=1, le=3650)
+    attachments_days: int = Field(ge=1, le=3650)
 
 
 class AuditorRequest(Shape):

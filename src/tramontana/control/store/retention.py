@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from sqlalchemy import insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -15,18 +15,19 @@ DAY_S = 86400.0
 
 @dataclass(frozen=True, slots=True)
 class Retention:
-    """undelivered_days: None keeps a message until it is delivered."""
+    """undelivered_days: None keeps a message until it is delivered. attachments_days: from their announcement on."""
 
     undelivered_days: int | None = None
     call_records_days: int = round(ENDED_CALL_KEPT_S / DAY_S)
+    attachments_days: int = 30
 
 
 async def current(connection: AsyncConnection) -> Retention:
-    row = (await connection.execute(select(retention.c.undelivered_days, retention.c.call_records_days))).mappings().first()
+    row = (await connection.execute(select(*(retention.c[name] for name in Retention.__slots__)))).mappings().first()
     return Retention(**row) if row else Retention()
 
 
 async def change(connection: AsyncConnection, wanted: Retention) -> None:
-    values = {"undelivered_days": wanted.undelivered_days, "call_records_days": wanted.call_records_days}
+    values = asdict(wanted)
     if (await connection.execute(update(retention).values(values))).rowcount == 0:
         await connection.execute(insert(retention).values(id=1, **values))

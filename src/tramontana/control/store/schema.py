@@ -194,8 +194,9 @@ attachments = Table(
     Column("attachment_id", Id, primary_key=True),
     Column("conversation_id", Id, ForeignKey("conversations.conversation_id"), nullable=False),
     Column("account_id", Id, ForeignKey("accounts.account_id"), nullable=False, index=True),
-    Column("octets", BigInteger, nullable=False),
+    Column("octets", BigInteger, nullable=False),  # of all chunks together
     Column("chunks", Integer, nullable=False),
+    Column("epoch", BigInteger),  # of the message that tells of it; null until that was accepted
     Column("created_at", Double, nullable=False),
     Column("expires_at", Double, nullable=False, index=True),
 )
@@ -416,4 +417,5 @@ retention = Table(
     CheckConstraint("id = 1", name="one_row"),
     Column("undelivered_days", Integer),  # null: until they are delivered
     Column("call_records_days", Integer, nullable=False),
+    Column("attachments_days", Integer, nullable=False, server_default="30"),
 )
