@@ -20,7 +20,7 @@ from tramontana.control.store.trees import MAX_TREE_BYTES
 
 SECURITY_HEADERS = {
     "Content-Security-Policy": (
-        "default-src 'self'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; worker-src 'self'; "
+        "default-src 'self'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; media-src 'self' blob:; connect-src 'self'; worker-src 'self'; "
         "object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     ),
     "X-Content-Type-Options": "nosniff",
@@ -30,7 +30,7 @@ SECURITY_HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
-"""`img-src data:` is for the icons of MapLibre's controls."""
+"""`img-src data:` is for the icons of MapLibre's controls; `blob:` for pictures and voice messages that the phone has opened."""
 
 _TREE = re.compile(r"/api/v1/conversations/[0-9a-f]{32}/trees/[0-9]{1,16}")
 

@@ -1,6 +1,6 @@
 // The HTTP interface, typed by the schema that is generated from the server's own OpenAPI document (`npm run api-types`).
 
-import { owned, type Bytes } from "../keys/bytes";
+import { concat, owned, type Bytes } from "../keys/bytes";
 import type { components } from "./schema";
 
 export type Schemas = components["schemas"];
@@ -30,8 +30,16 @@ export type Fetch = (input: string, init: RequestInit) => Promise<Response>;
 
 /** A request over a satellite path with losses may take its time; beyond this it counts as lost. */
 const REQUEST_TIMEOUT_MS = 15_000;
-/** The same for octets: a chunk of an attachment over a link of 20 kbit/s. */
+/** The same for octets, from the last of them that came; what is sent gets as much more as it takes at the slowest rate. */
 const OCTETS_TIMEOUT_MS = 60_000;
+/** A link of 6 kbit/s, with what the protocols around a chunk take of it. */
+const SLOWEST_BPS = 4_000;
+
+/** How octets travel: `progress` gets those that have come so far. Whoever aborts is told Unreachable. */
+export interface OctetOptions {
+  signal?: AbortSignal;
+  progress?: (octets: number) => void;
+}
 
 export interface Answer<T> {
   value: T;
@@ -43,7 +51,7 @@ export interface Answer<T> {
 export async function request<T>(fetch: Fetch, method: Method, path: string, body?: unknown, token?: string): Promise<Answer<T>> {
   const headers = body === undefined ? {} : { "Content-Type": "application/json" };
   const init = { method, headers, ...(body === undefined ? {} : { body: JSON.stringify(body) }) };
-  const { value: text, serverUnixS } = await exchange(fetch, path, init, token, REQUEST_TIMEOUT_MS, (response) => response.text());
+  const { value: text, serverUnixS } = await exchange(fetch, path, init, token, new Patience(REQUEST_TIMEOUT_MS), (response) => response.text());
   try {
     return { value: (text === "" ? undefined : JSON.parse(text)) as T, serverUnixS };
   } catch (error) {
@@ -52,11 +60,54 @@ export async function request<T>(fetch: Fetch, method: Method, path: string, bod
 }
 
 /** A request whose body, or answer, is octets. Rejects with ApiError or Unreachable, and with nothing else. */
-export async function requestOctets(fetch: Fetch, method: Method, path: string, body: Uint8Array | null, token: string): Promise<Answer<Bytes>> {
+export async function requestOctets(fetch: Fetch, method: Method, path: string, body: Uint8Array | null, token: string, options: OctetOptions = {}): Promise<Answer<Bytes>> {
   const headers = body === null ? {} : { "Content-Type": "application/octet-stream" };
   const init = { method, headers, ...(body === null ? {} : { body: owned(body) }) };
-  const { value, serverUnixS } = await exchange(fetch, path, init, token, OCTETS_TIMEOUT_MS, (response) => response.arrayBuffer());
-  return { value: new Uint8Array(value), serverUnixS };
+  const patience = new Patience(OCTETS_TIMEOUT_MS + (8_000 * (body?.length ?? 0)) / SLOWEST_BPS, options.signal);
+  return exchange(fetch, path, init, token, patience, (response) => readOctets(response, patience, options.progress));
+}
+
+async function readOctets(response: Response, patience: Patience, progress: OctetOptions["progress"]): Promise<Bytes> {
+  const reader = response.body?.getReader();
+  const parts: Uint8Array[] = [];
+  for (let octets = 0; reader !== undefined; ) {
+    const { done, value } = await reader.read();
+    if (done) break;
+    patience.renew(OCTETS_TIMEOUT_MS);
+    parts.push(value);
+    progress?.((octets += value.length));
+  }
+  return concat(...parts);
+}
+
+/** How long an answer may take. */
+class Patience {
+  private readonly controller = new AbortController();
+  private timer: ReturnType<typeof setTimeout>;
+
+  constructor(ms: number, outside?: AbortSignal) {
+    this.timer = this.wait(ms);
+    outside?.addEventListener("abort", () => this.controller.abort());
+    if (outside?.aborted === true) this.controller.abort();
+  }
+
+  get signal(): AbortSignal {
+    return this.controller.signal;
+  }
+
+  /** Something came: from now on it is so long. */
+  renew(ms: number): void {
+    this.end();
+    this.timer = this.wait(ms);
+  }
+
+  end(): void {
+    clearTimeout(this.timer);
+  }
+
+  private wait(ms: number): ReturnType<typeof setTimeout> {
+    return setTimeout(() => this.controller.abort(), ms);
+  }
 }
 
 async function exchange<T>(
@@ -64,13 +115,13 @@ async function exchange<T>(
   path: string,
   init: RequestInit & { headers: Record<string, string> },
   token: string | undefined,
-  timeoutMs: number,
+  patience: Patience,
   read: (response: Response) => Promise<T>,
 ): Promise<Answer<T>> {
   const headers = token === undefined ? init.headers : { ...init.headers, Authorization: `Bearer ${token}` };
   let refused: ApiError;
   try {
-    const signal = AbortSignal.timeout(timeoutMs);
+    const { signal } = patience;
     const response = await fetch(path, { ...init, headers, cache: "no-store", credentials: "omit", redirect: "error", signal });
     if (response.ok) {
       const date = Date.parse(response.headers.get("Date") ?? "");
@@ -79,6 +130,8 @@ async function exchange<T>(
     refused = problem(response, await response.text());
   } catch (error) {
     throw new Unreachable(`${init.method} ${path}`, { cause: error });
+  } finally {
+    patience.end();
   }
   throw refused;
 }

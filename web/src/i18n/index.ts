@@ -112,6 +112,12 @@ export const format = {
     if (daysAgo === 0) return clock.value.format(at);
     return daysAgo === 1 ? relativeDay.value.format(-1, "day") : dayShort.value.format(at);
   },
+  /** B, kB or MB, in thousands. */
+  octets(value: number): string {
+    if (value < 1_000) return `${integer.value.format(value)}\u00a0B`;
+    if (value < 1_000_000) return `${integer.value.format(Math.ceil(value / 1_000))}\u00a0kB`;
+    return `${decimal.value.format(value / 1_000_000)}\u00a0MB`;
+  },
   integer: (value: number): string => integer.value.format(value),
   // SI symbols are the same in both languages; Intl would write "9 secs"
   milliseconds: (value: number): string => `${integer.value.format(value)}\u00a0ms`,

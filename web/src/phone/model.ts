@@ -84,9 +84,38 @@ export interface Receipts {
   read: number;
 }
 
+/** A file that was sent as a message. Names and types are its sender's: `safeName` and `safeType` (files.ts) come before any use. */
+export interface AttachedFile {
+  name: string;
+  mediaType: string;
+  /** Octets. */
+  size: number;
+  /** Seconds of a voice message, null for a file. */
+  voiceS: number | null;
+}
+
+export interface OutgoingFile {
+  name: string;
+  mediaType: string;
+  content: Uint8Array;
+  voiceS: number | null;
+}
+
+/** `gone`: no longer at the server. `refused`: what came is not what was sent. */
+export type TransferFault = "too_large" | "quota" | "gone" | "refused" | "not_ready" | "failed";
+
+/** A file on its way. Octets; `waiting`: for the network, or for its turn. */
+export interface Transfer {
+  direction: "up" | "down";
+  done: number;
+  total: number;
+  fault: TransferFault | null;
+  waiting: boolean;
+}
+
 /** `at` is in milliseconds since 1970; `sender`, `actor` and the like are account ids. */
 export type ThreadEntry =
-  | { kind: "text"; id: string; outgoing: boolean; sender: string; body: string; at: number; state: TextState; receipts: Receipts | null }
+  | { kind: "text"; id: string; outgoing: boolean; sender: string; body: string; at: number; state: TextState; receipts: Receipts | null; file?: AttachedFile }
   | { kind: "title"; id: string; outgoing: boolean; actor: string; title: string; at: number }
   /** Verified: what a member's commit did. `joined`: this device came in. */
   | { kind: "roster"; id: string; outgoing: boolean; actor: string; added: readonly string[]; removed: readonly string[]; joined: boolean; at: number }
@@ -264,6 +293,8 @@ export interface PhoneState {
   groups: Group[];
   /** By conversation id, oldest first. */
   threads: Readonly<Record<string, readonly ThreadEntry[]>>;
+  /** Files on their way, by entry id. */
+  transfers: Readonly<Record<string, Transfer>>;
   call: CallView | null;
   conference: ConferenceView | null;
   ringingConference: RingingConference | null;
@@ -278,7 +309,12 @@ export interface PhoneEngine {
   /** `invitation`: the fragment of an invitation's link, with token and organisation. */
   enrol(invitation: string, displayName: string): Promise<void>;
   sendText(conversationId: string, body: string): Promise<void>;
-  /** Sends a text again that failed. */
+  /** Seals a file and sends it as a message. Resolves when it is queued; rejects with RangeError if it is too large. */
+  sendFile(conversationId: string, file: OutgoingFile): Promise<void>;
+  /** The content of a file in a thread; null if that was cancelled or failed, and its transfer says why. */
+  fetchFile(conversationId: string, id: string): Promise<Uint8Array<ArrayBuffer> | null>;
+  cancelTransfer(conversationId: string, id: string): Promise<void>;
+  /** Sends a text or a file again that failed. */
   retryText(conversationId: string, id: string): Promise<void>;
   markRead(conversationId: string): void;
   /** The new group's conversation id; null if it could not be made, and the fault says why. */

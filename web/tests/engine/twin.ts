@@ -93,6 +93,11 @@ export class TwinServer {
   alarms = 0;
   private readonly armed = new Set<string>();
   up = true;
+  readonly attachments = new Map<string, { conversationId: string; octets: number; chunks: Map<number, Uint8Array>; told: boolean }>();
+  chunksPut = 0;
+  chunksFetched = 0;
+  /** The largest attachment that is taken. */
+  mostOctets = 64 * 1024 * 1024;
   /** The code with which calls are refused. */
   refuseCalls: string | null = null;
   /** Loses the answers, not the requests, that match. */
@@ -320,6 +325,29 @@ export class TwinServer {
         return undefined;
       case `GET /conversations/*/trees/${path.split("/").at(-1)}`:
         return this.mine(me, id).trees.get(Number(path.split("/").at(-1)));
+      case "PUT /conversations/*/attachments/*": {
+        this.mine(me, id);
+        const attachmentId = path.split("/").at(-1) as string;
+        const { octets } = body as Schemas["AttachmentRequest"];
+        if (octets > this.mostOctets) throw new Refusal(413, "attachment_too_large");
+        const known = this.attachments.get(attachmentId) ?? { conversationId: id, octets, chunks: new Map<number, Uint8Array>(), told: false };
+        this.attachments.set(attachmentId, known);
+        return { attachment_id: attachmentId, octets, chunks: 0, stored: [...known.chunks.keys()], expires_at: 0 } satisfies Schemas["Attachment"];
+      }
+      case "DELETE /conversations/*/attachments/*":
+        this.attachments.delete(path.split("/").at(-1) as string);
+        return undefined;
+      case `PUT /conversations/*/attachments/*/chunks/${path.split("/").at(-1)}`:
+        this.attachments.get(path.split("/").at(-3) as string)?.chunks.set(Number(path.split("/").at(-1)), owned(body as Uint8Array));
+        this.chunksPut++;
+        return undefined;
+      case `GET /conversations/*/attachments/*/chunks/${path.split("/").at(-1)}`: {
+        const attachment = this.attachments.get(path.split("/").at(-3) as string);
+        const chunk = attachment?.chunks.get(Number(path.split("/").at(-1)));
+        if (attachment?.told !== true || chunk === undefined) throw new Refusal(404, "not_found");
+        this.chunksFetched++;
+        return chunk;
+      }
       case "POST /conversations/*/commits":
         return this.commit(me, id, body as Schemas["CommitRequest"]);
       case "POST /conversations/*/messages":
@@ -477,6 +505,11 @@ export class TwinServer {
     if (!this.messageIds.has(body.message_id)) {
       if (!conversation.joined.has(me.deviceId)) throw new Refusal(403, "not_joined");
       if (Math.abs((conversation.epoch ?? 0) - epoch) > 2) throw new Refusal(409, "epoch_out_of_range");
+      for (const told of body.attachments ?? []) {
+        const attachment = this.attachments.get(told);
+        if (attachment === undefined) throw new Refusal(409, "attachment_missing");
+        attachment.told = true;
+      }
       this.messageIds.add(body.message_id);
       this.lastMessages.set(id, body.message as string);
       for (const [deviceId, since] of conversation.joined) {

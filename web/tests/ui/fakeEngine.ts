@@ -2,6 +2,7 @@
 
 import { signal } from "@preact/signals";
 import type {
+  AttachedFile,
   CallView,
   ConferenceView,
   Contact,
@@ -9,6 +10,7 @@ import type {
   FloorView,
   Group,
   GroupMember,
+  OutgoingFile,
   PassphraseFault,
   PathView,
   PhoneEngine,
@@ -65,6 +67,26 @@ const threads: Record<string, readonly ThreadEntry[]> = {
     { kind: "text", id: "g1-3", outgoing: true, sender: "me", body: "Leaving now.", at: NOW - 61 * MINUTE, state: "read", receipts: { of: 2, delivered: 2, read: 2 } },
   ],
   g2: [{ kind: "roster", id: "s0", outgoing: false, actor: "a1", added: [], removed: ["me"], joined: false, at: NOW - 30 * HOUR }],
+};
+
+function sent(id: string, outgoing: boolean, agoMs: number, file: AttachedFile, state: TextState = "delivered"): ThreadEntry {
+  return { kind: "text", id, outgoing, sender: outgoing ? "me" : "a1", body: file.name, at: NOW - agoMs, state, receipts: null, file };
+}
+
+const files: readonly ThreadEntry[] = [
+  sent("f0", false, 30 * MINUTE, { name: "bridge on SS 685.jpg", mediaType: "image/jpeg", size: 184_320, voiceS: null }),
+  sent("f1", false, 20 * MINUTE, { name: "blocked roads, second list, all municipalities of the upper valley.pdf", mediaType: "application/pdf", size: 2_400_000, voiceS: null }),
+  sent("f2", true, 9 * MINUTE, { name: "fuel.csv", mediaType: "text/csv", size: 3_200, voiceS: null }),
+  sent("f3", true, 5 * MINUTE, { name: "camp.png", mediaType: "image/png", size: 900_000, voiceS: null }, "queued"),
+  sent("f4", true, 4 * MINUTE, { name: "film of the valley.mp4", mediaType: "video/mp4", size: 60_000_000, voiceS: null }, "failed"),
+  sent("f5", false, 3 * MINUTE, { name: "voice.webm", mediaType: "audio/webm", size: 21_000, voiceS: 37 }),
+  sent("f6", false, 2 * MINUTE, { name: "plan.odt", mediaType: "application/vnd.oasis.opendocument.text", size: 80_000, voiceS: null }),
+];
+const transfers: PhoneState["transfers"] = {
+  f1: { direction: "down", done: 655_360, total: 2_490_368, fault: null, waiting: false },
+  f3: { direction: "up", done: 262_176, total: 917_616, fault: null, waiting: true },
+  f4: { direction: "up", done: 0, total: 60_817_408, fault: "too_large", waiting: false },
+  f6: { direction: "down", done: 0, total: 81_936, fault: "refused", waiting: false },
 };
 
 const me: GroupMember = { accountId: "me", displayName: "Duty officer, field post", online: true, me: true, role: "owner", joined: true };
@@ -124,6 +146,7 @@ const idle: PhoneState = {
   contacts: [crisisRoom, embassy, ship, field, fresh],
   groups: [convoy, formerGroup],
   threads,
+  transfers: {},
   call: null,
   conference: null,
   ringingConference: null,
@@ -268,6 +291,7 @@ export const SCENES: Record<string, { state: PhoneState; open?: string; accessOp
   access: { state: idle, accessOpen: true },
   protection: { state: idle, protectionOpen: true },
   unprotected: { state: { ...idle, lock: { ...idle.lock, sealed: false } }, protectionOpen: true },
+  files: { open: "a1", state: { ...idle, threads: { ...threads, a1: files }, transfers } },
   locked: { state: { ...locked } },
   lockedWrong: { state: { ...locked, lock: { ...locked.lock, wrong: true, retryAt: NOW + 40_000 } } },
   approval: { state: { ...idle, enrolment: "waiting", contacts: [], threads: {} } },
@@ -275,6 +299,9 @@ export const SCENES: Record<string, { state: PhoneState; open?: string; accessOp
   equivocation: { state: { ...idle, fault: fault("log_equivocates", "the server signed two different logs of 14 entries") } },
   zeroised: { state: { ...locked, enrolment: "zeroised" } },
 };
+
+/** A grey square of 4 by 4 pixels, PNG. */
+const PICTURE = "iVBORw0KGgoAAAANSUhEUgAAAAQAAAAECAAAAACMmsGiAAAAC0lEQVR4nGNoAAEAAYgAgccqJ1UAAAAASUVORK5CYII=";
 
 /** Behaves as the real engine does as far as the interface can tell; what was asked is kept in `asked`. */
 export class FakeEngine implements PhoneEngine {
@@ -321,6 +348,29 @@ export class FakeEngine implements PhoneEngine {
     this.#patch({ threads: { ...this.state.value.threads, [accountId]: [...(this.state.value.threads[accountId] ?? []), entry] } });
     setTimeout(() => this.#setText(accountId, id, "sent"), 100);
     setTimeout(() => this.#setText(accountId, id, "delivered"), 200);
+  }
+
+  async sendFile(accountId: string, file: OutgoingFile): Promise<void> {
+    this.asked.push(`sendFile ${accountId} ${file.name} ${file.mediaType} ${file.content.length} ${file.voiceS === null ? "file" : "voice"}`);
+    if (file.content.length > 1_000_000) throw new RangeError("too large");
+    const id = `new-${this.asked.length}`;
+    const { name, mediaType, content, voiceS } = file;
+    const entry: ThreadEntry = { kind: "text", id, outgoing: true, sender: "me", receipts: null, body: name, at: Date.now(), state: "queued", file: { name, mediaType, size: content.length, voiceS } };
+    this.#patch({ threads: { ...this.state.value.threads, [accountId]: [...(this.state.value.threads[accountId] ?? []), entry] } });
+    setTimeout(() => this.#setText(accountId, id, "delivered"), 200);
+  }
+
+  /** Every file is the same small picture. */
+  async fetchFile(accountId: string, id: string): Promise<Uint8Array<ArrayBuffer>> {
+    this.asked.push(`fetchFile ${accountId} ${id}`);
+    return Uint8Array.from(atob(PICTURE), (character) => character.charCodeAt(0));
+  }
+
+  async cancelTransfer(accountId: string, id: string): Promise<void> {
+    this.asked.push(`cancelTransfer ${accountId} ${id}`);
+    const transfers = { ...this.state.value.transfers };
+    delete transfers[id];
+    this.#patch({ transfers });
   }
 
   async retryText(accountId: string, id: string): Promise<void> {

@@ -20,6 +20,7 @@ SCENES = [
     "thread",
     "threadMissed",
     "threadEmpty",
+    "files",
     "group",
     "groupLeft",
     "groupMembers",

@@ -103,6 +103,7 @@ export class Mailbox {
     const message = parseQuietly(plaintext);
     switch (message?.type) {
       case "text":
+      case "attachment":
         return { changes: texts.receive(id, sender, message) };
       case "receipt":
         return { changes: texts.receipt(id, sender, message) };

@@ -2,10 +2,15 @@
 
 import { fromBase64, fromUtf8, toBase64, utf8, type Bytes } from "../../keys/bytes";
 import type { UnverifiedTreeHead } from "../../keys/treeHead";
-import { PRECEDENCES, type Precedence } from "../model";
+import { MOST_ATTACHMENT_BYTES, type AttachmentSecret } from "../../keys/attachment";
+import { PRECEDENCES, type AttachedFile, type Precedence } from "../model";
+import { plainType, safeName } from "./files";
 
 export const MAX_TEXT_CHARACTERS = 10_000;
 export const MAX_TITLE_CHARACTERS = 64;
+const MAX_WIRE_NAME_CHARACTERS = 255;
+/** Two minutes, and what a recorder needs to stop. */
+export const MAX_VOICE_S = 125;
 const MAX_SDP_CHARACTERS = 64_000;
 const MAX_CANDIDATES = 64;
 const MAX_RECEIPT_IDS = 500;
@@ -23,6 +28,16 @@ export interface ReceiptMessage {
   type: "receipt";
   ids: string[];
   state: "delivered" | "read";
+}
+
+/** Tells of a file that lies sealed at the server, and opens it (keys/attachment.ts). Its id is the attachment's too. */
+export interface AttachmentMessage {
+  type: "attachment";
+  id: string;
+  file: AttachedFile;
+  secret: AttachmentSecret;
+  /** POSIX seconds. */
+  sentAt: number;
 }
 
 /** What a group is called. */
@@ -73,7 +88,7 @@ export interface ConferenceMessage {
   precedence: Precedence;
 }
 
-export type ApplicationMessage = HeadMessage | TextMessage | ReceiptMessage | GroupMessage | CallMessage | ConferenceMessage;
+export type ApplicationMessage = HeadMessage | TextMessage | AttachmentMessage | ReceiptMessage | GroupMessage | CallMessage | ConferenceMessage;
 
 /** The sender broke the format; the message is dropped. */
 export class MalformedMessage extends Error {}
@@ -86,6 +101,12 @@ function toWire(message: ApplicationMessage): object {
   switch (message.type) {
     case "text":
       return { type: "text", id: message.id, body: message.body, sent_at: message.sentAt };
+    case "attachment": {
+      const { id, file, secret, sentAt } = message;
+      const [key, sha256] = [toBase64(secret.key), toBase64(secret.sha256)];
+      const { name, mediaType, size, voiceS } = file;
+      return { type: "attachment", id, kind: voiceS === null ? "file" : "voice", name, media_type: mediaType, size, duration_s: voiceS, key, sha256, sent_at: sentAt };
+    }
     case "head": {
       const { logId, treeSize, rootHash, at, signature } = message.head;
       return { type: "head", log_id: toBase64(logId), tree_size: treeSize, root_hash: toBase64(rootHash), at, signature: toBase64(signature) };
@@ -121,6 +142,14 @@ export function parseMessage(plaintext: Uint8Array): ApplicationMessage | null {
   switch (wire["type"]) {
     case "text":
       return { type: "text", id: id(wire, "id"), body: text(wire, "body", MAX_TEXT_CHARACTERS), sentAt: number(wire, "sent_at") };
+    case "attachment":
+      return {
+        type: "attachment",
+        id: id(wire, "id"),
+        file: parseFile(wire),
+        secret: { key: octets(wire, "key", 32), sha256: octets(wire, "sha256", 32) },
+        sentAt: number(wire, "sent_at"),
+      };
     case "head":
       return {
         type: "head",
@@ -152,6 +181,15 @@ export function parseMessage(plaintext: Uint8Array): ApplicationMessage | null {
     default:
       return null;
   }
+}
+
+/** Whatever its sender calls it: the name is only a name, and a type that is none says nothing. */
+function parseFile(wire: Record<string, unknown>): AttachedFile {
+  const size = number(wire, "size");
+  if (!Number.isInteger(size) || size < 0 || size > MOST_ATTACHMENT_BYTES) throw new MalformedMessage("size");
+  const voiceS = wire["kind"] === "voice" ? number(wire, "duration_s") : null;
+  if (voiceS !== null && (voiceS < 0 || voiceS > MAX_VOICE_S)) throw new MalformedMessage("duration_s");
+  return { name: safeName(text(wire, "name", MAX_WIRE_NAME_CHARACTERS)), mediaType: plainType(text(wire, "media_type", 128)), size, voiceS };
 }
 
 function parseStep(wire: Record<string, unknown>): CallStep | null {

@@ -3,11 +3,13 @@
 import { signal, type ReadonlySignal } from "@preact/signals";
 
 import { ApiError, Unreachable, type Fetch, type Schemas } from "../../api/client";
-import { toBase64 } from "../../keys/bytes";
+import { MOST_ATTACHMENT_BYTES } from "../../keys/attachment";
+import { toBase64, type Bytes } from "../../keys/bytes";
 import { MessageRefused, MlsDevice } from "../../keys/conversation";
 import { StatementRefused } from "../../keys/organisation";
-import type { Fault, LastWord, PassphraseFault, PhoneEngine, PhoneState, Precedence } from "../model";
+import type { Fault, LastWord, OutgoingFile, PassphraseFault, PhoneEngine, PhoneState, Precedence } from "../model";
 import { Access } from "./access";
+import { Attachments } from "./attachments";
 import { Calls, faultOf } from "./calls";
 import type { OpenConference } from "./conferencemedia";
 import { Conferences } from "./conferences";
@@ -63,6 +65,7 @@ interface Enrolled extends EnrolledDevice {
   access: Access;
   groups: Groups;
   texts: Texts;
+  attachments: Attachments;
   calls: Calls;
   conferences: Conferences;
 }
@@ -78,6 +81,7 @@ const NOTHING: PhoneState = {
   contacts: [],
   groups: [],
   threads: {},
+  transfers: {},
   call: null,
   conference: null,
   ringingConference: null,
@@ -187,7 +191,20 @@ export class Phone implements PhoneEngine {
   }
 
   async retryText(conversationId: string, id: string): Promise<void> {
-    await this.guard((parts) => parts.texts.retry(conversationId, id));
+    await this.guard(({ texts, attachments }) => (texts.fileOf(conversationId, id) === null ? texts.retry(conversationId, id) : attachments.retry(conversationId, id)));
+  }
+
+  async sendFile(conversationId: string, file: OutgoingFile): Promise<void> {
+    if (file.content.length > MOST_ATTACHMENT_BYTES) throw new RangeError("the file is too large");
+    await this.guard((parts) => parts.attachments.send(conversationId, file));
+  }
+
+  async fetchFile(conversationId: string, id: string): Promise<Bytes | null> {
+    return (await this.enrolled?.attachments.content(conversationId, id)) ?? null;
+  }
+
+  async cancelTransfer(conversationId: string, id: string): Promise<void> {
+    await this.guard((parts) => parts.attachments.cancel(conversationId, id));
   }
 
   markRead(conversationId: string): void {
@@ -296,6 +313,7 @@ export class Phone implements PhoneEngine {
     this.enrolled?.calls.close();
     this.enrolled?.conferences.close();
     this.enrolled?.texts.close();
+    this.enrolled?.attachments.close();
     this.enrolled?.session.stop();
     this.alarm?.stop();
   }
@@ -408,14 +426,16 @@ export class Phone implements PhoneEngine {
       quietly: (work) => void this.guardQuietly(work),
       changed: () => this.showPeople(),
     });
+    const attachments = new Attachments(store, session, groups, texts, this.environment, { changed: () => this.show({ transfers: attachments.transfers }) });
     const access = new Access(session, this.environment);
-    this.enrolled = { identity, key, membership, witness, directory, session, keyPackages, access, groups, texts, calls, conferences };
+    this.enrolled = { identity, key, membership, witness, directory, session, keyPackages, access, groups, texts, attachments, calls, conferences };
     directory.load(await store.readAll("pins"));
     await mailbox.load();
     await keyPackages.load();
     await groups.load();
     await groups.meet(directory.people().map(({ accountId }) => accountId));
     await texts.load();
+    await attachments.load();
     this.show({ me: { accountId: identity.accountId, deviceId: identity.deviceId, displayName: identity.displayName, precedenceCeiling: "routine" } });
     await this.showMembership();
     this.showPeople();
@@ -439,6 +459,7 @@ export class Phone implements PhoneEngine {
   private online(): void {
     this.show({ server: "online" });
     this.enrolled?.texts.flush();
+    this.enrolled?.attachments.resume();
     this.enrolled?.calls.serverBack();
     // Who was certified or revoked between `connecting` and now was not announced; it may be this device.
     void this.guardQuietly(async ({ witness }) => {
@@ -452,6 +473,7 @@ export class Phone implements PhoneEngine {
 
   private offline(): void {
     this.enrolled?.directory.serverLost();
+    this.enrolled?.attachments.offline();
     this.show({ server: "offline" });
     this.showPeople();
   }

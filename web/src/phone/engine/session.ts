@@ -1,6 +1,6 @@
 // A device's connection to the server: login by proof of possession, requests with a fresh token, the mailbox's WebSocket.
 
-import { ApiError, request, requestOctets, Unreachable, type Answer, type Fetch, type Method, type Schemas } from "../../api/client";
+import { ApiError, request, requestOctets, Unreachable, type Answer, type Fetch, type Method, type OctetOptions, type Schemas } from "../../api/client";
 import { fromBase64, toBase64, type Bytes } from "../../keys/bytes";
 import { sessionStatement, type DeviceKey } from "../../keys/statement";
 import type { Precedence } from "../model";
@@ -140,12 +140,13 @@ export class Session {
     return this.authorised((token) => this.send<T>(method, path, body, token));
   }
 
-  fetchOctets(path: string): Promise<Bytes> {
-    return this.authorised((token) => this.observed(requestOctets(this.environment.fetch, "GET", path, null, token)));
+  fetchOctets(path: string, options?: OctetOptions): Promise<Bytes> {
+    return this.authorised((token) => this.observed(requestOctets(this.environment.fetch, "GET", path, null, token, options)));
   }
 
-  async putOctets(path: string, body: Uint8Array): Promise<void> {
-    await this.authorised((token) => this.observed(requestOctets(this.environment.fetch, "PUT", path, body, token)));
+  async putOctets(path: string, body: Uint8Array, signal?: AbortSignal): Promise<void> {
+    const options = signal === undefined ? {} : { signal };
+    await this.authorised((token) => this.observed(requestOctets(this.environment.fetch, "PUT", path, body, token, options)));
   }
 
   /** A wish for the floor of a talk group. Without a connection it is lost: the person lets go of the button and presses again. */

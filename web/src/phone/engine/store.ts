@@ -17,9 +17,11 @@ export type Table =
   | "conversations" // conversation id
   | "entries" // conversation id / entry id
   | "outbox" // ascending number, as text
+  | "uploads" // entry id
+  | "chunks" // entry id / number
   | "unread"; // conversation id
 
-export const TABLES: readonly Table[] = ["device", "pins", "log", "certificates", "keyPackages", "conversations", "entries", "outbox", "unread"];
+export const TABLES: readonly Table[] = ["device", "pins", "log", "certificates", "keyPackages", "conversations", "entries", "outbox", "uploads", "chunks", "unread"];
 
 /** `value` undefined deletes the row. Values are JSON, with Uint8Array allowed anywhere. */
 export interface Change {
@@ -30,6 +32,8 @@ export interface Change {
 
 export interface PhoneStore {
   readAll(table: Table): Promise<Map<string, unknown>>;
+  /** One row, undefined where there is none. */
+  read(table: Table, key: string): Promise<unknown>;
   /** All or nothing, in one transaction. */
   write(changes: readonly Change[]): Promise<void>;
   readDeviceKey(): Promise<StoredDeviceKey | null>;
@@ -114,6 +118,12 @@ export class SealedStore implements PhoneStore {
     const rows = await this.database.rows(await this.keys.hidden(table));
     const opened = await Promise.all(rows.map(async ([name, row]) => (await this.keys.open(name, row)) as Row));
     return new Map(opened.map(({ key, value }) => [key, value]));
+  }
+
+  async read(table: Table, key: string): Promise<unknown> {
+    const rowName = await this.keys.rowName(table, key);
+    const [found] = await this.database.rows(rowName);
+    return found === undefined ? undefined : ((await this.keys.open(...found)) as Row).value;
   }
 
   async write(changes: readonly Change[]): Promise<void> {

@@ -2,10 +2,11 @@
 
 import { ApiError, Unreachable, type Schemas } from "../../api/client";
 import { randomId, toBase64 } from "../../keys/bytes";
-import type { Receipts, TextState, ThreadEntry } from "../model";
+import type { AttachmentSecret } from "../../keys/attachment";
+import type { AttachedFile, Receipts, TextState, ThreadEntry } from "../model";
 import { Broken, NotReady, type GroupInfo, type Groups } from "./groups";
 import { Lane } from "./lane";
-import { encodeMessage, type ApplicationMessage, type ReceiptMessage, type TextMessage } from "./messages";
+import { encodeMessage, type ApplicationMessage, type AttachmentMessage, type ReceiptMessage, type TextMessage } from "./messages";
 import type { Session } from "./session";
 import type { Change, PhoneStore } from "./store";
 
@@ -21,6 +22,8 @@ interface OutboxRow {
   receipt: ReceiptMessage | null;
   /** Milliseconds since 1970. */
   notBefore: number;
+  /** The attachment that it tells of. */
+  attachmentId?: string;
 }
 
 interface StoredEntry {
@@ -30,6 +33,8 @@ interface StoredEntry {
   /** Accounts that confirmed; those that have seen it are in both. */
   deliveredTo?: string[];
   readBy?: string[];
+  /** Opens the file that came with it. */
+  secret?: AttachmentSecret;
 }
 
 export interface TextEvents {
@@ -121,6 +126,52 @@ export class Texts {
     await this.enqueueText(id, { ...stored, entry: { ...stored.entry, state: "queued" } });
   }
 
+  newFileId(): string {
+    return randomId();
+  }
+
+  /** A file's line in the thread, before anybody is told of it. `changes` are persisted with it. */
+  async queueFile(id: string, entryId: string, file: AttachedFile, secret: AttachmentSecret, changes: Change[]): Promise<void> {
+    const at = this.environment.now();
+    const entry: ThreadEntry = { kind: "text", id: entryId, outgoing: true, sender: this.own, body: file.name, at, state: "queued", receipts: null, file };
+    await this.store.write([...changes, this.keepEntry(id, { order: this.nextOrder++, entry, secret })]);
+    this.events.threadsChanged();
+  }
+
+  /** The file is at the server: tells the others. */
+  async tellOfFile(id: string, entryId: string, changes: Change[] = []): Promise<void> {
+    const stored = this.find(id, entryId);
+    if (stored?.entry.kind !== "text") return this.store.write(changes);
+    await this.enqueueText(id, { ...stored, entry: { ...stored.entry, state: "queued" } }, changes);
+  }
+
+  requeueFile(id: string, entryId: string, changes: Change[]): Promise<void> {
+    return this.restate(id, entryId, "queued", changes);
+  }
+
+  failFile(id: string, entryId: string, changes: Change[]): Promise<void> {
+    return this.restate(id, entryId, "failed", changes);
+  }
+
+  /** Its line goes as if it had never been there: nobody was told. */
+  async dropFile(id: string, entryId: string, changes: Change[]): Promise<void> {
+    this.entries.set(id, (this.entries.get(id) ?? []).filter(({ entry }) => entry.id !== entryId));
+    await this.store.write([...changes, { table: "entries", key: `${id}/${entryId}`, value: undefined }]);
+    this.events.threadsChanged();
+  }
+
+  fileOf(id: string, entryId: string): { file: AttachedFile; secret: AttachmentSecret } | null {
+    const stored = this.find(id, entryId);
+    return stored?.entry.kind === "text" && stored.entry.file !== undefined && stored.secret !== undefined ? { file: stored.entry.file, secret: stored.secret } : null;
+  }
+
+  private async restate(id: string, entryId: string, state: TextState, changes: Change[]): Promise<void> {
+    const stored = this.find(id, entryId);
+    const kept = stored?.entry.kind === "text" ? [this.keepEntry(id, { ...stored, entry: { ...stored.entry, state } })] : [];
+    await this.store.write([...changes, ...kept]);
+    this.events.threadsChanged();
+  }
+
   /** Says what a group is called: to everybody, or after others have come in once more for them. */
   async queueTitle(id: string, title: string, changes: Change[] = []): Promise<void> {
     const shown = changes.length > 0 ? this.titleEntry(id, this.own, title) : [];
@@ -143,7 +194,7 @@ export class Texts {
   }
 
   /** The changes for a text that arrived: entry, unread count, receipt. One that is known is not shown twice; its receipt goes again. */
-  receive(id: string, sender: string, message: TextMessage): Change[] {
+  receive(id: string, sender: string, message: TextMessage | AttachmentMessage): Change[] {
     const known = this.find(id, message.id);
     // Somebody else's text under a known id changes nothing.
     if (known !== undefined && (known.entry.kind !== "text" || known.entry.sender !== sender)) return [];
@@ -153,8 +204,10 @@ export class Texts {
       changes.push(this.keepEntry(id, known)); // it may be here and not in the store, if that failed the first time
     } else {
       const state = outgoing ? "sent" : "delivered";
-      const entry: ThreadEntry = { kind: "text", id: message.id, outgoing, sender, body: message.body, at: message.sentAt * 1000, state, receipts: null };
-      changes.push(this.keepEntry(id, { order: this.nextOrder++, entry }));
+      const written = { kind: "text" as const, id: message.id, outgoing, sender, at: message.sentAt * 1000, state: state as TextState, receipts: null };
+      const order = this.nextOrder++;
+      if (message.type === "text") changes.push(this.keepEntry(id, { order, entry: { ...written, body: message.body } }));
+      else changes.push(this.keepEntry(id, { order, entry: { ...written, body: message.file.name, file: message.file }, secret: message.secret }));
       if (!outgoing) changes.push(...this.countUnread(id, message.id));
     }
     return changes;
@@ -199,11 +252,15 @@ export class Texts {
     return [this.keepEntry(id, { order: this.nextOrder++, entry })];
   }
 
-  private async enqueueText(id: string, stored: StoredEntry): Promise<void> {
-    const { entry } = stored;
+  private async enqueueText(id: string, stored: StoredEntry, changes: Change[] = []): Promise<void> {
+    const { entry, secret } = stored;
     if (entry.kind !== "text") return;
-    const row = this.enqueue(id, { type: "text", id: entry.id, body: entry.body, sentAt: entry.at / 1000 }, entry.id);
-    await this.store.write([this.keepEntry(id, stored), row]);
+    const sentAt = entry.at / 1000;
+    const row =
+      entry.file === undefined || secret === undefined
+        ? this.enqueue(id, { type: "text", id: entry.id, body: entry.body, sentAt }, entry.id)
+        : this.enqueue(id, { type: "attachment", id: entry.id, file: entry.file, secret, sentAt }, entry.id);
+    await this.store.write([...changes, this.keepEntry(id, stored), row]);
     this.events.threadsChanged();
     this.flush();
   }
@@ -218,6 +275,7 @@ export class Texts {
       sealed: null,
       receipt,
       notBefore,
+      ...(message.type === "attachment" ? { attachmentId: message.id } : {}),
     });
   }
 
@@ -266,7 +324,7 @@ export class Texts {
         });
       }
       if (row.sealed === null) throw new NotReady("no conversation", true);
-      const request: Schemas["MessageRequest"] = { message_id: row.messageId, message: toBase64(row.sealed) };
+      const request: Schemas["MessageRequest"] = { message_id: row.messageId, message: toBase64(row.sealed), ...(row.attachmentId === undefined ? {} : { attachments: [row.attachmentId] }) };
       try {
         await this.session.call<Schemas["MessageAccepted"]>("POST", `/api/v1/conversations/${row.conversationId}/messages`, request);
         return;

@@ -1,5 +1,6 @@
 import { useRef, useState } from "preact/hooks";
 import { t } from "../../i18n";
+import { MOST_ATTACHMENT_BYTES } from "../../keys/attachment";
 import { Icon } from "../../ui/icons";
 import { attempt, usePhone } from "./context";
 import type { Subject } from "./subject";
@@ -12,6 +13,8 @@ export function Composer({ subject }: { subject: Subject }) {
   const screen = usePhone();
   const [body, setBody] = useState("");
   const field = useRef<HTMLTextAreaElement>(null);
+  const picker = useRef<HTMLInputElement>(null);
+  const [tooLarge, setTooLarge] = useState(false);
   const empty = body.trim() === "";
 
   const fit = () => {
@@ -32,6 +35,12 @@ export function Composer({ subject }: { subject: Subject }) {
     }
   };
 
+  const sendFile = async (file: File): Promise<void> => {
+    setTooLarge(false);
+    if (file.size > MOST_ATTACHMENT_BYTES) return setTooLarge(true);
+    await screen.engine.sendFile(subject.conversationId, { name: file.name, mediaType: file.type, content: new Uint8Array(await file.arrayBuffer()), voiceS: null });
+  };
+
   return (
     <form
       class="composer"
@@ -40,6 +49,27 @@ export function Composer({ subject }: { subject: Subject }) {
         send();
       }}
     >
+      {tooLarge && (
+        <p class="composer-fault" role="alert">
+          <Icon name="warning" size={16} />
+          {t("file.fault.too_large")}
+        </p>
+      )}
+      <input
+        ref={picker}
+        type="file"
+        hidden
+        aria-hidden="true"
+        tabIndex={-1}
+        onChange={({ currentTarget }) => {
+          const [file] = currentTarget.files ?? [];
+          if (file !== undefined) attempt(screen, sendFile(file));
+          currentTarget.value = ""; // the same file may be chosen again
+        }}
+      />
+      <button type="button" class="button button-icon" aria-label={t("file.attach")} onClick={() => picker.current?.click()}>
+        <Icon name="attach" />
+      </button>
       <label class="visually-hidden" for="composer">
         {t("composer.label", { name: subject.name })}
       </label>

@@ -5,6 +5,7 @@ import { useNow } from "../../ui/useNow";
 import type { ThreadEntry } from "../model";
 import { callSentence, isMissed } from "./callSentence";
 import { openThread, usePhone } from "./context";
+import { fileTitle } from "./FileBubble";
 import { eventSentence, personName, subjects, type Subject } from "./subject";
 
 const MINUTE_MS = 60_000;
@@ -32,7 +33,7 @@ function Preview({ subject, entry }: { subject: Subject; entry: ThreadEntry | un
           </span>
         );
       }
-      const { body } = entry;
+      const body = entry.file === undefined ? entry.body : fileTitle(entry.file);
       if (entry.outgoing) return <span class="quiet">{t("contacts.you", { body })}</span>;
       return <span class="quiet">{subject.group ? t("contacts.by", { name: personName(state, subject.group, entry.sender), body }) : body}</span>;
     }

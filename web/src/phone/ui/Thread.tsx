@@ -10,6 +10,7 @@ import { Composer } from "./Composer";
 import { callSentence, isMissed } from "./callSentence";
 import { attempt, usePhone } from "./context";
 import { FaultNotice } from "./FaultNotice";
+import { FileBubble } from "./FileBubble";
 import { PrecedenceBadge, PrecedenceMenu } from "./Precedence";
 import { eventSentence, personName, type Subject } from "./subject";
 
@@ -43,9 +44,13 @@ function TextEntry({ subject, entry }: { subject: Subject; entry: EntryOf<"text"
             {sender}
           </p>
         )}
-        <p class="bubble-text" dir="auto">
-          {entry.body}
-        </p>
+        {entry.file === undefined ? (
+          <p class="bubble-text" dir="auto">
+            {entry.body}
+          </p>
+        ) : (
+          <FileBubble conversationId={subject.conversationId} entry={{ ...entry, file: entry.file }} />
+        )}
         <p class="bubble-meta">
           <time dateTime={new Date(entry.at).toISOString()}>{format.clock(entry.at)}</time>
           {entry.outgoing && <Fate entry={entry} />}

@@ -3,6 +3,7 @@
 
 import { t } from "../../i18n";
 import type { PhoneState, ThreadEntry } from "../model";
+import { fileTitle } from "./FileBubble";
 import { eventSentence, personName, subjectOf } from "./subject";
 
 function ofEntry(state: PhoneState, conversationId: string, before: ThreadEntry | undefined, entry: ThreadEntry): string | null {
@@ -13,8 +14,9 @@ function ofEntry(state: PhoneState, conversationId: string, before: ThreadEntry 
   if (entry.kind !== "text") return before || entry.outgoing ? null : `${eventSentence(state, group, entry)}.`;
   if (!before) {
     if (entry.outgoing) return null;
+    const body = entry.file === undefined ? entry.body : fileTitle(entry.file);
     const sender = personName(state, group, entry.sender);
-    return group ? t("announce.groupText", { group: name, name: sender, body: entry.body }) : t("announce.text", { name, body: entry.body });
+    return group ? t("announce.groupText", { group: name, name: sender, body }) : t("announce.text", { name, body });
   }
   if (before.kind === "text" && before.state !== entry.state && entry.outgoing) {
     if (entry.state === "failed") return t("announce.failed", { name });
