@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import base64
+import random
 import re
+import struct
 import time
+import zlib
 from pathlib import Path
 
 import pytest
@@ -12,7 +15,7 @@ from playwright.sync_api import Playwright, expect
 
 from tests.system.audio import OTHER_SPEECH, match
 from tests.system.conftest import Line, Recordings
-from tests.system.phones import NEEDS_CHROMIUM, NEEDS_SPEECH, RAW_MICROPHONE, WRONG_MEDIA_KEY, Phone, phone
+from tests.system.phones import NEEDS_CHROMIUM, NEEDS_SPEECH, PATIENCE_MS, RAW_MICROPHONE, WRONG_MEDIA_KEY, Phone, phone
 from tests.system.service import running
 
 pytestmark = [pytest.mark.system, NEEDS_CHROMIUM, NEEDS_SPEECH]
@@ -25,10 +28,40 @@ def talk(caller: Phone, callee: Phone) -> None:
     callee.expect_audio()
 
 
+def noise_png(width: int, height: int) -> bytes:
+    """A grey picture that does not shrink (PNG, W3C Recommendation, third edition, §5): more than two chunks of an attachment."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    head = struct.pack(">IIBBBBB", width, height, 16, 0, 0, 0, 0)
+    rows = b"".join(b"\0" + random.Random(row).randbytes(2 * width) for row in range(height))
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+
+
 def short_code(of: Phone) -> str:
     shown = of.page.get_by_text(re.compile(r"^\d{3}\s\d{3}$"))
     expect(shown).to_be_visible()
     return shown.inner_text()
+
+
+def send_picture(ada: Phone, bruno: Phone, picture: Path) -> None:
+    """Sealed in chunks, shown and saved by the other one."""
+    picture.write_bytes(noise_png(300, 300))
+    with ada.page.expect_file_chooser() as chooser:
+        ada.page.get_by_role("button", name="Send a file").click()
+    chooser.value.set_files(picture)
+    bruno.expect_text("bridge.png")
+    bruno.page.get_by_role("button", name="Show picture bridge.png").click()
+    shown = bruno.page.get_by_role("img", name="bridge.png")
+    expect(shown).to_be_visible(timeout=PATIENCE_MS)
+    bruno.page.wait_for_function("() => document.querySelector('img.file-picture')?.naturalWidth === 300", timeout=PATIENCE_MS)
+    with bruno.page.expect_download() as download:
+        bruno.page.get_by_role("button", name="Save bridge.png").click()
+    assert download.value.suggested_filename == "bridge.png"
+    assert Path(download.value.path()).read_bytes() == picture.read_bytes()
+    delivered = ada.page.get_by_role("listitem").filter(has_text="bridge.png").get_by_text(re.compile("Delivered|Read"))
+    expect(delivered).to_be_visible(timeout=PATIENCE_MS)
 
 
 def test_two_phones_hear_each_other_over_a_satellite_path(line: Line, recordings: Recordings) -> None:
@@ -58,7 +91,7 @@ def test_two_phones_hear_each_other_over_a_satellite_path(line: Line, recordings
     line.service.wait_for_line("0 calls in progress", timeout_s=40)
 
 
-def test_texts_travel_and_show_their_state(line: Line) -> None:
+def test_texts_and_a_picture_travel_and_show_their_state(line: Line, tmp_path: Path) -> None:
     ada, bruno = line.ada, line.bruno
     ada.write("Bruno", "Is the road to Norcia open?")
     bruno.expect_text("Is the road to Norcia open?")
@@ -77,6 +110,8 @@ def test_texts_travel_and_show_their_state(line: Line) -> None:
     ada.page.reload()
     ada.open_thread("Bruno")
     ada.expect_text("Closed since Tuesday.")
+
+    send_picture(ada, bruno, tmp_path / "bridge.png")
 
 
 def test_a_call_is_declined_cancelled_and_missed(line: Line) -> None:

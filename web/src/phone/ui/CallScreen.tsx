@@ -3,8 +3,8 @@ import { format, t } from "../../i18n";
 import { Avatar } from "../../ui/Avatar";
 import { Icon } from "../../ui/icons";
 import { useNow } from "../../ui/useNow";
-import type { CallQuality, CallView } from "../model";
-import { attempt, openThread, usePhone } from "./context";
+import type { CallOutcome, CallQuality, CallView } from "../model";
+import { attempt, openThread, usePhone, type PhoneScreen } from "./context";
 import { FaultNotice } from "./FaultNotice";
 import { PathPanel } from "./PathPanel";
 import { PrecedenceBadge, PreemptionNotice } from "./Precedence";
@@ -95,6 +95,15 @@ export function Quality({ quality }: { quality: CallQuality }) {
   );
 }
 
+/** The other one has heard nothing, or not enough: he may find a voice message instead, which a thin link carries in its own time. */
+const UNHEARD: readonly CallOutcome[] = ["unanswered", "busy", "declined", "failed", "preempted"];
+
+async function leaveVoice(screen: PhoneScreen, call: CallView): Promise<void> {
+  await screen.engine.hangUp();
+  openThread(screen, call.peer.conversationId);
+  screen.voiceFor.value = call.peer.conversationId;
+}
+
 /** A call that was begun here or answered: everything but the ringing question. */
 export function CallScreen({ call }: { call: CallView }) {
   const screen = usePhone();
@@ -133,6 +142,12 @@ export function CallScreen({ call }: { call: CallView }) {
             <button type="button" class="button" onClick={() => attempt(screen, screen.engine.hangUp())}>
               {t("call.close")}
             </button>
+            {call.outgoing && call.outcome !== null && UNHEARD.includes(call.outcome) && (
+              <button type="button" class="button" onClick={() => attempt(screen, leaveVoice(screen, call))}>
+                <Icon name="microphone" />
+                {t("voice.leave")}
+              </button>
+            )}
             <button
               type="button"
               class="button button-good"

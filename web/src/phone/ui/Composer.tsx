@@ -4,6 +4,7 @@ import { MOST_ATTACHMENT_BYTES } from "../../keys/attachment";
 import { Icon } from "../../ui/icons";
 import { attempt, usePhone } from "./context";
 import type { Subject } from "./subject";
+import { useVoice } from "./VoiceRecorder";
 
 const TEXT_MAX = 4000;
 const TALLEST_PX = 160;
@@ -13,6 +14,7 @@ export function Composer({ subject }: { subject: Subject }) {
   const screen = usePhone();
   const [body, setBody] = useState("");
   const field = useRef<HTMLTextAreaElement>(null);
+  const voice = useVoice(subject.conversationId);
   const picker = useRef<HTMLInputElement>(null);
   const [tooLarge, setTooLarge] = useState(false);
   const empty = body.trim() === "";
@@ -41,6 +43,7 @@ export function Composer({ subject }: { subject: Subject }) {
     await screen.engine.sendFile(subject.conversationId, { name: file.name, mediaType: file.type, content: new Uint8Array(await file.arrayBuffer()), voiceS: null });
   };
 
+  if (voice.recorder !== null) return <div class="composer">{voice.recorder}</div>;
   return (
     <form
       class="composer"
@@ -70,6 +73,7 @@ export function Composer({ subject }: { subject: Subject }) {
       <button type="button" class="button button-icon" aria-label={t("file.attach")} onClick={() => picker.current?.click()}>
         <Icon name="attach" />
       </button>
+      {voice.button}
       <label class="visually-hidden" for="composer">
         {t("composer.label", { name: subject.name })}
       </label>

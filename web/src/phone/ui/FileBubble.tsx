@@ -20,6 +20,17 @@ function saveAs(url: string, name: string): void {
   link.click();
 }
 
+/** A recording that was streamed does not say how long it is: the browser finds its end by looking for it. */
+async function playFromStart(audio: HTMLAudioElement): Promise<void> {
+  if (audio.duration === Number.POSITIVE_INFINITY) {
+    const found = new Promise((resolve) => audio.addEventListener("durationchange", resolve, { once: true }));
+    audio.currentTime = Number.MAX_SAFE_INTEGER;
+    await found;
+    audio.currentTime = 0;
+  }
+  await audio.play();
+}
+
 function Progress({ transfer, onCancel }: { transfer: Transfer; onCancel: () => void }) {
   const { direction, done, total, fault, waiting } = transfer;
   if (fault !== null) {
@@ -84,7 +95,7 @@ export function FileBubble({ conversationId, entry }: { conversationId: string; 
         <span class="quiet">{format.octets(file.size)}</span>
       </p>
       {url !== null && isPicture(file) && <img class="file-picture" src={url} alt={title} />}
-      {url !== null && file.voiceS !== null && <audio class="file-voice" src={url} controls autoPlay aria-label={title} />}
+      {url !== null && file.voiceS !== null && <audio class="file-voice" src={url} controls aria-label={title} onLoadedMetadata={({ currentTarget }) => void playFromStart(currentTarget)} />}
       {transfer !== undefined && <Progress transfer={transfer} onCancel={() => attempt(screen, screen.engine.cancelTransfer(conversationId, id))} />}
       <div class="file-actions">
         {inPlace && (

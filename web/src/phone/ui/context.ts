@@ -10,6 +10,8 @@ export interface PhoneScreen {
   openThread: Signal<string | null>;
   /** The call goes on, but the person reads the thread. */
   callFolded: Signal<boolean>;
+  /** Conversation id of the thread in which a voice message is to be recorded. */
+  voiceFor: Signal<string | null>;
   accessOpen: Signal<boolean>;
   protectionOpen: Signal<boolean>;
   /** `members` is of the open thread's group. */
@@ -23,6 +25,7 @@ export function createPhoneScreen(engine: PhoneEngine): PhoneScreen {
     engine,
     openThread: signal(null),
     callFolded: signal(false),
+    voiceFor: signal(null),
     accessOpen: signal(false),
     protectionOpen: signal(false),
     dialog: signal(null),
