@@ -67,6 +67,19 @@ def send_picture(ada: Phone, bruno: Phone, picture: Path) -> None:
     expect(delivered).to_be_visible(timeout=PATIENCE_MS)
 
 
+def send_voice(ada: Phone, bruno: Phone) -> None:
+    """Recorded for some seconds by keyboard, and played by the other one."""
+    ada.page.get_by_role("button", name="Record a voice message").press("Enter")
+    recorder = ada.page.get_by_role("group", name="Voice message")
+    expect(recorder.get_by_role("timer")).to_have_text(re.compile(r"^0:(0[3-9]|[1-5]\d)$"), timeout=PATIENCE_MS)
+    recorder.get_by_role("button", name="Send").press("Enter")
+    bruno.page.get_by_role("button", name=re.compile("^Play Voice message, 0:")).press("Enter", timeout=PATIENCE_MS)
+    bruno.page.wait_for_function("() => document.querySelector('audio.file-voice')?.currentTime > 1", timeout=PATIENCE_MS)
+    expect(ada.page.get_by_role("listitem").filter(has_text="Voice message").get_by_text(DELIVERED).first).to_be_visible(
+        timeout=PATIENCE_MS
+    )
+
+
 def test_two_phones_hear_each_other_over_a_satellite_path(line: Line, recordings: Recordings) -> None:
     ada, bruno = line.ada, line.bruno
     talk(ada, bruno)
@@ -115,6 +128,7 @@ def test_texts_and_a_picture_travel_and_show_their_state(line: Line, tmp_path: P
     ada.expect_text("Closed since Tuesday.")
 
     send_picture(ada, bruno, tmp_path / "bridge.png")
+    send_voice(ada, bruno)
 
 
 def test_a_call_is_declined_cancelled_and_missed(line: Line) -> None:
