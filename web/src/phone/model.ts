@@ -75,7 +75,7 @@ export interface Group {
 }
 
 export type TextState = "queued" | "sent" | "delivered" | "read" | "failed";
-export type CallOutcome = "answered" | "missed" | "declined" | "busy" | "cancelled" | "unanswered" | "failed" | "preempted";
+export type CallOutcome = "answered" | "missed" | "declined" | "busy" | "cancelled" | "unanswered" | "failed" | "preempted" | "unavailable";
 
 /** In a group: how many of the others have a text, and how many have seen it. */
 export interface Receipts {
@@ -293,6 +293,10 @@ export interface PhoneState {
   groups: Group[];
   /** By conversation id, oldest first. */
   threads: Readonly<Record<string, readonly ThreadEntry[]>>;
+  /** Entry ids of missed calls that the person has not looked at. */
+  unseenCalls: readonly string[];
+  /** Calls below flash do not ring on this device. */
+  quiet: boolean;
   /** Files on their way, by entry id. */
   transfers: Readonly<Record<string, Transfer>>;
   call: CallView | null;
@@ -317,6 +321,10 @@ export interface PhoneEngine {
   /** Sends a text or a file again that failed. */
   retryText(conversationId: string, id: string): Promise<void>;
   markRead(conversationId: string): void;
+  /** Missed calls were looked at. */
+  callsSeen(entryIds: readonly string[]): void;
+  /** Do not disturb: calls below flash do not ring on this device, and their callers are told that nobody is available. */
+  setQuiet(quiet: boolean): Promise<void>;
   /** The new group's conversation id; null if it could not be made, and the fault says why. */
   createGroup(kind: "group" | "talk", title: string, accountIds: readonly string[]): Promise<string | null>;
   renameGroup(conversationId: string, title: string): Promise<void>;

@@ -198,6 +198,23 @@ describe("the callee", () => {
 });
 
 describe("more than one call", () => {
+  it("is not available to whom the person does not want to hear, free or taken, and remembers that he called", () => {
+    const quiet = (play: Play, callId: string, peerAccountId: string, ageMs = 0): Play => play.say({ kind: "invite", callId, peerAccountId, ageMs, invite: { ...invite, precedence: "priority" }, quiet: true });
+    quiet(new Play(), LOW, PEER).expect(null, "send busy", "record missed 0");
+    quiet(new Play(), LOW, PEER, RING_MS + 1).expect(null, "record missed 0");
+    const play = quiet(new Play().invited().say({ kind: "pressAnswer" }), HIGH, OTHER).expect("connecting", "send busy", "record missed 0");
+    expect(play.state?.next).toBeNull();
+    expect(play.effects[0]).toMatchObject({ message: { step: "busy", reason: "not_available" }, peerAccountId: OTHER, callId: HIGH });
+    // The one person who is being talked to loses his phone and calls again: he is heard.
+    quiet(new Play().invited().say({ kind: "pressAnswer" }), HIGH, PEER).expect("incoming", "release", "record failed 0", "send ringing");
+  });
+
+  it("tells apart a line that is busy and a person who is not available", () => {
+    const dialled = (): Play => new Play().say({ kind: "dial", callId: LOW, peerAccountId: PEER, precedence: "routine" });
+    dialled().hear({ step: "busy" }).expect("ended", "release", "record busy 0");
+    dialled().hear({ step: "busy", reason: "not_available" }).expect("ended", "release", "record unavailable 0");
+  });
+
   it("is busy for a third person, and remembers that he called", () => {
     for (const play of [callerActive(), calleeConnecting(), ringing(), new Play().invited()]) {
       const { phase } = play.state as CallState;

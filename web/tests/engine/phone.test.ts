@@ -129,6 +129,31 @@ describe("texts", () => {
 });
 
 describe("precedence of calls", () => {
+  it("below flash does not ring where somebody is not to be disturbed, and stands among the missed ones", async () => {
+    const { server, anna, bruno } = await twoPeople();
+    await server.allow(anna.id(), "flash");
+    await until(() => anna.state().me?.precedenceCeiling === "flash");
+    await bruno.phone.setQuiet(true);
+    const before = bruno.tones.length;
+    await anna.phone.call(bruno.id(), "immediate");
+    await until(() => anna.state().call?.outcome === "unavailable");
+    expect(bruno.state().call).toBeNull();
+    expect(bruno.tones.length).toBe(before);
+    await until(() => bruno.state().unseenCalls.length === 1);
+    expect(bruno.texts(anna.id())).toEqual(["< call missed"]);
+    bruno.phone.callsSeen(bruno.state().unseenCalls);
+    expect([bruno.state().unseenCalls, bruno.state().contacts[0]?.unread]).toEqual([[], 0]);
+    // It is the device's own wish, and is kept with it.
+    bruno.phone.stop();
+    const again = handset(server, bruno.store);
+    await again.phone.start();
+    await until(() => again.state().server === "online");
+    expect(again.state().quiet).toBe(true);
+    await anna.phone.hangUp();
+    await anna.phone.call(again.id(), "flash");
+    await until(() => again.state().call?.phase === "incoming");
+  });
+
   it("is asked for up to the ceiling, shown at both ends and kept in the thread", async () => {
     const { server, anna, bruno } = await twoPeople();
     await server.allow(anna.id(), "flash");

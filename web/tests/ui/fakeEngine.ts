@@ -147,6 +147,8 @@ const idle: PhoneState = {
   groups: [convoy, formerGroup],
   threads,
   transfers: {},
+  unseenCalls: ["c1", "c2"],
+  quiet: false,
   call: null,
   conference: null,
   ringingConference: null,
@@ -219,7 +221,7 @@ const floor: FloorView = { holder: "a1", mine: false, precedence: "immediate", u
 const talk: ConferenceView = { ...conference, kind: "talk", title: "Harbour", floor, holderName: "Crisis room" };
 
 /** State and, for scenes that need it, the open thread or dialog. */
-export const SCENES: Record<string, { state: PhoneState; open?: string; accessOpen?: true; protectionOpen?: true; folded?: true; dialog?: "newGroup" | "members" }> = {
+export const SCENES: Record<string, { state: PhoneState; open?: string; accessOpen?: true; protectionOpen?: true; folded?: true; dialog?: "newGroup" | "members" | "missed" }> = {
   opening: { state: { ...idle, enrolment: "unknown", me: null, server: "connecting" } },
   enrol: { state: { ...idle, enrolment: "needed", me: null } },
   enrolWorking: { state: { ...idle, enrolment: "working", me: null } },
@@ -291,6 +293,7 @@ export const SCENES: Record<string, { state: PhoneState; open?: string; accessOp
   access: { state: idle, accessOpen: true },
   protection: { state: idle, protectionOpen: true },
   unprotected: { state: { ...idle, lock: { ...idle.lock, sealed: false } }, protectionOpen: true },
+  missed: { dialog: "missed", state: { ...idle, quiet: true } },
   files: { open: "a1", state: { ...idle, threads: { ...threads, a1: files }, transfers } },
   locked: { state: { ...locked } },
   lockedWrong: { state: { ...locked, lock: { ...locked.lock, wrong: true, retryAt: NOW + 40_000 } } },
@@ -381,6 +384,16 @@ export class FakeEngine implements PhoneEngine {
   markRead(accountId: string): void {
     this.asked.push(`markRead ${accountId}`);
     this.#patch({ contacts: this.state.value.contacts.map((each) => (each.conversationId === accountId ? { ...each, unread: 0 } : each)) });
+  }
+
+  callsSeen(entryIds: readonly string[]): void {
+    this.asked.push(`callsSeen ${entryIds.join()}`);
+    this.#patch({ unseenCalls: this.state.value.unseenCalls.filter((id) => !entryIds.includes(id)) });
+  }
+
+  async setQuiet(quiet: boolean): Promise<void> {
+    this.asked.push(`setQuiet ${quiet}`);
+    this.#patch({ quiet });
   }
 
   async createGroup(kind: "group" | "talk", title: string, accountIds: readonly string[]): Promise<string | null> {

@@ -21,6 +21,7 @@ SCENES = [
     "threadMissed",
     "threadEmpty",
     "files",
+    "missed",
     "group",
     "groupLeft",
     "groupMembers",

@@ -28,6 +28,9 @@ export const RESTART_RETRY_MS = 8_000;
 /** How long a call goes on, with notice given, before it ends for one of a higher level. */
 export const NOTICE_MS = 5_000;
 
+/** Calls above this level ring whatever the person has asked for. */
+export const LOUDEST_QUIET: Precedence = "immediate";
+
 /** A call of a higher level that the one on the phone ends for. */
 export interface NextCall {
   callId: string;
@@ -70,8 +73,8 @@ export type CallInput =
   | { kind: "offerReady"; callId: string; invite: Invite }
   | { kind: "answerReady"; callId: string; answer: Extract<CallStep, { step: "answer" }> }
   | { kind: "setupFailed"; callId: string; fault: Fault }
-  /** `ageMs`: how long ago the server accepted it; the level in it is one that the caller is known to be allowed. */
-  | { kind: "invite"; callId: string; peerAccountId: string; ageMs: number; invite: Invite }
+  /** `ageMs`: how long ago the server accepted it; the level in it is one that the caller is known to be allowed. `quiet`: the person does not want to hear a call of this level. */
+  | { kind: "invite"; callId: string; peerAccountId: string; ageMs: number; invite: Invite; quiet?: boolean }
   | { kind: "message"; callId: string; peerAccountId: string; message: Exclude<CallStep, Invite> }
   | { kind: "connected"; callId: string }
   | { kind: "disconnected"; callId: string; peerGone: boolean }
@@ -134,10 +137,17 @@ function unheard({ callId, peerAccountId, invite }: Pick<InputOf<"invite">, "cal
   return { kind: "record", callId, peerAccountId, outgoing: false, outcome, durationS: 0, precedence: invite.precedence };
 }
 
+/** The caller is told, the person finds it in the list of missed calls. */
+function turnedAway(input: InputOf<"invite">): CallEffect[] {
+  const { peerAccountId, callId } = input;
+  return [{ kind: "send", peerAccountId, callId, message: { step: "busy", reason: "not_available" } }, unheard(input, "missed")];
+}
+
 /** An invite that finds the phone free. */
 function ring(state: CallState | null, input: InputOf<"invite">, now: number): CallStepResult {
   if (state?.callId === input.callId) return [state, []];
   if (input.ageMs > RING_MS) return [state, [unheard(input, "missed")]];
+  if (input.quiet === true) return [state, turnedAway(input)];
   const { sdp, commitment, precedence } = input.invite;
   const next = { ...fresh(input.callId, input.peerAccountId, false, precedence, "incoming", now + RING_MS - Math.max(0, input.ageMs)), invite: { sdp, commitment } };
   return [next, [send(next, { step: "ringing" })]];
@@ -148,6 +158,7 @@ function another(state: CallState, input: InputOf<"invite">, now: number): CallS
   const { callId, peerAccountId, invite } = input;
   if (state.callId === callId || state.next?.callId === callId) return [state, []];
   if (input.ageMs > RING_MS) return [state, [unheard(input, "missed")]];
+  if (input.quiet === true) return [state, turnedAway(input)];
   if (!isAbove(invite.precedence, state.next?.invite.precedence ?? state.precedence)) {
     return [state, [{ kind: "send", peerAccountId, callId, message: { step: "busy" } }, unheard(input, "busy")]];
   }
@@ -239,7 +250,7 @@ function glare(state: CallState, input: InputOf<"invite">, now: number): CallSte
 function redial(state: CallState, input: InputOf<"invite">, now: number): CallStepResult {
   if (state.peerAccountId !== input.peerAccountId || state.callId === input.callId || input.ageMs > RING_MS) return another(state, input, now);
   const [, ended] = finish(state, now, state.phase === "incoming" ? "missed" : state.activeSince === null ? "failed" : "answered");
-  const [next, ringing] = ring(null, input, now);
+  const [next, ringing] = ring(null, { ...input, quiet: false }, now);
   return [next, [...ended, ...ringing]];
 }
 
@@ -272,7 +283,7 @@ const dialling: Row = {
       case "decline":
         return finish(state, now, "declined");
       case "busy":
-        return finish(state, now, "busy");
+        return finish(state, now, message.reason === "not_available" ? "unavailable" : "busy");
       case "end":
         return endedByPeer(state, message, now);
       default:

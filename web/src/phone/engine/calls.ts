@@ -7,7 +7,7 @@ import { mlsKid } from "../../keys/sframe";
 import { commitTo, newNonce, revealMatches, shortCode } from "../../keys/shortcode";
 import { isAbove, type CallOutcome, type CallQuality, type Fault, type MediaHealth, type Precedence } from "../model";
 import { CallPath, type Clock } from "./callpath";
-import { stepCall, type CallEffect, type CallInput, type CallState } from "./call";
+import { LOUDEST_QUIET, stepCall, type CallEffect, type CallInput, type CallState } from "./call";
 import type { FrameCounts } from "./frames";
 import { Broken, NotReady, type Groups } from "./groups";
 import { Lane } from "./lane";
@@ -45,6 +45,8 @@ export interface CallDetails {
 
 export interface CallEvents {
   changed(): void;
+  /** The person does not want to be disturbed. */
+  quiet(): boolean;
   record(peer: string, callId: string, outgoing: boolean, outcome: CallOutcome, beganAt: number, durationS: number, precedence: Precedence): void;
   /** The highest level at which a person may call. */
   ceiling(peer: string): Precedence;
@@ -161,7 +163,8 @@ export class Calls {
       const ageMs = 1_000 * (this.session.serverUnixS() - acceptedUnixS);
       this.invitedBy = { ...(this.state?.next == null ? {} : this.invitedBy), [callId]: deviceId };
       const invite = { ...step, precedence: this.allowed(peer, step.precedence) };
-      this.step({ kind: "invite", callId, peerAccountId: peer, ageMs, invite });
+      const quiet = this.events.quiet() && !isAbove(invite.precedence, LOUDEST_QUIET);
+      this.step({ kind: "invite", callId, peerAccountId: peer, ageMs, invite, quiet });
       if (this.line?.callId === callId) this.line.peerDeviceId ??= deviceId;
       return;
     }

@@ -7,7 +7,8 @@ import { ApiError, Unreachable, type Schemas } from "../../api/client";
 import { fromHex, randomId, toBase64 } from "../../keys/bytes";
 import type { Member } from "../../keys/conversation";
 import { conferenceCode } from "../../keys/shortcode";
-import type { ConferencePhase, Fault, FloorView, MediaHealth, Precedence } from "../model";
+import { isAbove, type ConferencePhase, type Fault, type FloorView, type MediaHealth, type Precedence } from "../model";
+import { LOUDEST_QUIET } from "./call";
 import { CallPath, type Clock } from "./callpath";
 import { faultOf } from "./calls";
 import type { ConferenceKind, ConferenceMedia, ConferenceReport, OpenConference, Voice } from "./conferencemedia";
@@ -62,6 +63,8 @@ export interface RingingState {
 
 export interface ConferencesEvents {
   changed(): void;
+  /** The person does not want to be disturbed. */
+  quiet(): boolean;
   tone(tone: Tone | null): void;
 }
 
@@ -182,6 +185,7 @@ export class Conferences {
   receive(conversationId: string, from: string, message: ConferenceMessage, acceptedUnixS: number, busy: boolean): void {
     const ageMs = 1_000 * (this.session.serverUnixS() - acceptedUnixS);
     if (ageMs > RING_MS || busy || this.busy || this.groups.info(conversationId)?.kind !== "group") return;
+    if (this.events.quiet() && !isAbove(message.precedence, LOUDEST_QUIET)) return; // it stands in its group, and can be joined there
     this.stopRinging();
     this.ringing = { conversationId, callId: message.callId, from, precedence: message.precedence };
     this.ringTimer = setTimeout(() => this.decline(), RING_MS - Math.max(0, ageMs));

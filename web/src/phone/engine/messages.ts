@@ -56,7 +56,8 @@ export type CallStep =
   | { step: "restarted"; sdp: string }
   | { step: "path"; forecast: PathForecast }
   | { step: "decline" }
-  | { step: "busy" }
+  /** `not_available`: nobody is on the phone, but its person does not want to be called now. */
+  | { step: "busy"; reason?: "not_available" }
   | { step: "cancel" }
   /** `by`: with the reason `preempted`, the level of the call that this one ends for; null if its path became too small. */
   | { step: "end"; reason: EndReason; by?: Precedence | null };
@@ -225,9 +226,10 @@ function parseStep(wire: Record<string, unknown>): CallStep | null {
       const reason = known.find((each) => each === wire["reason"]) ?? "hang_up";
       return reason === "preempted" ? { step, reason, by: level(wire["by"]) ?? null } : { step, reason };
     }
+    case "busy":
+      return wire["reason"] === "not_available" ? { step, reason: "not_available" } : { step };
     case "ringing":
     case "decline":
-    case "busy":
     case "cancel":
       return { step };
     default:

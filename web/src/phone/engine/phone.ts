@@ -30,6 +30,8 @@ import type { Vault } from "./vault";
 import { callView, conferenceView, contactsView, groupsView, ringingView } from "./view";
 import { Witness } from "./witness";
 
+/** Under which the store keeps whether calls ring. */
+const QUIET = "do not disturb";
 const PATH_POLL_MS = 45_000;
 const PATH_DRAW_MS = 500;
 const RENEWAL_PAUSE_MS = 1_500;
@@ -82,6 +84,8 @@ const NOTHING: PhoneState = {
   groups: [],
   threads: {},
   transfers: {},
+  unseenCalls: [],
+  quiet: false,
   call: null,
   conference: null,
   ringingConference: null,
@@ -146,6 +150,15 @@ export class Phone implements PhoneEngine {
 
   touched(): void {
     this.vault?.touched();
+  }
+
+  async setQuiet(quiet: boolean): Promise<void> {
+    await this.store?.write([{ table: "device", key: QUIET, value: quiet }]);
+    this.show({ quiet });
+  }
+
+  callsSeen(entryIds: readonly string[]): void {
+    this.enrolled?.texts.callsSeen(entryIds);
   }
 
   async setIdleMinutes(minutes: number): Promise<void> {
@@ -414,11 +427,13 @@ export class Phone implements PhoneEngine {
       peerGone: (peer) => this.shown.value.server === "online" && !directory.online(peer),
       renewKeys: (peer) => void this.renewKeys(peer),
       ceiling: (peer) => directory.ceiling(peer),
+      quiet: () => this.shown.value.quiet,
       record: (peer, id, outgoing, outcome, at, durationS, precedence) =>
         void this.guard(() => texts.recordCall(groups.directId(peer), { kind: "call", id, outgoing, at, outcome, durationS, precedence })),
     });
     const conferences = new Conferences(this.environment, session, groups, identity.deviceId, {
       changed: () => this.showConference(),
+      quiet: () => this.shown.value.quiet,
       tone: this.environment.playTone,
     });
     const mailbox: Mailbox = new Mailbox({ identity, session, keyPackages, groups, texts, calls, conferences, witness }, store, {
@@ -435,6 +450,7 @@ export class Phone implements PhoneEngine {
     await groups.load();
     await groups.meet(directory.people().map(({ accountId }) => accountId));
     await texts.load();
+    this.show({ quiet: (await store.read("device", QUIET)) === true });
     await attachments.load();
     this.show({ me: { accountId: identity.accountId, deviceId: identity.deviceId, displayName: identity.displayName, precedenceCeiling: "routine" } });
     await this.showMembership();
@@ -564,7 +580,7 @@ export class Phone implements PhoneEngine {
     if (this.enrolled === null) return;
     const { me } = this.shown.value;
     if (me !== null) this.show({ me: { ...me, precedenceCeiling: this.enrolled.directory.ceiling(me.accountId) } });
-    this.show({ contacts: contactsView(this.enrolled), groups: groupsView(this.enrolled), threads: this.enrolled.texts.threads });
+    this.show({ contacts: contactsView(this.enrolled), groups: groupsView(this.enrolled), threads: this.enrolled.texts.threads, unseenCalls: this.enrolled.texts.unseenCalls });
     this.showCall();
   }
 

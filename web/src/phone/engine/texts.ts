@@ -112,6 +112,18 @@ export class Texts {
     this.events.threadsChanged();
   }
 
+  /** Entry ids of calls that nobody took and that were not looked at, in all conversations. */
+  get unseenCalls(): string[] {
+    return [...this.unread].flatMap(([id, entryIds]) => entryIds.filter((entryId) => this.find(id, entryId)?.entry.kind === "call"));
+  }
+
+  /** These calls were looked at, in whatever conversation they are. */
+  callsSeen(entryIds: readonly string[]): void {
+    const changes = [...this.unread.keys()].flatMap((id) => this.clearUnread(id, entryIds));
+    void this.store.write(changes).catch(() => undefined); // then they are new again after a restart
+    this.events.threadsChanged();
+  }
+
   /** Queues a text. Resolves when it is persisted, not when it is sent. */
   async queue(id: string, body: string): Promise<void> {
     const at = this.environment.now();

@@ -96,7 +96,7 @@ export function Quality({ quality }: { quality: CallQuality }) {
 }
 
 /** The other one has heard nothing, or not enough: he may find a voice message instead, which a thin link carries in its own time. */
-const UNHEARD: readonly CallOutcome[] = ["unanswered", "busy", "declined", "failed", "preempted"];
+const UNHEARD: readonly CallOutcome[] = ["unanswered", "busy", "unavailable", "declined", "failed", "preempted"];
 
 async function leaveVoice(screen: PhoneScreen, call: CallView): Promise<void> {
   await screen.engine.hangUp();

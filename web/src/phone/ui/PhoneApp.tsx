@@ -18,6 +18,7 @@ import { MembersDialog, NewGroupDialog } from "./GroupDialogs";
 import { IncomingCall } from "./IncomingCall";
 import { LastWord } from "./LastWord";
 import { LockScreen } from "./LockScreen";
+import { MissedButton, MissedDialog } from "./MissedCalls";
 import { PathStrip } from "./PathStrip";
 import { ProtectionDialog } from "./ProtectionDialog";
 import { subjectOf, subjects } from "./subject";
@@ -85,15 +86,16 @@ function Telephone() {
               <Brand class="list-brand">{t("app.name")}</Brand>
               {me && <span class="quiet">{me.displayName}</span>}
             </div>
+            <MissedButton />
             <button
               type="button"
               class="button button-icon"
-              aria-label={t("protection.open")}
+              aria-label={t(state.quiet ? "protection.openQuiet" : "protection.open")}
               onClick={() => {
                 screen.protectionOpen.value = true;
               }}
             >
-              <Icon name="lock" />
+              <Icon name={state.quiet ? "quiet" : "lock"} />
             </button>
             <LanguageSwitch />
           </header>
@@ -125,6 +127,7 @@ function Telephone() {
       </main>
       {call?.phase === "incoming" && <IncomingCall key={call.callId} call={call} />}
       {ringingConference && call?.phase !== "incoming" && <IncomingConference key={ringingConference.conversationId} ringing={ringingConference} />}
+      {screen.dialog.value === "missed" && <MissedDialog />}
       {screen.dialog.value === "newGroup" && <NewGroupDialog />}
       {screen.dialog.value === "members" && open?.group && <MembersDialog key={open.conversationId} group={open.group} />}
       {screen.accessOpen.value && access && <AccessDialog access={access} />}

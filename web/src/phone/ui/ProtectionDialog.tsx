@@ -5,6 +5,7 @@ import { Dialog } from "../../ui/Dialog";
 import { Icon } from "../../ui/icons";
 import type { PassphraseFault } from "../model";
 import { attempt, usePhone } from "./context";
+import { QuietSwitch } from "./MissedCalls";
 
 const IDLE_MINUTES = [1, 5, 15, 60, 0] as const;
 
@@ -101,6 +102,7 @@ export function ProtectionDialog() {
           <Icon name="close" />
         </button>
       </div>
+      <QuietSwitch />
       <section aria-labelledby="protection-own">
         <h3 id="protection-own">{t("protection.own.title")}</h3>
         <p class="quiet">{t(lock.sealed ? "protection.own.sealed" : "protection.own.unsealed")}</p>

@@ -15,7 +15,7 @@ export interface PhoneScreen {
   accessOpen: Signal<boolean>;
   protectionOpen: Signal<boolean>;
   /** `members` is of the open thread's group. */
-  dialog: Signal<"newGroup" | "members" | null>;
+  dialog: Signal<"newGroup" | "members" | "missed" | null>;
   /** Something that was asked of the engine failed without the engine saying why. */
   unexpectedFault: Signal<Fault | null>;
 }
