@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -56,6 +57,22 @@ class Administrator:
 
     def post(self, path: str, body: object) -> dict[str, str]:
         return dict(self._http.post(path, json=body).raise_for_status().json())
+
+    def devices_of(self, name: str) -> list[str]:
+        return [str(device["device_id"]) for device in self._account(name)["devices"]]  # type: ignore[attr-defined]
+
+    def account_of(self, name: str) -> str:
+        return str(self._account(name)["account_id"])
+
+    def _account(self, name: str) -> dict[str, object]:
+        return next(account for account in self.get("/accounts") if account["display_name"] == name)
+
+    def wait_for_audit(self, action: str, timeout_s: float = 60) -> None:
+        """Until the audit trail has such an entry; fails the test if none comes."""
+        deadline = time.monotonic() + timeout_s
+        while all(entry["action"] != action for entry in self.get("/audit")):
+            assert time.monotonic() < deadline, f"the audit trail has no {action}"
+            time.sleep(0.5)
 
     def rules(self, **changes: object) -> None:
         self.put("/call-rules", {**self._http.get("/call-rules").raise_for_status().json(), **changes})

@@ -50,14 +50,6 @@ def largest_power_below(n: int) -> int:
     return 1 << ((n - 1).bit_length() - 1)
 
 
-def path(m: int, leaves: list[bytes]) -> list[bytes]:
-    """RFC 9162 §2.1.3.1."""
-    if len(leaves) == 1:
-        return []
-    k = largest_power_below(len(leaves))
-    return [*path(m, leaves[:k]), mth(leaves[k:])] if m < k else [*path(m - k, leaves[k:]), mth(leaves[:k])]
-
-
 def subproof(m: int, leaves: list[bytes], whole: bool) -> list[bytes]:
     """RFC 9162 §2.1.4.1."""
     n = len(leaves)
@@ -186,7 +178,6 @@ def main() -> None:
             "entries": entries,
             "roots": [mth(entries[:size]) for size in sizes],
             "heads": [head(size, mth(entries[:size])) for size in sizes],
-            "inclusion": [[path(index, entries[:size]) for index in range(size)] for size in sizes],
             "consistency": [[subproof(first, entries[:second], True) for first in range(1, second + 1)] for second in sizes],
         },
     }

@@ -44,26 +44,6 @@ function checkHashes(hashes: readonly Uint8Array[]): void {
   if (hashes.some((hash) => hash.length !== HASH_BYTES)) throw new ProofRefused("a hash in the proof has another length");
 }
 
-/** The entry with this leaf hash stands at `index` of the tree with `treeSize` entries and this root (RFC 9162 §2.1.3.2). Throws ProofRefused. */
-export async function verifyInclusion(leaf: Uint8Array, index: number, treeSize: number, path: readonly Uint8Array[], root: Uint8Array): Promise<void> {
-  if (count(index, "the index") >= count(treeSize, "the tree size")) throw new ProofRefused("the entry lies beyond the tree");
-  checkHashes([leaf, root, ...path]);
-  let [fn, sn] = [index, treeSize - 1];
-  let r: Bytes = owned(leaf);
-  for (const p of path) {
-    if (sn === 0) throw new ProofRefused("the proof of inclusion is too long");
-    if (odd(fn) || fn === sn) {
-      r = await nodeHash(p, r);
-      while (!odd(fn) && fn !== 0) [fn, sn] = [half(fn), half(sn)];
-    } else {
-      r = await nodeHash(r, p);
-    }
-    [fn, sn] = [half(fn), half(sn)];
-  }
-  if (sn !== 0) throw new ProofRefused("the proof of inclusion is too short");
-  if (!equal(r, root)) throw new ProofRefused("the entry is not in the log");
-}
-
 /** The tree of `secondSize` entries begins with all entries of the tree of `firstSize` (RFC 9162 §2.1.4.2). Throws ProofRefused. */
 export async function verifyConsistency(
   firstSize: number,

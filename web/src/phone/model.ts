@@ -119,6 +119,8 @@ export type ThreadEntry =
   | { kind: "title"; id: string; outgoing: boolean; actor: string; title: string; at: number }
   /** Verified: what a member's commit did. `joined`: this device came in. */
   | { kind: "roster"; id: string; outgoing: boolean; actor: string; added: readonly string[]; removed: readonly string[]; joined: boolean; at: number }
+  /** By the organisation's log: somebody has a further device (his name is `actor`), or one less. */
+  | { kind: "device"; id: string; outgoing: boolean; actor: string; revoked: boolean; at: number }
   | { kind: "call"; id: string; outgoing: boolean; at: number; outcome: CallOutcome; durationS: number; precedence?: Precedence };
 
 export type CallPhase = "requesting" | "ringing" | "incoming" | "connecting" | "active" | "ended";

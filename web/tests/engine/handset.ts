@@ -120,6 +120,7 @@ export function handset(server: TwinServer, store = new MemoryDatabase(), microp
 function line(entry: ThreadEntry): string {
   if (entry.kind === "title") return `${entry.outgoing ? ">" : "<"} title ${entry.title}`;
   if (entry.kind === "roster") return `${entry.outgoing ? ">" : "<"} roster +${entry.added.length} -${entry.removed.length}${entry.joined ? " joined" : ""}`;
+  if (entry.kind === "device") return `device ${entry.revoked ? "revoked" : "added"}`;
   return entry.kind === "text" ? `${entry.outgoing ? ">" : "<"} ${entry.body} ${entry.state}` : `${entry.outgoing ? ">" : "<"} call ${entry.outcome}`;
 }
 

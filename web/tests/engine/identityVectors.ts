@@ -33,8 +33,6 @@ interface IdentityVectors {
     /** By tree size, from 0. */
     roots: string[];
     heads: { log_id: string; tree_size: number; root_hash: string; at: number; signature: string }[];
-    /** [tree size][index] → path. */
-    inclusion: string[][][];
     /** [second size][first size - 1] → path. */
     consistency: string[][][];
   };

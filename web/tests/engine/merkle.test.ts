@@ -3,14 +3,12 @@
 import { describe, expect, it } from "vitest";
 
 import { fromBase64, type Bytes } from "../../src/keys/bytes";
-import { emptyRoot, GrowingTree, leafHash, ProofRefused, verifyConsistency, verifyInclusion } from "../../src/keys/merkle";
+import { emptyRoot, GrowingTree, ProofRefused, verifyConsistency } from "../../src/keys/merkle";
 import { vectors } from "./identityVectors";
 
 const { log } = vectors;
 const roots = log.roots.map(fromBase64);
-const leaves = await Promise.all(log.entries.map((entry) => leafHash(fromBase64(entry))));
 const root = (size: number): Bytes => roots[size] as Bytes;
-const leaf = (index: number): Bytes => leaves[index] as Bytes;
 const bent = (hash: Bytes): Bytes => hash.map((byte, i) => (i === 7 ? byte ^ 1 : byte));
 
 /** Everything that is nearly this path: a hash bent, left out, doubled, exchanged with its neighbour, added. */
@@ -21,39 +19,8 @@ function* nearly(path: readonly Bytes[]): Generator<Bytes[]> {
     yield [...path.slice(0, i), hash, ...path.slice(i)];
     if (i > 0) yield [...path.slice(0, i - 1), hash, path[i - 1] as Bytes, ...path.slice(i + 1)];
   }
-  yield [...path, leaf(0)];
+  yield [...path, root(1)];
 }
-
-describe("inclusion", () => {
-  it("is proven for every entry of every tree", async () => {
-    for (let size = 1; size < roots.length; size++) {
-      for (let index = 0; index < size; index++) {
-        const path = (log.inclusion[size]?.[index] ?? []).map(fromBase64);
-        await verifyInclusion(leaf(index), index, size, path, root(size));
-      }
-    }
-  });
-
-  it("is refused for another entry, place, root, size or path", async () => {
-    for (const size of [1, 2, 5, 8, 13, 19]) {
-      for (let index = 0; index < size; index++) {
-        const path = (log.inclusion[size]?.[index] ?? []).map(fromBase64);
-        const refused = async (...given: Parameters<typeof verifyInclusion>): Promise<void> => expect(verifyInclusion(...given)).rejects.toThrow(ProofRefused);
-        await refused(bent(leaf(index)), index, size, path, root(size));
-        await refused(leaf(index), index, size, path, bent(root(size)));
-        await refused(leaf(index), size, size, path, root(size));
-        if (size > 1) await refused(leaf(index), (index + 1) % size, size, path, root(size));
-        for (const other of nearly(path)) await refused(leaf(index), index, size, other, root(size));
-      }
-    }
-  });
-
-  it("is refused for what is no index", async () => {
-    for (const index of [-1, 0.5, Number.NaN, 2 ** 53]) {
-      await expect(verifyInclusion(leaf(0), index, 2, [leaf(1)], root(2))).rejects.toThrow(ProofRefused);
-    }
-  });
-});
 
 describe("consistency", () => {
   it("is proven between every two trees", async () => {

@@ -497,6 +497,7 @@ describe("members", () => {
     expect(anna.media[0]?.closed).toBe(true);
     await until(() => !server.devicesIn(conversation).some((device) => device !== deviceOf(anna)));
     expect(server.epochs()[0]).toBeGreaterThan(epoch);
+    expect(anna.texts(brunoId)).toContain("device revoked");
     await anna.phone.sendText(anna.with(brunoId), "ci sei?");
     await until(() => anna.state().fault?.code === "peer_not_ready");
     expect(anna.texts(brunoId)).toContain("> ci sei? queued");
@@ -530,6 +531,7 @@ describe("members", () => {
     expect(tablet.id()).toBe(bruno.id());
     await until(() => bruno.state().fault?.code === "new_own_device");
     expect(bruno.state().ownDevices.map(({ me }) => me)).toEqual([true, false]);
+    await until(() => anna.texts(bruno.id()).includes("device added"));
     const [conversation] = server.conversationIds() as [string];
     await until(() => server.devicesIn(conversation).length === 3);
     await anna.phone.sendText(direct(anna, bruno), "a tutti e due");

@@ -46,8 +46,18 @@ export interface News {
   changes: Change[];
   /** Certificates that are new, or newly revoked. */
   standings: Standing[];
+  /** Devices that people who were known have got or lost. */
+  devices: DeviceNews[];
   /** Entries that may not stand in the log. */
   refused: StatementRefused[];
+}
+
+export interface DeviceNews {
+  accountId: string;
+  deviceId: string;
+  /** Of the certificate. */
+  serial: string;
+  revoked: boolean;
 }
 
 interface LogRow {
@@ -100,7 +110,7 @@ export class Membership implements Authority {
   async follow(ask: Ask): Promise<News> {
     const head = await TreeHead.verify(unverified(await ask<Schemas["TreeHead"]>("GET", "/api/v1/log/head")), this.logKey);
     const known = this.accepted;
-    const news: News = { changes: [], standings: [], refused: [] };
+    const news: News = { changes: [], standings: [], devices: [], refused: [] };
     if (known !== null && head.treeSize < known.treeSize) throw new Equivocation(known.shown, head.shown, "the log has become shorter");
     const tree = this.tree.copy();
     const entries: Uint8Array[] = [];
@@ -117,10 +127,17 @@ export class Membership implements Authority {
       if (known === null) throw new StatementRefused("forged", "the entries of the log are not those of its head");
       throw new Equivocation(known.shown, head.shown, "the log was rewritten: it no longer begins with what it showed before");
     }
+    const before = this.register.all().map(({ claims }) => claims);
+    const [accounts, devices] = [new Set(before.map(({ accountId }) => accountId)), new Set(before.map(({ deviceId }) => deviceId))];
     for (const [i, entry] of entries.entries()) {
       try {
         const standing = await this.register.read(entry, this.tree.size + i);
-        if (standing !== null) news.standings.push(standing);
+        if (standing === null) continue;
+        news.standings.push(standing);
+        const { accountId, deviceId, serial } = standing.claims;
+        const revoked = standing.revokedAt !== null;
+        // A first certificate is a new person's, one for a known device a renewal.
+        if (accounts.has(accountId) && (revoked || !devices.has(deviceId))) news.devices.push({ accountId, deviceId, serial, revoked });
       } catch (error) {
         if (!(error instanceof StatementRefused)) throw error;
         news.refused.push(error);

@@ -250,6 +250,15 @@ export class Texts {
     return [this.keepEntry(id, { order: this.nextOrder++, entry })];
   }
 
+  /** Somebody has got or lost a device, by the certificate with this serial: a line where there is a conversation with him. */
+  async recordDevice(id: string, actor: string, serial: string, revoked: boolean): Promise<void> {
+    const entryId = `${revoked ? "revoked" : "certified"}-${serial}`;
+    if ((this.groups.info(id)?.members ?? []).length === 0 || this.find(id, entryId) !== undefined) return;
+    const entry: ThreadEntry = { kind: "device", id: entryId, outgoing: false, actor, revoked, at: this.environment.now() };
+    await this.store.write([this.keepEntry(id, { order: this.nextOrder++, entry })]);
+    this.events.threadsChanged();
+  }
+
   /** A call's line in the thread. */
   async recordCall(id: string, entry: Extract<ThreadEntry, { kind: "call" }>): Promise<void> {
     if (this.find(id, entry.id) !== undefined) return;

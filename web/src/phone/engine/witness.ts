@@ -3,13 +3,12 @@
 import type { Schemas } from "../../api/client";
 import { randomId, toBase64 } from "../../keys/bytes";
 import { deviceCode, StatementRefused } from "../../keys/organisation";
-import type { Standing } from "../../keys/register";
 import type { UnverifiedTreeHead } from "../../keys/treeHead";
 import type { Fault, OrganisationView, OwnDevice } from "../model";
 import type { EnrolledDevice } from "./enrolment";
 import type { Groups } from "./groups";
 import { Lane } from "./lane";
-import { Equivocation, headName, type Ask, type Membership } from "./membership";
+import { Equivocation, headName, type Ask, type DeviceNews, type Membership } from "./membership";
 import { encodeMessage } from "./messages";
 import type { Session } from "./session";
 import type { PhoneStore } from "./store";
@@ -20,6 +19,8 @@ const HEAD_TOLD_EVERY_MS = 3_600_000;
 export interface WitnessEvents {
   fault(fault: Fault): void;
   deviceRevoked(deviceId: string): void;
+  /** Somebody else has got or lost a device. */
+  deviceOfOther(news: DeviceNews): void;
   /** The log was asked. `changed`: this device stands in it otherwise than before. */
   followed(changed: boolean): Promise<void>;
 }
@@ -51,7 +52,7 @@ export class Witness {
         await this.store.write(news.changes);
         if (news.refused.length > 0) this.events.fault({ code: "log_refused", detail: news.refused.map(({ message }) => message).join("; ") });
         for (const { claims, revokedAt } of news.standings) if (revokedAt !== null) this.events.deviceRevoked(claims.deviceId);
-        if (!first) this.announceOwnDevices(news.standings);
+        this.announce(news.devices);
         if (news.changes.length > 0) this.told.clear();
       } catch (error) {
         await this.judge(error);
@@ -105,9 +106,10 @@ export class Witness {
     }
   }
 
-  private announceOwnDevices(standings: readonly Standing[]): void {
+  private announce(devices: readonly DeviceNews[]): void {
     const { accountId, deviceId } = this.device.identity;
-    const fresh = standings.find(({ claims, revokedAt }) => claims.accountId === accountId && claims.deviceId !== deviceId && revokedAt === null);
-    if (fresh !== undefined) this.events.fault({ code: "new_own_device", detail: fresh.claims.deviceId });
+    const fresh = devices.find((device) => device.accountId === accountId && device.deviceId !== deviceId && !device.revoked);
+    if (fresh !== undefined) this.events.fault({ code: "new_own_device", detail: fresh.deviceId });
+    for (const device of devices) if (device.accountId !== accountId) this.events.deviceOfOther(device);
   }
 }

@@ -23,6 +23,7 @@ function Preview({ subject, entry }: { subject: Subject; entry: ThreadEntry | un
       );
     case "title":
     case "roster":
+    case "device":
       return <span class="quiet">{eventSentence(state, subject.group, entry)}</span>;
     case "text": {
       if (entry.state === "failed") {

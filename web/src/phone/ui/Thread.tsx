@@ -96,7 +96,7 @@ function CallEntry({ subject, entry }: { subject: Subject; entry: EntryOf<"call"
   );
 }
 
-function EventEntry({ subject, entry }: { subject: Subject; entry: EntryOf<"title" | "roster"> }) {
+function EventEntry({ subject, entry }: { subject: Subject; entry: EntryOf<"title" | "roster" | "device"> }) {
   return (
     <li class="entry entry-event">
       <span>{eventSentence(usePhone().engine.state.value, subject.group, entry)}</span>
@@ -115,6 +115,7 @@ function Entry({ subject, entry }: { subject: Subject; entry: ThreadEntry }) {
       return <CallEntry subject={subject} entry={entry} />;
     case "title":
     case "roster":
+    case "device":
       return <EventEntry subject={subject} entry={entry} />;
   }
 }

@@ -35,9 +35,10 @@ export function personName({ contacts, me }: PhoneState, group: Group | null, ac
   return contacts.find((contact) => contact.accountId === accountId)?.displayName ?? accountId.slice(0, 8);
 }
 
-/** What happened to a group, in one sentence. */
-export function eventSentence(state: PhoneState, group: Group | null, entry: Extract<ThreadEntry, { kind: "title" | "roster" }>): string {
+/** What happened to a group or to a person's devices, in one sentence. */
+export function eventSentence(state: PhoneState, group: Group | null, entry: Extract<ThreadEntry, { kind: "title" | "roster" | "device" }>): string {
   const name = personName(state, group, entry.actor);
+  if (entry.kind === "device") return t(entry.revoked ? "thread.deviceRevoked" : "thread.deviceAdded", { name });
   if (entry.kind === "title") return entry.outgoing ? t("group.event.titledYou", { title: entry.title }) : t("group.event.titled", { name, title: entry.title });
   if (entry.joined) return t("group.event.joined", { name });
   const names = (accounts: readonly string[]): string => accounts.map((account) => personName(state, group, account)).join(", ");
