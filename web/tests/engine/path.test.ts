@@ -40,3 +40,11 @@ it("shows outages, and the ends of the profile as they are", () => {
   expect(forecast[20]).toEqual([20, null]);
   expect(forecast.at(-1)).toEqual([60, null]);
 });
+
+it("does not show the blink of a handover as an outage", () => {
+  const blinking: PathProfile = { ...profile, outage_start_unix_s: [120, 130], outage_end_unix_s: [120.05, 140] };
+  const view = pathView(blinking, true, 120.02);
+  expect(view.inOutage).toBe(false);
+  expect(view.forecast[0]?.[1]).not.toBeNull();
+  expect(pathView(blinking, true, 131).inOutage).toBe(true);
+});

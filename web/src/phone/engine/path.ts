@@ -6,6 +6,8 @@ import type { PathView } from "../model";
 export type PathProfile = Schemas["PathProfileShape"];
 
 export const FORECAST_S = 60;
+/** What is shown as an outage lasts longer: a handover is over (at most 0.5 s, space/parameters.py) before anybody could read of it. */
+const SHORTEST_SHOWN_OUTAGE_S = 0.5;
 
 /** Index of the last element that is not above `value`, or -1; `ascending` is sorted. */
 function lastNotAbove(ascending: readonly number[], value: number): number {
@@ -19,8 +21,9 @@ function lastNotAbove(ascending: readonly number[], value: number): number {
 }
 
 function inOutage(profile: PathProfile, unixS: number): boolean {
-  const end = profile.outage_end_unix_s[lastNotAbove(profile.outage_start_unix_s, unixS)];
-  return end !== undefined && unixS < end;
+  const i = lastNotAbove(profile.outage_start_unix_s, unixS);
+  const [start, end] = [profile.outage_start_unix_s[i], profile.outage_end_unix_s[i]];
+  return start !== undefined && end !== undefined && unixS < end && end - start > SHORTEST_SHOWN_OUTAGE_S;
 }
 
 /** One-way delay in ms, linear between two samples of one serving satellite; null without coverage. */
