@@ -101,10 +101,11 @@ def test_handovers_are_not_noticed(line: Line, recordings: Recordings) -> None:
     for each in (ada, bruno):
         each.page.evaluate(COLLECT_ALERTS)
     served_by = [satellite(ada)]
-    for _ in range(4):
+    # A satellite often keeps the place for more than one slot; over a day none kept it beyond 100 s.
+    while len(set(served_by)) < 2 or len(served_by) < 4:
+        assert len(served_by) < 12, f"no handover in two minutes: {served_by}"
         assert match(*bruno.listen(10), recordings.ship).stoi > SAME_SPEECH
         served_by.append(satellite(ada))
-    assert len(set(served_by)) >= 3, "at least two slots ended"
     for each in (ada, bruno):
         assert each.page.evaluate("testAlerts") == []
         each.expect_audio()
