@@ -15,10 +15,11 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from tests.keys.mls.world import GROUP_ID, SeededRng
 from tramontana.keys.identity import DeviceKey
 from tramontana.keys.mls.client import Client, OwnKeyPackage, parse_key_package
-from tramontana.keys.mls.group import Application, Group
+from tramontana.keys.mls.group import Group
 from tramontana.keys.mls.key_schedule import PreSharedKeys
 from tramontana.keys.mls.messages import Add, PreSharedKey, Proposal, PskId, Remove
 from tramontana.keys.mls.nodes import Credential
+from tramontana.keys.mls.outcomes import Application
 from tramontana.keys.mls.state import Status
 from tramontana.keys.mls.suites import SUITES
 
@@ -265,10 +266,10 @@ class RustPeer:
         self._group = self.client.join_group(None, self._rust.Message.from_bytes(welcome)).group
 
     def external(self, group_info: bytes, *, resync: int | None) -> bytes:
-        raise NotImplementedError
+        raise AssertionError("a script asked mls-rs for an external join, which its foreign interface does not have")
 
     def group_info(self) -> bytes:
-        raise NotImplementedError
+        raise AssertionError("a script asked mls-rs for a group info, which its foreign interface does not have")
 
     def commit(
         self, adds: Sequence[bytes], removes: Sequence[int], psks: Sequence[Psk], *, public: bool
@@ -285,7 +286,7 @@ class RustPeer:
         self._group.process_incoming_message(self._own)
 
     def propose_remove(self, leaf: int, *, public: bool) -> bytes:
-        raise NotImplementedError
+        raise AssertionError("a script asked mls-rs to remove a leaf by number, which its foreign interface does not have")
 
     def process(self, message: bytes) -> bytes | None:
         received = self._group.process_incoming_message(self._rust.Message.from_bytes(message))

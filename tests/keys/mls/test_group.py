@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from tests.keys.mls.world import GROUP_ID, NOW, World
 from tramontana.keys.mls.client import OwnKeyPackage, parse_key_package
 from tramontana.keys.mls.errors import KeyAlreadyUsed, NotActive, PendingCommit, StaleStep, UnknownPsk, WrongEpoch
-from tramontana.keys.mls.group import Application, Committed, Proposed
 from tramontana.keys.mls.key_schedule import PreSharedKeys
 from tramontana.keys.mls.messages import USAGE_REINIT, Add, GroupContextExtensions, ReInit, Remove
 from tramontana.keys.mls.nodes import REQUIRED_CAPABILITIES, Extension, RequiredCapabilities
+from tramontana.keys.mls.outcomes import Application, Committed, Proposed
 from tramontana.keys.mls.state import Status
 from tramontana.keys.mls.suites import SUITES, X25519_AES128GCM_SHA256, XWING_AES256GCM_SHA384, CipherSuite
 

@@ -9,10 +9,11 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from tramontana.keys.identity import DeviceKey
 from tramontana.keys.mls.client import Client, OwnKeyPackage, parse_key_package
-from tramontana.keys.mls.group import CommitBytes, Committed, Group, Received
+from tramontana.keys.mls.group import Group
 from tramontana.keys.mls.key_schedule import NO_PSKS, PreSharedKeys
 from tramontana.keys.mls.messages import Add, Proposal
 from tramontana.keys.mls.nodes import Credential, Extensions
+from tramontana.keys.mls.outcomes import CommitBytes, Committed, Received
 from tramontana.keys.mls.suites import X25519_AES128GCM_SHA256, CipherSuite
 
 NOW = 1_800_000_000.0

@@ -11,7 +11,7 @@ from tramontana.keys.mls import key_schedule, tree_kem, tree_math
 from tramontana.keys.mls.codec import Reader, parse_whole, vector
 from tramontana.keys.mls.errors import FramingError, WelcomeRefused
 from tramontana.keys.mls.framing import MLS10, WireFormat
-from tramontana.keys.mls.group import EXTERNAL_INIT_LABEL, CommitBytes, Group
+from tramontana.keys.mls.group import EXTERNAL_INIT_LABEL, Group
 from tramontana.keys.mls.key_schedule import NO_PSKS, EpochSecrets, PreSharedKeys
 from tramontana.keys.mls.messages import (
     USAGE_APPLICATION,
@@ -45,6 +45,7 @@ from tramontana.keys.mls.nodes import (
     Lifetime,
     find_extension,
 )
+from tramontana.keys.mls.outcomes import CommitBytes
 from tramontana.keys.mls.ratchet_tree import RatchetTree
 from tramontana.keys.mls.state import State
 from tramontana.keys.mls.suites import XWING_AES256GCM_SHA384, CipherSuite, Rng, Signer

@@ -58,6 +58,7 @@ from tramontana.keys.mls.messages import (
     sign_content,
 )
 from tramontana.keys.mls.nodes import SOURCE_COMMIT, SOURCE_UPDATE, Extensions, ExternalSender, LeafNode
+from tramontana.keys.mls.outcomes import Application, CommitBytes, Committed, Proposed, Received
 from tramontana.keys.mls.protection import open_private, open_public, open_sender_data, seal_private, seal_public
 from tramontana.keys.mls.state import Member, Outstanding, State, Status
 from tramontana.keys.mls.suites import Rng, Signer
@@ -82,50 +83,6 @@ from tramontana.keys.mls.validation import (
 T = TypeVar("T")
 
 EXTERNAL_INIT_LABEL = b"MLS 1.0 external init secret"  # RFC 9420 §8.3
-
-
-@dataclass(frozen=True)
-class Application:
-    """Opened application data."""
-
-    sender: Member
-    plaintext: bytes = field(repr=False)
-    authenticated_data: bytes
-    epoch: int
-
-
-@dataclass(frozen=True)
-class Proposed:
-    """A proposal that now waits for a commit. `sender` is None for somebody outside the group."""
-
-    sender: Member | None
-    proposal: Proposal
-    reference: bytes
-
-
-@dataclass(frozen=True)
-class Committed:
-    """An accepted commit. The group is in `epoch` now, unless `status` says that it ended for this device."""
-
-    sender: Member
-    epoch: int
-    added: tuple[Member, ...]
-    removed: tuple[Member, ...]
-    status: Status
-
-
-Received = Application | Proposed | Committed
-
-
-@dataclass(frozen=True)
-class CommitBytes:
-    """What goes to the server: the commit for the members, the welcome (and the tree, if apart) for who was added."""
-
-    epoch: int
-    """In which the commit was made."""
-    commit: bytes
-    welcome: bytes | None
-    tree: bytes | None
 
 
 @dataclass(frozen=True, eq=False)
