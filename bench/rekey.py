@@ -125,8 +125,8 @@ async def connected(url: str, leaf: int, token: str) -> AsyncIterator[ClientConn
     """A member's socket, from an address that few others use: the limits count addresses."""
     where = url.replace("http", "ws") + "/api/v1/socket"
     # Nobody reads what comes after the commit: it must not stop the closing of the socket.
-    options = {"open_timeout": 60, "ping_interval": None, "max_queue": None}
-    async with connect(where, local_addr=(f"127.0.2.{leaf // PHONES_AN_ADDRESS + 1}", 0), **options) as socket:
+    address = f"127.0.2.{leaf // PHONES_AN_ADDRESS + 1}"
+    async with connect(where, local_addr=(address, 0), open_timeout=60, ping_interval=None, max_queue=None) as socket:
         await socket.send(json.dumps({"type": "hello", "token": token, "after": 0}))
         while json.loads(await socket.recv())["type"] != "ready":
             pass
