@@ -77,6 +77,7 @@ def algorithms() -> dict[str, Any]:
             "signature": "Ed25519 (classical)",
         },
         "media": {"protocol": "SFrame (RFC 9605)", "suite": "0x0005 AES_256_GCM_SHA512_128", "keys": "MLS exporter, bound to one call"},
+        "attachments": "AES-256-GCM in chunks under a key of each attachment, which travels in the conversation",
         "organisation": {
             "statements": "Ed25519 and ML-DSA together; both signatures must verify",
             "log": "RFC 9162 tree over SHA-256, tree heads signed with Ed25519",

@@ -110,6 +110,40 @@ def test_write_a_text(watched: Watched) -> None:
     assert watched.asked() == ["sendText a5 Two lines\nof text"]
 
 
+def test_call_back_who_was_missed_and_do_not_be_disturbed(watched: Watched) -> None:
+    page = watched.scene("list")
+    missed = page.get_by_role("button", name="Missed calls, 2 new")
+    missed.press("Enter")
+    dialog = page.get_by_role("dialog", name="Missed calls")
+    dialog.get_by_role("button", name="Mark all as seen").press("Enter")
+    expect(dialog.get_by_role("button", name="Mark all as seen")).to_have_count(0)
+    page.keyboard.press("Escape")
+    expect(dialog).to_have_count(0)
+    page.get_by_role("button", name="Protection of this telephone").press("Enter")
+    page.get_by_role("checkbox", name="Calls do not ring on this device").press("Space")
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("button", name="do not disturb is on")).to_be_visible()
+    page.get_by_role("button", name="Missed calls", exact=True).press("Enter")
+    dialog.get_by_role("button", name="Call back Patrol vessel P402").press("Enter")
+    expect(dialog).to_have_count(0)
+    asked = [line for line in watched.asked() if not line.startswith("markRead")]
+    assert asked == ["callsSeen c1,c2", "setQuiet true", "callsSeen c2", "call a3 routine"]
+
+
+def test_show_a_picture_and_end_a_transfer(watched: Watched) -> None:
+    page = watched.scene("files")
+    page.get_by_role("button", name="Show picture bridge on SS 685.jpg").press("Enter")
+    expect(page.get_by_role("img", name="bridge on SS 685.jpg")).to_be_visible()
+    hide = page.get_by_role("button", name="Hide picture bridge on SS 685.jpg")
+    expect(hide).to_be_focused()
+    hide.press("Enter")
+    expect(page.get_by_role("img", name="bridge on SS 685.jpg")).to_have_count(0)
+    page.get_by_role("listitem").filter(has_text="blocked roads").get_by_role("button", name="Cancel").press("Enter")
+    expect(page.get_by_role("listitem").filter(has_text="blocked roads").get_by_role("progressbar")).to_have_count(0)
+    asked = [line for line in watched.asked() if not line.startswith("markRead")]
+    assert asked == ["fetchFile a1 f0", "cancelTransfer a1 f1"]
+
+
 def test_make_a_group_change_it_and_leave(watched: Watched) -> None:
     page = watched.scene("list")
     page.get_by_role("button", name="New group").press("Enter")

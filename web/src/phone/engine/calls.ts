@@ -180,7 +180,7 @@ export class Calls {
   }
 
   /** The level of an invite as far as its caller may ask for it: the one place where a claim to precedence is judged. */
-  private allowed(peer: string, claimed: Precedence): Precedence {
+  allowed(peer: string, claimed: Precedence): Precedence {
     const ceiling = this.events.ceiling(peer);
     return isAbove(claimed, ceiling) ? ceiling : claimed;
   }
