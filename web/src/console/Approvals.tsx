@@ -78,7 +78,7 @@ export function Approvals({ api }: { api: ConsoleApi }) {
                   <td>{request.unit}</td>
                   <td>{request.roles.map((role) => t(`rights.role.${role}`)).join(", ")}</td>
                   <td>{precedenceWord(request.precedence_ceiling)}</td>
-                  <td>
+                  <td class="device-code-cell">
                     <code class="nowrap">{codeOf(request.device_id)}</code>
                     <Identifiers text={request.device_id} />
                   </td>

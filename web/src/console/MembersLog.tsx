@@ -25,7 +25,7 @@ function AuditorLink({ api }: { api: ConsoleApi }) {
   const [link, setLink] = useState<string | null>(null);
   const [failure, setFailure] = useState<Error | null>(null);
   return (
-    <section class="card" aria-labelledby="auditor-title">
+    <section class="card auditor" aria-labelledby="auditor-title">
       <h2 id="auditor-title">{t("log.auditor")}</h2>
       <p class="quiet">{t("log.auditorLead")}</p>
       {failure && <ErrorNotice error={failure} />}

@@ -7,7 +7,7 @@ import { precedenceWord } from "./rights";
 import { useLoaded } from "./useLoaded";
 
 const REFRESH_MS = 5_000;
-const REVOKE = "tramontana custodian revoke DEVICE";
+const REVOKE = "tramontana custodian revoke --reason REASON";
 
 export function People({ api }: { api: ConsoleApi }) {
   const { value: accounts, error } = useLoaded(() => api.accounts(), REFRESH_MS);
@@ -15,9 +15,6 @@ export function People({ api }: { api: ConsoleApi }) {
     <div class="page">
       <h1>{t("console.view.people")}</h1>
       <p class="quiet">{t("people.revoke")}</p>
-      <p>
-        <code>{REVOKE}</code>
-      </p>
       {error && <ErrorNotice error={error} />}
       {accounts?.length === 0 && <p class="quiet">{t("people.empty")}</p>}
       {accounts && accounts.length > 0 && (
@@ -62,6 +59,12 @@ export function People({ api }: { api: ConsoleApi }) {
                           {device.state === "pending" && <code class="nowrap">{device.device_code}</code>}
                           {device.state === "certified" && device.not_after !== null && (
                             <span class="quiet nowrap">{t("people.until", { until: format.dayAndClock(device.not_after * 1000) })}</span>
+                          )}
+                          {(device.state === "certified" || device.state === "expired") && (
+                            <details>
+                              <summary>{t("people.command")}</summary>
+                              <code class="fresh-link">{`${REVOKE} ${device.device_id}`}</code>
+                            </details>
                           )}
                         </div>
                       ))}
