@@ -48,8 +48,8 @@ export interface CallEvents {
   /** The person does not want to be disturbed. */
   quiet(): boolean;
   record(peer: string, callId: string, outgoing: boolean, outcome: CallOutcome, beganAt: number, durationS: number, precedence: Precedence): void;
-  /** The highest level at which a person may call. */
-  ceiling(peer: string): Precedence;
+  /** The highest level at which a device may call, by its certificate and not by the server's word. */
+  ceiling(deviceId: string): Precedence;
   /** The conversation should be renewed. */
   renewKeys(peer: string): void;
   tone(tone: Tone | null): void;
@@ -162,7 +162,7 @@ export class Calls {
     if (step.step === "invite") {
       const ageMs = 1_000 * (this.session.serverUnixS() - acceptedUnixS);
       this.invitedBy = { ...(this.state?.next == null ? {} : this.invitedBy), [callId]: deviceId };
-      const invite = { ...step, precedence: this.allowed(peer, step.precedence) };
+      const invite = { ...step, precedence: this.allowed(deviceId, step.precedence) };
       const quiet = this.events.quiet() && !isAbove(invite.precedence, LOUDEST_QUIET);
       this.step({ kind: "invite", callId, peerAccountId: peer, ageMs, invite, quiet });
       if (this.line?.callId === callId) this.line.peerDeviceId ??= deviceId;
@@ -180,8 +180,8 @@ export class Calls {
   }
 
   /** The level of an invite as far as its caller may ask for it: the one place where a claim to precedence is judged. */
-  allowed(peer: string, claimed: Precedence): Precedence {
-    const ceiling = this.events.ceiling(peer);
+  allowed(deviceId: string, claimed: Precedence): Precedence {
+    const ceiling = this.events.ceiling(deviceId);
     return isAbove(claimed, ceiling) ? ceiling : claimed;
   }
 

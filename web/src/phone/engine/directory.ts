@@ -96,9 +96,9 @@ export class Directory implements Authority {
     return listed.some((device) => !this.accepts(accountId, device.device_id, fromBase64(device.signature_public_key)));
   }
 
-  /** The highest level at which a person may call, by his certificate. */
-  ceiling(accountId: string): Precedence {
-    return this.membership.ceiling(accountId);
+  /** The highest level at which a device may call, by its certificate. */
+  ceiling(deviceId: string): Precedence {
+    return this.membership.ceiling(deviceId);
   }
 
   online(accountId: string): boolean {

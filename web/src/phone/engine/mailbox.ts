@@ -113,7 +113,7 @@ export class Mailbox {
       case "head":
         return { changes: [], afterwards: () => this.events.quietly(() => witness.heard(message.head)) };
       case "conference":
-        return { changes: [], afterwards: () => conferences.receive(id, sender, { ...message, precedence: calls.allowed(sender, message.precedence) }, acceptedAt, calls.busy()) };
+        return { changes: [], afterwards: () => conferences.receive(id, sender, { ...message, precedence: calls.allowed(deviceId, message.precedence) }, acceptedAt, calls.busy()) };
       case "call":
         if (sender === identity.accountId) return { changes: [], afterwards: () => calls.receiveOwn(message) };
         if (groups.info(id)?.peer !== sender) return { changes: [] };

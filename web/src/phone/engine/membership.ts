@@ -222,10 +222,10 @@ export class Membership implements Authority {
     return this.devicesOf(accountId).at(-1)?.claims.displayName ?? null;
   }
 
-  /** The precedence up to which the custodians certified this person last; routine for who is not certified now. */
-  ceiling(accountId: string): PrecedenceLabel {
-    const last = this.devicesOf(accountId).findLast(({ claims }) => this.admits(claims.deviceId));
-    return last?.claims.precedenceCeiling ?? "routine";
+  /** The precedence that the device's certificate allows; routine for one that is not certified now. */
+  ceiling(deviceId: string): PrecedenceLabel {
+    const standing = this.register.last(deviceId);
+    return standing !== null && this.admits(deviceId) ? standing.claims.precedenceCeiling : "routine";
   }
 
   /** Whether custodians let this device in, and whether it is out again. */

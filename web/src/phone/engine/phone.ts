@@ -427,7 +427,7 @@ export class Phone implements PhoneEngine {
       tone: this.environment.playTone,
       peerGone: (peer) => this.shown.value.server === "online" && !directory.online(peer),
       renewKeys: (peer) => void this.renewKeys(peer),
-      ceiling: (peer) => directory.ceiling(peer),
+      ceiling: (deviceId) => directory.ceiling(deviceId),
       quiet: () => this.shown.value.quiet,
       record: (peer, id, outgoing, outcome, at, durationS, precedence) =>
         void this.guard(() => texts.recordCall(groups.directId(peer), { kind: "call", id, outgoing, at, outcome, durationS, precedence })),
@@ -580,7 +580,7 @@ export class Phone implements PhoneEngine {
   private showPeople(): void {
     if (this.enrolled === null) return;
     const { me } = this.shown.value;
-    if (me !== null) this.show({ me: { ...me, precedenceCeiling: this.enrolled.directory.ceiling(me.accountId) } });
+    if (me !== null) this.show({ me: { ...me, precedenceCeiling: this.enrolled.directory.ceiling(me.deviceId) } });
     this.show({ contacts: contactsView(this.enrolled), groups: groupsView(this.enrolled), threads: this.enrolled.texts.threads, unseenCalls: this.enrolled.texts.unseenCalls });
     this.showCall();
   }
