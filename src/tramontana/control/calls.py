@@ -228,6 +228,19 @@ class Calls:
         await self._media_changed()
         self._hub.calls_changed()  # whoever else has a forwarder ends its connection there
 
+    async def put_out_of(self, conversation_id: str, account_id: str) -> None:
+        """An account is no longer in a conversation: its devices leave the call of it."""
+        async with self._store.write() as connection:
+            call = await calls.of_conversation(connection, conversation_id)
+            gone = [each.device_id for each in call.participants if each.account_id == account_id] if call is not None else []
+            for device_id in gone:
+                assert call is not None
+                await self._leave(connection, device_id, call.call_id, self._clock())
+        if gone:
+            await self._media_changed()
+            self._hub.calls_changed()  # whichever process admitted it to the forwarder ends its connection there
+            self._hub.on_calls_changed()
+
     async def _leave(self, connection: AsyncConnection, device_id: str, call_id: str, now: float) -> None:
         if not await calls.leave(connection, call_id, device_id, now):
             return

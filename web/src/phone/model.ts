@@ -171,7 +171,8 @@ export interface CallView {
   fault: Fault | null;
 }
 
-export type ConferencePhase = "connecting" | "active" | "reconnecting" | "ended";
+/** `waiting`: the server has no room for it yet. */
+export type ConferencePhase = "connecting" | "waiting" | "active" | "reconnecting" | "ended";
 
 /** The floor of a talk group, in the words of 3GPP TS 24.380. */
 export interface FloorView {
@@ -199,6 +200,9 @@ export interface ConferenceView {
   kind: "group" | "talk";
   title: string;
   phase: ConferencePhase;
+  precedence: Precedence;
+  /** It had to end for a call of this level; null within if the path became too small. */
+  preempted: { by: Precedence | null } | null;
   /** Milliseconds since 1970. */
   activeSince: number | null;
   people: readonly ConferencePerson[];
@@ -218,6 +222,7 @@ export interface RingingConference {
   conversationId: string;
   title: string;
   from: string;
+  precedence: Precedence;
 }
 
 /** The phone's own path at this moment, from its profile. Always simulated in this build, and said so. */
@@ -342,8 +347,8 @@ export interface PhoneEngine {
   /** Ends, cancels or dismisses the call on screen. */
   hangUp(): Promise<void>;
   setMuted(muted: boolean): void;
-  /** Joins the conference or talk group of a conversation, opening it if nobody has. */
-  joinConference(conversationId: string): Promise<void>;
+  /** Joins the conference or talk group of a conversation, opening it at this precedence if nobody has. A call that this phone is in ends. */
+  joinConference(conversationId: string, precedence: Precedence): Promise<void>;
   declineConference(): void;
   /** Leaves it, or puts away one that has ended. */
   leaveConference(): void;

@@ -3,7 +3,8 @@
 import { afterEach, expect, vi } from "vitest";
 
 import type { Tuning } from "../../src/phone/engine/callpath";
-import type { MediaKeys } from "../../src/phone/engine/frames";
+import type { ConferenceEvents, ConferenceKind, ConferenceMedia } from "../../src/phone/engine/conferencemedia";
+import type { CallEpoch, MediaKeys } from "../../src/phone/engine/frames";
 import { MemoryDatabase } from "../../src/phone/engine/database";
 import { MicrophoneRefused, type CallMedia, type MediaEvents } from "../../src/phone/engine/media";
 import { Phone, type PhoneEnvironment } from "../../src/phone/engine/phone";
@@ -58,10 +59,49 @@ export class FakeMedia implements CallMedia {
   }
 }
 
+/** The media of a conference, connected as soon as the forwarder has answered. */
+export class FakeConference implements ConferenceMedia {
+  epochs: CallEpoch[] = [];
+  talking = false;
+  opened = 0;
+  offers = 0;
+  restarts = 0;
+  closed = false;
+
+  constructor(
+    readonly kind: ConferenceKind,
+    readonly events: ConferenceEvents,
+    private readonly microphone: boolean,
+  ) {}
+
+  async connect(ask: (offer: string) => Promise<string>, restart: boolean): Promise<void> {
+    this.offers++;
+    if (restart) this.restarts++;
+    await ask("offer");
+    queueMicrotask(() => this.events.connected());
+  }
+  useEpoch(epoch: CallEpoch): void {
+    this.epochs.push(epoch);
+  }
+  openMicrophone(): Promise<void> {
+    if (!this.microphone) return Promise.reject(new MicrophoneRefused("NotAllowedError"));
+    this.opened++;
+    return Promise.resolve();
+  }
+  setTalking(talking: boolean): void {
+    this.talking = talking;
+  }
+  tune(): void {}
+  close(): void {
+    this.closed = true;
+  }
+}
+
 export interface Handset {
   phone: Phone;
   store: MemoryDatabase;
   media: FakeMedia[];
+  rooms: FakeConference[];
   state(): PhoneState;
   /** What has sounded so far. */
   tones: string[];
@@ -81,6 +121,7 @@ afterEach(() => {
 
 export function handset(server: TwinServer, store = new MemoryDatabase(), microphone = true): Handset {
   const media: FakeMedia[] = [];
+  const rooms: FakeConference[] = [];
   const tones: string[] = [];
   const environment: PhoneEnvironment = {
     fetch: server.fetch,
@@ -92,7 +133,11 @@ export function handset(server: TwinServer, store = new MemoryDatabase(), microp
       media.push(new FakeMedia(events));
       return media.at(-1) as FakeMedia;
     },
-    openConference: () => Promise.reject(new MicrophoneRefused("no conferences in this test")),
+    openConference: (kind, events) => {
+      if (!microphone && kind === "group") return Promise.reject(new MicrophoneRefused("NotAllowedError"));
+      rooms.push(new FakeConference(kind, events, microphone));
+      return Promise.resolve(rooms.at(-1) as FakeConference);
+    },
     claim: () => Promise.resolve(true),
     playTone: (tone) => void (tone !== null && tones.push(tone)),
     onNetworkBack: () => undefined,
@@ -106,6 +151,7 @@ export function handset(server: TwinServer, store = new MemoryDatabase(), microp
     phone,
     store,
     media,
+    rooms,
     tones,
     state: () => phone.state.value,
     with: (peer) => made.state().contacts.find(({ accountId }) => accountId === peer)?.conversationId ?? "",

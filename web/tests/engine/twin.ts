@@ -85,6 +85,10 @@ export class TwinServer {
   /** The account that the next invitation is a further device of. */
   furtherFor: string | null = null;
   readonly calls = new Map<string, Set<string>>();
+  /** Call id → whose call it is, at which level. */
+  private readonly about = new Map<string, { conversation: string; precedence: Schemas["CallRequest"]["precedence"] }>();
+  /** What phones asked of the floor: device, and level or null. */
+  readonly floorWishes: { deviceId: string; precedence: string | null }[] = [];
   /** Everything that was ever stored or put on the wire, for a search for plaintext. */
   readonly seen: string[] = [];
   /** Codes of the requests that were refused. */
@@ -317,6 +321,9 @@ export class TwinServer {
         const conversation = this.mine(me, id);
         const gone = path.slice(-32);
         conversation.members = conversation.members.filter((member) => member !== gone);
+        for (const [callId, about] of this.about) {
+          if (about.conversation === id) for (const { deviceId } of this.of(gone)) this.leaveCall(deviceId, callId);
+        }
         this.tell(conversation, [gone]);
         return undefined;
       }
@@ -354,14 +361,57 @@ export class TwinServer {
         return this.message(me, id, body as Schemas["MessageRequest"]);
       case "PUT /calls/*":
         if (this.refuseCalls !== null) throw new Refusal(409, this.refuseCalls);
-        this.calls.set(id, (this.calls.get(id) ?? new Set()).add(me.deviceId));
-        return { call_id: id, precedence: "routine", ice_servers: [], expires_at: 0, simulated: true };
+        return this.joinCall(me, id, body as Schemas["CallRequest"]);
+      case "POST /calls/*/connection":
+        if (!this.calls.get(id)?.has(me.deviceId)) throw new Refusal(404, "not_found");
+        return { answer: "answer", kind: "conference", slots: 3 } satisfies Schemas["ConnectionAnswer"];
+      case "GET /conversations/*/call":
+        return this.callOf(this.mine(me, id));
       case "DELETE /calls/*":
-        this.calls.get(id)?.delete(me.deviceId);
+        this.leaveCall(me.deviceId, id);
         return undefined;
       default:
         throw new Refusal(404, "not_found");
     }
+  }
+
+  private joinCall(me: Device, id: string, { conversation_id, precedence }: Schemas["CallRequest"]): Schemas["CallGrant"] {
+    for (const other of this.calls.keys()) if (other !== id) this.leaveCall(me.deviceId, other);
+    const about = this.about.get(id) ?? { conversation: conversation_id, precedence };
+    this.about.set(id, about);
+    this.calls.set(id, (this.calls.get(id) ?? new Set()).add(me.deviceId));
+    return { call_id: id, precedence: about.precedence, ice_servers: [], expires_at: 0, simulated: true };
+  }
+
+  private leaveCall(deviceId: string, id: string): void {
+    this.calls.get(id)?.delete(deviceId);
+    if (this.calls.get(id)?.size === 0 && this.about.has(id)) this.calls.delete(id);
+  }
+
+  private callOf(conversation: TwinConversation): Schemas["ConversationCall"] {
+    for (const [call_id, devices] of this.calls) {
+      const about = this.about.get(call_id);
+      if (about?.conversation !== conversation.id) continue;
+      const participants = [...devices].map((device_id) => ({ device_id, account_id: this.devices.get(device_id)?.accountId ?? "" }));
+      return { call: { call_id, precedence: about.precedence, participants } };
+    }
+    return { call: null };
+  }
+
+  /** The forwarder tells everybody in a call who has the floor; `told` is for one device alone. */
+  tellFloor(callId: string, holder: string | null, told: { deviceId: string; event: Schemas["FloorState"]["event"]; position?: number } | null = null, queued = 0, precedence: Schemas["FloorState"]["precedence"] = "routine"): void {
+    for (const { deviceId, socket } of this.devices.values()) {
+      if (!this.calls.get(callId)?.has(deviceId)) continue;
+      const own = told?.deviceId === deviceId ? told : null;
+      const until = holder === null ? null : Date.now() / 1000 + 60;
+      const frame = { type: "floor", call_id: callId, state: holder === null ? "idle" : "taken", holder_device_id: holder, precedence: holder === null ? null : precedence, until, queued, position: own?.position ?? null, event: own?.event ?? null };
+      socket?.push(frame);
+    }
+  }
+
+  /** The forwarder of a call is gone. */
+  forwarderLost(callId: string): void {
+    for (const { deviceId, socket } of this.devices.values()) if (this.calls.get(callId)?.has(deviceId)) socket?.push({ type: "reconnect", call_id: callId });
   }
 
   private directory(): Schemas["DirectoryAccount"][] {
@@ -529,7 +579,7 @@ export class TwinServer {
   }
 
   private hear(socket: TwinSocket, text: string): void {
-    const frame = JSON.parse(text) as { type: string; token?: string; after?: number; seq?: number };
+    const frame = JSON.parse(text) as { type: string; token?: string; after?: number; seq?: number; op?: string; precedence?: string };
     if (frame.type === "hello") {
       const account = this.tokens.get(frame.token ?? "");
       if (account === undefined) {
@@ -544,6 +594,7 @@ export class TwinServer {
       return;
     }
     const account = [...this.devices.values()].find((one) => one.socket === socket);
+    if (frame.type === "floor" && account !== undefined) this.floorWishes.push({ deviceId: account.deviceId, precedence: frame.op === "request" ? (frame.precedence ?? "routine") : null });
     if (frame.type === "ack" && account !== undefined) account.mailbox = account.mailbox.filter((item) => item.seq > (frame.seq ?? 0));
   }
 }

@@ -203,6 +203,8 @@ const conference: ConferenceView = {
   kind: "group",
   title: "Convoy",
   phase: "active",
+  precedence: "routine",
+  preempted: null,
   activeSince: NOW - 83_000,
   people: [
     { accountId: "me", displayName: "Duty officer, field post", me: true, speaking: false },
@@ -285,10 +287,13 @@ export const SCENES: Record<string, { state: PhoneState; open?: string; accessOp
   folded: { state: { ...idle, call }, open: "a1", folded: true },
   conference: { state: { ...idle, conference } },
   conferenceOver: { state: { ...idle, conference: { ...conference, phase: "ended", fault: fault("not_a_member", "removed from the group") } } },
+  conferencePreempted: { state: { ...idle, conference: { ...conference, phase: "ended", preempted: { by: "flash" } } } },
   conferenceFolded: { state: { ...idle, conference }, open: "a1", folded: true },
-  conferenceRings: { state: { ...idle, ringingConference: { conversationId: "g1", title: "Convoy", from: "Crisis room" } } },
+  conferenceRings: { state: { ...idle, ringingConference: { conversationId: "g1", title: "Convoy", from: "Crisis room", precedence: "immediate" } } },
   talkTaken: { state: { ...idle, conference: talk } },
   talkMine: { state: { ...idle, conference: { ...talk, pressed: true, holderName: idle.me?.displayName ?? "", floor: { ...floor, holder: "me", mine: true, event: "granted" } } } },
+  talkFree: { state: { ...idle, conference: { ...talk, holderName: null, floor: { ...floor, holder: null, precedence: null, until: null, queued: 0 } } } },
+  talkLost: { state: { ...idle, conference: { ...talk, floor: { ...floor, precedence: "flash", event: "revoked_precedence" } } } },
   talkQueued: { state: { ...idle, conference: { ...talk, pressed: true, floor: { ...floor, position: 2, event: "queued" } } } },
   access: { state: idle, accessOpen: true },
   protection: { state: idle, protectionOpen: true },
@@ -456,9 +461,9 @@ export class FakeEngine implements PhoneEngine {
     this.#patchCall({ muted });
   }
 
-  async joinConference(conversationId: string): Promise<void> {
-    this.asked.push(`joinConference ${conversationId}`);
-    this.#patch({ conference: { ...conference, conversationId }, ringingConference: null });
+  async joinConference(conversationId: string, precedence: Precedence): Promise<void> {
+    this.asked.push(`joinConference ${conversationId} ${precedence}`);
+    this.#patch({ conference: { ...conference, conversationId, precedence }, ringingConference: null });
   }
 
   declineConference(): void {

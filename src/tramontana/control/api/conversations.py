@@ -130,6 +130,7 @@ async def add_members(
 async def remove_member(conversation_id: PathId, account_id: PathId, sender: AuditedDeviceOf, services: ServicesOf) -> None:
     """Take an account off the list, or leave. It gets no content from now on; its devices go out by the commit of a member's phone."""
     await services.membership.remove(sender, conversation_id, account_id)
+    await services.calls.put_out_of(conversation_id, account_id)
 
 
 @router.get("/conversations", responses=problems("not_logged_in"))

@@ -24,6 +24,12 @@ const BASE_KEY_BYTES = 32;
 const RING_MS = 45_000;
 const POLL_MS = 2_000;
 const RETRY_MS = 1_500;
+/** The server admits a device to a call for four hours (docs/protocols.md). */
+const RENEW_MS = 3_600_000;
+/** How often the server is asked for room (docs/protocols.md, "Precedence and admission"). */
+const WAIT_MS = 2_000;
+/** How long an answer of the server is waited for when a person wants to join. */
+const JOIN_MS = 30_000;
 /** How long a broken connection is repaired before the person is told that it is lost. */
 const REPAIR_MS = 60_000;
 /** A voice counts as speaking above this level (0–1 of full scale, −40 dBov), and for this long after. */
@@ -40,6 +46,8 @@ export interface ConferenceState {
   kind: ConferenceKind;
   callId: string;
   phase: ConferencePhase;
+  precedence: Precedence;
+  preempted: { by: Precedence | null } | null;
   /** Milliseconds since 1970. */
   activeSince: number | null;
   present: readonly Present[];
@@ -66,6 +74,8 @@ export interface ConferencesEvents {
   /** The person does not want to be disturbed. */
   quiet(): boolean;
   tone(tone: Tone | null): void;
+  /** The highest level at which an account may call. */
+  ceiling(accountId: string): Precedence;
 }
 
 export interface ConferencesEnvironment {
@@ -77,6 +87,11 @@ export interface ConferencesEnvironment {
 /** What belongs to one stay in one call. */
 interface Stay {
   callId: string;
+  /** The id under which this phone opens a call where there is none. */
+  opened: string;
+  invited: boolean;
+  /** When the server is told again that this phone is in the call. */
+  renewAt: number;
   media: ConferenceMedia | null;
   path: CallPath;
   over: boolean;
@@ -96,7 +111,7 @@ export class Conferences {
   private stay: Stay | null = null;
   private profile: PathProfile | null = null;
   private ringTimer: ReturnType<typeof setTimeout> | undefined;
-  private readonly polling: ReturnType<typeof setInterval>;
+  private closed = false;
   private readonly clock: Clock = {
     now: () => this.environment.now(),
     serverAheadMs: () => this.session.clock.aheadMs,
@@ -110,37 +125,36 @@ export class Conferences {
     private readonly deviceId: string,
     private readonly events: ConferencesEvents,
   ) {
-    this.polling = setInterval(() => void this.poll(), POLL_MS);
+    void this.keepPolling();
   }
 
   get busy(): boolean {
     return this.state !== null && this.state.phase !== "ended";
   }
 
-  /** Joins the call that is in progress in a group or talk group, or opens one. */
-  async join(conversationId: string): Promise<void> {
+  /** Joins the call that is in progress in a group or talk group, or opens one at this precedence. */
+  async join(conversationId: string, precedence: Precedence): Promise<void> {
     const info = this.groups.info(conversationId);
     if (info === null || info.kind === "direct" || info.standing !== "open") throw new Broken("not_a_member", "this conversation has no conference");
     if (this.busy && this.state?.conversationId === conversationId) return;
-    const kind = info.kind;
     this.leave();
     this.stopRinging();
-    const stay = this.begin(conversationId, kind, randomId());
-    try {
-      await this.groups.ensure(conversationId);
-      const going = await this.inProgress(conversationId);
-      if (stay.over) return;
-      if (going !== null) this.rename(stay, going.call_id);
-      await this.enter(stay, conversationId, kind, going === null);
-    } catch (error) {
-      if (!stay.over) this.end(faultOf(error));
-    }
+    await this.reach(conversationId, info.kind, precedence);
+  }
+
+  /** The server ended the call, for one of a higher level or for want of room. */
+  preempted(callId: string, by: Precedence | null): void {
+    if (this.stay?.callId !== callId || this.stay.over) return;
+    this.show({ preempted: { by } });
+    this.end(null);
+    this.events.tone("preemption");
   }
 
   /** Leaves the call, or puts away one that has ended. */
   leave(): void {
     if (this.state === null) return;
     if (this.stay !== null) this.release(this.stay);
+    if (this.state.preempted !== null) this.events.tone(null);
     this.state = null;
     this.events.changed();
   }
@@ -159,14 +173,15 @@ export class Conferences {
   async press(precedence: Precedence): Promise<void> {
     const { stay } = this;
     if (this.state?.kind !== "talk" || this.state.pressed || stay?.media == null) return;
-    this.show({ pressed: true });
+    this.show({ pressed: true, fault: null });
     try {
       await stay.media.openMicrophone();
     } catch (error) {
       this.show({ pressed: false, fault: faultOf(error) });
       return;
     }
-    if (this.holding && !stay.over) this.session.sendFloor(stay.callId, "request", precedence);
+    if (!this.holding || stay.over || this.session.sendFloor(stay.callId, precedence)) return;
+    this.show({ pressed: false, fault: { code: "server_unreachable", detail: "the floor could not be asked for" } });
   }
 
   /** Whether the button is held at this moment; it may have been let go of while the microphone opened. */
@@ -178,18 +193,25 @@ export class Conferences {
     if (this.state?.kind !== "talk" || !this.state.pressed) return;
     this.show({ pressed: false });
     this.applyTalking();
-    if (this.stay !== null) this.session.sendFloor(this.stay.callId, "release", "routine");
+    if (this.stay !== null) this.session.sendFloor(this.stay.callId, null);
   }
 
-  /** A conference was opened: it rings unless it is old, one's own, or this phone is in a call. */
-  receive(conversationId: string, from: string, message: ConferenceMessage, acceptedUnixS: number, busy: boolean): void {
+  /**
+   * A conference was opened: it rings unless it is old, or this phone is in a call that is not of a lower level. `engaged` is the level of
+   * a call of two. What the sender says of the level is believed up to his ceiling.
+   */
+  receive(conversationId: string, from: string, message: ConferenceMessage, acceptedUnixS: number, engaged: Precedence | null): void {
     const ageMs = 1_000 * (this.session.serverUnixS() - acceptedUnixS);
-    if (ageMs > RING_MS || busy || this.busy || this.groups.info(conversationId)?.kind !== "group") return;
-    if (this.events.quiet() && !isAbove(message.precedence, LOUDEST_QUIET)) return; // it stands in its group, and can be joined there
+    const ceiling = this.events.ceiling(from);
+    const precedence = isAbove(message.precedence, ceiling) ? ceiling : message.precedence;
+    const inTheWay = [engaged, this.busy ? (this.state?.precedence ?? null) : null, this.ringing?.precedence ?? null];
+    if (ageMs > RING_MS || this.groups.info(conversationId)?.kind !== "group" || this.stay?.callId === message.callId) return;
+    if (inTheWay.some((level) => level !== null && !isAbove(precedence, level))) return;
+    if (this.events.quiet() && !isAbove(precedence, LOUDEST_QUIET)) return; // it stands in its group, and can be joined there
     this.stopRinging();
-    this.ringing = { conversationId, callId: message.callId, from, precedence: message.precedence };
+    this.ringing = { conversationId, callId: message.callId, from, precedence };
     this.ringTimer = setTimeout(() => this.decline(), RING_MS - Math.max(0, ageMs));
-    this.events.tone("incoming");
+    this.events.tone(isAbove(precedence, "priority") ? "incomingUrgent" : "incoming");
     this.events.changed();
   }
 
@@ -230,22 +252,46 @@ export class Conferences {
   }
 
   close(): void {
-    clearInterval(this.polling);
+    this.closed = true;
     this.stopRinging();
     if (this.stay !== null) this.release(this.stay);
   }
 
-  private begin(conversationId: string, kind: ConferenceKind, callId: string): Stay {
+  private async reach(conversationId: string, kind: ConferenceKind, precedence: Precedence): Promise<void> {
+    const stay = this.begin(conversationId, kind, randomId(), precedence);
+    const began = this.environment.now();
+    while (!stay.over) {
+      try {
+        await this.groups.ensure(conversationId);
+        const going = await this.inProgress(conversationId);
+        if (stay.over) return;
+        if (going !== null && going.call_id !== stay.callId) this.rename(stay, going.call_id);
+        await this.enter(stay, conversationId, kind, going === null || going.call_id === stay.opened);
+        return;
+      } catch (error) {
+        if (stay.over) return;
+        const queued = error instanceof ApiError && error.code === "call_waiting";
+        const patient = isPassing(error) && this.environment.now() - began < JOIN_MS;
+        if (!queued && !patient) return this.end(faultOf(error));
+        this.show({ phase: queued ? "waiting" : "connecting" });
+        await this.environment.pause(queued ? WAIT_MS : RETRY_MS);
+      }
+    }
+  }
+
+  private begin(conversationId: string, kind: ConferenceKind, callId: string, precedence: Precedence): Stay {
     const path = new CallPath(this.clock);
     if (this.profile !== null) path.ownChanged(this.profile);
     const counts = { decrypted: 0, refused: 0 };
-    const stay: Stay = { callId, media: null, path, over: false, brokenSince: null, epoch: null, members: [], heardAt: new Map(), ...counts, work: new Lane() };
+    const stay: Stay = { callId, opened: callId, media: null, path, over: false, invited: false, renewAt: 0, brokenSince: null, epoch: null, members: [], heardAt: new Map(), ...counts, work: new Lane() };
     this.stay = stay;
     this.state = {
       conversationId,
       kind,
       callId,
       phase: "connecting",
+      precedence,
+      preempted: null,
       activeSince: null,
       present: [],
       speaking: [],
@@ -266,15 +312,23 @@ export class Conferences {
   }
 
   private async enter(stay: Stay, conversationId: string, kind: ConferenceKind, opened: boolean): Promise<void> {
-    const request: Schemas["CallRequest"] = { conversation_id: conversationId, precedence: "routine" };
-    await this.session.call<Schemas["CallGrant"]>("PUT", `/api/v1/calls/${stay.callId}`, request);
+    const precedence = await this.admit(stay, conversationId);
     if (stay.over) return;
+    this.show({ phase: "connecting", precedence });
     // The others' phones ring while this one is still connecting.
-    const invited = opened && kind === "group" ? this.invite(conversationId, stay.callId) : Promise.resolve();
+    const invited = opened && kind === "group" && !stay.invited ? this.invite(stay, conversationId, precedence) : Promise.resolve();
     invited.catch(() => undefined); // awaited below; until then a rejection is not unhandled
     await this.openMedia(stay, kind);
     await this.connect(stay, false);
     await invited;
+  }
+
+  /** Tells the server that this phone is in the call; the level that the call has. */
+  private async admit(stay: Stay, conversationId: string): Promise<Precedence> {
+    const request: Schemas["CallRequest"] = { conversation_id: conversationId, precedence: this.state?.precedence ?? "routine" };
+    const { precedence } = await this.session.call<Schemas["CallGrant"]>("PUT", `/api/v1/calls/${stay.callId}`, request);
+    stay.renewAt = this.environment.now() + RENEW_MS;
+    return precedence;
   }
 
   private async openMedia(stay: Stay, kind: ConferenceKind): Promise<void> {
@@ -318,8 +372,7 @@ export class Conferences {
         await this.connect(stay, !anew);
       })
       .catch(async (error: unknown) => {
-        const passing = error instanceof Unreachable || (error instanceof ApiError && (error.passing || error.code === "media_unavailable"));
-        if (!passing || this.environment.now() - (stay.brokenSince ?? 0) > REPAIR_MS) {
+        if (!isPassing(error) || this.environment.now() - (stay.brokenSince ?? 0) > REPAIR_MS) {
           if (!stay.over) this.end(faultOf(error));
           return;
         }
@@ -340,28 +393,38 @@ export class Conferences {
     const baseKey = await keys.export(BASE_KEY_LABEL, fromHex(stay.callId), BASE_KEY_BYTES);
     stay.media.useEpoch({ epoch: keys.epoch, baseKey, ownLeaf: keys.ownLeaf, leaves: keys.members.map(({ leafIndex }) => leafIndex) });
     const code = await conferenceCode(keys.export, stay.callId);
-    if (this.stay === stay && !stay.over) this.show({ code });
+    if (this.stay === stay && !stay.over && stay.epoch === keys.epoch) this.show({ code });
   }
 
-  private async invite(conversationId: string, callId: string): Promise<void> {
-    const message: ConferenceMessage = { type: "conference", callId, step: "invite", precedence: "routine" };
+  private async invite(stay: Stay, conversationId: string, precedence: Precedence): Promise<void> {
+    const message: ConferenceMessage = { type: "conference", callId: stay.callId, step: "invite", precedence };
     const { sealed } = await this.groups.seal(conversationId, encodeMessage(message), () => []);
     const request: Schemas["MessageRequest"] = { message_id: randomId(), message: toBase64(sealed.message) };
     await this.session.call<Schemas["MessageAccepted"]>("POST", `/api/v1/conversations/${conversationId}/messages`, request);
+    stay.invited = true;
   }
 
   private async inProgress(conversationId: string): Promise<Schemas["OngoingCall"] | null> {
     return (await this.session.call<Schemas["ConversationCall"]>("GET", `/api/v1/conversations/${conversationId}/call`)).call ?? null;
   }
 
+  private async keepPolling(): Promise<void> {
+    while (!this.closed) {
+      await this.poll();
+      await this.environment.pause(POLL_MS);
+    }
+  }
+
   private async poll(): Promise<void> {
     const { state, stay } = this;
-    if (this.ringing !== null) void this.stillRinging(this.ringing);
-    if (state === null || stay === null || stay.over || state.phase === "connecting") return;
+    if (this.ringing !== null) await this.stillRinging(this.ringing);
+    if (state === null || stay === null || stay.over || state.phase === "connecting" || state.phase === "waiting") return;
     try {
       const going = await this.inProgress(state.conversationId);
       if (stay.over || this.stay !== stay) return;
       if (going?.call_id === stay.callId) {
+        const listed = going.participants.some(({ device_id }) => device_id === this.deviceId);
+        if (!listed || this.environment.now() >= stay.renewAt) await this.admit(stay, state.conversationId);
         const known = new Set(stay.members.map(({ deviceId }) => deviceId)); // who is not in the group cannot be heard, whatever the server says
         const present = going.participants.map(({ account_id, device_id }) => ({ accountId: account_id, deviceId: device_id }));
         this.show({ present: present.filter(({ deviceId }) => known.has(deviceId)) });
@@ -370,9 +433,10 @@ export class Conferences {
       if (state.kind === "group") return this.end(null);
       // A talk group is there for as long as somebody listens: the call that ended gives way to the next.
       this.release(stay);
-      await this.join(state.conversationId);
+      await this.reach(state.conversationId, state.kind, state.precedence);
     } catch (error) {
-      if (error instanceof ApiError && !error.passing && !stay.over) this.end(faultOf(error));
+      if (stay.over || !(error instanceof ApiError) || error.passing) return;
+      this.end(error.code === "not_found" ? { code: "not_a_member", detail: "the server lists this account no more" } : faultOf(error));
     }
   }
 
@@ -430,4 +494,10 @@ export class Conferences {
     this.state = { ...this.state, ...change };
     this.events.changed();
   }
+}
+
+/** What waiting may mend: no answer, an overloaded server, no forwarder yet, a welcome under way. */
+function isPassing(error: unknown): boolean {
+  if (error instanceof ApiError) return error.passing || error.code === "media_unavailable";
+  return error instanceof Unreachable || (error instanceof NotReady && error.soon);
 }

@@ -113,7 +113,13 @@ export class Mailbox {
       case "head":
         return { changes: [], afterwards: () => this.events.quietly(() => witness.heard(message.head)) };
       case "conference":
-        return { changes: [], afterwards: () => conferences.receive(id, sender, { ...message, precedence: calls.allowed(deviceId, message.precedence) }, acceptedAt, calls.busy()) };
+        return {
+          changes: [],
+          afterwards: () => {
+            const engaged = calls.busy() ? (calls.state?.precedence ?? null) : null;
+            conferences.receive(id, sender, { ...message, precedence: calls.allowed(deviceId, message.precedence) }, acceptedAt, engaged);
+          },
+        };
       case "call":
         if (sender === identity.accountId) return { changes: [], afterwards: () => calls.receiveOwn(message) };
         if (groups.info(id)?.peer !== sender) return { changes: [] };

@@ -277,9 +277,10 @@ export class Phone implements PhoneEngine {
     this.enrolled?.calls.setMuted(muted);
   }
 
-  async joinConference(conversationId: string): Promise<void> {
+  async joinConference(conversationId: string, precedence: Precedence): Promise<void> {
     await this.guard(async ({ calls, conferences }) => {
-      if (!calls.busy()) await conferences.join(conversationId); // a device is in one call at a time
+      if (calls.busy()) calls.hangUp(); // a device is in one call at a time
+      await conferences.join(conversationId, precedence);
     });
   }
 
@@ -338,7 +339,7 @@ export class Phone implements PhoneEngine {
   }
 
   private async lockWhenIdle(): Promise<void> {
-    if (this.vault?.idle === true && this.enrolled?.calls.busy() !== true) await this.lock();
+    if (this.vault?.idle === true && !this.enrolled?.calls.busy() && !this.enrolled?.conferences.busy) await this.lock();
   }
 
   private async useStore(store: PhoneStore): Promise<void> {
@@ -387,7 +388,10 @@ export class Phone implements PhoneEngine {
           if (online) this.enrolled?.texts.flush(); // he may have been waited for
           this.showPeople();
         },
-        preempted: (callId, by) => this.enrolled?.calls.preempted(callId, by),
+        preempted: (callId, by) => {
+          this.enrolled?.calls.preempted(callId, by);
+          this.enrolled?.conferences.preempted(callId, by);
+        },
         directoryChanged: () =>
           void this.guardQuietly(async ({ witness }) => {
             await witness.follow();
@@ -436,6 +440,7 @@ export class Phone implements PhoneEngine {
       changed: () => this.showConference(),
       quiet: () => this.shown.value.quiet,
       tone: this.environment.playTone,
+      ceiling: (account) => directory.ceiling(account),
     });
     const mailbox: Mailbox = new Mailbox({ identity, session, keyPackages, groups, texts, calls, conferences, witness }, store, {
       fault: (fault) => this.fault(fault),

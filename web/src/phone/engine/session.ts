@@ -149,9 +149,11 @@ export class Session {
     await this.authorised((token) => this.observed(requestOctets(this.environment.fetch, "PUT", path, body, token, options)));
   }
 
-  /** A wish for the floor of a talk group. Without a connection it is lost: the person lets go of the button and presses again. */
-  sendFloor(callId: string, op: "request" | "release", precedence: Schemas["FloorWish"]["precedence"]): void {
-    this.socket?.send(JSON.stringify({ type: "floor", call_id: callId, op, ...(op === "request" ? { precedence } : {}) }));
+  /** A wish for the floor of a talk group; null gives it back. False without a connection: then nothing was sent. */
+  sendFloor(callId: string, precedence: Precedence | null): boolean {
+    const wish = precedence === null ? { op: "release" } : { op: "request", precedence };
+    this.socket?.send(JSON.stringify({ type: "floor", call_id: callId, ...wish }));
+    return this.socket !== null;
   }
 
   start(): void {

@@ -77,7 +77,7 @@ export function conferenceView(parts: Shown): PhoneState["conference"] {
 
 export function ringingView(parts: Shown): RingingConference | null {
   const { ringing } = parts.conferences;
-  return ringing === null ? null : { conversationId: ringing.conversationId, title: titleOf(parts, ringing.conversationId), from: nameOf(parts, ringing.from) };
+  return ringing === null ? null : { conversationId: ringing.conversationId, title: titleOf(parts, ringing.conversationId), from: nameOf(parts, ringing.from), precedence: ringing.precedence };
 }
 
 function titleOf({ groups }: Shown, conversationId: string): string {

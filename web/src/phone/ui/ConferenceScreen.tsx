@@ -4,11 +4,11 @@ import { Avatar } from "../../ui/Avatar";
 import { Dialog } from "../../ui/Dialog";
 import { Icon } from "../../ui/icons";
 import { useNow } from "../../ui/useNow";
-import type { ConferencePerson, ConferenceView, FloorView, Group, Precedence, RingingConference } from "../model";
+import type { ConferencePerson, ConferenceView, Group, Precedence, RingingConference } from "../model";
 import { attempt, openThread, usePhone } from "./context";
 import { FaultNotice } from "./FaultNotice";
 import { PathPanel } from "./PathPanel";
-import { PrecedenceBadge, PrecedenceMenu } from "./Precedence";
+import { EndedForAnother, PrecedenceBadge, PrecedenceMenu } from "./Precedence";
 
 const TICK_MS = 500;
 
@@ -86,12 +86,15 @@ function Undecryptable() {
   );
 }
 
-function floorSentence(floor: FloorView | null, holder: string | null): string {
+function floorSentence({ floor, holderName: holder }: ConferenceView): string {
   if (floor === null) return t("talk.waiting");
   if (floor.mine) return t("talk.yours");
   if (floor.position !== null) return t("talk.position", { position: floor.position, queued: floor.queued });
   if (floor.event === "denied") return t("talk.denied");
-  if (floor.event === "revoked_precedence") return t("talk.revokedPrecedence");
+  if (floor.event === "revoked_precedence") {
+    const { precedence } = floor;
+    return holder === null || precedence === null ? t("talk.revokedPrecedence") : t("talk.takenBy", { name: holder, level: t(`precedence.${precedence}`) });
+  }
   if (floor.event === "revoked_time") return t("talk.revokedTime");
   if (holder !== null) return t("talk.holds", { name: holder });
   return t("talk.free");
@@ -136,7 +139,7 @@ function Floor({ conference }: { conference: ConferenceView }) {
     <section class="card floor" aria-labelledby="floor-title" data-state={state}>
       <h2 id="floor-title">{t("talk.title")}</h2>
       <p class="floor-state" role="status">
-        {floorSentence(floor, holderName)}
+        {floorSentence(conference)}
       </p>
       {floor?.precedence && floor.precedence !== "routine" && (
         <p>
@@ -159,13 +162,17 @@ function Floor({ conference }: { conference: ConferenceView }) {
         }}
         onPointerUp={release}
         onPointerCancel={release}
+        onClick={(event) => {
+          // Enter, or a screen reader, which cannot hold a button: it opens the floor and closes it.
+          if (event.detail === 0) (pressed ? release : press)();
+        }}
         onContextMenu={(event) => event.preventDefault()}
       >
         <Icon name="microphone" size={28} />
         {t(pressed ? (floor?.mine ? "talk.speak" : "talk.asked") : "talk.hold")}
       </button>
       <p class="quiet">{t("talk.how")}</p>
-      <PrecedenceMenu chosen={level} onChoose={setLevel} />
+      <PrecedenceMenu label={t("talk.precedence")} chosen={level} onChoose={setLevel} />
     </section>
   );
 }
@@ -193,6 +200,8 @@ export function ConferenceScreen({ conference }: { conference: ConferenceView })
           <p class="call-progress">
             <Progress conference={conference} />
           </p>
+          {!talk && <PrecedenceBadge precedence={conference.precedence} />}
+          {conference.preempted && <EndedForAnother by={conference.preempted.by} />}
           {conference.fault && <FaultNotice fault={conference.fault} />}
           {!ended && conference.health === "undecryptable" && <Undecryptable />}
           {!ended && (
@@ -254,7 +263,7 @@ export function FoldedConference({ conference }: { conference: ConferenceView })
 }
 
 /** In the head of a group's thread. */
-export function JoinButton({ group }: { group: Group }) {
+export function JoinButton({ group, level }: { group: Group; level: Precedence }) {
   const screen = usePhone();
   const { call, conference } = screen.engine.state.value;
   const inside = conference !== null && conference.phase !== "ended";
@@ -267,7 +276,7 @@ export function JoinButton({ group }: { group: Group }) {
       disabled={call !== null || inside}
       onClick={() => {
         screen.callFolded.value = false;
-        attempt(screen, screen.engine.joinConference(group.conversationId));
+        attempt(screen, screen.engine.joinConference(group.conversationId, level));
       }}
     >
       <Icon name={talk ? "microphone" : "handset"} />
@@ -284,9 +293,10 @@ export function IncomingConference({ ringing }: { ringing: RingingConference }) 
   return (
     <Dialog labelledBy="incoming-conference" describedBy="incoming-conference-name" class="incoming" urgent>
       <p id="incoming-conference" class="incoming-title">
-        {t("conference.incoming")}
+        {ringing.precedence === "routine" ? t("conference.incoming") : t("conference.titleLevel", { level: t(`precedence.${ringing.precedence}`) })}
       </p>
       <h2 id="incoming-conference-name">{titleOf(ringing)}</h2>
+      <PrecedenceBadge precedence={ringing.precedence} />
       <p class="quiet incoming-note">
         <Icon name="lock" size={18} />
         {t("conference.from", { name: ringing.from })}
@@ -300,7 +310,10 @@ export function IncomingConference({ ringing }: { ringing: RingingConference }) 
           ref={join}
           type="button"
           class="button button-good"
-          onClick={() => attempt(screen, screen.engine.joinConference(ringing.conversationId))}
+          onClick={() => {
+            screen.callFolded.value = false;
+            attempt(screen, screen.engine.joinConference(ringing.conversationId, ringing.precedence));
+          }}
         >
           <Icon name="handset" />
           {t("conference.enter")}

@@ -13,14 +13,14 @@ export function PrecedenceBadge({ precedence }: { precedence: Precedence }) {
 }
 
 /** The level of the next call, up to the person's ceiling; nothing for those who may call at routine only. */
-export function PrecedenceMenu({ chosen, onChoose }: { chosen: Precedence; onChoose: (level: Precedence) => void }) {
+export function PrecedenceMenu({ label, chosen, onChoose }: { label?: string; chosen: Precedence; onChoose: (level: Precedence) => void }) {
   const ceiling = usePhone().engine.state.value.me?.precedenceCeiling ?? "routine";
   if (ceiling === "routine") return null;
   const offered = PRECEDENCES.slice(0, PRECEDENCES.indexOf(ceiling) + 1);
   return (
     <select
       class="precedence-menu"
-      aria-label={t("precedence.menu")}
+      aria-label={label ?? t("precedence.menu")}
       value={offered.includes(chosen) ? chosen : "routine"}
       onChange={({ currentTarget }) => onChoose(offered.find((level) => level === currentTarget.value) ?? "routine")}
     >
@@ -64,13 +64,17 @@ export function PreemptionNotice({ call }: { call: CallView }) {
       </div>
     );
   }
-  if (call.outcome !== "preempted") return null;
+  return call.outcome === "preempted" ? <EndedForAnother by={call.preemptedBy} /> : null;
+}
+
+/** Why a call has ended: for one of this level, or null, for want of room. */
+export function EndedForAnother({ by }: { by: Precedence | null }) {
   return (
     <div class="notice notice-warn" role="alert">
       <Icon name="warning" size={26} />
       <div class="notice-body">
         <p class="notice-title">
-          {call.preemptedBy === null ? t("preemption.noRoom") : t("preemption.ended", { level: t(`precedence.${call.preemptedBy}`) })}
+          {by === null ? t("preemption.noRoom") : t("preemption.ended", { level: t(`precedence.${by}`) })}
         </p>
         <p>{t("preemption.endedNext")}</p>
       </div>

@@ -190,7 +190,7 @@ export function Thread({ subject }: { subject: Subject }) {
           </h1>
           <Standing subject={subject} />
         </div>
-        {contact && <PrecedenceMenu chosen={level} onChoose={setLevel} />}
+        {(contact || (group?.kind === "group" && group.standing === "open")) && <PrecedenceMenu chosen={level} onChoose={setLevel} />}
         {contact && (
           <button
             type="button"
@@ -206,7 +206,7 @@ export function Thread({ subject }: { subject: Subject }) {
             {t("thread.call")}
           </button>
         )}
-        {group && <JoinButton group={group} />}
+        {group && <JoinButton group={group} level={level} />}
         {group && (
           <button type="button" class="button button-icon" aria-label={t("group.manage")} aria-haspopup="dialog" onClick={() => (screen.dialog.value = "members")}>
             <Icon name="person" />
