@@ -187,6 +187,26 @@ async def test_ended_calls_end_at_the_forwarder_too(houses: Houses, process: For
         assert await forwarder.devices(call_id) == {}
 
 
+async def test_who_is_removed_or_revoked_is_cut_off_at_the_forwarder_at_once(houses: Houses, process: ForwarderProcess) -> None:
+    async with asyncio.timeout(PATIENCE_S), houses(forwarders=[process.control]) as house, process.connected() as forwarder:
+        await until_reached(house)
+        call_id, (ada, bruno, duty, embassy) = await in_call(house, "Ada", "Bruno", "Duty", "Embassy")
+        for phone in (ada, bruno, duty, embassy):
+            await connect(phone, call_id)
+        conversation = (await ada.get("/conversations")).json()[0]
+        removed = await ada.delete(f"/conversations/{conversation['conversation_id']}/members/{bruno.account_id}")
+        assert removed.status_code == 204, removed.text
+        while (await forwarder.devices(call_id)).keys() != {ada.device_id, duty.device_id, embassy.device_id}:
+            await asyncio.sleep(0.02)
+        # He is not let in again, neither to the call nor with another connection.
+        assert (await bruno.post(f"/calls/{call_id}/connection", {"offer": offer_text()})).json()["code"] == "not_found"
+        again = await bruno.put(f"/calls/{call_id}", {"conversation_id": conversation["conversation_id"], "precedence": "routine"})
+        assert again.json()["code"] == "not_found"
+        await house.custodians.revoke(house, duty)
+        while (await forwarder.devices(call_id)).keys() != {ada.device_id, embassy.device_id}:
+            await asyncio.sleep(0.02)
+
+
 async def test_sealed_frames_through_server_and_forwarder(houses: Houses, process: ForwarderProcess) -> None:
     """Three real WebRTC phones, no emulation: offer and answer go through the server, media straight to the forwarder."""
     gather_loopback()

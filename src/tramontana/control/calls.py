@@ -225,8 +225,7 @@ class Calls:
             for call in await calls.in_progress(connection):
                 if any(participant.device_id == device_id for participant in call.participants):
                     await self._leave(connection, device_id, call.call_id, self._clock())
-        await self._media_changed()
-        self._hub.calls_changed()  # whoever else has a forwarder ends its connection there
+        await self._cut_off()
 
     async def put_out_of(self, conversation_id: str, account_id: str) -> None:
         """An account is no longer in a conversation: its devices leave the call of it."""
@@ -237,9 +236,13 @@ class Calls:
                 assert call is not None
                 await self._leave(connection, device_id, call.call_id, self._clock())
         if gone:
-            await self._media_changed()
-            self._hub.calls_changed()  # whichever process admitted it to the forwarder ends its connection there
-            self._hub.on_calls_changed()
+            await self._cut_off()
+
+    async def _cut_off(self) -> None:
+        """Whichever process can reach the forwarder ends the connections there of devices that are in no call any more."""
+        await self._media_changed()
+        self._hub.calls_changed()
+        self._hub.on_calls_changed()
 
     async def _leave(self, connection: AsyncConnection, device_id: str, call_id: str, now: float) -> None:
         if not await calls.leave(connection, call_id, device_id, now):
