@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.control.house import RELAY_SECRET, House, Houses, Phone, Socket
-from tests.phone.forwarder_process import ForwarderProcess, running_forwarder
+from tests.phone.forwarder_process import Admission, ForwarderProcess, running_forwarder
 from tests.phone.headless import Headless, headless
 from tests.phone.test_forwarder_parts import offer_text
 from tramontana.phone.aiortc_private import EncodedFrame, gather_loopback
@@ -50,6 +50,14 @@ async def connect(phone: Phone, call_id: str, offer: str | None = None) -> dict[
 def candidate(answer: dict[str, Any]) -> tuple[str, int]:
     words = answer["answer"].split("a=candidate:")[1].split()
     return words[4], int(words[5])
+
+
+async def until_connected(forwarder: Admission, call_id: str, *phones: Phone) -> None:
+    """Until these and no others are connected to the forwarder."""
+    while True:
+        if (await forwarder.devices(call_id)).keys() == {phone.device_id for phone in phones}:
+            return
+        await asyncio.sleep(0.02)
 
 
 async def until_floor(socket: Socket, **wanted: object) -> dict[str, Any]:
@@ -196,15 +204,13 @@ async def test_who_is_removed_or_revoked_is_cut_off_at_the_forwarder_at_once(hou
         conversation = (await ada.get("/conversations")).json()[0]
         removed = await ada.delete(f"/conversations/{conversation['conversation_id']}/members/{bruno.account_id}")
         assert removed.status_code == 204, removed.text
-        while (await forwarder.devices(call_id)).keys() != {ada.device_id, duty.device_id, embassy.device_id}:
-            await asyncio.sleep(0.02)
+        await until_connected(forwarder, call_id, ada, duty, embassy)
         # He is not let in again, neither to the call nor with another connection.
         assert (await bruno.post(f"/calls/{call_id}/connection", {"offer": offer_text()})).json()["code"] == "not_found"
         again = await bruno.put(f"/calls/{call_id}", {"conversation_id": conversation["conversation_id"], "precedence": "routine"})
         assert again.json()["code"] == "not_found"
         await house.custodians.revoke(house, duty)
-        while (await forwarder.devices(call_id)).keys() != {ada.device_id, embassy.device_id}:
-            await asyncio.sleep(0.02)
+        await until_connected(forwarder, call_id, ada, embassy)
 
 
 async def test_sealed_frames_through_server_and_forwarder(houses: Houses, process: ForwarderProcess) -> None:
