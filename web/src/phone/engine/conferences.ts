@@ -74,8 +74,6 @@ export interface ConferencesEvents {
   /** The person does not want to be disturbed. */
   quiet(): boolean;
   tone(tone: Tone | null): void;
-  /** The highest level at which an account may call. */
-  ceiling(accountId: string): Precedence;
 }
 
 export interface ConferencesEnvironment {
@@ -198,12 +196,11 @@ export class Conferences {
 
   /**
    * A conference was opened: it rings unless it is old, or this phone is in a call that is not of a lower level. `engaged` is the level of
-   * a call of two. What the sender says of the level is believed up to his ceiling.
+   * a call of two; the level that the message states is one that its sender may ask for.
    */
   receive(conversationId: string, from: string, message: ConferenceMessage, acceptedUnixS: number, engaged: Precedence | null): void {
     const ageMs = 1_000 * (this.session.serverUnixS() - acceptedUnixS);
-    const ceiling = this.events.ceiling(from);
-    const precedence = isAbove(message.precedence, ceiling) ? ceiling : message.precedence;
+    const { precedence } = message;
     const inTheWay = [engaged, this.busy ? (this.state?.precedence ?? null) : null, this.ringing?.precedence ?? null];
     if (ageMs > RING_MS || this.groups.info(conversationId)?.kind !== "group" || this.stay?.callId === message.callId) return;
     if (inTheWay.some((level) => level !== null && !isAbove(precedence, level))) return;

@@ -440,7 +440,6 @@ export class Phone implements PhoneEngine {
       changed: () => this.showConference(),
       quiet: () => this.shown.value.quiet,
       tone: this.environment.playTone,
-      ceiling: (account) => directory.ceiling(account),
     });
     const mailbox: Mailbox = new Mailbox({ identity, session, keyPackages, groups, texts, calls, conferences, witness }, store, {
       fault: (fault) => this.fault(fault),
