@@ -94,11 +94,11 @@ async def test_the_deadline_starts_again_with_every_request_and_answers_take_the
 
 
 async def test_a_socket_outlives_the_deadline(houses: Houses) -> None:
-    async with houses(connections=ConnectionLimits(head_s=0.05, per_address=4)) as house:
+    async with houses(connections=ConnectionLimits(head_s=0.5, per_address=4)) as house:
         phones = [await house.phone(name) for name in ("Ada", "Bea")]
         for phone in phones:
             async with phone.socket() as socket:
-                await asyncio.sleep(0.15)
+                await asyncio.sleep(0.8)
                 await socket.send({"type": "ping"})
                 await socket.next("pong")
 
