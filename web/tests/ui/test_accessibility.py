@@ -54,6 +54,16 @@ SCENES = [
     "waiting",
     "givingWay",
     "preempted",
+    "conference",
+    "conferenceOver",
+    "conferencePreempted",
+    "conferenceFolded",
+    "conferenceRings",
+    "talkFree",
+    "talkTaken",
+    "talkMine",
+    "talkQueued",
+    "talkLost",
 ]
 VIEWS = ["sky", "invitations", "approvals", "people", "calls", "log", "audit"]
 LOADED = {view: ".table" for view in VIEWS} | {"sky": ".sky-table", "calls": ".call-card"}
