@@ -8,9 +8,12 @@ from web.tests.ui.watched import Watched
 
 
 def focused(page: Page) -> str:
-    """Text or label of what holds the focus."""
+    """Text or label of what holds the focus; nothing where the page as a whole has it, as after the focused button went away."""
     text: str = page.evaluate(
-        "() => document.activeElement.getAttribute('aria-label') || document.activeElement.innerText || document.activeElement.id"
+        """() => {
+          const { activeElement: at } = document;
+          return at === document.body ? '' : at.getAttribute('aria-label') || at.innerText || at.id;
+        }"""
     )
     return text.strip()
 
@@ -51,6 +54,7 @@ def test_answer_talk_and_hang_up(watched: Watched) -> None:
     expect(page.get_by_text("Call ended").first).to_be_visible()
     tab_to(page, "Close")
     page.keyboard.press("Enter")
+    expect(page.get_by_role("button", name="Close")).to_have_count(0)
     expect(page.get_by_role("navigation", name="Contacts")).to_be_visible()
     assert watched.asked() == ["answer", "setMuted true", "hangUp", "hangUp"]
 
