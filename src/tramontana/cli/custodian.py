@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import time
 from base64 import b64decode
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,32 +26,92 @@ from tramontana.precedence import Precedence
 
 EVERY_S = 5.0
 
-home_option = click.option(
-    "--home",
-    type=click.Path(file_okay=False, path_type=Path),
-    metavar="DIRECTORY",
-    help="Where this custodian's own device key is; by default beside the data directory.",
-)
-key_passphrase_option = click.option(
-    "--key-passphrase-file",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="File with the passphrase of the organisation's key; else it is asked for.",
-)
+Command = Callable[..., None]
 
 
-def _home(option: Path | None, data: Path) -> Path:
-    return (option or data.with_name(data.name + "-custodian")).absolute()
+@dataclass(frozen=True)
+class Place:
+    """Where a custodian's own device is, and how its passphrase is had."""
+
+    data: Path
+    home: Path
+    passphrase_file: Path | None
+
+    def secret(self, *, new: bool = False) -> str:
+        return passphrase(self.passphrase_file, "this custodian's device", new=new)
+
+    def open(self) -> Desk:
+        """The desk, logged in, with the log read up to now."""
+        desk = _closed_at_the_end(Desk.open(self.home, self.secret()))
+        desk.follow_log()
+        return desk
 
 
-def _desk(home: Path | None, data: Path | None, file: Path | None) -> Desk:
-    desk = Desk.open(_home(home, data_dir(data)), passphrase(file, "this custodian's device"))
+@dataclass(frozen=True)
+class KeyPlace:
+    """Where the organisation's key is, and how its passphrase is had."""
+
+    directory: Path | None
+    passphrase_file: Path | None
+
+    def open(self, data: Path) -> OrganisationKey:
+        return open_organisation(organisation_dir(self.directory, data), passphrase(self.passphrase_file, "the organisation's key"))
+
+
+def _closed_at_the_end(desk: Desk) -> Desk:
     click.get_current_context().call_on_close(desk.api.close)
-    desk.follow_log()
     return desk
 
 
-def _organisation(directory: Path | None, data: Path | None, file: Path | None) -> OrganisationKey:
-    return open_organisation(organisation_dir(directory, data_dir(data)), passphrase(file, "the organisation's key"))
+def desk_options(command: Command) -> Command:
+    """Adds the options of `Place` and passes it as `place`."""
+
+    @data_option
+    @click.option(
+        "--home",
+        type=click.Path(file_okay=False, path_type=Path),
+        metavar="DIRECTORY",
+        help="Where this custodian's own device key is; by default beside the data directory.",
+    )
+    @passphrase_option
+    @functools.wraps(command)
+    def run(*arguments: Any, data: Path | None, home: Path | None, passphrase_file: Path | None, **others: Any) -> None:
+        found = data_dir(data)
+        place = Place(found, (home or found.with_name(found.name + "-custodian")).absolute(), passphrase_file)
+        command(*arguments, place=place, **others)
+
+    return run
+
+
+def key_options(command: Command) -> Command:
+    """Adds the options of `KeyPlace` and passes it as `key`."""
+
+    @directory_option
+    @click.option(
+        "--key-passphrase-file",
+        type=click.Path(dir_okay=False, path_type=Path),
+        help="File with the passphrase of the organisation's key; else it is asked for.",
+    )
+    @functools.wraps(command)
+    def run(*arguments: Any, organisation_directory: Path | None, key_passphrase_file: Path | None, **others: Any) -> None:
+        command(*arguments, key=KeyPlace(organisation_directory, key_passphrase_file), **others)
+
+    return run
+
+
+def rights_options(what: str) -> Callable[[Command], Command]:
+    """Adds options for unit, roles and ceiling; `what` says what they are compared with."""
+
+    def add(command: Command) -> Command:
+        command = click.option(
+            "--ceiling", type=click.Choice([level.label for level in Precedence]), help=f"Another precedence ceiling{what}."
+        )(command)
+        command = click.option("--role", "roles", multiple=True, type=click.Choice(sorted(ROLES)), help=f"Other roles{what}; repeatable.")(
+            command
+        )
+        return click.option("--unit", help=f"Another unit{what}.")(command)
+
+    return add
 
 
 def _show(desk: Desk, request: Mapping[str, Any]) -> None:
@@ -68,41 +130,26 @@ def custodian() -> None:
 
 
 @custodian.command()
-@data_option
-@home_option
-@passphrase_option
-@directory_option
-@key_passphrase_option
+@desk_options
+@key_options
 @click.option("--name", required=True, help="The custodian's name, as people read it.")
 @click.option("--found", is_flag=True, help="Found the organisation: certify this custodian as one of the first two.")
 @click.argument("link")
-def enrol(
-    data: Path | None,
-    home: Path | None,
-    passphrase_file: Path | None,
-    organisation_directory: Path | None,
-    key_passphrase_file: Path | None,
-    name: str,
-    found: bool,
-    link: str,
-) -> None:
+def enrol(place: Place, key: KeyPlace, name: str, found: bool, link: str) -> None:
     """Make this machine a custodian's: a device key of its own, enrolled with an invitation."""
-    key = _organisation(organisation_directory, data, key_passphrase_file) if found else None
-    desk = Desk.enrol(link, name, _home(home, data_dir(data)), passphrase(passphrase_file, "this custodian's device", new=True))
-    click.get_current_context().call_on_close(desk.api.close)
-    if key is not None:
-        click.echo(f"Founding custodian, entry {desk.found(key)} of the log.")
+    founding = key.open(place.data) if found else None
+    desk = _closed_at_the_end(Desk.enrol(link, name, place.home, place.secret(new=True)))
+    if founding is not None:
+        click.echo(f"Founding custodian, entry {desk.found(founding)} of the log.")
     else:
         click.echo(f"Enrolled. Code {desk.code}: read it to the custodians who approve you.")
 
 
 @custodian.command("list")
-@data_option
-@home_option
-@passphrase_option
-def list_requests(data: Path | None, home: Path | None, passphrase_file: Path | None) -> None:
+@desk_options
+def list_requests(place: Place) -> None:
     """Show what waits for approval."""
-    desk = _desk(home, data, passphrase_file)
+    desk = place.open()
     requests = desk.requests()
     for request in requests:
         _show(desk, request)
@@ -111,24 +158,16 @@ def list_requests(data: Path | None, home: Path | None, passphrase_file: Path | 
 
 
 @custodian.command()
-@data_option
-@home_option
-@passphrase_option
-@directory_option
-@key_passphrase_option
-@click.option("--unit", help="Another unit than proposed.")
-@click.option("--role", "roles", multiple=True, type=click.Choice(sorted(ROLES)), help="Other roles than proposed; repeatable.")
-@click.option("--ceiling", type=click.Choice([level.label for level in Precedence]), help="Another precedence ceiling than proposed.")
+@desk_options
+@key_options
+@rights_options(" than proposed")
 @click.option("--days", default=DEFAULT_VALIDITY_DAYS, show_default=True, type=click.IntRange(1, 3650), help="Validity.")
 @click.option("--issue/--no-issue", default=True, help="Issue it when enough have approved; needs the organisation's key.")
 @click.option("--code", help="The device code that the person read out; else it is asked for.")
 @click.argument("request_id")
 def approve(
-    data: Path | None,
-    home: Path | None,
-    passphrase_file: Path | None,
-    organisation_directory: Path | None,
-    key_passphrase_file: Path | None,
+    place: Place,
+    key: KeyPlace,
     unit: str | None,
     roles: tuple[str, ...],
     ceiling: str | None,
@@ -141,7 +180,7 @@ def approve(
 
     A change of a device that is certified already has no code to compare: its key is in the log.
     """
-    desk = _desk(home, data, passphrase_file)
+    desk = place.open()
     request = desk.find_request(request_id)
     _show(desk, request)
     if not desk.is_known_key(request):
@@ -156,89 +195,59 @@ def approve(
     if missing := desk.missing_approvals(request, grant):
         click.echo(f"{missing} more custodian{'s have' if missing > 1 else ' has'} to approve.")
     elif issue:
-        place = desk.issue(_organisation(organisation_directory, data, key_passphrase_file), request, grant)
-        click.echo(f"Certificate issued, entry {place} of the log.")
+        index = desk.issue(key.open(place.data), request, grant)
+        click.echo(f"Certificate issued, entry {index} of the log.")
 
 
 @custodian.command()
-@data_option
-@home_option
-@passphrase_option
+@desk_options
 @click.option("--reason", required=True, help="Kept in the audit trail.")
 @click.argument("request_id")
-def reject(data: Path | None, home: Path | None, passphrase_file: Path | None, reason: str, request_id: str) -> None:
+def reject(place: Place, reason: str, request_id: str) -> None:
     """Reject a request; the device of an enrolment never comes in."""
-    desk = _desk(home, data, passphrase_file)
+    desk = place.open()
     desk.reject(desk.find_request(request_id), reason)
     click.echo("Rejected.")
 
 
 @custodian.command()
-@data_option
-@home_option
-@passphrase_option
-@directory_option
-@key_passphrase_option
+@desk_options
+@key_options
 @click.option("--reason", required=True, help="Stands in the log, for everybody of the organisation.")
 @click.argument("device_id")
-def revoke(
-    data: Path | None,
-    home: Path | None,
-    passphrase_file: Path | None,
-    organisation_directory: Path | None,
-    key_passphrase_file: Path | None,
-    reason: str,
-    device_id: str,
-) -> None:
+def revoke(place: Place, key: KeyPlace, reason: str, device_id: str) -> None:
     """Revoke a device: it is out of the server at once, and of every conversation as soon as a member is online."""
-    desk = _desk(home, data, passphrase_file)
-    place = desk.revoke(_organisation(organisation_directory, data, key_passphrase_file), device_id, reason)
-    click.echo(f"Revoked, entry {place} of the log.")
+    desk = place.open()
+    index = desk.revoke(key.open(place.data), device_id, reason)
+    click.echo(f"Revoked, entry {index} of the log.")
 
 
 @custodian.command()
-@data_option
-@home_option
-@passphrase_option
+@desk_options
 @click.option("--name", help="Another name.")
-@click.option("--unit", help="Another unit.")
-@click.option("--role", "roles", multiple=True, type=click.Choice(sorted(ROLES)), help="Other roles; repeatable.")
-@click.option("--ceiling", type=click.Choice([level.label for level in Precedence]), help="Another precedence ceiling.")
+@rights_options("")
 @click.argument("device_id")
-def change(
-    data: Path | None,
-    home: Path | None,
-    passphrase_file: Path | None,
-    name: str | None,
-    unit: str | None,
-    roles: tuple[str, ...],
-    ceiling: str | None,
-    device_id: str,
-) -> None:
+def change(place: Place, name: str | None, unit: str | None, roles: tuple[str, ...], ceiling: str | None, device_id: str) -> None:
     """Ask for a new certificate of a certified device: without options, a renewal. It is approved like any other."""
-    request_id = _desk(home, data, passphrase_file).ask_for_change(device_id, name=name, unit=unit, roles=roles, ceiling=ceiling)
+    request_id = place.open().ask_for_change(device_id, name=name, unit=unit, roles=roles, ceiling=ceiling)
     click.echo(f"Asked for, request {request_id[:8]}.")
 
 
 @custodian.command()
-@data_option
-@home_option
-@passphrase_option
+@desk_options
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-def federate(data: Path | None, home: Path | None, passphrase_file: Path | None, file: Path) -> None:
+def federate(place: Place, file: Path) -> None:
     """Have a cross-certification logged that `tramontana organisation cross-certify` made."""
     given = read_document(file.read_bytes(), FEDERATION_FORMAT)
-    place = _desk(home, data, passphrase_file).federate(b64decode(given["federation"]), b64decode(given["organisation"]))
-    click.echo(f"Cross-certified, entry {place} of the log.")
+    index = place.open().federate(b64decode(given["federation"]), b64decode(given["organisation"]))
+    click.echo(f"Cross-certified, entry {index} of the log.")
 
 
 @custodian.command()
-@data_option
-@home_option
-@passphrase_option
-def federations(data: Path | None, home: Path | None, passphrase_file: Path | None) -> None:
+@desk_options
+def federations(place: Place) -> None:
     """Show the organisations that are cross-certified."""
-    found = _desk(home, data, passphrase_file).federations()
+    found = place.open().federations()
     for each in found:
         limits = f"units {', '.join(each.units)}, roles {', '.join(each.roles)}, ceiling {each.ceiling.label}"
         click.echo(f"{each.serial}  {each.peer_name}: {limits}, until {time.strftime('%Y-%m-%d', time.gmtime(each.not_after))}")
@@ -247,35 +256,22 @@ def federations(data: Path | None, home: Path | None, passphrase_file: Path | No
 
 
 @custodian.command()
-@data_option
-@home_option
-@passphrase_option
-@directory_option
-@key_passphrase_option
+@desk_options
+@key_options
 @click.option("--reason", required=True, help="Stands in the log, for everybody of the organisation.")
 @click.argument("serial")
-def unfederate(
-    data: Path | None,
-    home: Path | None,
-    passphrase_file: Path | None,
-    organisation_directory: Path | None,
-    key_passphrase_file: Path | None,
-    reason: str,
-    serial: str,
-) -> None:
+def unfederate(place: Place, key: KeyPlace, reason: str, serial: str) -> None:
     """Revoke a cross-certification."""
-    desk = _desk(home, data, passphrase_file)
-    place = desk.end_federation(_organisation(organisation_directory, data, key_passphrase_file), serial, reason)
-    click.echo(f"Revoked, entry {place} of the log.")
+    desk = place.open()
+    index = desk.end_federation(key.open(place.data), serial, reason)
+    click.echo(f"Revoked, entry {index} of the log.")
 
 
 @custodian.command()
-@data_option
-@home_option
-@passphrase_option
-def watch(data: Path | None, home: Path | None, passphrase_file: Path | None) -> None:
+@desk_options
+def watch(place: Place) -> None:
     """Say whenever something new waits for approval, until Ctrl-C."""
-    desk = _desk(home, data, passphrase_file)
+    desk = place.open()
     shown: set[str] = set()
     while True:
         for request in _patiently(desk):
