@@ -5,7 +5,9 @@ from __future__ import annotations
 from base64 import b64decode, b64encode
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
+
+from tramontana.keys.fields import is_displayable
 
 
 class Shape(BaseModel):
@@ -72,3 +74,22 @@ Epoch = Annotated[int, Field(ge=0, lt=2**53)]
 Sequence = Annotated[int, Field(ge=0, lt=2**53)]
 Role = Literal["approver", "auditor", "custodian", "member", "operator"]
 UnixSeconds = Annotated[float, Field(allow_inf_nan=False, description="POSIX seconds (UTC)")]
+
+
+def _displayable(name: str) -> str:
+    if not is_displayable(name):
+        raise ValueError("must not start or end with a space or contain control or formatting characters")
+    return name
+
+
+def _distinct(roles: list[Role]) -> list[Role]:
+    if len(set(roles)) != len(roles):
+        raise ValueError("must not name a role twice")
+    return roles
+
+
+DisplayName = Annotated[str, Field(min_length=1, max_length=64), AfterValidator(_displayable)]
+Note = Annotated[str, Field(max_length=120), AfterValidator(_displayable)]
+Unit = Annotated[str, Field(max_length=64, pattern=r"^[^,]*$"), AfterValidator(_displayable)]
+Roles = Annotated[list[Role], Field(min_length=1), AfterValidator(_distinct)]
+DeviceState = Literal["pending", "certified", "expired", "revoked", "rejected"]

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Query, Request, Response
 
 from tramontana.control import admission
-from tramontana.control.api import custody, models
+from tramontana.control.api import custody, custody_models, models
 from tramontana.control.api.access import AdministratorOf, ServicesOf
 from tramontana.control.api.log import MAX_ENTRIES, head_shape
 from tramontana.control.problem import Problem, problems
@@ -134,7 +134,7 @@ def _device(
 @router.get("/requests", responses=problems("not_logged_in"))
 async def list_requests(
     _session: AdministratorOf, services: ServicesOf, state: custody.State = "pending"
-) -> list[models.CertificateRequest]:
+) -> list[custody_models.CertificateRequest]:
     """Requests for certificates and who has approved them; custodians decide, not the administrator."""
     async with services.store.read() as connection:
         return [found.model_copy(update={"proof": None}) for found in await custody.listed(services, connection, state)]
@@ -146,21 +146,21 @@ async def list_log(
     services: ServicesOf,
     start: Annotated[int, Query(ge=0, lt=2**53)] = 0,
     count: Annotated[int, Query(ge=1, le=MAX_ENTRIES)] = MAX_ENTRIES,
-) -> models.LogPage:
+) -> custody_models.LogPage:
     """The transparency log in words."""
     async with services.store.read() as connection:
         root = (await services.custody.organisation(connection)).root
         found = await log.entries(connection, start, count)
         head = await log.head(connection, services.custody.log_key, services.clock())
-    return models.LogPage(head=head_shape(head), entries=[_in_words(entry, root) for entry in found])
+    return custody_models.LogPage(head=head_shape(head), entries=[_in_words(entry, root) for entry in found])
 
 
-def _in_words(entry: log.LogEntry, root: Root) -> models.LogEntryShown:
+def _in_words(entry: log.LogEntry, root: Root) -> custody_models.LogEntryShown:
     kind, words = _words(read_entry(entry.entry, root))
-    return models.LogEntryShown(log_index=entry.log_index, added_at=entry.added_at, kind=kind, **words)
+    return custody_models.LogEntryShown(log_index=entry.log_index, added_at=entry.added_at, kind=kind, **words)
 
 
-def _words(entry: Entry) -> tuple[models.LogKind, dict[str, Any]]:
+def _words(entry: Entry) -> tuple[custody_models.LogKind, dict[str, Any]]:
     match entry:
         case Certificate(grant=grant):
             return "certificate", {

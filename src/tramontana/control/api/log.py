@@ -7,7 +7,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Query
 
-from tramontana.control.api import models
+from tramontana.control.api import custody_models
 from tramontana.control.api.access import EnrolledOf, LogReaderOf, ServicesOf
 from tramontana.control.custody import Status
 from tramontana.control.problem import Problem, problems
@@ -24,11 +24,11 @@ Index = Annotated[int, Query(ge=0, lt=2**53)]
 
 
 @open_router.get("/organisation", responses=problems("no_organisation"))
-async def organisation(services: ServicesOf) -> models.Organisation:
+async def organisation(services: ServicesOf) -> custody_models.Organisation:
     """The root and the log key. Whoever has the fingerprint needs nothing else to check them."""
     async with services.store.read() as connection:
         found = await services.custody.organisation(connection)
-    return models.Organisation(
+    return custody_models.Organisation(
         organisation_id=found.root.organisation_id,
         fingerprint=found.root.fingerprint,
         organisation=found.root.encoded,
@@ -37,13 +37,15 @@ async def organisation(services: ServicesOf) -> models.Organisation:
     )
 
 
-def head_shape(head: TreeHead) -> models.TreeHead:
+def head_shape(head: TreeHead) -> custody_models.TreeHead:
     """A tree head as JSON."""
-    return models.TreeHead(log_id=head.log_id, tree_size=head.tree_size, root_hash=head.root_hash, at=head.at, signature=head.signature)
+    return custody_models.TreeHead(
+        log_id=head.log_id, tree_size=head.tree_size, root_hash=head.root_hash, at=head.at, signature=head.signature
+    )
 
 
 @router.get("/log/head", responses=problems("not_logged_in", "no_organisation"))
-async def log_head(_reader: LogReaderOf, services: ServicesOf) -> models.TreeHead:
+async def log_head(_reader: LogReaderOf, services: ServicesOf) -> custody_models.TreeHead:
     """The log as it stands, signed now."""
     async with services.store.read() as connection:
         await services.custody.organisation(connection)
@@ -51,30 +53,30 @@ async def log_head(_reader: LogReaderOf, services: ServicesOf) -> models.TreeHea
 
 
 @router.get("/log/consistency", responses=problems("not_logged_in"))
-async def log_consistency(_reader: LogReaderOf, services: ServicesOf, first: Size, second: Size) -> models.Consistency:
+async def log_consistency(_reader: LogReaderOf, services: ServicesOf, first: Size, second: Size) -> custody_models.Consistency:
     """Proof that the log of `first` entries is the beginning of the one of `second`."""
     async with services.store.read() as connection:
         _check(second <= await log.size(connection) and first <= second)
-        return models.Consistency(first=first, second=second, proof=await log.consistency(connection, first, second))
+        return custody_models.Consistency(first=first, second=second, proof=await log.consistency(connection, first, second))
 
 
 @router.get("/log/inclusion", responses=problems("not_logged_in"))
-async def log_inclusion(_reader: LogReaderOf, services: ServicesOf, log_index: Index, tree_size: Size) -> models.Inclusion:
+async def log_inclusion(_reader: LogReaderOf, services: ServicesOf, log_index: Index, tree_size: Size) -> custody_models.Inclusion:
     """Proof that an entry is in the log of `tree_size` entries."""
     async with services.store.read() as connection:
         _check(tree_size <= await log.size(connection) and log_index < tree_size)
         proof: Sequence[bytes] = await log.inclusion(connection, log_index, tree_size)
-    return models.Inclusion(log_index=log_index, tree_size=tree_size, proof=list(proof))
+    return custody_models.Inclusion(log_index=log_index, tree_size=tree_size, proof=list(proof))
 
 
 @router.get("/log/entries", responses=problems("not_logged_in"))
 async def log_entries(
     _reader: LogReaderOf, services: ServicesOf, start: Index, count: Annotated[int, Query(ge=1, le=MAX_ENTRIES)] = MAX_ENTRIES
-) -> models.LogEntries:
+) -> custody_models.LogEntries:
     """Entries in order, as they were signed."""
     async with services.store.read() as connection:
         found = await log.entries(connection, start, count)
-        return models.LogEntries(start=start, entries=[entry.entry for entry in found], tree_size=await log.size(connection))
+        return custody_models.LogEntries(start=start, entries=[entry.entry for entry in found], tree_size=await log.size(connection))
 
 
 def _check(is_within: bool) -> None:
@@ -83,23 +85,25 @@ def _check(is_within: bool) -> None:
 
 
 @router.get("/me/certificate", responses=problems("not_logged_in", "no_organisation"))
-async def my_certificate(sender: EnrolledOf, services: ServicesOf) -> models.CertificateStatus:
+async def my_certificate(sender: EnrolledOf, services: ServicesOf) -> custody_models.CertificateStatus:
     """How the device that asks stands."""
     return await _status(services, sender.device_id)
 
 
 @router.get("/devices/{device_id}/certificate", responses=problems("not_logged_in", "no_organisation", "not_found"))
-async def certificate_of_device(device_id: Annotated[Id, Path()], _reader: LogReaderOf, services: ServicesOf) -> models.CertificateStatus:
+async def certificate_of_device(
+    device_id: Annotated[Id, Path()], _reader: LogReaderOf, services: ServicesOf
+) -> custody_models.CertificateStatus:
     """How a device stands: its last certificate, and its revocation if there is one, with proofs."""
     return await _status(services, device_id)
 
 
-async def _status(services: Services, device_id: str) -> models.CertificateStatus:
+async def _status(services: Services, device_id: str) -> custody_models.CertificateStatus:
     found: Status | None = await services.custody.status(device_id)
     if found is None:
         raise Problem("not_found")
     certificate = found.certificate
-    return models.CertificateStatus(
+    return custody_models.CertificateStatus(
         device_id=device_id,
         state=found.state,
         request_id=found.request_id,
