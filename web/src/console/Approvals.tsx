@@ -1,5 +1,6 @@
 import { format, t } from "../i18n";
 import type { Account, CertificateRequest, ConsoleApi } from "./api";
+import { CardTable } from "./CardTable";
 import { ErrorNotice } from "./ErrorNotice";
 import { Identifiers } from "./Identifiers";
 import { precedenceWord } from "./rights";
@@ -55,42 +56,29 @@ export function Approvals({ api }: { api: ConsoleApi }) {
       {error && <ErrorNotice error={error} />}
       {value?.requests.length === 0 && <p class="quiet">{t("approvals.empty")}</p>}
       {value && value.requests.length > 0 && (
-        <div class="table-scroll card-table" role="region" aria-label={t("approvals.list")} tabIndex={0}>
-          <table class="table">
-            <caption class="visually-hidden">{t("approvals.list")}</caption>
-            <thead>
-              <tr>
-                <th scope="col">{t("people.name")}</th>
-                <th scope="col">{t("rights.unit")}</th>
-                <th scope="col">{t("rights.roles")}</th>
-                <th scope="col">{t("rights.ceiling")}</th>
-                <th scope="col">{t("approvals.code")}</th>
-                <th scope="col">{t("approvals.since")}</th>
-                <th scope="col">{t("approvals.progress")}</th>
-              </tr>
-            </thead>
-            <tbody>
-              {value.requests.map((request) => (
-                <tr key={request.request_id}>
-                  <th scope="row">
-                    {request.display_name} <span class="quiet">{t(request.kind === "change" ? "approvals.change" : request.further_device ? "approvals.further" : "approvals.new")}</span>
-                  </th>
-                  <td>{request.unit}</td>
-                  <td>{request.roles.map((role) => t(`rights.role.${role}`)).join(", ")}</td>
-                  <td>{precedenceWord(request.precedence_ceiling)}</td>
-                  <td class="device-code-cell">
-                    <code class="nowrap">{codeOf(request.device_id)}</code>
-                    <Identifiers text={request.device_id} />
-                  </td>
-                  <td class="nowrap">{format.dayAndClock(request.created_at * 1000)}</td>
-                  <td>
-                    <Progress request={request} accounts={value.accounts} />
-                  </td>
-                </tr>
-              ))}
-            </tbody>
-          </table>
-        </div>
+        <CardTable
+          label={t("approvals.list")}
+          heads={[t("people.name"), t("rights.unit"), t("rights.roles"), t("rights.ceiling"), t("approvals.code"), t("approvals.since"), t("approvals.progress")]}
+        >
+          {value.requests.map((request) => (
+            <tr key={request.request_id}>
+              <th scope="row">
+                {request.display_name} <span class="quiet">{t(request.kind === "change" ? "approvals.change" : request.further_device ? "approvals.further" : "approvals.new")}</span>
+              </th>
+              <td>{request.unit}</td>
+              <td>{request.roles.map((role) => t(`rights.role.${role}`)).join(", ")}</td>
+              <td>{precedenceWord(request.precedence_ceiling)}</td>
+              <td class="device-code-cell">
+                <code class="nowrap">{codeOf(request.device_id)}</code>
+                <Identifiers text={request.device_id} />
+              </td>
+              <td class="nowrap">{format.dayAndClock(request.created_at * 1000)}</td>
+              <td>
+                <Progress request={request} accounts={value.accounts} />
+              </td>
+            </tr>
+          ))}
+        </CardTable>
       )}
     </div>
   );

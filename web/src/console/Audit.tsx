@@ -2,6 +2,7 @@ import { useRef } from "preact/hooks";
 import { format, t } from "../i18n";
 import { Icon } from "../ui/icons";
 import type { AuditEntry, ConsoleApi } from "./api";
+import { CardTable } from "./CardTable";
 import { ErrorNotice } from "./ErrorNotice";
 import { Identifiers } from "./Identifiers";
 import { RetentionForm } from "./RetentionForm";
@@ -61,39 +62,27 @@ export function Audit({ api }: { api: ConsoleApi }) {
         </div>
       )}
       {trail && (
-        <div class="table-scroll card-table" role="region" aria-label={t("audit.list")} tabIndex={0}>
-          <table class="table">
-            <caption class="visually-hidden">{t("audit.list")}</caption>
-            <thead>
-              <tr>
-                <th scope="col">{t("audit.number")}</th>
-                <th scope="col">{t("audit.at")}</th>
-                <th scope="col">{t("audit.actor")}</th>
-                <th scope="col">{t("audit.action")}</th>
-                <th scope="col">{t("audit.subject")}</th>
-                <th scope="col">{t("audit.details")}</th>
-              </tr>
-            </thead>
-            <tbody>
-              {[...trail.entries].reverse().map((entry) => (
-                <tr key={entry.seq}>
-                  <td class="number">{entry.seq}</td>
-                  <td class="nowrap">{format.dayAndClock(entry.at * 1000)}</td>
-                  <td>
-                    <Identifiers text={entry.actor} />
-                  </td>
-                  <th scope="row">{entry.action}</th>
-                  <td>
-                    <Identifiers text={entry.subject} />
-                  </td>
-                  <td class="quiet">
-                    <Identifiers text={details(entry)} />
-                  </td>
-                </tr>
-              ))}
-            </tbody>
-          </table>
-        </div>
+        <CardTable
+          label={t("audit.list")}
+          heads={[t("audit.number"), t("audit.at"), t("audit.actor"), t("audit.action"), t("audit.subject"), t("audit.details")]}
+        >
+          {[...trail.entries].reverse().map((entry) => (
+            <tr key={entry.seq}>
+              <td class="number">{entry.seq}</td>
+              <td class="nowrap">{format.dayAndClock(entry.at * 1000)}</td>
+              <td>
+                <Identifiers text={entry.actor} />
+              </td>
+              <th scope="row">{entry.action}</th>
+              <td>
+                <Identifiers text={entry.subject} />
+              </td>
+              <td class="quiet">
+                <Identifiers text={details(entry)} />
+              </td>
+            </tr>
+          ))}
+        </CardTable>
       )}
       <RetentionForm api={api} />
     </div>

@@ -4,6 +4,7 @@ import { announce } from "../ui/Announcer";
 import { Dialog } from "../ui/Dialog";
 import { Icon } from "../ui/icons";
 import type { ConsoleApi, Invitation, NewInvitation } from "./api";
+import { CardTable } from "./CardTable";
 import { ErrorNotice } from "./ErrorNotice";
 import { QrCode } from "./QrCode";
 import { CEILINGS, type Ceiling, precedenceWord, ROLES, type Role } from "./rights";
@@ -169,46 +170,33 @@ export function Invitations({ api }: { api: ConsoleApi }) {
       {error && <ErrorNotice error={error} />}
       {invitations?.length === 0 && <p class="quiet">{t("invitations.empty")}</p>}
       {invitations && invitations.length > 0 && (
-        <div class="table-scroll card-table" role="region" aria-label={t("invitations.list")} tabIndex={0}>
-          <table class="table">
-            <caption class="visually-hidden">{t("invitations.list")}</caption>
-            <thead>
-              <tr>
-                <th scope="col">{t("invitations.note")}</th>
-                <th scope="col">{t("invitations.state")}</th>
-                <th scope="col">{t("invitations.created")}</th>
-                <th scope="col">{t("invitations.expires")}</th>
-                <th scope="col">
-                  <span class="visually-hidden">{t("invitations.action")}</span>
-                </th>
-              </tr>
-            </thead>
-            <tbody>
-              {invitations.map((invitation) => (
-                <tr key={invitation.invitation_id}>
-                  <th scope="row">{invitation.note || t(`invitations.origin.${invitation.origin}`)}</th>
-                  <td>
-                    <span class={STATE_BADGES[invitation.state]}>{t(`invitations.states.${invitation.state}`)}</span>
-                  </td>
-                  <td>{format.dayAndClock(invitation.created_at * 1000)}</td>
-                  <td>{format.dayAndClock(invitation.expires_at * 1000)}</td>
-                  <td class="cell-action">
-                    {invitation.state === "open" && (
-                      <button
-                        type="button"
-                        class="button button-small"
-                        aria-label={t("invitations.withdrawWhich", { note: invitation.note || t(`invitations.origin.${invitation.origin}`) })}
-                        onClick={() => setToWithdraw(invitation)}
-                      >
-                        {t("invitations.withdraw")}
-                      </button>
-                    )}
-                  </td>
-                </tr>
-              ))}
-            </tbody>
-          </table>
-        </div>
+        <CardTable
+          label={t("invitations.list")}
+          heads={[t("invitations.note"), t("invitations.state"), t("invitations.created"), t("invitations.expires"), <span key="action" class="visually-hidden">{t("invitations.action")}</span>]}
+        >
+          {invitations.map((invitation) => (
+            <tr key={invitation.invitation_id}>
+              <th scope="row">{invitation.note || t(`invitations.origin.${invitation.origin}`)}</th>
+              <td>
+                <span class={STATE_BADGES[invitation.state]}>{t(`invitations.states.${invitation.state}`)}</span>
+              </td>
+              <td>{format.dayAndClock(invitation.created_at * 1000)}</td>
+              <td>{format.dayAndClock(invitation.expires_at * 1000)}</td>
+              <td class="cell-action">
+                {invitation.state === "open" && (
+                  <button
+                    type="button"
+                    class="button button-small"
+                    aria-label={t("invitations.withdrawWhich", { note: invitation.note || t(`invitations.origin.${invitation.origin}`) })}
+                    onClick={() => setToWithdraw(invitation)}
+                  >
+                    {t("invitations.withdraw")}
+                  </button>
+                )}
+              </td>
+            </tr>
+          ))}
+        </CardTable>
       )}
       {toWithdraw && (
         <Dialog labelledBy="withdraw-title" describedBy="withdraw-text" onDismiss={() => setToWithdraw(null)}>

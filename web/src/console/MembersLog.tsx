@@ -1,6 +1,7 @@
 import { useState } from "preact/hooks";
 import { format, t } from "../i18n";
 import type { ConsoleApi, LogEntryShown, LogPage } from "./api";
+import { CardTable } from "./CardTable";
 import { ErrorNotice } from "./ErrorNotice";
 import { Identifiers } from "./Identifiers";
 import { precedenceWord } from "./rights";
@@ -61,39 +62,27 @@ export function MembersLog({ api }: { api: ConsoleApi }) {
         </dl>
       )}
       {page && (
-        <div class="table-scroll card-table" role="region" aria-label={t("log.list")} tabIndex={0}>
-          <table class="table">
-            <caption class="visually-hidden">{t("log.list")}</caption>
-            <thead>
-              <tr>
-                <th scope="col">{t("log.index")}</th>
-                <th scope="col">{t("log.at")}</th>
-                <th scope="col">{t("log.kind")}</th>
-                <th scope="col">{t("people.name")}</th>
-                <th scope="col">{t("log.what")}</th>
-                <th scope="col">{t("log.approvers")}</th>
-              </tr>
-            </thead>
-            <tbody>
-              {[...page.entries].reverse().map((entry) => (
-                <tr key={entry.log_index}>
-                  <td class="number">{entry.log_index}</td>
-                  <td class="nowrap">{format.dayAndClock(entry.added_at * 1000)}</td>
-                  <th scope="row">
-                    <span class={entry.kind === "revocation" ? "badge badge-warn" : "badge"}>{t(`log.kinds.${entry.kind}`)}</span>
-                  </th>
-                  <td>
-                    {entry.display_name} {entry.device_id && <Identifiers text={entry.device_id} />}
-                  </td>
-                  <td>
-                    <Words entry={entry} />
-                  </td>
-                  <td>{(entry.approvers ?? []).map((device) => <Identifiers key={device} text={device} />)}</td>
-                </tr>
-              ))}
-            </tbody>
-          </table>
-        </div>
+        <CardTable
+          label={t("log.list")}
+          heads={[t("log.index"), t("log.at"), t("log.kind"), t("people.name"), t("log.what"), t("log.approvers")]}
+        >
+          {[...page.entries].reverse().map((entry) => (
+            <tr key={entry.log_index}>
+              <td class="number">{entry.log_index}</td>
+              <td class="nowrap">{format.dayAndClock(entry.added_at * 1000)}</td>
+              <th scope="row">
+                <span class={entry.kind === "revocation" ? "badge badge-warn" : "badge"}>{t(`log.kinds.${entry.kind}`)}</span>
+              </th>
+              <td>
+                {entry.display_name} {entry.device_id && <Identifiers text={entry.device_id} />}
+              </td>
+              <td>
+                <Words entry={entry} />
+              </td>
+              <td>{(entry.approvers ?? []).map((device) => <Identifiers key={device} text={device} />)}</td>
+            </tr>
+          ))}
+        </CardTable>
       )}
       <AuditorLink api={api} />
     </div>

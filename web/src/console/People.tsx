@@ -1,6 +1,7 @@
 import { format, t } from "../i18n";
 import { Avatar } from "../ui/Avatar";
 import type { ConsoleApi } from "./api";
+import { CardTable } from "./CardTable";
 import { ErrorNotice } from "./ErrorNotice";
 import { Identifiers } from "./Identifiers";
 import { precedenceWord } from "./rights";
@@ -18,64 +19,50 @@ export function People({ api }: { api: ConsoleApi }) {
       {error && <ErrorNotice error={error} />}
       {accounts?.length === 0 && <p class="quiet">{t("people.empty")}</p>}
       {accounts && accounts.length > 0 && (
-        <div class="table-scroll card-table" role="region" aria-label={t("people.list")} tabIndex={0}>
-          <table class="table">
-            <caption class="visually-hidden">{t("people.list")}</caption>
-            <thead>
-              <tr>
-                <th scope="col">{t("people.name")}</th>
-                <th scope="col">{t("rights.unit")}</th>
-                <th scope="col">{t("rights.roles")}</th>
-                <th scope="col">{t("rights.ceiling")}</th>
-                <th scope="col">{t("people.presence")}</th>
-                <th scope="col">{t("people.since")}</th>
-                <th scope="col">{t("people.devices")}</th>
-                <th scope="col">{t("people.pending")}</th>
+        <CardTable
+          label={t("people.list")}
+          heads={[t("people.name"), t("rights.unit"), t("rights.roles"), t("rights.ceiling"), t("people.presence"), t("people.since"), t("people.devices"), t("people.pending")]}
+        >
+          {accounts.map((account) => {
+            const online = account.devices.some((device) => device.online);
+            return (
+              <tr key={account.account_id}>
+                <th scope="row">
+                  <span class="person">
+                    <Avatar name={account.display_name} />
+                    {account.display_name}
+                  </span>
+                </th>
+                <td>{account.unit}</td>
+                <td>{account.roles.map((role) => t(`rights.role.${role}`)).join(", ")}</td>
+                <td>{precedenceWord(account.precedence_ceiling)}</td>
+                <td>
+                  <span class={online ? "badge badge-good" : "badge"}>{t(online ? "presence.online" : "presence.offline")}</span>
+                </td>
+                <td>{format.dayAndClock(account.created_at * 1000)}</td>
+                <td>
+                  {account.devices.map((device) => (
+                    <div key={device.device_id} class="device">
+                      <Identifiers text={device.device_id} />
+                      <span class={device.state === "certified" ? "badge badge-good" : "badge badge-warn"}>{t(`people.state.${device.state}`)}</span>
+                      {device.state === "pending" && <code class="nowrap">{device.device_code}</code>}
+                      {device.state === "certified" && device.not_after !== null && (
+                        <span class="quiet nowrap">{t("people.until", { until: format.dayAndClock(device.not_after * 1000) })}</span>
+                      )}
+                      {(device.state === "certified" || device.state === "expired") && (
+                        <details>
+                          <summary>{t("people.command")}</summary>
+                          <code class="fresh-link">{`${REVOKE} ${device.device_id}`}</code>
+                        </details>
+                      )}
+                    </div>
+                  ))}
+                </td>
+                <td class="number">{format.integer(account.devices.reduce((sum, device) => sum + device.pending, 0))}</td>
               </tr>
-            </thead>
-            <tbody>
-              {accounts.map((account) => {
-                const online = account.devices.some((device) => device.online);
-                return (
-                  <tr key={account.account_id}>
-                    <th scope="row">
-                      <span class="person">
-                        <Avatar name={account.display_name} />
-                        {account.display_name}
-                      </span>
-                    </th>
-                    <td>{account.unit}</td>
-                    <td>{account.roles.map((role) => t(`rights.role.${role}`)).join(", ")}</td>
-                    <td>{precedenceWord(account.precedence_ceiling)}</td>
-                    <td>
-                      <span class={online ? "badge badge-good" : "badge"}>{t(online ? "presence.online" : "presence.offline")}</span>
-                    </td>
-                    <td>{format.dayAndClock(account.created_at * 1000)}</td>
-                    <td>
-                      {account.devices.map((device) => (
-                        <div key={device.device_id} class="device">
-                          <Identifiers text={device.device_id} />
-                          <span class={device.state === "certified" ? "badge badge-good" : "badge badge-warn"}>{t(`people.state.${device.state}`)}</span>
-                          {device.state === "pending" && <code class="nowrap">{device.device_code}</code>}
-                          {device.state === "certified" && device.not_after !== null && (
-                            <span class="quiet nowrap">{t("people.until", { until: format.dayAndClock(device.not_after * 1000) })}</span>
-                          )}
-                          {(device.state === "certified" || device.state === "expired") && (
-                            <details>
-                              <summary>{t("people.command")}</summary>
-                              <code class="fresh-link">{`${REVOKE} ${device.device_id}`}</code>
-                            </details>
-                          )}
-                        </div>
-                      ))}
-                    </td>
-                    <td class="number">{format.integer(account.devices.reduce((sum, device) => sum + device.pending, 0))}</td>
-                  </tr>
-                );
-              })}
-            </tbody>
-          </table>
-        </div>
+            );
+          })}
+        </CardTable>
       )}
     </div>
   );

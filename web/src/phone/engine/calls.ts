@@ -11,7 +11,8 @@ import { LOUDEST_QUIET, stepCall, type CallEffect, type CallInput, type CallStat
 import type { FrameCounts } from "./frames";
 import { Broken, NotReady, type Groups } from "./groups";
 import { Lane } from "./lane";
-import { MediaBlocked, MicrophoneRefused, type CallMedia, type IceServers, type MediaEvents, type MediaReport, type OpenMedia } from "./media";
+import { MediaBlocked, MicrophoneRefused } from "./audio";
+import type { CallMedia, IceServers, MediaEvents, MediaReport, OpenMedia } from "./media";
 import { encodeMessage, type CallMessage, type CallStep } from "./messages";
 import type { PathProfile } from "./path";
 import type { Session } from "./session";

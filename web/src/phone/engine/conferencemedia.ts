@@ -3,12 +3,11 @@
 // Fails closed, as media.ts: no transform, no connection; no key of the present epoch, no frame.
 
 import type { Tuning } from "./callpath";
-import { CONFERENCE_WORKER, type CallEpoch, type FrameCounts, type Heard, type TransformOptions, type WorkerCommand, type WorkerReport } from "./frames";
-import { MediaBlocked, microphoneConstraints, MicrophoneRefused, preferRedundancy } from "./media";
+import { Loudspeaker, microphone, mustSeal, pairInUse, sealStream, tuneStreams, watchPath, type PathEvents } from "./audio";
+import { CONFERENCE_WORKER, type CallEpoch, type FrameCounts, type Heard, type WorkerCommand, type WorkerReport } from "./frames";
 
 /** Slots in the offer: others' voices at a time (docs/protocols.md). */
 const CONFERENCE_SLOTS = 3;
-const DISCONNECTED_GRACE_MS = 1_000;
 const SAMPLE_EVERY_MS = 1_000;
 
 export type ConferenceKind = "group" | "talk";
@@ -25,10 +24,7 @@ export interface ConferenceReport {
   availableBps: number | null;
 }
 
-export interface ConferenceEvents {
-  connected(): void;
-  /** The path to the forwarder broke and did not mend itself. */
-  disconnected(): void;
+export interface ConferenceEvents extends PathEvents {
   /** Who was heard in the last fifth of a second, oneself among them. Levels are measured here: nobody is believed who says that he is loud. */
   voices(voices: readonly Voice[]): void;
   report(report: ConferenceReport): void;
@@ -51,7 +47,7 @@ export type OpenConference = (kind: ConferenceKind, events: ConferenceEvents) =>
 
 /** A conference opens the microphone at once, a talk group when its button is pressed first. Rejects with MicrophoneRefused or MediaBlocked. */
 export const openBrowserConference: OpenConference = async (kind, events) => {
-  if (typeof RTCRtpScriptTransform === "undefined") throw new MediaBlocked("RTCRtpScriptTransform is missing");
+  mustSeal();
   const media = new BrowserConference(kind, events);
   try {
     if (kind === "group") await media.openMicrophone();
@@ -65,11 +61,11 @@ export const openBrowserConference: OpenConference = async (kind, events) => {
 class BrowserConference implements ConferenceMedia {
   private readonly connection = new RTCPeerConnection({ bundlePolicy: "max-bundle" });
   private readonly worker = new Worker(new URL("./media-worker.ts", import.meta.url), { type: "module", name: CONFERENCE_WORKER });
-  private readonly loudspeakers: HTMLAudioElement[] = [];
+  private readonly loudspeakers: Loudspeaker[] = [];
   private readonly sampling: ReturnType<typeof setInterval>;
+  private readonly unwatch: () => void;
   private counts: FrameCounts = { sealed: 0, withheld: 0, decrypted: 0, refused: 0, copies: 0 };
   private microphone: MediaStreamTrack | null = null;
-  private graceTimer: ReturnType<typeof setTimeout> | undefined;
   private talking = false;
   private ownLeaf: number | null = null;
   private measuring = false;
@@ -80,7 +76,7 @@ class BrowserConference implements ConferenceMedia {
     private readonly events: ConferenceEvents,
   ) {
     this.command({ kind: "talk", allowed: false });
-    this.connection.onconnectionstatechange = () => this.watch();
+    this.unwatch = watchPath(this.connection, events);
     this.worker.onmessage = ({ data }: MessageEvent<WorkerReport>) => {
       if (data.kind === "counts") this.counts = data.counts;
       else if (!this.closed) void this.measure(data.heard);
@@ -104,14 +100,7 @@ class BrowserConference implements ConferenceMedia {
 
   async openMicrophone(): Promise<void> {
     if (this.microphone !== null) return;
-    let stream: MediaStream;
-    try {
-      stream = await navigator.mediaDevices.getUserMedia({ audio: microphoneConstraints, video: false });
-    } catch (error) {
-      throw new MicrophoneRefused(error instanceof Error ? error.name : "unknown");
-    }
-    const [track] = stream.getAudioTracks();
-    if (track === undefined) throw new MicrophoneRefused("no audio track");
+    const track = await microphone();
     if (this.closed) {
       track.stop();
       return;
@@ -127,74 +116,31 @@ class BrowserConference implements ConferenceMedia {
     this.command({ kind: "talk", allowed: talking });
   }
 
-  tune({ plan, playoutDelayMs, rate }: Tuning): void {
-    if (this.closed) return;
-    for (const { receiver } of this.connection.getTransceivers()) {
-      if ("jitterBufferTarget" in receiver && receiver.jitterBufferTarget !== playoutDelayMs) receiver.jitterBufferTarget = playoutDelayMs;
-    }
-    const sender = this.connection.getTransceivers()[0]?.sender;
-    if (sender === undefined) return;
-    const parameters = sender.getParameters();
-    const red = parameters.codecs.find(({ mimeType }) => mimeType.toLowerCase() === "audio/red");
-    if (red !== undefined) this.command({ kind: "copies", orders: { payloadType: red.payloadType, plan } });
-    const [encoding] = parameters.encodings;
-    if (encoding === undefined || encoding.maxBitrate === rate) return;
-    encoding.maxBitrate = rate;
-    sender.setParameters(parameters).catch(() => undefined); // a negotiation came between; the next tuning does it
+  tune(tuning: Tuning): void {
+    if (!this.closed) tuneStreams(this.connection.getTransceivers(), tuning, (command) => this.command(command));
   }
 
   close(): void {
     if (this.closed) return;
     this.closed = true;
     clearInterval(this.sampling);
-    clearTimeout(this.graceTimer);
-    this.connection.onconnectionstatechange = null;
+    this.unwatch();
     this.connection.close();
     this.microphone?.stop();
     this.worker.terminate();
-    for (const loudspeaker of this.loudspeakers) {
-      loudspeaker.srcObject = null;
-      loudspeaker.remove();
-    }
+    for (const loudspeaker of this.loudspeakers) loudspeaker.release();
   }
 
-  /** The transforms stand before any description is made: set later, frames pass beside them (measured in Chromium). */
   private addSlot(slot: number): void {
-    const direction = slot === 0 ? "sendrecv" : "recvonly";
-    const transceiver = this.connection.addTransceiver("audio", { direction });
-    const transform = (of: TransformOptions["direction"]): RTCRtpScriptTransform => new RTCRtpScriptTransform(this.worker, { direction: of, slot } satisfies TransformOptions);
-    transceiver.receiver.transform = transform("receive");
-    if (direction === "sendrecv") transceiver.sender.transform = transform("send");
-    if (transceiver.receiver.transform === null || (direction === "sendrecv" && transceiver.sender.transform === null)) {
-      throw new MediaBlocked("the transform was not taken");
-    }
-    preferRedundancy(transceiver);
-    const loudspeaker = document.createElement("audio");
-    loudspeaker.autoplay = true;
-    loudspeaker.hidden = true;
-    loudspeaker.srcObject = new MediaStream([transceiver.receiver.track]);
-    document.body.append(loudspeaker);
-    void loudspeaker.play().catch(() => undefined); // autoplay begins when the first sound is there
+    const transceiver = this.connection.addTransceiver("audio", { direction: slot === 0 ? "sendrecv" : "recvonly" });
+    sealStream(transceiver, this.worker, slot);
+    const loudspeaker = new Loudspeaker();
+    loudspeaker.play(transceiver.receiver.track);
     this.loudspeakers.push(loudspeaker);
   }
 
   private command(command: WorkerCommand): void {
     this.worker.postMessage(command);
-  }
-
-  private watch(): void {
-    clearTimeout(this.graceTimer);
-    switch (this.connection.connectionState) {
-      case "connected":
-        this.events.connected();
-        break;
-      case "disconnected":
-        this.graceTimer = setTimeout(() => this.events.disconnected(), DISCONNECTED_GRACE_MS);
-        break;
-      case "failed":
-        this.events.disconnected();
-        break;
-    }
   }
 
   private async measure(heard: readonly Heard[]): Promise<void> {
@@ -231,9 +177,7 @@ class BrowserConference implements ConferenceMedia {
     if (this.closed) return;
     const report: ConferenceReport = { counts: this.counts, rttMs: null, availableBps: null };
     for (const entry of stats.values() as Iterable<Record<string, unknown>>) {
-      if (entry["type"] !== "candidate-pair" || entry["nominated"] !== true) continue;
-      if (typeof entry["currentRoundTripTime"] === "number") report.rttMs = entry["currentRoundTripTime"] * 1_000;
-      if (typeof entry["availableOutgoingBitrate"] === "number") report.availableBps = entry["availableOutgoingBitrate"];
+      Object.assign(report, pairInUse(entry));
     }
     this.events.report(report);
   }

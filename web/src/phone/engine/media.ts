@@ -4,22 +4,11 @@
 
 import type { Schemas } from "../../api/client";
 import type { CallQuality, MediaHealth } from "../model";
-import { type FrameCounts, type MediaKeys, type TransformOptions, type WorkerCommand, type WorkerReport } from "./frames";
+import { Loudspeaker, MediaBlocked, microphone, mustSeal, pairInUse, sealStream, tuneStreams, watchPath, type PathEvents } from "./audio";
+import { type FrameCounts, type MediaKeys, type WorkerCommand, type WorkerReport } from "./frames";
 import { LOSS_WINDOW_S, type Measured, type Tuning } from "./callpath";
 import { HealthMeter, LossMeter } from "./health";
 import { QualityMeter, type StreamTotals } from "./quality";
-
-/** How the microphone is opened. Settings may change the members. */
-export const microphoneConstraints: MediaTrackConstraints = {
-  echoCancellation: true,
-  noiseSuppression: true,
-  autoGainControl: true,
-  channelCount: 1,
-};
-
-export class MicrophoneRefused extends Error {}
-/** This browser cannot encrypt media end to end, or the other side asked for something other than one audio stream. */
-export class MediaBlocked extends Error {}
 
 export interface MediaReport {
   counts: FrameCounts;
@@ -28,11 +17,8 @@ export interface MediaReport {
   measured: Measured;
 }
 
-export interface MediaEvents {
+export interface MediaEvents extends PathEvents {
   candidates(candidates: RTCIceCandidateInit[]): void;
-  connected(): void;
-  /** The path broke and did not mend itself. */
-  disconnected(): void;
   report(report: MediaReport): void;
   audioBegan(): void;
 }
@@ -59,30 +45,18 @@ export type OpenMedia = (iceServers: () => Promise<IceServers>, events: MediaEve
 
 /** Candidates that come close together travel in one message. */
 const CANDIDATE_BATCH_MS = 60;
-/**
- * Chromium says "disconnected" after some five seconds without an answer, far longer than a satellite handover: the path is gone, and
- * every second more is silence. A path that comes back within this needs no ICE restart; one that is made in vain harms nothing.
- */
-const DISCONNECTED_GRACE_MS = 1_000;
 const SAMPLE_EVERY_MS = 1_000;
 
 /** Asks for the microphone and for a grant at the same time, then sets the connection up. Rejects with MicrophoneRefused or MediaBlocked. */
 export const openBrowserMedia: OpenMedia = async (iceServers, events) => {
-  if (typeof RTCRtpScriptTransform === "undefined") throw new MediaBlocked("RTCRtpScriptTransform is missing");
+  mustSeal();
   const granted = iceServers();
   granted.catch(() => undefined); // awaited below; until then a rejection is not unhandled
-  let stream: MediaStream;
+  const track = await microphone();
   try {
-    stream = await navigator.mediaDevices.getUserMedia({ audio: microphoneConstraints, video: false });
+    return new BrowserMedia(await granted, track, events);
   } catch (error) {
-    throw new MicrophoneRefused(error instanceof Error ? error.name : "unknown");
-  }
-  const [microphone] = stream.getAudioTracks();
-  try {
-    if (microphone === undefined) throw new MicrophoneRefused("no audio track");
-    return new BrowserMedia(await granted, microphone, events);
-  } catch (error) {
-    for (const track of stream.getTracks()) track.stop();
+    track.stop();
     throw error;
   }
 };
@@ -90,17 +64,17 @@ export const openBrowserMedia: OpenMedia = async (iceServers, events) => {
 class BrowserMedia implements CallMedia {
   private readonly connection: RTCPeerConnection;
   private readonly worker = new Worker(new URL("./media-worker.ts", import.meta.url), { type: "module" });
-  private readonly loudspeaker = document.createElement("audio");
+  private readonly loudspeaker = new Loudspeaker();
   private readonly healthMeter = new HealthMeter();
   private readonly qualityMeter = new QualityMeter();
   private readonly lossReceived = new LossMeter(LOSS_WINDOW_S);
   private readonly lossSent = new LossMeter(LOSS_WINDOW_S);
   private readonly sampling: ReturnType<typeof setInterval>;
+  private readonly unwatch: () => void;
   private counts: FrameCounts = { sealed: 0, withheld: 0, decrypted: 0, refused: 0, copies: 0 };
   private early: RTCIceCandidateInit[] = [];
   private gathered: RTCIceCandidateInit[] = [];
   private gatherTimer: ReturnType<typeof setTimeout> | undefined;
-  private graceTimer: ReturnType<typeof setTimeout> | undefined;
   private audioHeard = false;
   private closed = false;
 
@@ -111,7 +85,7 @@ class BrowserMedia implements CallMedia {
   ) {
     this.connection = new RTCPeerConnection({ iceServers, iceTransportPolicy: "relay", bundlePolicy: "max-bundle" });
     this.connection.onicecandidate = ({ candidate }) => candidate !== null && candidate.candidate !== "" && this.gather(candidate.toJSON());
-    this.connection.onconnectionstatechange = () => this.watch();
+    this.unwatch = watchPath(this.connection, events);
     this.worker.onmessage = ({ data }: MessageEvent<WorkerReport>) => {
       if (data.kind !== "counts") return;
       this.counts = data.counts;
@@ -120,9 +94,6 @@ class BrowserMedia implements CallMedia {
         events.audioBegan();
       }
     };
-    this.loudspeaker.autoplay = true;
-    this.loudspeaker.hidden = true;
-    document.body.append(this.loudspeaker);
     this.sampling = setInterval(() => void this.sample(), SAMPLE_EVERY_MS);
   }
 
@@ -187,18 +158,8 @@ class BrowserMedia implements CallMedia {
     this.microphone.enabled = !muted;
   }
 
-  tune({ plan, playoutDelayMs, rate }: Tuning): void {
-    const [transceiver] = this.connection.getTransceivers();
-    if (transceiver === undefined || this.closed) return;
-    const { receiver, sender } = transceiver;
-    if ("jitterBufferTarget" in receiver && receiver.jitterBufferTarget !== playoutDelayMs) receiver.jitterBufferTarget = playoutDelayMs;
-    const parameters = sender.getParameters();
-    const red = parameters.codecs.find(({ mimeType }) => mimeType.toLowerCase() === "audio/red");
-    if (red !== undefined) this.command({ kind: "copies", orders: { payloadType: red.payloadType, plan } });
-    const [encoding] = parameters.encodings;
-    if (encoding === undefined || encoding.maxBitrate === rate) return;
-    encoding.maxBitrate = rate;
-    sender.setParameters(parameters).catch(() => undefined); // a negotiation came between; the next tuning does it
+  tune(tuning: Tuning): void {
+    if (!this.closed) tuneStreams(this.connection.getTransceivers(), tuning, (command) => this.command(command));
   }
 
   close(): void {
@@ -206,25 +167,16 @@ class BrowserMedia implements CallMedia {
     this.closed = true;
     clearInterval(this.sampling);
     clearTimeout(this.gatherTimer);
-    clearTimeout(this.graceTimer);
-    this.connection.onconnectionstatechange = null;
+    this.unwatch();
     this.connection.close();
     this.microphone.stop();
     this.worker.terminate();
-    this.loudspeaker.srcObject = null;
-    this.loudspeaker.remove();
+    this.loudspeaker.release();
   }
 
-  /** Before any description is made: a transform that is set later lets frames pass beside it (measured in Chromium). */
   private encrypt(transceiver: RTCRtpTransceiver): void {
-    const transform = (direction: TransformOptions["direction"]): RTCRtpScriptTransform =>
-      new RTCRtpScriptTransform(this.worker, { direction, slot: 0 } satisfies TransformOptions);
-    transceiver.sender.transform = transform("send");
-    transceiver.receiver.transform = transform("receive");
-    if (transceiver.sender.transform === null || transceiver.receiver.transform === null) throw new MediaBlocked("the transform was not taken");
-    preferRedundancy(transceiver);
-    this.loudspeaker.srcObject = new MediaStream([transceiver.receiver.track]);
-    void this.loudspeaker.play().catch(() => undefined); // autoplay begins when the first sound is there
+    sealStream(transceiver, this.worker, 0);
+    this.loudspeaker.play(transceiver.receiver.track);
   }
 
   private async setLocal(description: RTCSessionDescriptionInit): Promise<string> {
@@ -248,21 +200,6 @@ class BrowserMedia implements CallMedia {
       this.gathered = [];
       if (!this.closed) this.events.candidates(batch);
     }, CANDIDATE_BATCH_MS);
-  }
-
-  private watch(): void {
-    clearTimeout(this.graceTimer);
-    switch (this.connection.connectionState) {
-      case "connected":
-        this.events.connected();
-        break;
-      case "disconnected":
-        this.graceTimer = setTimeout(() => this.events.disconnected(), DISCONNECTED_GRACE_MS);
-        break;
-      case "failed":
-        this.events.disconnected();
-        break;
-    }
   }
 
   private async sample(): Promise<void> {
@@ -292,10 +229,7 @@ class BrowserMedia implements CallMedia {
           missed = number("packetsLost");
           break;
         case "candidate-pair":
-          // Over the relay the nominated pair ends at the peer, so its round trip is the one to the far end.
-          if (entry["nominated"] !== true) break;
-          if (typeof entry["currentRoundTripTime"] === "number") measured.rttMs = entry["currentRoundTripTime"] * 1_000;
-          if (typeof entry["availableOutgoingBitrate"] === "number") measured.availableBps = entry["availableOutgoingBitrate"];
+          Object.assign(measured, pairInUse(entry));
           break;
       }
     }
@@ -304,11 +238,4 @@ class BrowserMedia implements CallMedia {
     const quality = totals === null || health === "starting" ? null : this.qualityMeter.sample(totals, health, measured.rttMs);
     this.events.report({ counts: this.counts, health, quality, measured });
   }
-}
-
-/** RED (RFC 2198) before plain Opus where the browser has it: one lost packet is then no lost sound. */
-export function preferRedundancy(transceiver: RTCRtpTransceiver): void {
-  const codecs = RTCRtpReceiver.getCapabilities("audio")?.codecs ?? [];
-  const wanted = ["audio/red", "audio/opus"].flatMap((mimeType) => codecs.filter((codec) => codec.mimeType.toLowerCase() === mimeType));
-  if (wanted.some((codec) => codec.mimeType.toLowerCase() === "audio/opus")) transceiver.setCodecPreferences(wanted);
 }

@@ -27,7 +27,7 @@ import type { PhoneStore } from "./store";
 import { Texts } from "./texts";
 import type { Tone } from "./tones";
 import type { Vault } from "./vault";
-import { callView, conferenceView, contactsView, groupsView, ringingView } from "./view";
+import { callView, conferenceView, contactsView, groupsView, NOTHING, ringingView } from "./view";
 import { Witness } from "./witness";
 
 /** Under which the store keeps whether calls ring. */
@@ -71,27 +71,6 @@ interface Enrolled extends EnrolledDevice {
   calls: Calls;
   conferences: Conferences;
 }
-
-const NOTHING: PhoneState = {
-  enrolment: "unknown",
-  lock: OPEN_LOCK,
-  organisation: null,
-  ownDevices: [],
-  me: null,
-  server: "connecting",
-  fault: null,
-  contacts: [],
-  groups: [],
-  threads: {},
-  transfers: {},
-  unseenCalls: [],
-  quiet: false,
-  call: null,
-  conference: null,
-  ringingConference: null,
-  access: null,
-  path: null,
-};
 
 export class Phone implements PhoneEngine {
   private readonly shown = signal<PhoneState>(NOTHING);

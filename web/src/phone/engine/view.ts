@@ -5,6 +5,7 @@ import type { Calls } from "./calls";
 import type { Conferences } from "./conferences";
 import type { Directory } from "./directory";
 import type { GroupInfo, Groups } from "./groups";
+import { OPEN_LOCK } from "./lock";
 import type { Texts } from "./texts";
 
 /** The parts of the phone that are shown. */
@@ -16,6 +17,28 @@ export interface Shown {
   calls: Calls;
   conferences: Conferences;
 }
+
+/** A phone of which nothing is known yet. */
+export const NOTHING: PhoneState = {
+  enrolment: "unknown",
+  lock: OPEN_LOCK,
+  organisation: null,
+  ownDevices: [],
+  me: null,
+  server: "connecting",
+  fault: null,
+  contacts: [],
+  groups: [],
+  threads: {},
+  transfers: {},
+  unseenCalls: [],
+  quiet: false,
+  call: null,
+  conference: null,
+  ringingConference: null,
+  access: null,
+  path: null,
+};
 
 export function contactsView({ directory, groups, texts, identity }: Shown): Contact[] {
   return directory

@@ -1,10 +1,9 @@
 import { useState } from "preact/hooks";
 import { t } from "../../i18n";
 import { Icon } from "../../ui/icons";
-import { LanguageSwitch } from "../../ui/LanguageSwitch";
-import { Mark } from "../../ui/Mark";
 import type { PassphraseFault } from "../model";
 import { attempt, usePhone } from "./context";
+import { Door } from "./Door";
 import { Faults } from "./Faults";
 import { parseInvitation } from "./invitation";
 
@@ -47,114 +46,104 @@ export function Enrolment({ received }: { received: string | null }) {
   };
 
   return (
-    <div class="enrolment">
-      <header class="enrolment-top">
-        <LanguageSwitch />
-      </header>
-      <main class="enrolment-main">
-        <div class="enrolment-head">
-          <Mark size={56} />
-          <h1>{t("enrolment.title")}</h1>
-          <p class="quiet">{t("enrolment.lead")}</p>
-        </div>
-        <Faults />
-        <form class="card enrolment-form" onSubmit={submit} noValidate aria-busy={working}>
-          {fromLink !== null ? (
-            <div class="enrolment-received">
-              <span class="badge badge-good">
-                <Icon name="check" size={16} />
-                {t("enrolment.received")}
-              </span>
-              <button type="button" class="button button-small" disabled={working} onClick={() => setFromLink(null)}>
-                {t("enrolment.useAnother")}
-              </button>
-            </div>
-          ) : (
-            <div class="field">
-              <label for="invitation">{t("enrolment.invitation")}</label>
-              <input
-                id="invitation"
-                class="input"
-                type="text"
-                autocomplete="off"
-                autocapitalize="off"
-                spellcheck={false}
-                disabled={working}
-                value={pasted}
-                aria-invalid={mistakes.invitation}
-                aria-describedby={mistakes.invitation ? "invitation-error" : "invitation-hint"}
-                onInput={(event) => setPasted(event.currentTarget.value)}
-              />
-              {mistakes.invitation ? (
-                <p id="invitation-error" class="field-error" role="alert">
-                  <Icon name="warning" size={18} />
-                  {t(brokenLink && pasted === "" ? "enrolment.linkBroken" : "enrolment.invitationWrong")}
-                </p>
-              ) : (
-                <p id="invitation-hint" class="field-hint">
-                  {t("enrolment.invitationHint")}
-                </p>
-              )}
-            </div>
-          )}
+    <Door title={t("enrolment.title")} lead={t("enrolment.lead")}>
+      <Faults />
+      <form class="card enrolment-form" onSubmit={submit} noValidate aria-busy={working}>
+        {fromLink !== null ? (
+          <div class="enrolment-received">
+            <span class="badge badge-good">
+              <Icon name="check" size={16} />
+              {t("enrolment.received")}
+            </span>
+            <button type="button" class="button button-small" disabled={working} onClick={() => setFromLink(null)}>
+              {t("enrolment.useAnother")}
+            </button>
+          </div>
+        ) : (
           <div class="field">
-            <label for="display-name">{t("enrolment.name")}</label>
+            <label for="invitation">{t("enrolment.invitation")}</label>
             <input
-              id="display-name"
+              id="invitation"
               class="input"
               type="text"
-              autocomplete="name"
-              maxLength={NAME_MAX}
+              autocomplete="off"
+              autocapitalize="off"
+              spellcheck={false}
               disabled={working}
-              value={name}
-              aria-invalid={mistakes.name}
-              aria-describedby={mistakes.name ? "name-error" : "name-hint"}
-              onInput={(event) => setName(event.currentTarget.value)}
+              value={pasted}
+              aria-invalid={mistakes.invitation}
+              aria-describedby={mistakes.invitation ? "invitation-error" : "invitation-hint"}
+              onInput={(event) => setPasted(event.currentTarget.value)}
             />
-            {mistakes.name ? (
-              <p id="name-error" class="field-error" role="alert">
+            {mistakes.invitation ? (
+              <p id="invitation-error" class="field-error" role="alert">
                 <Icon name="warning" size={18} />
-                {t("enrolment.nameMissing")}
+                {t(brokenLink && pasted === "" ? "enrolment.linkBroken" : "enrolment.invitationWrong")}
               </p>
             ) : (
-              <p id="name-hint" class="field-hint">
-                {t("enrolment.nameHint")}
+              <p id="invitation-hint" class="field-hint">
+                {t("enrolment.invitationHint")}
               </p>
             )}
           </div>
-          <div class="field">
-            <label for="new-passphrase">{t("enrolment.passphrase")}</label>
-            <input
-              id="new-passphrase"
-              class="input"
-              type="password"
-              autocomplete="new-password"
-              disabled={working}
-              value={passphrase}
-              aria-invalid={mistakes.passphrase !== null}
-              aria-describedby={mistakes.passphrase !== null ? "new-passphrase-error" : "new-passphrase-hint"}
-              onInput={(event) => setPassphrase(event.currentTarget.value)}
-            />
-            {mistakes.passphrase !== null ? (
-              <p id="new-passphrase-error" class="field-error" role="alert">
-                <Icon name="warning" size={18} />
-                {t(`protection.fault.${mistakes.passphrase}`)}
-              </p>
-            ) : (
-              <p id="new-passphrase-hint" class="field-hint">
-                {t("enrolment.passphraseHint")}
-              </p>
-            )}
-          </div>
-          <button type="submit" class="button button-primary" disabled={working}>
-            {t(working ? "enrolment.working" : "enrolment.submit")}
-          </button>
-        </form>
-        <p class="enrolment-promise quiet">
-          <Icon name="lock" size={18} />
-          <span>{t("enrolment.promise")}</span>
-        </p>
-      </main>
-    </div>
+        )}
+        <div class="field">
+          <label for="display-name">{t("enrolment.name")}</label>
+          <input
+            id="display-name"
+            class="input"
+            type="text"
+            autocomplete="name"
+            maxLength={NAME_MAX}
+            disabled={working}
+            value={name}
+            aria-invalid={mistakes.name}
+            aria-describedby={mistakes.name ? "name-error" : "name-hint"}
+            onInput={(event) => setName(event.currentTarget.value)}
+          />
+          {mistakes.name ? (
+            <p id="name-error" class="field-error" role="alert">
+              <Icon name="warning" size={18} />
+              {t("enrolment.nameMissing")}
+            </p>
+          ) : (
+            <p id="name-hint" class="field-hint">
+              {t("enrolment.nameHint")}
+            </p>
+          )}
+        </div>
+        <div class="field">
+          <label for="new-passphrase">{t("enrolment.passphrase")}</label>
+          <input
+            id="new-passphrase"
+            class="input"
+            type="password"
+            autocomplete="new-password"
+            disabled={working}
+            value={passphrase}
+            aria-invalid={mistakes.passphrase !== null}
+            aria-describedby={mistakes.passphrase !== null ? "new-passphrase-error" : "new-passphrase-hint"}
+            onInput={(event) => setPassphrase(event.currentTarget.value)}
+          />
+          {mistakes.passphrase !== null ? (
+            <p id="new-passphrase-error" class="field-error" role="alert">
+              <Icon name="warning" size={18} />
+              {t(`protection.fault.${mistakes.passphrase}`)}
+            </p>
+          ) : (
+            <p id="new-passphrase-hint" class="field-hint">
+              {t("enrolment.passphraseHint")}
+            </p>
+          )}
+        </div>
+        <button type="submit" class="button button-primary" disabled={working}>
+          {t(working ? "enrolment.working" : "enrolment.submit")}
+        </button>
+      </form>
+      <p class="enrolment-promise quiet">
+        <Icon name="lock" size={18} />
+        <span>{t("enrolment.promise")}</span>
+      </p>
+    </Door>
   );
 }

@@ -1,10 +1,9 @@
 import { useEffect, useState } from "preact/hooks";
 import { format, t } from "../../i18n";
 import { Icon } from "../../ui/icons";
-import { LanguageSwitch } from "../../ui/LanguageSwitch";
-import { Mark } from "../../ui/Mark";
 import { useNow } from "../../ui/useNow";
 import { attempt, usePhone } from "./context";
+import { Door } from "./Door";
 import { Faults } from "./Faults";
 
 const SECOND_MS = 1_000;
@@ -30,49 +29,39 @@ export function LockScreen() {
   };
 
   return (
-    <div class="enrolment">
-      <header class="enrolment-top">
-        <LanguageSwitch />
-      </header>
-      <main class="enrolment-main">
-        <div class="enrolment-head">
-          <Mark size={56} />
-          <h1>{t("lock.title")}</h1>
-          <p class="quiet">{t("lock.lead")}</p>
+    <Door title={t("lock.title")} lead={t("lock.lead")}>
+      <Faults />
+      <form class="card enrolment-form" onSubmit={submit} noValidate aria-busy={lock.working}>
+        <div class="field">
+          <label for="passphrase">{t("lock.passphrase")}</label>
+          <input
+            id="passphrase"
+            class="input"
+            type="password"
+            autocomplete="off"
+            autocapitalize="off"
+            spellcheck={false}
+            readOnly={lock.working}
+            value={passphrase}
+            aria-invalid={lock.wrong}
+            aria-describedby={lock.wrong ? "passphrase-error" : undefined}
+            onInput={(event) => setPassphrase(event.currentTarget.value)}
+          />
+          {lock.wrong && (
+            <p id="passphrase-error" class="field-error" role="alert">
+              <Icon name="warning" size={18} />
+              {t(waitS > 0 ? "lock.wrongWait" : "lock.wrong", { wait: format.duration(waitS) })}
+            </p>
+          )}
         </div>
-        <Faults />
-        <form class="card enrolment-form" onSubmit={submit} noValidate aria-busy={lock.working}>
-          <div class="field">
-            <label for="passphrase">{t("lock.passphrase")}</label>
-            <input
-              id="passphrase"
-              class="input"
-              type="password"
-              autocomplete="off"
-              autocapitalize="off"
-              spellcheck={false}
-              readOnly={lock.working}
-              value={passphrase}
-              aria-invalid={lock.wrong}
-              aria-describedby={lock.wrong ? "passphrase-error" : undefined}
-              onInput={(event) => setPassphrase(event.currentTarget.value)}
-            />
-            {lock.wrong && (
-              <p id="passphrase-error" class="field-error" role="alert">
-                <Icon name="warning" size={18} />
-                {t(waitS > 0 ? "lock.wrongWait" : "lock.wrong", { wait: format.duration(waitS) })}
-              </p>
-            )}
-          </div>
-          <button type="submit" class="button button-primary" disabled={lock.working || waitS > 0}>
-            {t(lock.working ? "lock.working" : "lock.open")}
-          </button>
-        </form>
-        <p class="enrolment-promise quiet">
-          <Icon name="lock" size={18} />
-          <span>{t("lock.promise")}</span>
-        </p>
-      </main>
-    </div>
+        <button type="submit" class="button button-primary" disabled={lock.working || waitS > 0}>
+          {t(lock.working ? "lock.working" : "lock.open")}
+        </button>
+      </form>
+      <p class="enrolment-promise quiet">
+        <Icon name="lock" size={18} />
+        <span>{t("lock.promise")}</span>
+      </p>
+    </Door>
   );
 }
