@@ -51,6 +51,7 @@ def test_answer_talk_and_hang_up(watched: Watched) -> None:
     expect(page.get_by_role("button", name="Muted")).to_have_attribute("aria-pressed", "true")
     tab_to(page, "Hang up")
     page.keyboard.press("Enter")
+    page.keyboard.press("Enter")  # of an impatient finger: it must not call again
     expect(page.get_by_text("Call ended").first).to_be_visible()
     tab_to(page, "Close")
     page.keyboard.press("Enter")

@@ -1,3 +1,4 @@
+import { Fragment } from "preact";
 import { useEffect, useRef } from "preact/hooks";
 import { format, t } from "../../i18n";
 import { Avatar } from "../../ui/Avatar";
@@ -137,11 +138,9 @@ export function CallScreen({ call }: { call: CallView }) {
         {path && !ended && <PathPanel path={path} call={call} />}
       </div>
       <div class="call-controls" role="group" aria-label={t("call.controls")}>
+        {/* Whoever presses "Hang up" twice must not call again: no button turns into another one, and "Close" stands where it stood. */}
         {ended ? (
-          <>
-            <button type="button" class="button" onClick={() => attempt(screen, screen.engine.hangUp())}>
-              {t("call.close")}
-            </button>
+          <Fragment key="ended">
             {call.outgoing && call.outcome !== null && UNHEARD.includes(call.outcome) && (
               <button type="button" class="button" onClick={() => attempt(screen, leaveVoice(screen, call))}>
                 <Icon name="microphone" />
@@ -161,9 +160,12 @@ export function CallScreen({ call }: { call: CallView }) {
               <Icon name="handset" />
               {t("call.again")}
             </button>
-          </>
+            <button type="button" class="button" onClick={() => attempt(screen, screen.engine.hangUp())}>
+              {t("call.close")}
+            </button>
+          </Fragment>
         ) : (
-          <>
+          <Fragment key="going">
             <button type="button" class="button" onClick={readThread}>
               <Icon name="message" />
               {t("call.messages")}
@@ -183,7 +185,7 @@ export function CallScreen({ call }: { call: CallView }) {
               <Icon name="hangUp" />
               {t(call.phase === "active" || call.phase === "connecting" ? "call.hangUp" : "call.cancel")}
             </button>
-          </>
+          </Fragment>
         )}
       </div>
     </section>
