@@ -72,7 +72,9 @@ EXPECT_SOUND = """
   });
 }
 """
-WHEN = "(name) => window[name]"
+WHEN = """
+(name) => Promise.race([window[name], new Promise((_, reject) => setTimeout(() => reject(new Error(`no ${name} in a minute`)), 60_000))])
+"""
 # Presses, and says when.
 PRESS = "(button) => { const at = Date.now(); button.click(); return at; }"
 
