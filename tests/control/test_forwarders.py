@@ -15,7 +15,7 @@ from tests.phone.forwarder_process import Admission, ForwarderProcess, running_f
 from tests.phone.headless import Headless, headless
 from tests.phone.test_forwarder_parts import offer_text
 from tramontana.phone.aiortc_private import EncodedFrame, gather_loopback
-from tramontana.phone.forwarder.control_protocol import Stats
+from tramontana.phone.forwarder.control_protocol import Drain, Stats
 
 pytestmark = pytest.mark.anyio
 PATIENCE_S = 60.0
@@ -178,6 +178,34 @@ async def test_phones_of_a_forwarder_that_dies_connect_to_another(houses: Houses
             for phone in (ada, bruno):
                 await connect(phone, call_id)
                 assert house.player.flows[phone.device_id].upstream == ("127.0.0.1", stays.port)
+
+
+async def test_a_forwarder_that_drains_keeps_its_call_and_gets_no_new_one(houses: Houses, tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        processes = []
+        for name in ("one", "two"):
+            (tmp_path / name).mkdir()
+            processes.append(stack.enter_context(running_forwarder(tmp_path / name, secret=RELAY_SECRET)))
+        async with asyncio.timeout(PATIENCE_S), houses(forwarders=[process.control for process in processes]) as house:
+            await until_reached(house)
+            first, (ada, bruno) = await in_call(house, "Ada", "Bruno", kind="group")
+            await connect(ada, first, offer_text(3))
+            [drains] = [process for process in processes if process.port == house.player.flows[ada.device_id].upstream[1]]
+            [stays] = [process for process in processes if process is not drains]
+            async with drains.connected() as forwarder:
+                await forwarder.client.request(Drain())
+                await connect(bruno, first, offer_text(3))
+                await until_connected(forwarder, first, ada, bruno)  # the call is where it was, and can be joined
+            async with stays.connected() as forwarder:
+                # It carries more, and is chosen for every new call all the same.
+                for number in range(3):
+                    call_id, phones = await in_call(house, f"Duty {number}", f"Embassy {number}", kind="group")
+                    for phone in phones:
+                        await connect(phone, call_id, offer_text(3))
+                    await until_connected(forwarder, call_id, *phones)
+            for phone in (ada, bruno):
+                await phone.delete(f"/calls/{first}")
+            assert await asyncio.to_thread(drains.process.wait) == 0
 
 
 async def test_ended_calls_end_at_the_forwarder_too(houses: Houses, process: ForwarderProcess) -> None:

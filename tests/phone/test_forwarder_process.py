@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import secrets
 import socket
+import sys
 import time
 from pathlib import Path
 
 import pytest
 
-from tests.phone.forwarder_process import CALL, running_forwarder
+from tests.phone.forwarder_process import CALL, COMMAND, ForwarderProcess, running_forwarder
 from tests.phone.headless import Headless, headless
 from tramontana.phone import stun
 from tramontana.phone.aiortc_private import EncodedFrame, gather_loopback
@@ -197,6 +198,40 @@ async def test_drain_ends_with_the_last_call(tmp_path: Path) -> None:
             await server.client.request(Disconnect(CALL, None))
             assert await asyncio.to_thread(process.process.wait) == 0
             await hang_up(ada, bruno, late)
+
+
+async def test_drain_command_waits_for_the_last_call_and_says_what_is_left(tmp_path: Path) -> None:
+    with running_forwarder(tmp_path) as process:
+        async with asyncio.timeout(PATIENCE_S), process.connected() as server:
+            ada, bruno = headless(), headless()
+            for device_id, phone in (("ada", ada), ("bruno", bruno)):
+                await phone.connect(lambda offer, device_id=device_id: server.admit(offer, device_id))  # type: ignore[misc]
+            await server.until_open(2)
+            limited = await drain_command(process, "--limit", "0")
+            _, complaint = await limited.communicate()
+            assert limited.returncode == 1
+            assert "still has 2 connections in 1 call" in complaint.decode()
+            assert (await server.client.request(Stats()))["draining"]
+            assert process.process.poll() is None, "whoever is in a call stays in it"
+
+            waiting = await drain_command(process)
+            assert waiting.stdout is not None
+            assert await waiting.stdout.readline() == b"Draining: 2 connections in 1 call left.\n"
+            await bruno.connection.close()
+            assert await waiting.stdout.readline() == b"Draining: 1 connection in 1 call left.\n"
+            await server.client.request(Disconnect(CALL, None))
+            assert await asyncio.to_thread(process.process.wait) == 0
+            said, _ = await waiting.communicate()
+            assert (waiting.returncode, said.splitlines()[-1]) == (0, b"The forwarder has ended.")
+            await hang_up(ada, bruno)
+
+
+async def drain_command(process: ForwarderProcess, *options: str) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        *(sys.executable, "-u", "-c", COMMAND, "drain", "--control", str(process.control), *options),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
 
 
 async def test_new_connection_takes_the_place_of_the_old_and_a_lost_one_is_let_go(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ COMMANDS = {
     "relay": "tramontana.cli.media:relay",
     "player": "tramontana.cli.media:player",
     "forwarder": "tramontana.cli.forwarder:forwarder",
+    "drain": "tramontana.cli.drain:drain",
     "sky": "tramontana.cli.sky:sky",
     "evidence": "tramontana.cli.evidence:evidence",
     "invite": "tramontana.cli.invite:invite",

@@ -106,7 +106,8 @@ async def keep_running(child: Child, say: Callable[[str], None]) -> None:
         if quick_deaths > MAX_QUICK_DEATHS:
             raise ChildFailed(f"the {child.name} ended {quick_deaths} times in a row (last exit status {status}); giving up")
         delay = FIRST_RESTART_DELAY_S * 2 ** (quick_deaths - 1)
-        say(f"The {child.name} ended unexpectedly (exit status {status}); starting it again in {delay:g} s.")
+        how = "ended" if status == 0 else "ended unexpectedly"  # a forwarder that was drained ends by itself
+        say(f"The {child.name} {how} (exit status {status}); starting it again in {delay:g} s.")
         await asyncio.sleep(delay)
         try:
             await child.start()
