@@ -1,9 +1,13 @@
-"""SFrame (RFC 9605) a second time, on `cryptography`: test code that checks the vectors and what the browser's implementation says."""
+"""SFrame (RFC 9605): header, key derivation, the five registered cipher suites. Calls use suite 5, AES_256_GCM_SHA512_128.
+
+`web/src/keys/sframe.ts` is the browser's; both are held against the vectors of the RFC.
+"""
 
 from __future__ import annotations
 
 import hmac
 from dataclasses import dataclass
+from functools import partial
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
@@ -11,9 +15,17 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256, SHA512, HashAlgorithm
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+from tramontana.errors import RemoteError
 
-class FrameRefused(Exception):
-    """The frame is malformed or does not authenticate."""
+AES_256_GCM_SHA512_128 = 5
+REPLAY_WINDOW = 1024
+"""How far behind the newest counter a frame may arrive; WebRTC reorders little, and redundancy is inside the frames."""
+EPOCH_BITS = 8
+"""RFC 9605 §5.2, E."""
+
+
+class FrameRefused(RemoteError):
+    """A frame that is not ours, was changed on the way or came twice; it was counted and dropped."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +60,7 @@ def _field(value: int) -> tuple[int, bytes]:
 
 
 def encode_header(kid: int, ctr: int) -> bytes:
-    """RFC 9605 §4.3."""
+    """RFC 9605 §4.3. Raises `OverflowError` beyond 64 bits."""
     (k, kid_octets), (c, ctr_octets) = _field(kid), _field(ctr)
     return bytes([k << 4 | c]) + kid_octets + ctr_octets
 
@@ -102,6 +114,8 @@ def aead_open(suite: Suite, key: bytes, nonce: bytes, aad: bytes, sealed: bytes)
             return AESGCM(key).decrypt(nonce, sealed, aad)
         except InvalidTag as error:
             raise FrameRefused("authentication failed") from error
+    if len(sealed) < suite.tag:
+        raise FrameRefused("frame cut short")
     ciphertext, tag = sealed[: -suite.tag], sealed[-suite.tag :]
     if not hmac.compare_digest(tag, _ctr_tag(suite, key, nonce, aad, ciphertext)):
         raise FrameRefused("authentication failed")
@@ -113,15 +127,58 @@ def frame_nonce(salt: bytes, ctr: int) -> bytes:
     return (int.from_bytes(salt, "big") ^ ctr).to_bytes(len(salt), "big")
 
 
-def seal(suite: Suite, base_key: bytes, kid: int, ctr: int, metadata: bytes, plaintext: bytes) -> bytes:
-    """An SFrame ciphertext."""
-    key, salt = derive(suite, kid, base_key)
-    header = encode_header(kid, ctr)
-    return header + aead_seal(suite, key, frame_nonce(salt, ctr), header + metadata, plaintext)
+class _Key:
+    """Key and salt of one sender's KID."""
+
+    def __init__(self, kid: int, base_key: bytes, suite: Suite) -> None:
+        self.kid = kid
+        self._suite = suite
+        key, self._salt = derive(suite, kid, base_key)
+        self._seal = partial(aead_seal, suite, key)
+        self._open = partial(aead_open, suite, key)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(kid={self.kid})"
 
 
-def unseal(suite: Suite, base_key: bytes, metadata: bytes, frame: bytes) -> bytes:
-    """The plaintext. Raises `FrameRefused`."""
-    kid, ctr, length = parse_header(frame)
-    key, salt = derive(suite, kid, base_key)
-    return aead_open(suite, key, frame_nonce(salt, ctr), frame[:length] + metadata, frame[length:])
+class SealingKey(_Key):
+    """Seals with a running counter: one object for each base key and KID, ever."""
+
+    def __init__(self, kid: int, base_key: bytes, suite: Suite = SUITES[AES_256_GCM_SHA512_128], *, first_counter: int = 0) -> None:
+        super().__init__(kid, base_key, suite)
+        self._counter = first_counter
+
+    def seal(self, plaintext: bytes, metadata: bytes = b"") -> bytes:
+        """Header ‖ ciphertext ‖ tag."""
+        ctr, self._counter = self._counter, self._counter + 1
+        header = encode_header(self.kid, ctr)
+        return header + self._seal(frame_nonce(self._salt, ctr), header + metadata, plaintext)
+
+
+class OpeningKey(_Key):
+    """Opens what one sender sealed, each frame once."""
+
+    def __init__(self, kid: int, base_key: bytes, suite: Suite = SUITES[AES_256_GCM_SHA512_128]) -> None:
+        super().__init__(kid, base_key, suite)
+        self._newest = -1
+        self._seen: set[int] = set()
+
+    def open(self, frame: bytes, metadata: bytes = b"") -> bytes:
+        """The plaintext. Raises `FrameRefused` for a foreign KID, a counter seen before, or a frame that does not authenticate."""
+        kid, ctr, length = parse_header(frame)
+        if kid != self.kid:
+            raise FrameRefused("unknown key id")
+        if ctr + REPLAY_WINDOW <= self._newest or ctr in self._seen:
+            raise FrameRefused("the counter was used before, or is too old")
+        plaintext = self._open(frame_nonce(self._salt, ctr), frame[:length] + metadata, frame[length:])
+        self._seen.add(ctr)  # only after the frame has authenticated
+        if ctr > self._newest:
+            self._newest = ctr
+            if len(self._seen) > 2 * REPLAY_WINDOW:
+                self._seen = {seen for seen in self._seen if seen + REPLAY_WINDOW > ctr}
+        return plaintext
+
+
+def mls_kid(leaf_index: int, epoch: int) -> int:
+    """The KID of a member in a call of two: RFC 9605 §5.2 with E = 8."""
+    return (leaf_index << EPOCH_BITS) + (epoch & ((1 << EPOCH_BITS) - 1))
