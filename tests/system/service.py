@@ -21,9 +21,9 @@ from urllib.parse import parse_qs, urlsplit
 
 from tramontana.cli.demonstration import AUTHORISED_NAME, Demonstration
 from tramontana.cli.organisation_key import organisation_dir
-from tramontana.control.private_file import replace_private
 from tramontana.keys.approval import issue_preauthorisation
 from tramontana.precedence import Precedence
+from tramontana.private_file import replace_private
 
 READY_TIMEOUT_S = 120.0
 STOP_TIMEOUT_S = 30.0

@@ -18,10 +18,10 @@ from websockets.sync.client import ClientConnection, connect
 from tramontana.cli.desk import DEVICE_NAME, Desk
 from tramontana.cli.organisation_key import open_organisation
 from tramontana.cli.server_api import ServerRefused, ServerUnreachable, unb64
-from tramontana.control.private_file import read_private
 from tramontana.keys.approval import Preauthorisation, UnverifiedPreauthorisation
 from tramontana.keys.identity import SignatureRefused
 from tramontana.keys.organisation import OrganisationKey
+from tramontana.private_file import read_private
 
 PASSPHRASE_NAME = "passphrase"  # noqa: S105 - the name of a file
 INVITATIONS_NAME = "custodian-invitations.json"

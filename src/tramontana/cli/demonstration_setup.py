@@ -13,13 +13,13 @@ from tramontana.cli.desk import DAY_S
 from tramontana.cli.organisation_key import KEY_NAME, make_organisation, sign_for_server
 from tramontana.cli.server_api import b64
 from tramontana.control.bootstrap import organisation_of
-from tramontana.control.private_file import read_or_make_private, replace_private
 from tramontana.control.store.requests import Proposal
 from tramontana.errors import LocalError
 from tramontana.keys.approval import issue_preauthorisation
 from tramontana.keys.profiles import DEFAULT_PROFILE
 from tramontana.keys.secret import Token
 from tramontana.precedence import Precedence
+from tramontana.private_file import read_or_make_private, replace_private
 
 NAME = "Demonstration organisation"
 PROPOSALS = (Proposal(precedence_ceiling="flash"), Proposal(precedence_ceiling="routine"))

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from tramontana.cli.server_api import ServerApi, b64, begin_following, follow, split_link, unb64
-from tramontana.control.private_file import make_private, read_private, replace_private
 from tramontana.errors import LocalError
 from tramontana.keys.approval import Approval, Rejection, UnverifiedApproval
 from tramontana.keys.certificate import (
@@ -32,6 +31,7 @@ from tramontana.keys.organisation import KeyFileDamaged, OrganisationKey, Root, 
 from tramontana.keys.refused import Refused
 from tramontana.keys.register import Standing, is_recovery
 from tramontana.precedence import Precedence
+from tramontana.private_file import make_private, read_private, replace_private
 
 DEVICE_NAME = "device.key"
 LOG_NAME = "log.json"

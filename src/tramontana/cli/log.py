@@ -10,7 +10,6 @@ from pathlib import Path
 import click
 
 from tramontana.cli.server_api import ServerApi, ServerUnreachable, begin_following, follow, split_link
-from tramontana.control.private_file import read_private, replace_private
 from tramontana.errors import LocalError
 from tramontana.keys.certificate import Certificate, LogKeyStatement, Revocation
 from tramontana.keys.federation import Federation
@@ -18,6 +17,7 @@ from tramontana.keys.follow import Alarm, Follower
 from tramontana.keys.organisation import Root, parse_fingerprint
 from tramontana.keys.refused import Refused
 from tramontana.keys.register import Entry
+from tramontana.private_file import read_private, replace_private
 
 ALARM_STATUS = 3
 """Exit status: the server was caught. 1 is for what is wrong here or on the way."""

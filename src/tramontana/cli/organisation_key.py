@@ -8,10 +8,10 @@ from pathlib import Path
 
 import click
 
-from tramontana.control.private_file import PrivateFileError, make_private, read_private
 from tramontana.errors import LocalError
 from tramontana.keys.certificate import issue_log_key
 from tramontana.keys.organisation import OrganisationKey, Root, sealed_part, verify_root
+from tramontana.private_file import PrivateFileError, make_private, read_private
 
 KEY_NAME = "organisation.key"
 ROOT_NAME = "organisation.root"

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from tramontana.control.private_file import read_private
 from tramontana.errors import LocalError
+from tramontana.private_file import read_private
 
 passphrase_option = click.option(
     "--passphrase-file",

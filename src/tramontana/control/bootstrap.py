@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TypeVar
 
 from tramontana.control import admission, organisation
-from tramontana.control.private_file import PrivateFileError, read_or_make_private
 from tramontana.control.problem import Problem
 from tramontana.control.store import accounts, audit, certificates
 from tramontana.control.store.database import PostgresqlAddress, Store, prepare_directory
@@ -21,6 +20,7 @@ from tramontana.keys.certificate import UnverifiedLogKey
 from tramontana.keys.log import LogKey
 from tramontana.keys.organisation import Root, verify_root
 from tramontana.keys.secret import Token
+from tramontana.private_file import PrivateFileError, read_or_make_private
 
 T = TypeVar("T")
 ADDRESS_NAME = "address"

@@ -1233,7 +1233,7 @@ export interface components {
             /** Unit */
             unit: string;
             /** Roles */
-            roles: ("approver" | "auditor" | "custodian" | "member" | "operator")[];
+            roles: ("approver" | "auditor" | "custodian" | "gateway" | "member" | "operator" | "site")[];
             /** Devices */
             devices: components["schemas"]["AdminDevice"][];
         };
@@ -1579,7 +1579,7 @@ export interface components {
             /** Unit */
             unit: string;
             /** Roles */
-            roles: ("approver" | "auditor" | "custodian" | "member" | "operator")[];
+            roles: ("approver" | "auditor" | "custodian" | "gateway" | "member" | "operator" | "site")[];
             /**
              * Precedence Ceiling
              * @enum {string}
@@ -1668,7 +1668,7 @@ export interface components {
             /** Unit */
             unit: string;
             /** Roles */
-            roles: ("approver" | "auditor" | "custodian" | "member" | "operator")[];
+            roles: ("approver" | "auditor" | "custodian" | "gateway" | "member" | "operator" | "site")[];
             /**
              * Precedence Ceiling
              * @enum {string}
@@ -2155,7 +2155,7 @@ export interface components {
             /** Unit */
             unit: string;
             /** Roles */
-            roles: ("approver" | "auditor" | "custodian" | "member" | "operator")[];
+            roles: ("approver" | "auditor" | "custodian" | "gateway" | "member" | "operator" | "site")[];
             /**
              * Precedence Ceiling
              * @enum {string}
@@ -2185,7 +2185,7 @@ export interface components {
              *       "member"
              *     ]
              */
-            roles: ("approver" | "auditor" | "custodian" | "member" | "operator")[];
+            roles: ("approver" | "auditor" | "custodian" | "gateway" | "member" | "operator" | "site")[];
             /**
              * Precedence Ceiling
              * @default routine

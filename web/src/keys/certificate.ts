@@ -13,7 +13,7 @@ const CLOCK_SKEW_S = 3_600;
 /** Log indices of the two founding custodians: the only certificates that nobody approved, because there was nobody. */
 export const FOUNDING_LEAVES: readonly number[] = [2, 3];
 
-export const ROLES = ["approver", "auditor", "custodian", "member", "operator"] as const;
+export const ROLES = ["approver", "auditor", "custodian", "gateway", "member", "operator", "site"] as const;
 export type Role = (typeof ROLES)[number];
 /** RFC 4412 `dsn`, lowest first. */
 export const PRECEDENCE_LABELS = ["routine", "priority", "immediate", "flash", "flash-override"] as const;
