@@ -158,7 +158,7 @@ class Custodians:
         made = Rejection(*names, int(house.clock()))
         return made.statement(), custodian.key.sign(made.statement())
 
-    async def certify(self, house: Place, phone: Phone, **changes: Any) -> None:
+    async def certify(self, house: Place, phone: Person | Phone, **changes: Any) -> None:
         """Approve as often as it takes, and issue. A device that has a certificate gets a new one."""
         grant = self.grant(house, phone, **changes)
         async with house.store.write() as connection:

@@ -8,7 +8,8 @@ from base64 import b64decode
 import pytest
 
 from tests.control.house import House, Houses, Phone
-from tramontana.control.store import audit, conversations
+from tramontana.control.store import audit
+from tramontana.keys.identity import direct_conversation_id
 
 pytestmark = pytest.mark.anyio
 
@@ -40,7 +41,7 @@ async def kinds_delivered(phone: Phone) -> list[str]:
 async def test_a_direct_conversation_has_the_id_that_both_phones_compute(houses: Houses) -> None:
     async with houses() as house:
         ada, bea, eve = await three(house)
-        assert await ada.open_with(bea) == conversations.direct_id(bea.account_id, ada.account_id)
+        assert await ada.open_with(bea) == direct_conversation_id(bea.account_id, ada.account_id)
         assert await ada.open_with(eve) != await ada.open_with(bea)
 
 

@@ -6,6 +6,7 @@ digests and challenges are their bytes. What arrives is an `Unverified…`; only
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -17,6 +18,7 @@ from tramontana.errors import LocalError, RemoteError
 ENROLMENT_CONTEXT = "tramontana enrolment 1"
 ZEROISED_CONTEXT = "tramontana zeroised 1"
 SESSION_CONTEXT = "tramontana session 1"
+DIRECT_CONTEXT = "tramontana direct conversation 1"
 PUBLIC_KEY_BYTES = 32
 SIGNATURE_BYTES = 64
 
@@ -60,6 +62,12 @@ def parse_statement(context: str, statement: bytes) -> list[bytes]:
         fields.append(statement[at + 2 : end])
         at = end
     return fields
+
+
+def direct_conversation_id(account_id: str, peer_id: str) -> str:
+    """The id of a pair's conversation: both phones know it without asking, so a thread has its name before the server is reached."""
+    pair = [account.encode() for account in sorted((account_id, peer_id))]
+    return hashlib.sha256(encode_statement(DIRECT_CONTEXT, pair)).hexdigest()[:32]
 
 
 def is_usable_public_key(signature_public_key: bytes) -> bool:

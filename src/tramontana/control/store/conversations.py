@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -11,14 +10,13 @@ from sqlalchemy import RowMapping, delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from tramontana.control.store.schema import commits, conversation_devices, conversation_members, conversations, devices
-from tramontana.keys.identity import encode_statement
+from tramontana.keys.identity import direct_conversation_id
 
 Kind = Literal["direct", "group", "talk"]
 Role = Literal["member", "owner", "archive"]
 
 MOST_MEMBERS: Mapping[str, int] = {"direct": 2, "group": 200, "talk": 1000}
 """Members of a conversation of each kind, archive members not counted."""
-DIRECT_CONTEXT = "tramontana direct conversation 1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +39,6 @@ class Commit:
     device_id: str
     digest: bytes
     accepted_at: float
-
-
-def direct_id(account_id: str, peer_id: str) -> str:
-    """The id of a pair's conversation: both phones know it without asking, so a thread has its name before the server is reached."""
-    pair = [account.encode() for account in sorted((account_id, peer_id))]
-    return hashlib.sha256(encode_statement(DIRECT_CONTEXT, pair)).hexdigest()[:32]
 
 
 async def _roster(connection: AsyncConnection, ids: Sequence[str]) -> Mapping[str, Mapping[str, str]]:
@@ -85,7 +77,7 @@ async def direct(connection: AsyncConnection, account_id: str, peer_id: str, now
     found = await _read(connection, (await connection.execute(_CONVERSATION.where(conversations.c.pair == pair))).mappings())
     if found:
         return found[0]
-    conversation_id = direct_id(account_id, peer_id)
+    conversation_id = direct_conversation_id(account_id, peer_id)
     await connection.execute(insert(conversations).values(conversation_id=conversation_id, kind="direct", pair=pair, created_at=now))
     await add_members(connection, conversation_id, {account_id, peer_id}, "member", now)
     made = await find(connection, conversation_id)

@@ -58,7 +58,7 @@ from tramontana.keys.mls.messages import (
     sign_content,
 )
 from tramontana.keys.mls.nodes import SOURCE_COMMIT, SOURCE_UPDATE, Extensions, ExternalSender, LeafNode
-from tramontana.keys.mls.outcomes import Application, CommitBytes, Committed, Proposed, Received
+from tramontana.keys.mls.outcomes import Application, CommitBytes, Committed, EpochKeys, Proposed, Received
 from tramontana.keys.mls.protection import open_private, open_public, open_sender_data, seal_private, seal_public
 from tramontana.keys.mls.state import Member, Outstanding, State, Status
 from tramontana.keys.mls.suites import Rng, Signer
@@ -164,8 +164,12 @@ class Group:
 
     def export(self, label: str, context: bytes, length: int) -> bytes:
         """MLS-Exporter (RFC 9420 §8.5) of the present epoch."""
+        return self.keys().export(label, context, length)
+
+    def keys(self) -> EpochKeys:
+        """The keys of the present epoch, held independently of what the group does next."""
         self._check_status(Status.ACTIVE, Status.REINITIALISED)
-        return key_schedule.export(self._state.suite, self._state.secrets.exporter, label, context, length)
+        return EpochKeys(self.epoch, self.own_leaf, tuple(self.members), self._state.suite, self._state.secrets.exporter)
 
     def resumption_keys(self) -> PreSharedKeys:
         """This group's resumption keys of the last epochs, for a successor or a branch (RFC 9420 §8.4)."""

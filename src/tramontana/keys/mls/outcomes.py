@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from tramontana.keys.mls import key_schedule
 from tramontana.keys.mls.messages import Proposal
 from tramontana.keys.mls.state import Member, Status
+from tramontana.keys.mls.suites import CipherSuite
 
 
 @dataclass(frozen=True)
@@ -50,3 +52,18 @@ class CommitBytes:
     commit: bytes
     welcome: bytes | None
     tree: bytes | None
+
+
+@dataclass(frozen=True)
+class EpochKeys:
+    """What one epoch exports, for as long as a call that began in it."""
+
+    epoch: int
+    own_leaf: int
+    members: tuple[Member, ...]
+    _suite: CipherSuite = field(repr=False)
+    _exporter: bytes = field(repr=False)
+
+    def export(self, label: str, context: bytes, length: int) -> bytes:
+        """MLS-Exporter (RFC 9420 §8.5)."""
+        return key_schedule.export(self._suite, self._exporter, label, context, length)

@@ -1,0 +1,179 @@
+"""One enrolled device: who it is, whom it believes, and its conversations, as one core. `driver.py` connects it."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Iterator
+from typing import Any
+
+from tramontana.device import messages
+from tramontana.device.conversations import Conversations, Item, NotReady, Received
+from tramontana.device.enrolment import Enrolment, login
+from tramontana.device.key_packages import KeyPackages
+from tramontana.device.membership import Membership, Standing, credential_of
+from tramontana.device.requests import Procedure, Request, b64, unb64
+from tramontana.device.store import Change, Store
+from tramontana.errors import LocalError, RemoteError
+from tramontana.keys.follow import Alarm
+from tramontana.keys.mls.client import Client
+from tramontana.keys.mls.outcomes import EpochKeys
+from tramontana.keys.organisation import device_code, parse_fingerprint
+
+LOG_TABLE = "log"
+EVIDENCE_ROW = "evidence"
+HEAD_TOLD_EVERY_S = 3_600.0
+"""A conversation hears of this device's head at most this often (docs/protocols.md)."""
+
+
+class NotEnrolled(LocalError):
+    """There is no device here yet; enrol one with its invitation first."""
+
+
+class Condemned(LocalError):
+    """The server was caught showing another log than before; nothing is done with it any more. The evidence is in the device's store."""
+
+
+class Device:
+    """Made from its store. Procedures are run one at a time for each conversation."""
+
+    def __init__(self, store: Store) -> None:
+        """Raises `NotEnrolled`, `Condemned`, `StateDamaged`, `Refused`."""
+        found = Enrolment.read(store)
+        if found is None:
+            raise NotEnrolled("there is no device here yet; enrol one with its invitation first")
+        if EVIDENCE_ROW in store.read(LOG_TABLE):
+            sentence = json.loads(store.read(LOG_TABLE)[EVIDENCE_ROW])["sentence"]
+            raise Condemned(f"this device has evidence against its server: {sentence}. Show it to the custodians")
+        self.enrolment, self._key = found
+        self._store = store
+        self.membership = Membership.load(store, parse_fingerprint(self.enrolment.fingerprint))
+        account_id, device_id = self.enrolment.account_id, self.enrolment.device_id
+        client = Client(self._key, credential_of(account_id, device_id), self.membership)
+        self._key_packages = KeyPackages(client, store)
+        self.conversations = Conversations(client, (account_id, device_id), self.membership, store, self._key_packages)
+        self._directory: dict[str, Any] = {}
+        self._told: dict[str, float] = {}
+
+    @property
+    def code(self) -> str:
+        """What is read out to the custodian."""
+        return device_code(self.membership.root.fingerprint, self._key.public_bytes)
+
+    def standing(self, now: float) -> Standing:
+        """Where this device stands, by the log."""
+        return self.membership.standing(self.enrolment.device_id, now)
+
+    def login(self) -> Procedure[str]:
+        """The token of a session."""
+        return login(self.enrolment, self._key)
+
+    def follow(self, now: float) -> Procedure[None]:
+        """Read the log on, and the directory. Raises `Alarm`, after its evidence was stored."""
+        try:
+            if (yield from self.membership.follow(self._store, now)):
+                self._told.clear()
+        except Alarm as alarm:
+            self._condemn(alarm)
+            raise
+        answer = yield Request("GET", f"/accounts?certificates_from={self.membership.size}")
+        self._directory = {account["account_id"]: account for account in answer}
+
+    def replenish(self, now: float) -> Procedure[None]:
+        """Keep key packages at the server."""
+        return self._key_packages.replenish(now)
+
+    def tidy(self, conversation_id: str, now: float) -> Procedure[None]:
+        """Bring a conversation in line with the log and the directory."""
+        return self.conversations.tidy(conversation_id, list(self._reachable()), now)
+
+    def _reachable(self) -> Iterator[tuple[str, str]]:
+        for account_id, account in self._directory.items():
+            for device in account["devices"]:
+                yield account_id, device["device_id"]
+
+    def presence(self, account_id: str, *, online: bool) -> None:
+        """The server says that somebody came or went."""
+        if account_id in self._directory:
+            self._directory[account_id]["online"] = online
+
+    def is_online(self, account_id: str) -> bool:
+        return bool(self._directory.get(account_id, {}).get("online", False))
+
+    def find(self, name: str, now: float) -> str:
+        """The account that a name, or an account id, means. Raises `LocalError`."""
+        found = [name] if self.membership.name_of(name) is not None else self.membership.accounts_named(name, now)
+        others = [account for account in found if account != self.enrolment.account_id]
+        if len(others) != 1:
+            what = "nobody with a certified device is" if not others else f"{len(others)} people are"
+            raise LocalError(f"{what} called {name!r} in the organisation's log; give the account id that the console shows")
+        return others[0]
+
+    def send(self, conversation_id: str, plaintext: bytes, now: float) -> Procedure[EpochKeys]:
+        """Seal and hand to the server. Raises as `Conversations.seal` does."""
+        sealed, keys = yield from self.conversations.seal(conversation_id, plaintext, now)
+        yield posting(conversation_id, sealed)
+        return keys
+
+    def receive(self, item: Item, now: float) -> Procedure[Received | None]:
+        """Process an item of the mailbox: application data that is for layers above. Receipts and heads are seen to here.
+
+        Raises `MessageRefused` for what was refused, and `Alarm`; the item counts as processed then as well.
+        """
+        received = yield from self.conversations.process(item)
+        if item.kind == "welcome":
+            yield from quietly(self.replenish(now))
+        if received is None:
+            return None
+        try:
+            message = messages.parse(received.plaintext)
+            if message["type"] == "head":
+                yield from self._heard(message)
+                return None
+            if message["type"] == "text" and received.account_id != self.enrolment.account_id:
+                receipt = messages.delivered([messages.identifier(message, "id")])
+                yield from quietly(self.send(item.conversation_id, receipt, now))
+        except messages.MalformedMessage:
+            return None
+        return received
+
+    def tell(self, conversation_id: str, now: float) -> Procedure[None]:
+        """Tell a conversation which head this device has seen, so that nobody can be shown another log than the rest."""
+        head = self.membership.head
+        if head is not None and now - self._told.get(conversation_id, 0.0) >= HEAD_TOLD_EVERY_S:
+            self._told[conversation_id] = now
+            yield from quietly(self.send(conversation_id, messages.head_told(head), now))
+
+    def _heard(self, message: messages.Fields) -> Procedure[None]:
+        try:
+            yield from quietly(self.membership.heard(messages.head(message)))
+        except Alarm as alarm:
+            self._condemn(alarm)
+            raise
+
+    def _condemn(self, alarm: Alarm) -> None:
+        evidence = {"sentence": str(alarm), "heads": alarm.evidence}
+        self._store.write([Change(LOG_TABLE, EVIDENCE_ROW, json.dumps(evidence).encode())])
+
+
+def posting(conversation_id: str, sealed: bytes) -> Request:
+    """The request that hands a sealed message to the server; sent again unchanged it does no harm."""
+    return Request("POST", f"/conversations/{conversation_id}/messages", {"message_id": secrets.token_hex(16), "message": b64(sealed)})
+
+
+def quietly(procedure: Procedure[None] | Procedure[EpochKeys]) -> Procedure[None]:
+    """Work that nobody waits for: if the server is away or refuses, it is done at the next opportunity."""
+    try:
+        yield from procedure
+    except Alarm:
+        raise
+    except (RemoteError, NotReady):
+        return
+
+
+def parse_item(frame: dict[str, Any]) -> Item:
+    """A `deliver` frame. Raises `KeyError`, `ValueError` or `TypeError` for another shape."""
+    if frame["kind"] not in ("welcome", "commit", "application"):
+        raise ValueError(frame["kind"])
+    names = str(frame["conversation_id"]), frame["kind"], str(frame["sender_device_id"])
+    return Item(int(frame["seq"]), *names, unb64(frame["payload"]), float(frame["accepted_at"]))
