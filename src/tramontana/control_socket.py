@@ -13,7 +13,7 @@ import stat
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 from tramontana.errors import LocalError
 
@@ -27,6 +27,16 @@ class ControlSocketError(LocalError):
     """The control socket cannot be made; the message says why and what to change."""
 
 
+class Watched(Protocol):
+    """A socket, or whatever else has a descriptor that epoll takes."""
+
+    def fileno(self) -> int:
+        """The descriptor, -1 once closed."""
+
+    def close(self) -> None:
+        """Give the descriptor up."""
+
+
 class Readiness:
     """An epoll set whose descriptors each have a handler."""
 
@@ -34,17 +44,17 @@ class Readiness:
         self.epoll = select.epoll()
         self._handlers: dict[int, Callable[[], None]] = {}
 
-    def watch(self, watched: socket.socket, handler: Callable[[], None]) -> None:
-        """Call `handler` whenever the socket can be read."""
+    def watch(self, watched: Watched, handler: Callable[[], None]) -> None:
+        """Call `handler` whenever it can be read."""
         self._handlers[watched.fileno()] = handler
         self.epoll.register(watched.fileno(), select.EPOLLIN)
 
-    def wait_for(self, watched: socket.socket, events: int) -> None:
+    def wait_for(self, watched: Watched, events: int) -> None:
         """Wait for other events from now on."""
         self.epoll.modify(watched.fileno(), events)
 
-    def close(self, watched: socket.socket) -> None:
-        """End the watch of a socket and close it; a second time does nothing."""
+    def close(self, watched: Watched) -> None:
+        """End the watch and close what was watched; a second time does nothing."""
         if watched.fileno() >= 0:
             self._handlers.pop(watched.fileno(), None)
             self.epoll.unregister(watched.fileno())

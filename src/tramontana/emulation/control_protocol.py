@@ -7,6 +7,7 @@ changes nothing.
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Any, Final
@@ -18,6 +19,8 @@ MAX_LINE_BYTES: Final = 1 << 20
 """About 15,000 samples of a profile. Parsing holds up the packets for a while, so profiles are better sent ten minutes at a time."""
 MAX_FLOW_CHARACTERS: Final = 128
 _SEED_LIMIT: Final = 1 << 64
+_INTERFACE: Final = re.compile(r"(?!\.\.?$)[A-Za-z0-9._-]{1,15}")  # IFNAMSIZ, linux/if.h
+_NAMESPACE: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}")
 
 
 class MalformedRequest(RemoteError):
@@ -44,8 +47,37 @@ class Attach:
 
 
 @dataclass(frozen=True, slots=True)
+class Interface:
+    """A TUN interface by name; `namespace` is a network namespace as ip-netns(8) names it, None the player's own."""
+
+    namespace: str | None
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Wire:
+    """Play a profile between two TUN interfaces that the player makes: up from `near`, the user's end, to `far`, down the other way.
+
+    For a known flow: replace its profile, plug or pull its cable; its interfaces, seed and packets stay.
+    """
+
+    flow: str
+    profile: PathProfile
+    seed: int
+    near: Interface
+    far: Interface
+    plugged: bool = True
+    """False: the cable of the near end is pulled. It has no carrier, and the kernel tells those who watch it."""
+
+    def encode(self) -> bytes:
+        near, far = ([end.namespace, end.name] for end in (self.near, self.far))
+        fields = {"op": "wire", "flow": self.flow, "seed": self.seed, "near": near, "far": far, "plugged": self.plugged}
+        return (json.dumps(fields)[:-1] + f', "profile": {self.profile.to_json()}}}\n').encode()
+
+
+@dataclass(frozen=True, slots=True)
 class Detach:
-    """Close a flow's front and forget its packets. An unknown flow is no error."""
+    """Close a flow's front or interfaces and forget its packets. An unknown flow is no error."""
 
     flow: str
 
@@ -61,7 +93,7 @@ class Stats:
         return encode_line({"op": "stats"})
 
 
-Request = Attach | Detach | Stats
+Request = Attach | Wire | Detach | Stats
 
 
 def encode_line(document: dict[str, Any]) -> bytes:
@@ -77,12 +109,14 @@ def parse_request(line: bytes) -> Request:
     operation = document.pop("op", None)
     if operation == "attach":
         request: Request = _parse_attach(document)
+    elif operation == "wire":
+        request = _parse_wire(document)
     elif operation == "detach":
         request = Detach(_parse_flow(document))
     elif operation == "stats":
         request = Stats()
     else:
-        raise MalformedRequest("op must be attach, detach or stats")
+        raise MalformedRequest("op must be attach, wire, detach or stats")
     if document:
         raise MalformedRequest(f"unknown field {next(iter(document))!r}")
     return request
@@ -107,10 +141,8 @@ def _parse_object(line: bytes) -> dict[str, Any]:
 
 
 def _parse_attach(document: dict[str, Any]) -> Attach:
-    flow = _parse_flow(document)
-    seed, port, upstream = document.pop("seed", None), document.pop("port", None), document.pop("upstream", None)
-    if not _is_whole(seed) or not 0 <= seed < _SEED_LIMIT:
-        raise MalformedRequest("seed must be a whole number from 0 to 2**64 - 1")
+    flow, seed = _parse_flow(document), _parse_seed(document)
+    port, upstream = document.pop("port", None), document.pop("upstream", None)
     if port is not None and not _is_port(port):
         raise MalformedRequest("port must be null or a number from 1 to 65535")
     if not isinstance(upstream, list) or len(upstream) != 2 or not isinstance(upstream[0], str) or not _is_port(upstream[1]):
@@ -119,11 +151,44 @@ def _parse_attach(document: dict[str, Any]) -> Attach:
         ip_address(upstream[0])
     except ValueError:
         raise MalformedRequest("upstream must be [IP address, port]") from None
+    return Attach(flow, _parse_profile(document), seed, (upstream[0], upstream[1]), port)
+
+
+def _parse_wire(document: dict[str, Any]) -> Wire:
+    flow, seed = _parse_flow(document), _parse_seed(document)
+    near, far = (_parse_interface(document.pop(end, None), end) for end in ("near", "far"))
+    plugged = document.pop("plugged", True)
+    if near == far:
+        raise MalformedRequest("near and far must be two interfaces")
+    if not isinstance(plugged, bool):
+        raise MalformedRequest("plugged must be true or false")
+    return Wire(flow, _parse_profile(document), seed, near, far, plugged)
+
+
+def _parse_interface(value: object, end: str) -> Interface:
+    if isinstance(value, list) and len(value) == 2:
+        namespace, name = value
+        if isinstance(name, str) and _INTERFACE.fullmatch(name) and (namespace is None or _is_namespace(namespace)):
+            return Interface(namespace, name)
+    raise MalformedRequest(f"{end} must be [namespace or null, interface name of 1 to 15 letters, digits, dots, dashes]")
+
+
+def _is_namespace(value: object) -> bool:
+    return isinstance(value, str) and _NAMESPACE.fullmatch(value) is not None
+
+
+def _parse_profile(document: dict[str, Any]) -> PathProfile:
     try:
-        profile = PathProfile.parse(json.dumps(document.pop("profile", None)))
+        return PathProfile.parse(json.dumps(document.pop("profile", None)))
     except (PathProfileError, OverflowError) as error:
         raise MalformedRequest(f"profile: {error}") from None
-    return Attach(flow, profile, seed, (upstream[0], upstream[1]), port)
+
+
+def _parse_seed(document: dict[str, Any]) -> int:
+    seed = document.pop("seed", None)
+    if not _is_whole(seed) or not 0 <= seed < _SEED_LIMIT:
+        raise MalformedRequest("seed must be a whole number from 0 to 2**64 - 1")
+    return int(seed)
 
 
 def _parse_flow(document: dict[str, Any]) -> str:

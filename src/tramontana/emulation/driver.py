@@ -1,7 +1,7 @@
-"""The path player's process: one thread, one epoll loop, one UDP front per flow.
+"""The path player's process: one thread, one epoll loop, one UDP front or one wire per flow.
 
-`phone ↔ front ↔ one upstream socket per client ↔ upstream`. Both directions of a flow run through its two `Link`s. Flows belong
-to the process, not to the connection that attached them: they play on when the controller is gone.
+`phone ↔ front ↔ one upstream socket per client ↔ upstream`, or `near TUN interface ↔ far TUN interface`. Both directions of a flow run
+through its two `Link`s. Flows belong to the process, not to the connection that attached them: they play on when the controller is gone.
 
 Timing: epoll's own timeout counts milliseconds, so the loop waits in `select` (microseconds) on the epoll descriptor itself.
 """
@@ -22,7 +22,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Generic
 
 from tramontana.control_socket import ControlSocket, Readiness
 from tramontana.emulation.clients import Client, ClientTable
@@ -32,10 +32,12 @@ from tramontana.emulation.control_protocol import (
     Detach,
     MalformedRequest,
     Request,
+    Wire,
     encode_line,
     parse_request,
 )
-from tramontana.emulation.link import Direction, Link, OutageMode
+from tramontana.emulation.link import Direction, Item, Link, OutageMode
+from tramontana.emulation.tun.driver import Tun, TunError
 from tramontana.errors import LocalError
 
 MAX_FLOWS: Final = 4096
@@ -53,19 +55,19 @@ class PlayerError(LocalError):
     """The path player cannot start; the message says why and what to change."""
 
 
-class _Lane:
-    """One direction of a flow, with what its released packets are sent by. An item is (client, datagram)."""
+class _Lane(Generic[Item]):
+    """One direction of a flow, with what its released items are sent by."""
 
     __slots__ = ("link", "scheduled", "send")
 
-    def __init__(self, link: Link[tuple[_FrontClient, bytes]], send: Callable[[_FrontClient, bytes], object]) -> None:
+    def __init__(self, link: Link[Item], send: Callable[[Item], object]) -> None:
         self.link = link
         self.send = send
         self.scheduled = False
 
 
 class _Flow:
-    """One phone's path: its front, its clients and its two lanes."""
+    """One phone's path: its front, its clients and its two lanes. An item is (client, datagram)."""
 
     __slots__ = ("clients", "down", "front", "port", "unsendable", "up", "upstream")
 
@@ -75,16 +77,18 @@ class _Flow:
         self.upstream = request.upstream
         self.clients: ClientTable[_Upstream] = ClientTable()
         self.unsendable = 0
-        self.up = _Lane(Link(request.profile, Direction.UP, request.seed, outage_mode=outage_mode), self._send_up)
-        self.down = _Lane(Link(request.profile, Direction.DOWN, request.seed, outage_mode=outage_mode), self._send_down)
+        self.up = _Lane(Link[_Datagram](request.profile, Direction.UP, request.seed, outage_mode=outage_mode), self._send_up)
+        self.down = _Lane(Link[_Datagram](request.profile, Direction.DOWN, request.seed, outage_mode=outage_mode), self._send_down)
 
-    def _send_up(self, client: _FrontClient, datagram: bytes) -> None:
+    def _send_up(self, item: _Datagram) -> None:
+        client, datagram = item
         try:
             client.resource.socket.send(datagram)
         except OSError:  # no buffer, nobody at the upstream, or the client was let go meanwhile
             self.unsendable += 1
 
-    def _send_down(self, client: _FrontClient, datagram: bytes) -> None:
+    def _send_down(self, item: _Datagram) -> None:
+        client, datagram = item
         try:
             self.front.sendto(datagram, client.address)
         except OSError:
@@ -97,6 +101,57 @@ class _Flow:
             "clients": len(self.clients),
             "displaced": self.clients.displaced,
             "unsendable": self.unsendable,
+        }
+
+
+class _Wire:
+    """Two interfaces and the two lanes between them. An item is a whole IP packet."""
+
+    __slots__ = ("down", "far", "far_end", "near", "near_end", "plugged", "unsendable", "up")
+
+    def __init__(self, request: Wire, outage_mode: OutageMode) -> None:
+        """Raises `TunError`."""
+        self.near_end, self.far_end, self.plugged = request.near, request.far, True
+        self.unsendable = 0
+        self.near = Tun(request.near.namespace, request.near.name)
+        try:
+            self.far = Tun(request.far.namespace, request.far.name)
+        except BaseException:
+            self.near.close()
+            raise
+        links = (
+            Link[bytes](request.profile, direction, request.seed, outage_mode=outage_mode, header_bytes=0)
+            for direction in (Direction.UP, Direction.DOWN)
+        )
+        self.up, self.down = _Lane(next(links), self._send_up), _Lane(next(links), self._send_down)
+
+    def _send_up(self, packet: bytes) -> None:
+        try:
+            self.far.write(packet)
+        except OSError:  # the interface is down or gone
+            self.unsendable += 1
+
+    def _send_down(self, packet: bytes) -> None:
+        try:
+            self.near.write(packet)
+        except OSError:
+            self.unsendable += 1
+
+    def plug(self, plugged: bool) -> None:
+        """Raises `PlayerError` if the kernel cannot pull a cable."""
+        if plugged != self.plugged:
+            try:
+                self.near.set_carrier(plugged)
+            except OSError as error:
+                raise PlayerError(f"cannot change the carrier of {self.near_end.name}: {error.strerror}") from None
+            self.plugged = plugged
+
+    def stats(self) -> dict[str, Any]:
+        return {
+            "up": self.up.link.stats.as_dict(),
+            "down": self.down.link.stats.as_dict(),
+            "unsendable": self.unsendable,
+            "plugged": self.plugged,
         }
 
 
@@ -114,6 +169,7 @@ class _Upstream:
 
 
 _FrontClient = Client[_Upstream]
+_Datagram = tuple[_FrontClient, bytes]
 
 
 class PathPlayer:
@@ -126,8 +182,8 @@ class PathPlayer:
         self._outage_mode = outage_mode
         # One reading of both clocks: the profile's time then goes on evenly, whatever becomes of the wall clock.
         self._posix_minus_monotonic = time.time() - time.monotonic()
-        self._flows: dict[str, _Flow] = {}
-        self._agenda: list[tuple[float, int, _Lane]] = []
+        self._flows: dict[str, _Flow | _Wire] = {}
+        self._agenda: list[tuple[float, int, _Lane[Any]]] = []
         self._agenda_number = 0
         self._stopped = False
         self._readiness = Readiness()
@@ -165,7 +221,8 @@ class PathPlayer:
                 if now >= housekeeping_at:
                     housekeeping_at = now + HOUSEKEEPING_S
                     for flow in self._flows.values():
-                        flow.clients.close_idle(now)
+                        if isinstance(flow, _Flow):
+                            flow.clients.close_idle(now)
         finally:
             self._close()
 
@@ -185,7 +242,7 @@ class PathPlayer:
             now = self._now()
             client = flow.clients.heard(address, now) or self._admit(flow, address, now)
             if client is not None:
-                self._offer(flow.up, client, datagram, now)
+                self._offer(flow.up, (client, datagram), len(datagram), now)
 
     def _read_upstream(self, flow: _Flow, client: _FrontClient) -> None:
         for _ in range(BATCH):
@@ -198,16 +255,28 @@ class PathPlayer:
                     return
                 continue
             flow.clients.answered(client)
-            self._offer(flow.down, client, datagram, self._now())
+            self._offer(flow.down, (client, datagram), len(datagram), self._now())
 
-    def _offer(self, lane: _Lane, client: _FrontClient, datagram: bytes, now: float) -> None:
-        lane.link.handle_packet((client, datagram), len(datagram), now)
+    def _read_wire(self, name: str, wire: _Wire, tun: Tun, lane: _Lane[bytes]) -> None:
+        for _ in range(BATCH):
+            try:
+                packet = tun.read()
+            except BlockingIOError:
+                return
+            except OSError:  # the interface was deleted
+                if self._flows.get(name) is wire:
+                    self._close_flow(self._flows.pop(name))
+                return
+            self._offer(lane, packet, len(packet), self._now())
+
+    def _offer(self, lane: _Lane[Item], item: Item, size: int, now: float) -> None:
+        lane.link.handle_packet(item, size, now)
         if not lane.scheduled:
             self._schedule(lane)
         if self._agenda and self._agenda[0][0] <= now:
             self._release(now)
 
-    def _schedule(self, lane: _Lane) -> None:
+    def _schedule(self, lane: _Lane[Any]) -> None:
         release = lane.link.next_release()
         lane.scheduled = release is not None
         if release is not None:
@@ -218,8 +287,8 @@ class PathPlayer:
         agenda = self._agenda
         while agenda and agenda[0][0] <= now:
             lane = heapq.heappop(agenda)[2]
-            for client, datagram in lane.link.release(now):
-                lane.send(client, datagram)
+            for item in lane.link.release(now):
+                lane.send(item)
             self._schedule(lane)
 
     def _admit(self, flow: _Flow, address: Any, now: float) -> _FrontClient | None:
@@ -243,12 +312,15 @@ class PathPlayer:
     def _answer(self, line: bytes) -> bytes:
         try:
             return encode_line({"ok": True, **self._apply(parse_request(line))})
-        except (MalformedRequest, PlayerError) as error:
+        except (MalformedRequest, PlayerError, TunError) as error:
             return _refusal(str(error))
 
     def _apply(self, request: Request) -> dict[str, Any]:
         if isinstance(request, Attach):
             return {"port": self._attach(request)}
+        if isinstance(request, Wire):
+            self._wire(request)
+            return {}
         if isinstance(request, Detach):
             flow = self._flows.pop(request.flow, None)
             if flow is not None:
@@ -259,18 +331,38 @@ class PathPlayer:
     def _attach(self, request: Attach) -> int:
         flow = self._flows.get(request.flow)
         if flow is None:
-            if len(self._flows) >= MAX_FLOWS:
-                raise PlayerError(f"the player has {MAX_FLOWS} flows already: detach one")
+            self._check_room()
             flow = _Flow(request, self._open_front(request.port), self._outage_mode)
             self._flows[request.flow] = flow
             self._readiness.watch(flow.front, lambda: self._read_front(flow))
             return flow.port
+        if not isinstance(flow, _Flow):
+            raise PlayerError(f"{request.flow!r} is a wire: detach it, or choose another flow")
         for lane in (flow.up, flow.down):
             lane.link.set_profile(request.profile)
         if flow.upstream != request.upstream:
             flow.clients.close()  # they come back with their next packet, towards the new upstream
             flow.upstream = request.upstream
         return flow.port
+
+    def _wire(self, request: Wire) -> None:
+        wire = self._flows.get(request.flow)
+        if wire is None:
+            self._check_room()
+            made = wire = _Wire(request, self._outage_mode)
+            self._flows[request.flow] = made
+            self._readiness.watch(made.near, lambda: self._read_wire(request.flow, made, made.near, made.up))
+            self._readiness.watch(made.far, lambda: self._read_wire(request.flow, made, made.far, made.down))
+        elif not isinstance(wire, _Wire) or (wire.near_end, wire.far_end) != (request.near, request.far):
+            raise PlayerError(f"{request.flow!r} has other ends: detach it, or choose another flow")
+        else:
+            for lane in (wire.up, wire.down):
+                lane.link.set_profile(request.profile)
+        wire.plug(request.plugged)
+
+    def _check_room(self) -> None:
+        if len(self._flows) >= MAX_FLOWS:
+            raise PlayerError(f"the player has {MAX_FLOWS} flows already: detach one")
 
     def _open_front(self, port: int | None) -> socket.socket:
         front = None
@@ -293,7 +385,11 @@ class PathPlayer:
         with suppress(BlockingIOError):
             self._wakes.recv(64)
 
-    def _close_flow(self, flow: _Flow) -> None:
+    def _close_flow(self, flow: _Flow | _Wire) -> None:
+        if isinstance(flow, _Wire):
+            self._readiness.close(flow.near)
+            self._readiness.close(flow.far)
+            return
         self.close_socket(flow.front)
         flow.clients.close()
 

@@ -36,7 +36,7 @@ Item = TypeVar("Item")
 
 
 class Direction(Enum):
-    """Seen from the phone."""
+    """Seen from the phone, or from the site."""
 
     UP = "up"
     DOWN = "down"
@@ -60,7 +60,7 @@ class Fate(Enum):
 
 @dataclass(slots=True)
 class LinkStats:
-    """Packets and UDP payload octets of one direction since it was made."""
+    """Packets and their octets (UDP payload, or whole IP packets on a wire) of one direction since it was made."""
 
     received: int = 0
     received_bytes: int = 0
@@ -101,7 +101,9 @@ class Link(Generic[Item]):
         *,
         outage_mode: OutageMode = OutageMode.DROP,
         queue_limit_bytes: int = QUEUE_LIMIT_BYTES,
+        header_bytes: int = HEADER_BYTES,
     ) -> None:
+        """header_bytes: what a packet is longer on the path than its payload; 0 for whole IP packets."""
         if not 0 <= seed < _SEED_LIMIT:
             raise ValueError("seed must lie between 0 and 2**64 - 1")
         self.stats = LinkStats()
@@ -109,6 +111,7 @@ class Link(Generic[Item]):
         self._draws = _draws(seed, direction)
         self._hold = outage_mode is OutageMode.HOLD
         self._queue_limit_bytes = queue_limit_bytes
+        self._header_bytes = header_bytes
         self._last_departure = -inf
         self._waiting: deque[tuple[float, int]] = deque()
         """(departure, octets on the wire) of what is still in front of the radio."""
@@ -149,7 +152,7 @@ class Link(Generic[Item]):
         waiting = self._waiting
         while waiting and waiting[0][0] <= now:
             self._waiting_bytes -= waiting.popleft()[1]
-        size = payload_bytes + HEADER_BYTES
+        size = payload_bytes + self._header_bytes
         if self._waiting_bytes + size > self._queue_limit_bytes or self._held_bytes + payload_bytes > IN_FLIGHT_LIMIT_BYTES:
             stats.queue_full += 1
             return Fate.QUEUE_FULL

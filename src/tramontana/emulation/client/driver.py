@@ -21,6 +21,7 @@ from tramontana.emulation.control_protocol import (
     MalformedRequest,
     Request,
     Stats,
+    Wire,
     parse_answer,
 )
 from tramontana.errors import LocalError, RemoteError
@@ -80,6 +81,13 @@ class PathPlayerClient:
             answer = await self._request(replace(request, port=None))
         self._attached[flow] = replace(request, port=int(answer["port"]))
         return int(answer["port"])
+
+    async def wire(self, wanted: Wire) -> None:
+        """Play a profile between two interfaces, or replace that of a known wire. Raises what `attach` raises.
+
+        A player that was started again is not told by itself: the interfaces that it would make have no addresses.
+        """
+        await self._request(wanted)
 
     async def detach(self, flow: str) -> None:
         """Close a flow's front. Raises `PathPlayerUnavailable` or `PathPlayerRefused`."""

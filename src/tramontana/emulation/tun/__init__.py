@@ -1,0 +1,1 @@
+"""Network interfaces whose packets a process reads and writes."""
