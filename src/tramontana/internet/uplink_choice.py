@@ -1,0 +1,358 @@
+"""Which tunnel carries which flow class: the site's decision, from probes, carrier events, keys, forecasts and policy.
+
+`UplinkChoice.step(now, observations)` is the whole interface. It keeps no clock and does nothing itself: it returns actions, and what it
+returns is always consistent with the observations of that step:
+
+- A class never goes over a carrier that the policy refuses, nor over a tunnel without keys. If that leaves none it is
+  blocked, with the reason.
+- A tunnel that is dead, down, unkeyed or refused is left at once if another one lives.
+- Before a predicted outage a class moves to a tunnel for which none is predicted, and returns when it is over (make before break).
+- A tunnel that loses much is left for one that loses much less.
+- It returns to a preferred carrier only after that was good for `STABLE_S`, and longer the more often it failed.
+- While its tunnel is suspect, urgent traffic is sent over a second one as well.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
+
+from tramontana.carriers.carrier import Carrier
+from tramontana.errors import LocalError
+from tramontana.forecast import EventKind, Forecast
+from tramontana.internet.flow_class import FlowClass
+from tramontana.internet.policy import Policy
+from tramontana.internet.probe import Health
+from tramontana.path_profile import PathProfile
+
+LEAD_S: Final = 0.5
+"""So long before a predicted outage traffic moves. Measured: 0 of 26,998 packets lost over 15 switches."""
+LEAD_MARGIN_S: Final = 1.0
+"""A tunnel whose outage is predicted within the lead and this much is no refuge from another one."""
+SHORTEST_OUTAGE_S: Final = 0.2
+"""A shorter predicted outage is sat out: calls carry sound over gaps of 200 ms, and moving twice costs more."""
+LEAST_CONFIDENCE: Final = 0.5
+STABLE_S: Final = 30.0
+"""Good for so long before traffic returns to a preferred carrier: two slots of a Starlink satellite. Doubled with every failure."""
+LONGEST_STABLE_S: Final = 480.0
+FORGIVEN_S: Final = 900.0
+"""A failure counts towards the doubling for so long."""
+LOSSY, MUCH_LESS = 0.10, 0.5
+"""Loss at which a tunnel is left, for one with at most this share of its loss. Assumption: ITU-T G.114 has no figure; voice breaks up."""
+LOSS_SAMPLES: Final = 40
+LOSSY_HOLD_S: Final = 10.0
+"""So long a class stays where it is before loss alone moves it again."""
+HISTORY: Final = 200
+
+
+class TunnelId(NamedTuple):
+    """Device ids of the site and the gateway, and the site's uplink (1–255)."""
+
+    site: str
+    gateway: str
+    uplink: int
+
+
+class ObservationError(LocalError):
+    """What was observed contradicts itself; the message says how. The choice stays as it was, and the driver must block."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedOutage:
+    """A span of `now`'s clock in which a tunnel is predicted to be out."""
+
+    start: float
+    end: float
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class TunnelObservation:
+    """A tunnel at the instant of a step."""
+
+    carrier: Carrier
+    health: Health
+    keyed: bool
+    """It has a post-quantum preshared key in force, not outdated."""
+    link_up: bool = True
+    loss: float = 0.0
+    loss_samples: int = 0
+    srtt_s: float | None = None
+    used_octets: float = 0.0
+    """What the carrier carried this month."""
+    planned: tuple[PlannedOutage, ...] = ()
+    gateway_rank: int = 0
+    """0 is the gateway that the site prefers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Switch:
+    """Route these classes into this tunnel, and tell its gateway."""
+
+    flows: tuple[FlowClass, ...]
+    to: TunnelId
+    before: TunnelId | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Duplicate:
+    """Send small packets of these classes over `over` as well; None ends it."""
+
+    flows: tuple[FlowClass, ...]
+    over: TunnelId | None
+
+
+@dataclass(frozen=True, slots=True)
+class Blocked:
+    """Drop these classes: there is nothing that may carry them."""
+
+    flows: tuple[FlowClass, ...]
+    before: TunnelId | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Hurry:
+    """Probe this tunnel fast for a moment: it may have to take over."""
+
+    tunnel: TunnelId
+
+
+Action = Switch | Duplicate | Blocked | Hurry
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """An entry of the history."""
+
+    at: float
+    flows: tuple[FlowClass, ...]
+    before: TunnelId | None
+    after: TunnelId | None
+    reason: str
+
+
+@dataclass(slots=True)
+class _Record:
+    """What is remembered of a tunnel between steps."""
+
+    good_since: float | None = None
+    failures: deque[float] = field(default_factory=lambda: deque(maxlen=8))
+    was_good: bool = False
+
+    def stable_s(self, now: float) -> float:
+        """How long it must be good before traffic comes back to it."""
+        while self.failures and self.failures[0] < now - FORGIVEN_S:
+            self.failures.popleft()
+        return min(LONGEST_STABLE_S, STABLE_S * (1 << max(0, len(self.failures) - 1)))
+
+
+class UplinkChoice:
+    """The choice of one site. Starts with everything blocked."""
+
+    def __init__(self, policy: Policy) -> None:
+        self.policy = policy
+        self.assigned: dict[FlowClass, TunnelId | None] = dict.fromkeys(FlowClass)
+        self.blocked: dict[FlowClass, str] = dict.fromkeys(FlowClass, "the site has only just started")
+        self.duplicated: dict[FlowClass, TunnelId | None] = dict.fromkeys(FlowClass)
+        self.history: deque[Changed] = deque(maxlen=HISTORY)
+        self._records: dict[TunnelId, _Record] = {}
+        self._moved_at = dict.fromkeys(FlowClass, -math.inf)
+        self._rules = {flow: policy.rules.index(policy.rule(flow)) for flow in FlowClass}
+        self._verdicts: dict[tuple[FlowClass, int], tuple[Carrier, bool]] = {}
+        """By class and identity of the carrier, with the carrier itself; not for capped ones."""
+        self._now = -math.inf
+
+    def step(self, now: float, observations: Mapping[TunnelId, TunnelObservation]) -> list[Action]:
+        """Decide anew. `now` never goes back; tunnels that are not observed do not exist. Raises `ObservationError`."""
+        self._check(now, observations)
+        self._now = now
+        self._remember(now, observations)
+        switches: dict[tuple[TunnelId | None, TunnelId | None, str], list[FlowClass]] = {}
+        duplicates: dict[TunnelId | None, list[FlowClass]] = {}
+        hurried: set[TunnelId] = set()
+        made: dict[tuple[object, ...], tuple[TunnelId | None, str, TunnelId | None]] = {}
+        for flow in FlowClass:
+            before = self.assigned[flow]
+            may = tuple(tunnel for tunnel, o in observations.items() if self._may(flow, o))
+            alike = (self._rules[flow], may, before, now - self._moved_at[flow] >= LOSSY_HOLD_S)
+            if alike not in made:
+                allowed = {tunnel: observations[tunnel] for tunnel in may}
+                after, reason = self._choose(flow, before, now, observations, allowed)
+                made[alike] = (after, reason, self._second(after, now, allowed))
+            after, reason, second = made[alike]
+            if after != before or (after is None and self.blocked.get(flow) != reason):
+                switches.setdefault((before, after, reason), []).append(flow)
+            if after != before:
+                self._moved_at[flow] = now
+            self.assigned[flow] = after
+            if after is None:
+                self.blocked[flow] = reason
+            else:
+                self.blocked.pop(flow, None)
+            if second is not None:
+                hurried.add(second)
+            wanted = second if flow.is_urgent else None
+            if wanted != self.duplicated[flow]:
+                duplicates.setdefault(wanted, []).append(flow)
+                self.duplicated[flow] = wanted
+        actions: list[Action] = []
+        for (before, after, reason), flows in switches.items():
+            self.history.append(Changed(now, tuple(flows), before, after, reason))
+            actions.append(Blocked(tuple(flows), before, reason) if after is None else Switch(tuple(flows), after, before, reason))
+        actions += [Duplicate(tuple(flows), over) for over, flows in duplicates.items()]
+        return actions + [Hurry(tunnel) for tunnel in sorted(hurried)]
+
+    def next_change_at(self, now: float, observations: Mapping[TunnelId, TunnelObservation]) -> float:
+        """When `step` may decide otherwise though nothing else happens: a planned outage nears or ends, a tunnel has become stable."""
+        instants = [t for o in observations.values() for plan in o.planned for t in (plan.start - LEAD_S, plan.end)]
+        records = [self._records[tunnel] for tunnel in observations if tunnel in self._records]
+        instants += [r.good_since + r.stable_s(now) for r in records if r.good_since is not None]
+        return min((t for t in instants if t > now), default=math.inf)
+
+    # ---- one class
+
+    def _choose(
+        self,
+        flow: FlowClass,
+        current: TunnelId | None,
+        now: float,
+        seen: Mapping[TunnelId, TunnelObservation],
+        allowed: Mapping[TunnelId, TunnelObservation],
+    ) -> tuple[TunnelId | None, str]:
+        living = {tunnel: o for tunnel, o in allowed.items() if self._lives(o)}
+        if not living:
+            return None, self._why_none(flow, seen, allowed)
+        ranked = sorted(living, key=lambda tunnel: self._order(tunnel, living[tunnel], now, tunnel == current))
+        best = ranked[0]
+        if current not in living:
+            if current is None:
+                return best, "first choice that lives and is allowed"
+            return best, f"{self._name(current, seen)} {self._what_ails(flow, seen.get(current))}"
+        here = living[current]
+        if best == current:
+            return current, ""
+        there = living[best]
+        plan = _soon(here, now)
+        if plan is not None and _soon(there, now, LEAD_MARGIN_S) is None:
+            return best, f"{plan.reason} of {here.carrier.name} predicted"
+        rested = now - self._moved_at[flow] >= LOSSY_HOLD_S
+        if rested and self._is_lossy(here) and not self._is_lossy(there) and there.loss <= MUCH_LESS * here.loss:
+            return best, f"{here.carrier.name} loses {here.loss:.0%}"
+        for candidate in ranked[: ranked.index(current)]:
+            if self._rank(candidate, living[candidate]) < self._rank(current, here) and self._is_stable(candidate, living[candidate], now):
+                return candidate, f"{living[candidate].carrier.name} is preferred and has been good again for a while"
+        return current, ""
+
+    def _second(self, current: TunnelId | None, now: float, allowed: Mapping[TunnelId, TunnelObservation]) -> TunnelId | None:
+        """Where to turn if the suspect tunnel of a class is dead indeed."""
+        if current is None or allowed[current].health is not Health.SUSPECT:
+            return None
+        others = [tunnel for tunnel, o in allowed.items() if tunnel != current and self._lives(o)]
+        return min(others, key=lambda tunnel: self._order(tunnel, allowed[tunnel], now, False), default=None)
+
+    def _may(self, flow: FlowClass, o: TunnelObservation) -> bool:
+        known = self._verdicts.get((flow, id(o.carrier)))
+        if known is None or known[0] is not o.carrier or o.carrier.id in self.policy.caps:
+            known = self._verdicts[flow, id(o.carrier)] = (o.carrier, self.policy.evaluate(flow, o.carrier, o.used_octets).allowed)
+        return o.keyed and known[1]
+
+    def _lives(self, o: TunnelObservation) -> bool:
+        return o.link_up and o.health in (Health.ALIVE, Health.SUSPECT)
+
+    def _is_lossy(self, o: TunnelObservation) -> bool:
+        return o.loss >= LOSSY and o.loss_samples >= LOSS_SAMPLES
+
+    def _rank(self, tunnel: TunnelId, o: TunnelObservation) -> tuple[int, int, int]:
+        """What the site prefers when all is well: the gateway, then the carrier, then the uplink's number."""
+        return o.gateway_rank, self.policy.preference(o.carrier), tunnel.uplink
+
+    def _order(self, tunnel: TunnelId, o: TunnelObservation, now: float, is_current: bool) -> tuple[object, ...]:
+        margin = 0.0 if is_current else LEAD_MARGIN_S
+        suspect = o.health is Health.SUSPECT and not is_current
+        return suspect, _soon(o, now, margin) is not None, self._is_lossy(o), *self._rank(tunnel, o), tunnel
+
+    def _is_stable(self, tunnel: TunnelId, o: TunnelObservation, now: float) -> bool:
+        record = self._records[tunnel]
+        return record.good_since is not None and now - record.good_since >= record.stable_s(now) and _soon(o, now, LEAD_MARGIN_S) is None
+
+    # ---- memory, words, checks
+
+    def _remember(self, now: float, seen: Mapping[TunnelId, TunnelObservation]) -> None:
+        for tunnel in set(self._records) - set(seen):
+            self._records[tunnel].good_since = None
+            self._records[tunnel].was_good = False
+        for tunnel, o in seen.items():
+            record = self._records.setdefault(tunnel, _Record())
+            good = self._lives(o) and o.keyed and not self._is_lossy(o) and _soon(o, now) is None
+            if good and record.good_since is None:
+                record.good_since = now
+            if not good:
+                if record.was_good and not any(p.start - LEAD_S <= now < p.end + LEAD_S for p in o.planned):
+                    record.failures.append(now)
+                record.good_since = None
+            record.was_good = good
+
+    def _why_none(self, flow: FlowClass, seen: Mapping[TunnelId, TunnelObservation], allowed: Mapping[TunnelId, TunnelObservation]) -> str:
+        if not seen:
+            return "there is no tunnel"
+        if allowed:
+            return "no carrier lives that the policy allows: " + "; ".join(
+                dict.fromkeys(f"{o.carrier.name} {self._what_ails(flow, o)}" for o in allowed.values())
+            )
+        return "; ".join(dict.fromkeys(f"{o.carrier.name} {self._what_ails(flow, o)}" for o in seen.values()))
+
+    def _what_ails(self, flow: FlowClass, o: TunnelObservation | None) -> str:
+        if o is None:
+            return "is gone"
+        verdict = self.policy.evaluate(flow, o.carrier, o.used_octets)
+        if not verdict.allowed:
+            return str(verdict)
+        if not o.keyed:
+            return "has no post-quantum key in force"
+        if not o.link_up:
+            return "has no link"
+        return {Health.DEAD: "is dead", Health.UNPROVEN: "has not answered yet"}.get(o.health, "lives")
+
+    def _name(self, tunnel: TunnelId, seen: Mapping[TunnelId, TunnelObservation]) -> str:
+        return seen[tunnel].carrier.name if tunnel in seen else f"uplink {tunnel.uplink}"
+
+    def _check(self, now: float, seen: Mapping[TunnelId, TunnelObservation]) -> None:
+        if not math.isfinite(now) or now < self._now:
+            raise ObservationError(f"the clock went from {self._now} to {now}: use one that never goes back")
+        for tunnel, o in seen.items():
+            if not 1 <= tunnel.uplink <= 255:
+                raise ObservationError(f"uplink {tunnel.uplink}: number uplinks from 1 to 255")
+            if not 0 <= o.loss <= 1:
+                raise ObservationError(f"loss {o.loss} of uplink {tunnel.uplink} is no share")
+        if len({tunnel.site for tunnel in seen}) > 1:
+            raise ObservationError("tunnels of several sites were observed: one choice serves one site")
+
+
+def _soon(o: TunnelObservation, now: float, margin_s: float = 0.0) -> PlannedOutage | None:
+    """The planned outage that is under way or begins within the lead."""
+    return next((plan for plan in o.planned if plan.start - LEAD_S - margin_s <= now < plan.end), None)
+
+
+def outages_of_forecast(forecast: Forecast, to_clock_s: float) -> tuple[PlannedOutage, ...]:
+    """Events of a forecast that are likely and long enough to move for. to_clock_s: what turns POSIX seconds into `now`'s clock."""
+    kinds = set(EventKind) - {EventKind.OLD_ELEMENTS}
+    return tuple(
+        PlannedOutage(
+            start=event.at_unix_s + to_clock_s,
+            end=max(event.until_unix_s, event.at_unix_s + event.outage_s) + to_clock_s,
+            reason=event.kind.value,
+        )
+        for event in forecast.events
+        if event.kind in kinds and event.outage_s >= SHORTEST_OUTAGE_S and event.confidence >= LEAST_CONFIDENCE
+    )
+
+
+def outages_of_profile(profile: PathProfile, to_clock_s: float) -> tuple[PlannedOutage, ...]:
+    """The outage windows of a path profile that are long enough to move for."""
+    spans: Sequence[tuple[float, float]] = list(zip(profile.outage_start_unix_s.tolist(), profile.outage_end_unix_s.tolist(), strict=True))
+    return tuple(PlannedOutage(start + to_clock_s, end + to_clock_s, "outage") for start, end in spans if end - start >= SHORTEST_OUTAGE_S)
