@@ -87,7 +87,7 @@ def test_assumptions_travel_with_the_profile(sky: Sky) -> None:
         assert any("assumption" in note for note in path_profile(known, rome, sky, START, 30.0).notes), known.id
 
 
-@pytest.mark.parametrize("kind", [CarrierKind.MEO, CarrierKind.MOBILE, CarrierKind.DIRECT_TO_CELL])
+@pytest.mark.parametrize("kind", [CarrierKind.MEO, CarrierKind.DIRECT_TO_CELL])
 def test_kinds_without_a_path_model_are_refused(sky: Sky, kind: CarrierKind) -> None:
     with pytest.raises(LocalError, match="no path model for the carrier"):
         path_profile(replace(STARLINK, id="other", kind=kind), sky.ground.place("rome"), sky, START, 30.0)
@@ -109,5 +109,7 @@ def test_the_catalogue_agrees_with_the_ground() -> None:
     assert set(CARRIERS) < set(KNOWN)
     assert all(c.price is None or c.price.source for c in KNOWN)
     assert carrier("fibre") is FIBRE
-    with pytest.raises(LocalError, match="unknown carrier 'pigeon': use one of starlink, oneweb, kuiper, iridium, iris2, sicral-2, fibre"):
+    with pytest.raises(
+        LocalError, match="unknown carrier 'pigeon': use one of starlink, oneweb, kuiper, iridium, iris2, o3b-mpower, sicral-2, fibre, 4g"
+    ):
         carrier("pigeon")

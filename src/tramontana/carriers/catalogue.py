@@ -92,7 +92,32 @@ FIBRE = Carrier(
     source="generic: a fibre line at the place, led to the nearest point of presence; no operator is meant",
 )
 
-KNOWN: tuple[Carrier, ...] = (STARLINK, ONEWEB, KUIPER, IRIDIUM, IRIS2, SICRAL_2, FIBRE)
+O3B_MPOWER = Carrier(
+    id="o3b-mpower",
+    name="O3b mPOWER",
+    operator="SES",
+    kind=CarrierKind.MEO,
+    jurisdiction="LU",
+    landing_countries=("GR",),
+    price=None,
+    source=(
+        "company of Betzdorf, Luxembourg; ground station at Thermopylae, Greece, run by OTE: paperjam.lu, satellitetoday.com, April 2021; "
+        "other stations are not in reach of a satellite that serves the Mediterranean here"
+    ),
+)
+
+MOBILE_4G = Carrier(
+    id="4g",
+    name="4G",
+    operator="any Italian mobile operator",
+    kind=CarrierKind.MOBILE,
+    jurisdiction="IT",
+    landing_countries=("IT",),
+    price=None,
+    source="generic: a 4G router in coverage, led to the nearest point of presence; no operator is meant",
+)
+
+KNOWN: tuple[Carrier, ...] = (STARLINK, ONEWEB, KUIPER, IRIDIUM, IRIS2, O3B_MPOWER, SICRAL_2, FIBRE, MOBILE_4G)
 """All of them. A low-orbit one can be used only while its fleet is loaded: see `offered`."""
 
 CARRIERS: tuple[Carrier, ...] = (STARLINK, SICRAL_2, FIBRE)

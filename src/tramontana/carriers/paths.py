@@ -12,6 +12,7 @@ import numpy as np
 
 from tramontana.carriers.carrier import Carrier, CarrierKind
 from tramontana.carriers.catalogue import IRIDIUM, IRIS2, KUIPER, ONEWEB, STARLINK, carrier_of
+from tramontana.carriers.ring import Ring, RingPath, RingRain
 from tramontana.carriers.steady import SteadyPath, SteadyRain
 from tramontana.errors import LocalError
 from tramontana.forecast import Forecast
@@ -50,6 +51,33 @@ class Geostationary:
 
 
 @dataclass(frozen=True, slots=True)
+class MediumOrbit:
+    """A ring of satellites in medium orbit and the gateway its traffic lands at, with the figures of its path."""
+
+    ring: Ring
+    minimum_elevation_deg: float
+    gateway: Place
+    access_one_way_s: Parameter
+    capacity_down_bps: Parameter
+    capacity_up_bps: Parameter
+    random_loss: Parameter
+    link: RainLink
+    """The higher of its frequencies, for both directions at both ends: cautious."""
+    clear_es_n0_db: Parameter
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class MobileParameters:
+    """The figures of a path over a mobile network."""
+
+    access_one_way_s: Parameter
+    capacity_down_bps: Parameter
+    capacity_up_bps: Parameter
+    random_loss: Parameter
+
+
+@dataclass(frozen=True, slots=True)
 class FibreParameters:
     """The figures of a terrestrial fibre path."""
 
@@ -83,6 +111,32 @@ GEOSTATIONARY_OF_CARRIER = {
         source="37° E: Aeronautica & Difesa on the launch of April 2015; hub at Fucino, Telespazio's space centre, to 0.01°: an assumption",
     )
 }
+
+RING_OF_CARRIER = {
+    "o3b-mpower": MediumOrbit(
+        ring=Ring("O3b mPOWER", 13, 8_062e3),
+        minimum_elevation_deg=10.0,
+        gateway=Place("thermopylae", "Thermopylae", "GR", "city", 38.80, 22.53),
+        access_one_way_s=Parameter(0.003, 0.0, 0.015, "s", "assumption: little beyond the air; the operator names a round trip of 140 ms"),
+        capacity_down_bps=Parameter(
+            150e6, 50e6, 10e9, "bit/s", "assumption: contracts are sold by rate, 50 Mbit/s to 10 Gbit/s by the operator"
+        ),
+        capacity_up_bps=Parameter(50e6, 10e6, 10e9, "bit/s", "assumption: contracts are sold by rate"),
+        random_loss=Parameter(1e-4, 0.0, 0.01, "of packets", f"{_NO_FIGURE}; clear sky with coding"),
+        link=RainLink(29.0e9, antenna_diameter_m=1.8),  # Ka band up, 27.6 to 30 GHz
+        clear_es_n0_db=Parameter(14.0, 8.0, 20.0, "dB", f"{_NO_FIGURE}; both directions, clear sky"),
+        source=(
+            "8,062 km above the equator, a round trip of 140 ms: simbacom.net; 13 satellites by 2026: en.wikipedia.org, spacenews.com; "
+            "even spacing assumed; gateway at Thermopylae: paperjam.lu, its place to 0.01° is that of the town"
+        ),
+    )
+}
+MOBILE_PARAMETERS = MobileParameters(
+    access_one_way_s=Parameter(0.022, 0.010, 0.060, "s", "assumption: radio and core of an LTE network, lightly loaded"),
+    capacity_down_bps=Parameter(31e6, 19e6, 42e6, "bit/s", "mean of 4G in 40 Italian cities, 19 to 42 by city: AGCOM 2018 (dday.it)"),
+    capacity_up_bps=Parameter(20e6, 15e6, 27e6, "bit/s", "mean of 4G in 40 Italian cities, 15 to 27 by city: AGCOM 2018 (dday.it)"),
+    random_loss=Parameter(1e-4, 0.0, 0.01, "of packets", "assumption: the radio repeats what it loses"),
+)
 
 _STAND_IN = "assumption: gateways, scheduling, radio and published rates are those of Starlink, which stand in for those of"
 _NARROW = Parameter(352e3, 22e3, 704e3, "bit/s", "assumption: a broadband terminal in L band, some hundred kbit/s, both directions alike")
@@ -124,11 +178,13 @@ def path_profile(
     """The path from a place over a carrier to a point of presence, over [start, start + duration).
 
     A place that the carrier does not reach, or to which the policy forbids it, gets a profile that is one outage. Raises `LocalError` for
-    a bad span and for a carrier kind without a path model (MEO, mobile and direct-to-cell have none).
+    a bad span and for a carrier without a path model (direct-to-cell has none).
     """
     if carrier.kind is CarrierKind.LEO:
         flown = carrier_of(sky.fleet)
         return sky.path_profile(place, start_unix_s, duration_s, carrier=flown.id, options=_flown_options(flown, options))
+    if carrier.id in RING_OF_CARRIER:
+        return _ring(carrier, RING_OF_CARRIER[carrier.id], place, sky, options).profile(start_unix_s, duration_s)
     return _steady(carrier, place, sky, options, fibre).profile(start_unix_s, duration_s)
 
 
@@ -160,7 +216,14 @@ def forecast(
         flown = carrier_of(sky.fleet)
         own = _flown_options(flown, options)
         return sky.forecast(place, now_unix_s, horizon_s, carrier=flown.id, options=own, measured=measured)
+    if carrier.id in RING_OF_CARRIER:
+        return _ring(carrier, RING_OF_CARRIER[carrier.id], place, sky, options).forecast(now_unix_s, horizon_s)
     return _steady(carrier, place, sky, options, fibre).forecast(now_unix_s, horizon_s, measured)
+
+
+def radio_of(carrier: Carrier) -> Radio:
+    """The links of a low-orbit carrier."""
+    return Radio() if carrier == STARLINK else _RADIO_OF_CARRIER.get(carrier.id, _FIXED)
 
 
 def _flown_options(flown: Carrier, options: PathOptions) -> PathOptions:
@@ -170,7 +233,7 @@ def _flown_options(flown: Carrier, options: PathOptions) -> PathOptions:
     return replace(
         options,
         jurisdiction=flown.jurisdiction,
-        radio=_RADIO_OF_CARRIER.get(flown.id, _FIXED),
+        radio=radio_of(flown),
         lasers=options.lasers and flown.id in _WITH_LINKS_BETWEEN_SATELLITES,
         notes=(*options.notes, f"{_STAND_IN} {flown.name}"),
     )
@@ -181,7 +244,9 @@ def _steady(carrier: Carrier, place: Place, sky: Sky, options: PathOptions, fibr
         return _geostationary(carrier, GEOSTATIONARY_OF_CARRIER[carrier.id], place, sky, options)
     if carrier.kind is CarrierKind.FIBRE:
         return _fibre(carrier, fibre, place, sky, options)
-    raise LocalError(f"there is no path model for the carrier {carrier.id!r} ({carrier.kind}): choose a LEO, GEO or fibre carrier")
+    if carrier.kind is CarrierKind.MOBILE:
+        return _mobile(carrier, place, sky, options)
+    raise LocalError(f"there is no path model for the carrier {carrier.id!r} ({carrier.kind}): choose a known one")
 
 
 def _geostationary(carrier: Carrier, geo: Geostationary, place: Place, sky: Sky, options: PathOptions) -> SteadyPath:
@@ -226,6 +291,57 @@ def _geostationary(carrier: Carrier, geo: Geostationary, place: Place, sky: Sky,
             *(_notes(geo.clear_es_n0_db) if options.rain else ()),
         ),
         rain=rain,
+    )
+
+
+def _ring(carrier: Carrier, orbit: MediumOrbit, place: Place, sky: Sky, options: PathOptions) -> RingPath:
+    pop, tail_m = sky.ground.nearest_point_of_presence(orbit.gateway)
+    policy = options.policy
+    rain: RingRain | None = None
+    if options.rain:
+        terminal = sky.weather.at_place(place, orbit.link, options.climate)
+        rain = RingRain(terminal, sky.weather.at_place(orbit.gateway, orbit.link), orbit.clear_es_n0_db.value)
+    return RingPath(
+        ring=orbit.ring,
+        place=place,
+        carrier=carrier.id,
+        source=f"simulated, {carrier.name} as {orbit.ring.count} evenly spaced satellites"
+        + (", seeded rain of the climate" if rain else ""),
+        point_of_presence=pop.name,
+        gateway=orbit.gateway,
+        minimum_elevation_deg=orbit.minimum_elevation_deg,
+        permitted=(
+            policy.allows_jurisdiction(carrier.jurisdiction)
+            and policy.allows_country(orbit.gateway.country)
+            and policy.allows_point_of_presence(pop)
+        ),
+        ground_delay_s=_fibre_delay_s(tail_m, sky.parameters) + orbit.access_one_way_s.value,
+        down_bps=orbit.capacity_down_bps.value / options.load.value,
+        up_bps=orbit.capacity_up_bps.value / options.load.value,
+        loss=orbit.random_loss.value,
+        notes=(orbit.source, *_notes(orbit.access_one_way_s, orbit.capacity_down_bps, orbit.capacity_up_bps, orbit.random_loss)),
+        rain=rain,
+    )
+
+
+def _mobile(carrier: Carrier, place: Place, sky: Sky, options: PathOptions) -> SteadyPath:
+    pop, distance_m = sky.ground.nearest_point_of_presence(place)
+    figures = MOBILE_PARAMETERS
+    permitted = options.policy.allows_jurisdiction(carrier.jurisdiction) and options.policy.allows_point_of_presence(pop)
+    return SteadyPath(
+        place=place.id,
+        carrier=carrier.id,
+        source="simulated, a 4G network by distance",
+        point_of_presence=pop.name,
+        satellite=None,
+        hub=None,
+        reached=place.kind != "ship" and permitted,
+        delay_s=_fibre_delay_s(distance_m, sky.parameters) + figures.access_one_way_s.value,
+        down_bps=figures.capacity_down_bps.value / options.load.value,
+        up_bps=figures.capacity_up_bps.value / options.load.value,
+        loss=figures.random_loss.value,
+        elevation_deg=np.nan,
+        notes=_notes(figures.access_one_way_s, figures.random_loss),
     )
 
 
