@@ -1,0 +1,125 @@
+"""An nftables table that knows the flow class of every packet: it sets DSCP, the mark that routes by class and the leaf of `tc`.
+
+At a site packets are classified as they come from the local network, by DSCP up to the ceiling of their sender's network and by the
+addresses of the phone service. At a gateway they are believed as they come out of a tunnel, and connections remember it for the answers.
+The table only marks. What may pass at all is another table's business, so a mistake here opens nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from ipaddress import IPv4Network, IPv6Network
+from typing import Final
+
+from tramontana.internet.flow_class import CONTROL_DSCP, FlowClass, Kind, VoiceService, of_dscp
+from tramontana.internet.linux.command import run
+from tramontana.internet.linux.traffic_control import leaf_minor
+from tramontana.precedence import Precedence
+
+TABLE: Final = "tramontana_flows"
+MARK: Final = 0x540000
+CONTROL_MARK: Final = MARK | 0xFF
+"""Of the agent's own sockets for probes and SWITCH (SO_MARK)."""
+Network = IPv4Network | IPv6Network
+
+
+def mark(flow: FlowClass) -> int:
+    """The mark of a packet of this class; routing rules refer to it."""
+    return MARK | flow
+
+
+@dataclass(frozen=True)
+class LocalNetwork:
+    """A network whose senders may use precedence up to the ceiling."""
+
+    network: Network
+    ceiling: Precedence = Precedence.PRIORITY
+
+
+@dataclass(frozen=True)
+class FlowMarks:
+    """What is to be marked. `tunnels`: interface names; `believed`: marks of what comes out of them are taken as they are (a gateway)."""
+
+    tunnels: Sequence[str]
+    believed: bool
+    local: Sequence[LocalNetwork] = ()
+    voice: Sequence[VoiceService] = ()
+    branches: Mapping[int, Sequence[Network]] = field(default_factory=dict)
+    """A gateway's branches of traffic control: the networks, tunnel address included, of each site. A site has branch 1 for everything."""
+
+    def ruleset(self) -> str:
+        """The table as nft reads it; replaced as a whole, in one transaction."""
+        devices = "{ " + ", ".join(f'"{name}"' for name in self.tunnels) + " }"
+        body = [f"table inet {TABLE}", f"delete table inet {TABLE}", f"table inet {TABLE} {{"]
+        body += self._maps()
+        body += ["chain classify {", "type filter hook prerouting priority mangle; policy accept;"]
+        if self.believed:
+            body += [f"iifname {devices} jump believed", f"iifname != {devices} meta mark set ct mark"]
+        else:
+            for i, local in enumerate(self.local):
+                family = "ip" if local.network.version == 4 else "ip6"
+                body.append(f"iifname != {devices} {family} saddr {local.network} jump {_name(i)}")
+            for voice in self.voice:
+                family = "ip" if voice.network.version == 4 else "ip6"
+                to_it = f"{family} daddr {voice.network} udp dport {voice.first_port}-{voice.last_port}"
+                lower = f"meta mark != {_voice_marks()}"
+                body.append(f"iifname != {devices} {to_it} {lower} meta mark set {mark(FlowClass.VOICE_ROUTINE):#x}")
+        body += ["jump remark", "}", "chain believed {", *_by_dscp(Precedence.FLASH_OVERRIDE), "ct mark set meta mark", "}"]
+        for i, local in enumerate(self.local):
+            body += [f"chain {_name(i)} {{", *_by_dscp(local.ceiling), "}"]
+        body.append("chain remark {")
+        for flow in FlowClass:
+            body += [f"meta mark {mark(flow):#x} ip dscp set {flow.dscp}", f"meta mark {mark(flow):#x} ip6 dscp set {flow.dscp}"]
+        body += ["}", "chain shape {", "type filter hook postrouting priority mangle; policy accept;"]
+        body += [f"oifname != {devices} accept", f"meta mark {CONTROL_MARK:#x} ip dscp set {CONTROL_DSCP}"]
+        body += [f"meta mark {CONTROL_MARK:#x} ip6 dscp set {CONTROL_DSCP}"]
+        if self.branches:
+            body += ["meta priority set ip daddr . meta mark map @leaf4", "meta priority set ip6 daddr . meta mark map @leaf6"]
+        else:
+            leaves = ", ".join(f"{m:#x} : 1:{leaf_minor(1, flow):x}" for m, flow in _leaves())
+            body.append(f"meta priority set meta mark map {{ {leaves} }}")
+        return "\n".join([*body, "}", "}", ""])
+
+    def apply(self) -> None:
+        """Put the table in place. Raises `CommandFailed`; the old one then stays."""
+        run("nft", "-f", "-", stdin=self.ruleset())
+
+    def _maps(self) -> list[str]:
+        if not self.branches:
+            return []
+        lines = []
+        for name, kind, version in (("leaf4", "ipv4_addr", 4), ("leaf6", "ipv6_addr", 6)):
+            elements = [
+                f"{network} . {m:#x} : 1:{leaf_minor(branch, flow):x}"
+                for branch, networks in sorted(self.branches.items())
+                for network in networks
+                if network.version == version
+                for m, flow in _leaves()
+            ]
+            lines += [f"map {name} {{ type {kind} . mark : classid; flags interval;"]
+            lines += [f"elements = {{ {', '.join(elements)} }}"] if elements else []
+            lines.append("}")
+        return lines
+
+
+def remove() -> None:
+    """Take the table away; nothing if there is none."""
+    run("nft", "-f", "-", stdin=f"table inet {TABLE}\ndelete table inet {TABLE}\n")
+
+
+def _leaves() -> list[tuple[int, FlowClass | None]]:
+    return [*((mark(flow), flow) for flow in FlowClass), (CONTROL_MARK, None)]
+
+
+def _voice_marks() -> str:
+    return "{ " + ", ".join(f"{mark(flow):#x}" for flow in FlowClass if flow.kind is Kind.VOICE) + " }"
+
+
+def _name(number: int) -> str:
+    return f"local_{number}"
+
+
+def _by_dscp(ceiling: Precedence) -> list[str]:
+    elements = ", ".join(f"{dscp} : {mark(of_dscp(dscp, ceiling)):#x}" for dscp in range(64))
+    return [f"meta mark set ip dscp map {{ {elements} }}", f"meta mark set ip6 dscp map {{ {elements} }}"]

@@ -1,0 +1,134 @@
+"""Traffic control and marks in namespaces of the test's own: a call beside a flood over a slow link, with and without the classes."""
+
+from __future__ import annotations
+
+import ast
+import json
+import statistics
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.internet.namespaces import Lab, lab, require_namespaces
+from tramontana.internet.flow_class import FlowClass
+from tramontana.internet.linux.traffic_control import leaf_minor
+
+FLOW = str(Path(__file__).with_name("flow.py"))
+LINK_BPS = 4e6
+APPLY = """
+import sys
+from ipaddress import ip_network
+from tramontana.internet.flow_class import VoiceService
+from tramontana.internet.linux import flow_marks, traffic_control
+from tramontana.internet.qos import plan
+from tramontana.precedence import Precedence
+marks = flow_marks.FlowMarks(["wg1"], False, [flow_marks.LocalNetwork(ip_network("10.1.0.0/24"), Precedence.FLASH)],
+                             [VoiceService(ip_network("10.3.0.2/32"), 3000, 3999)])
+for _ in range(2):
+    marks.apply()
+    traffic_control.apply("wg1", {1: plan(float(sys.argv[1]))})
+"""
+
+pytestmark = pytest.mark.system
+
+
+def chain_of_four(made: Lab) -> None:
+    """host – site – modem – sink; the modem's link to the sink is slow and its queue deep, as a terminal's."""
+    made.add("host", "site", "modem", "sink")
+    made.join("host", "lan", "10.1.0.2/24", "site", "lan", "10.1.0.1/24")
+    made.join("site", "wg1", "10.2.0.1/24", "modem", "in1", "10.2.0.2/24")
+    made.join("modem", "air", "10.3.0.1/24", "sink", "air", "10.3.0.2/24")
+    for name, gateway in (("host", "10.1.0.1"), ("site", "10.2.0.2"), ("sink", "10.3.0.1")):
+        made.run(name, "ip", "route", "add", "default", "via", gateway)
+    made.run("modem", "ip", "route", "add", "10.1.0.0/24", "via", "10.2.0.1")
+    made.run("modem", "tc", "qdisc", "add", "dev", "air", "root", "tbf", "rate", f"{LINK_BPS:.0f}bit", "burst", "5000", "limit", "300000")
+
+
+def call_beside_a_flood(made: Lab, port: int, dscp: int) -> tuple[list[float], int]:
+    """(one-way delays of the call's packets that arrived, how many were sent)."""
+    call, flood = (made.python("sink", FLOW, "receive", "10.3.0.2", str(p)) for p in (port, 5001))
+    for process in (call, flood):
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+    senders = [
+        made.python("host", FLOW, "send", "10.3.0.2", "5001", "4", "700", "1200", "0"),
+        made.python("host", FLOW, "send", "10.3.0.2", str(port), "4", "50", "200", str(dscp)),
+    ]
+    for sender in senders:
+        sender.communicate(timeout=60)
+    output, errors = call.communicate(timeout=60)
+    assert output, errors
+    assert flood.communicate(timeout=60)[0]
+    heard = json.loads(output)
+    return [delay for number, delay in zip(heard["numbers"], heard["delays"], strict=True) if number >= 50], 150
+
+
+def apply(made: Lab, bps: float) -> None:
+    done = made.python("site", "-c", APPLY, str(bps))
+    _, errors = done.communicate(timeout=60)
+    assert done.returncode == 0, errors
+
+
+def counted(made: Lab) -> dict[int, tuple[int, int]]:
+    reader = made.python("site", "-c", "from tramontana.internet.linux import traffic_control as t; print(t.counters('wg1'))")
+    output, errors = reader.communicate(timeout=60)
+    assert reader.returncode == 0, errors
+    return dict(ast.literal_eval(output))
+
+
+def leaf_packets(made: Lab, flow: FlowClass) -> int:
+    return counted(made)[leaf_minor(1, flow)][1]
+
+
+def test_a_call_does_not_wait_behind_a_flood_and_loses_nothing() -> None:
+    require_namespaces()
+    with lab() as made:
+        chain_of_four(made)
+        plain, sent = call_beside_a_flood(made, 5000, FlowClass.VOICE_ROUTINE.dscp)
+        apply(made, LINK_BPS)
+        shaped, _ = call_beside_a_flood(made, 5000, FlowClass.VOICE_ROUTINE.dscp)
+        assert len(shaped) == sent
+        assert statistics.median(plain) > 5 * statistics.median(shaped)
+        by_address, _ = call_beside_a_flood(made, 3500, 0)  # the phone service's media, unmarked
+        assert len(by_address) == sent
+        assert statistics.median(plain) > 5 * statistics.median(by_address)
+        assert leaf_packets(made, FlowClass.VOICE_ROUTINE) == 400
+        assert leaf_packets(made, FlowClass.DATA_ROUTINE) > 1000
+
+
+def test_marks_above_the_ceiling_of_a_network_are_lowered() -> None:
+    require_namespaces()
+    with lab() as made:
+        chain_of_four(made)
+        apply(made, 100e6)
+        for flow, counted_as in [
+            (FlowClass.VOICE_FLASH_OVERRIDE, FlowClass.VOICE_FLASH),
+            (FlowClass.DATA_FLASH, FlowClass.DATA_FLASH),
+            (FlowClass.BULK, FlowClass.BULK),
+        ]:
+            before = leaf_packets(made, counted_as)
+            sender = made.python("host", FLOW, "send", "10.3.0.2", "5003", "0.2", "50", "200", str(flow.dscp))
+            sender.communicate(timeout=60)
+            assert leaf_packets(made, counted_as) - before == 10
+        apply(made, 1e6)  # again, at another rate: nothing that stands is torn down
+        assert leaf_packets(made, FlowClass.VOICE_FLASH) == 10
+
+
+def test_branches_of_sites_come_and_go_on_a_gateway() -> None:
+    require_namespaces()
+    with lab() as made:
+        chain_of_four(made)
+        script = (
+            "import sys, ipaddress\nfrom tramontana.internet.linux import flow_marks, traffic_control\n"
+            "from tramontana.internet.qos import plan\n"
+            "sites = [int(n) for n in sys.argv[1].split(',')]\n"
+            "nets = {n: [ipaddress.ip_network(f'10.{n}.0.0/16'), ipaddress.ip_network(f'fd00:{n:x}::/64')] for n in sites}\n"
+            "flow_marks.FlowMarks(['wg1'], True, branches=nets).apply()\n"
+            "traffic_control.apply('wg1', {n: plan(1e6 * n) for n in sites})\n"
+        )
+        for sites in ("1,2,200", "2,200,201"):
+            done = made.start("site", sys.executable, "-c", script, sites)
+            _, errors = done.communicate(timeout=60)
+            assert done.returncode == 0, errors
+            assert {minor // 16 for minor in counted(made)} == {int(site) for site in sites.split(",")}
