@@ -30,6 +30,7 @@ COMMANDS = {
     "organisation": "tramontana.cli.organisation:organisation",
     "custodian": "tramontana.cli.custodian:custodian",
     "log": "tramontana.cli.log:log",
+    "lab": "tramontana.cli.lab:lab",
 }
 
 

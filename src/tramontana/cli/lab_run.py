@@ -1,0 +1,242 @@
+"""The laboratory while it runs: its network, its path player, its carriers' paths, and the private socket that the other commands ask.
+
+One line of JSON is one request, one line the answer: ``{"op": "status"}``; cut, rain, restore, use (with ``carrier``); rebind; down.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import json
+import os
+import shutil
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from tramontana.carriers.downpour import USUAL_EXCEEDANCE
+from tramontana.cli.lab_carriers import RENEW_S, PlayedCarrier, Treatment
+from tramontana.cli.lab_network import INTERNET_HOST, NAT_ADDRESSES, UPLINKS, LabError, Network
+from tramontana.cli.lab_pings import Pings
+from tramontana.cli.supervise import Child
+from tramontana.emulation.client.driver import PathPlayerClient
+from tramontana.emulation.control_protocol import Wire
+from tramontana.errors import LocalError, TramontanaError
+from tramontana.space.ground import Place
+from tramontana.space.sky import Sky
+
+RUNTIME: Final = Path("/run")
+ANSWER_TIMEOUT_S: Final = 30.0
+LARGEST_ANSWER_BYTES: Final = 1 << 20
+
+
+@dataclass
+class Laboratory:
+    """One running laboratory. Times are POSIX seconds."""
+
+    network: Network
+    place: Place
+    sky: Sky
+    seed: int
+    say: Callable[[str], None]
+    carriers: dict[str, PlayedCarrier] = field(init=False)
+    used: str = field(init=False)
+    """The uplink that carries the site's traffic."""
+    _nat: int = 0
+    _pings: dict[str, Pings] = field(init=False, default_factory=dict)
+    _player: PathPlayerClient = field(init=False)
+    _realtime: bool = False
+    _stop: asyncio.Event = field(init=False, default_factory=asyncio.Event)
+
+    def __post_init__(self) -> None:
+        self.carriers = {uplink.carrier_id: PlayedCarrier.of(uplink, self.place, self.sky) for uplink in UPLINKS}
+        self.used = UPLINKS[0].carrier_id
+        self._player = PathPlayerClient(self.directory / "player.sock")
+
+    @property
+    def directory(self) -> Path:
+        return directory(self.network.name)
+
+    async def run(self, on_ready: Callable[[], None]) -> None:
+        """Build, run until stopped, remove everything. Raises `LocalError`."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self._stop.set)
+        player = Child("path player", ["player", "--control", str(self.directory / "player.sock")], self.say)
+        try:
+            await asyncio.to_thread(self.network.build)
+            await player.start()
+            self._realtime = bool(player.ready.get("realtime"))
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(self._player.run()), group.create_task(self._mind(player))]
+                await self._connect()
+                tasks += [group.create_task(each.run()) for each in self._pings.values()]
+                tasks.append(group.create_task(self._renew()))
+                server = await asyncio.start_unix_server(self._serve, str(self.directory / "control.sock"), limit=1 << 16)
+                async with server:
+                    on_ready()
+                    await self._stop.wait()
+                for task in tasks:
+                    task.cancel()
+        except* TramontanaError as failures:
+            raise failures.exceptions[0] from None
+        finally:
+            await player.stop()
+            await asyncio.to_thread(self.network.remove)
+
+    async def _mind(self, player: Child) -> None:
+        """Wires do not outlive their player, and the addresses on them neither."""
+        status = await player.forward_until_exit()
+        raise LabError(f"the path player ended (exit status {status}), and the carriers with it: run `lab up` again")
+
+    async def _connect(self) -> None:
+        for carrier in self.carriers.values():
+            await asyncio.to_thread(carrier.prepare, time.time())
+            await self._play(carrier)
+            await asyncio.to_thread(self.network.connect, carrier.uplink)
+            self._pings[carrier.uplink.carrier_id] = Pings(
+                self.network.namespace("underlay"),
+                INTERNET_HOST[0],
+                source=carrier.uplink.near_address[0],
+                interface=self.network.ends(carrier.uplink)[0].name,
+            )
+        await asyncio.to_thread(self.network.open_plainly)
+        await asyncio.to_thread(self.network.use, self.carriers[self.used].uplink)
+        self._pings["lan"] = Pings(self.network.namespace("lan"), INTERNET_HOST[0])
+
+    async def _play(self, carrier: PlayedCarrier) -> None:
+        near, far = self.network.ends(carrier.uplink)
+        profile = await asyncio.to_thread(carrier.played)
+        plugged = carrier.treatment is not Treatment.UNPLUGGED
+        await self._player.wire(Wire(carrier.uplink.carrier_id, profile, self.seed + carrier.uplink.number, near, far, plugged))
+
+    async def _renew(self) -> None:
+        while True:
+            await asyncio.sleep(RENEW_S)
+            for carrier in self.carriers.values():
+                await asyncio.to_thread(carrier.prepare, time.time())
+                await self._play(carrier)
+
+    # --- requests ---
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.closing(writer), suppress(ConnectionError, ValueError, asyncio.IncompleteReadError):
+            request = json.loads(await reader.readuntil(b"\n"))
+            try:
+                answer = {"ok": True, **await self._answer(request)}
+            except TramontanaError as error:
+                answer = {"ok": False, "error": str(error)}
+            writer.write(json.dumps(answer).encode() + b"\n")
+            await writer.drain()
+
+    async def _answer(self, request: dict[str, Any]) -> dict[str, Any]:
+        op = request.get("op")
+        if op == "status":
+            return await self.status()
+        if op == "down":
+            self._stop.set()
+            return {}
+        if op == "rebind":
+            self._nat = (self._nat + 1) % len(NAT_ADDRESSES)
+            await asyncio.to_thread(self.network.translate_to, NAT_ADDRESSES[self._nat])
+            self.say(f"4g: the operator translates to {NAT_ADDRESSES[self._nat]} now and has forgotten every connection")
+            return {"address": NAT_ADDRESSES[self._nat]}
+        carrier = self.carriers.get(str(request.get("carrier")))
+        if carrier is None:
+            raise LabError(f"no carrier {request.get('carrier')!r} in this laboratory: use one of {', '.join(self.carriers)}")
+        if op == "use":
+            await asyncio.to_thread(self.network.use, carrier.uplink)
+            self.used = carrier.uplink.carrier_id
+            return {}
+        try:
+            treatment = {"cut": Treatment.CUT, "unplug": Treatment.UNPLUGGED, "rain": Treatment.RAIN, "restore": Treatment.CLEAR}[str(op)]
+        except KeyError:
+            raise LabError(f"no request {op!r}") from None
+        await self._treat(carrier, treatment, float(request.get("exceedance", USUAL_EXCEEDANCE)))
+        return carrier.as_dict(time.time())
+
+    async def _treat(self, carrier: PlayedCarrier, treatment: Treatment, exceedance: float) -> None:
+        before = carrier.treatment, carrier.exceedance
+        carrier.treatment, carrier.exceedance = treatment, exceedance
+        try:
+            await self._play(carrier)
+        except TramontanaError:
+            carrier.treatment, carrier.exceedance = before
+            raise
+        self.say(f"{carrier.uplink.carrier_id}: {treatment}")
+
+    async def status(self) -> dict[str, Any]:
+        """Every carrier as its path says and as it was measured, and what the host in the LAN sees."""
+        now = time.time()
+        counts = await self._player.stats()
+        carriers = [
+            {**carrier.as_dict(now), "measured": self._pings[name].as_dict(), "packets": counts.get(name, {})}
+            for name, carrier in self.carriers.items()
+        ]
+        return {
+            "name": self.network.name,
+            "place": self.place.name,
+            "realtime": self._realtime,
+            "uses": self.used,
+            "protected": False,
+            "carriers": carriers,
+            "lan_to_internet": self._pings["lan"].as_dict(),
+            "translated_to": NAT_ADDRESSES[self._nat],
+        }
+
+
+def directory(name: str) -> Path:
+    """Where a laboratory keeps its sockets and its lock."""
+    return RUNTIME / f"tramontana-{name}"
+
+
+@contextmanager
+def sole(network: Network) -> Iterator[None]:
+    """Be the only one who runs this laboratory, after whatever a killed one left behind is gone. Raises `LabError`."""
+    folder = directory(network.name)
+    folder.mkdir(mode=0o700, exist_ok=True)
+    lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise LabError(f"the laboratory {network.name} already runs: `tramontana lab down` ends it") from None
+        network.remove()
+        (folder / "control.sock").unlink(missing_ok=True)
+        yield
+        shutil.rmtree(folder, ignore_errors=True)
+    finally:
+        os.close(lock)
+
+
+def ask(name: str, request: dict[str, Any]) -> dict[str, Any]:
+    """Ask a running laboratory. Raises `LabError` if none runs, or with the reason that it gives."""
+    try:
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(ANSWER_TIMEOUT_S)
+            connection.connect(str(directory(name) / "control.sock"))
+            connection.sendall(json.dumps(request).encode() + b"\n")
+            with connection.makefile("rb") as lines:
+                answer: dict[str, Any] = json.loads(lines.readline(LARGEST_ANSWER_BYTES))
+    except PermissionError:
+        raise LabError("the laboratory belongs to root: ask as root (sudo)") from None
+    except (OSError, ValueError):
+        raise LabError("no laboratory runs: start one with `tramontana lab up`") from None
+    if not answer.pop("ok", False):
+        raise LabError(str(answer.get("error")))
+    return answer
+
+
+def until_gone(network: Network, timeout_s: float = 30.0) -> None:
+    """Wait for a laboratory that was told to end. Raises `LocalError` if it does not."""
+    deadline = time.monotonic() + timeout_s
+    while network.leftovers() or (directory(network.name) / "control.sock").exists():
+        if time.monotonic() > deadline:
+            raise LocalError(f"the laboratory {network.name} does not end: look at the terminal in which `lab up` runs")
+        time.sleep(0.05)
