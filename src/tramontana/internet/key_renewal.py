@@ -1,8 +1,8 @@
 """The preshared key of one tunnel and its renewal, as two pure state machines: the site's and the gateway's.
 
-WireGuard takes a new preshared key at its next handshake, so both ends may hold two keys for a while: the one that is *agreed* and a
-*candidate*. **The gateway decides** which of the two survives, once, and tells; **the site keeps both until it was told**, and where nothing
-tells it, it tries both. So the two ends never hold keys without one in common, whatever is lost, repeated, late or restarted in between.
+WireGuard takes a new preshared key at its next handshake, so both ends may hold two keys for a while: the one that is *agreed* and
+a *candidate*. **The gateway decides** which of the two survives, once, and tells; **the site keeps both until it was told**, and where
+nothing tells it, it tries both. So the two ends always have a key in common, whatever is lost, repeated, late or restarted in between.
 
 | state | who | in force | meaning |
 |---|---|---|---|

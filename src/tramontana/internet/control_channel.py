@@ -1,0 +1,212 @@
+"""What site and gateway say to each other outside the tunnels: frames on a TCP connection, and the messages sealed in them.
+
+A frame is `length (4) ‖ kind (1) ‖ body`; the length counts kind and body. An observer sees the gateway's certificate and key
+package, which any site may ask for that knows the organisation's fingerprint, and otherwise only MLS messages (docs/protocols.md).
+"""
+
+from __future__ import annotations
+
+import json
+from base64 import b64decode, b64encode
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import IntEnum
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from typing import Any
+
+from tramontana.errors import RemoteError
+from tramontana.internet.key_renewal import KEY_ID_BYTES, Message, Word
+from tramontana.internet.overlay import MAX_UPLINK_INDEX
+
+MAX_FRAME_BYTES = 64 * 1024
+WIREGUARD_KEY_BYTES = 32
+Network = IPv4Network | IPv6Network
+
+
+class ChannelRefused(RemoteError):
+    """The other end of a control channel sent what it may not; the connection was closed and nothing changed."""
+
+
+class FrameKind(IntEnum):
+    HELLO = 1
+    """Site: random (32) ‖ proof that it knows the organisation (32)."""
+    OFFER = 2
+    """Gateway: certificate with a 2-byte length ‖ MLS key package."""
+    WELCOME = 3
+    """Site: an MLS Welcome."""
+    MESSAGE = 4
+    """Either: an MLS message with a sealed message."""
+    COMMIT = 5
+    """Site: an MLS message with a commit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    kind: FrameKind
+    body: bytes
+
+    def encode(self) -> bytes:
+        return (1 + len(self.body)).to_bytes(4, "big") + bytes((self.kind,)) + self.body
+
+
+class FrameReader:
+    """Octets in, whole frames out."""
+
+    def __init__(self) -> None:
+        self._unread = bytearray()
+
+    def feed(self, data: bytes) -> list[Frame]:
+        """Raises `ChannelRefused`."""
+        self._unread += data
+        frames = []
+        while len(self._unread) >= 4:
+            length = int.from_bytes(self._unread[:4], "big")
+            if not 1 <= length <= MAX_FRAME_BYTES:
+                raise ChannelRefused(f"a frame of {length} octets; 1 to {MAX_FRAME_BYTES} are allowed")
+            if len(self._unread) < 4 + length:
+                break
+            kind, body = self._unread[4], bytes(self._unread[5 : 4 + length])
+            del self._unread[: 4 + length]
+            try:
+                frames.append(Frame(FrameKind(kind), body))
+            except ValueError:
+                raise ChannelRefused(f"a frame of unknown kind {kind}; the other end may be newer") from None
+        return frames
+
+
+@dataclass(frozen=True, slots=True)
+class Introduction:
+    """The first sealed message of a site: who it is, and its ends of the tunnels."""
+
+    certificate: bytes
+    number: int
+    networks: tuple[Network, ...]
+    public_keys: Mapping[int, bytes]
+    """WireGuard's, by uplink."""
+    key_ids: Mapping[int, frozenset[bytes]]
+    """Of the preshared keys that it holds, by uplink."""
+
+
+@dataclass(frozen=True, slots=True)
+class Acceptance:
+    """The gateway's answer: its ends."""
+
+    public_keys: Mapping[int, bytes]
+    key_ids: Mapping[int, frozenset[bytes]]
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """The gateway's other answer, or its last word."""
+
+    reason: str
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
+class Renewal:
+    """About a preshared key of the tunnel over this uplink."""
+
+    uplink: int
+    message: Message
+
+
+@dataclass(frozen=True, slots=True)
+class Carry:
+    """The site sends over this uplink from now on; the gateway does the same. A higher sequence number counts."""
+
+    uplink: int
+    sequence: int
+
+
+@dataclass(frozen=True, slots=True)
+class Alive:
+    """Nothing but that the sender is there; it is answered by nothing."""
+
+
+Sealed = Introduction | Acceptance | Refusal | Renewal | Carry | Alive
+
+
+def encode_sealed(message: Sealed) -> bytes:
+    """The plaintext of a sealed message: JSON."""
+    match message:
+        case Introduction():
+            fields: dict[str, Any] = {
+                "say": "introduction",
+                "certificate": b64encode(message.certificate).decode(),
+                "number": message.number,
+                "networks": [str(network) for network in message.networks],
+                "tunnels": _ends(message.public_keys, message.key_ids),
+            }
+        case Acceptance():
+            fields = {"say": "acceptance", "tunnels": _ends(message.public_keys, message.key_ids)}
+        case Refusal():
+            fields = {"say": "refusal", "reason": message.reason, "sentence": message.sentence}
+        case Renewal():
+            key = message.message
+            fields = {"say": "renewal", "uplink": message.uplink, "word": key.word, "number": key.number, "key": key.key_id.hex()}
+        case Carry():
+            fields = {"say": "carry", "uplink": message.uplink, "sequence": message.sequence}
+        case Alive():
+            fields = {"say": "alive"}
+    return json.dumps(fields, separators=(",", ":")).encode()
+
+
+def parse_sealed(plaintext: bytes) -> Sealed:
+    """Raises `ChannelRefused`."""
+    try:
+        fields = json.loads(plaintext)
+        match fields["say"]:
+            case "introduction":
+                certificate = b64decode(fields["certificate"], validate=True)
+                networks = tuple(ip_network(each) for each in fields["networks"])
+                return Introduction(certificate, _number(fields["number"]), networks, *_parse_ends(fields["tunnels"]))
+            case "acceptance":
+                return Acceptance(*_parse_ends(fields["tunnels"]))
+            case "refusal":
+                return Refusal(str(fields["reason"]), str(fields["sentence"]))
+            case "renewal":
+                message = Message(Word(fields["word"]), _number(fields["number"]), _octets(fields["key"], KEY_ID_BYTES))
+                return Renewal(_uplink(fields["uplink"]), message)
+            case "carry":
+                return Carry(_uplink(fields["uplink"]), _number(fields["sequence"]))
+            case "alive":
+                return Alive()
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise ChannelRefused(f"a sealed message that is not one ({type(error).__name__}); the other end may be newer") from error
+    raise ChannelRefused("a sealed message of an unknown kind; the other end may be newer")
+
+
+def _ends(public_keys: Mapping[int, bytes], key_ids: Mapping[int, frozenset[bytes]]) -> list[dict[str, Any]]:
+    return [
+        {"uplink": uplink, "public_key": key.hex(), "keys": sorted(each.hex() for each in key_ids.get(uplink, ()))}
+        for uplink, key in public_keys.items()
+    ]
+
+
+def _parse_ends(tunnels: list[dict[str, Any]]) -> tuple[dict[int, bytes], dict[int, frozenset[bytes]]]:
+    ends = {_uplink(each["uplink"]): each for each in tunnels}
+    if len(ends) != len(tunnels):
+        raise ValueError("an uplink stands there twice")
+    public_keys = {uplink: _octets(each["public_key"], WIREGUARD_KEY_BYTES) for uplink, each in ends.items()}
+    return public_keys, {uplink: frozenset(_octets(key, KEY_ID_BYTES) for key in each["keys"]) for uplink, each in ends.items()}
+
+
+def _number(value: object) -> int:
+    if type(value) is not int or not 0 <= value < 2**53:
+        raise ValueError("not a number")
+    return value
+
+
+def _uplink(value: object) -> int:
+    number = _number(value)
+    if not 1 <= number <= MAX_UPLINK_INDEX:
+        raise ValueError("not an uplink")
+    return number
+
+
+def _octets(value: str, length: int) -> bytes:
+    octets = bytes.fromhex(value)
+    if len(octets) != length:
+        raise ValueError("another length")
+    return octets

@@ -1,0 +1,47 @@
+"""Names and addresses of tunnels, the same at both ends.
+
+A tunnel is a WireGuard connection of one site with one gateway over one uplink. Its two ends have addresses of 100.64.0.0/10
+(RFC 6598), in which the gateway's number, the uplink's index and the site's number stand.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from ipaddress import IPv4Address
+
+TUNNEL_BLOCK = IPv4Address("100.64.0.0")
+MAX_GATEWAY_NUMBER = 15
+MAX_UPLINK_INDEX = 15
+MAX_SITE_NUMBER = (1 << 14) - 2
+GATEWAY_END = 1
+"""The host number of a gateway's own end; sites have 2 and above."""
+WIREGUARD_PORT = 51820
+"""The gateway listens at this port plus the uplink's index."""
+CONTROL_PORT = 51819
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class TunnelId:
+    """site, gateway: the device ids of their certificates."""
+
+    site: str
+    gateway: str
+    uplink: int
+
+    def encode(self) -> bytes:
+        """33 bytes: what keys of this tunnel are bound to."""
+        return bytes.fromhex(self.site) + bytes.fromhex(self.gateway) + self.uplink.to_bytes(1, "big")
+
+
+def tunnel_address(gateway_number: int, uplink: int, site_number: int) -> IPv4Address:
+    """The end of a site in its tunnel, or of the gateway with `GATEWAY_END`."""
+    return TUNNEL_BLOCK + (gateway_number << 18) + (uplink << 14) + site_number
+
+
+def site_interface(tag: str, gateway_number: int, uplink: int) -> str:
+    """At most 15 characters, as Linux wants: unique on the machine, because the sockets of wireguard-go are."""
+    return f"{tag}g{gateway_number}u{uplink}"
+
+
+def gateway_interface(tag: str, uplink: int) -> str:
+    return f"{tag}u{uplink}"
