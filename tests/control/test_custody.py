@@ -60,6 +60,35 @@ async def test_a_device_waits_until_a_custodian_has_approved_it(houses: Houses) 
         assert all(found["certificate"] is None for account in later for found in account["devices"])
 
 
+async def test_a_higher_ceiling_asked_for_in_the_console_takes_two_custodians(houses: Houses) -> None:
+    async with houses() as house:
+        ada = await house.phone()
+        body = {"device_id": ada.device_id, "display_name": "Ada", "unit": "Fleet", "roles": ["member"], "precedence_ceiling": "flash"}
+        asked = await house.http.post("/api/v1/admin/requests", headers=await house.administrator(), json=body)
+        assert asked.status_code == 201, asked.text
+        request_id = asked.json()["request_id"]
+        assert [entry["actor"] for entry in await house.audited("certificate.requested")] == ["administrator"]
+        first, second = await desks(house)
+        [request] = await first.requests()
+        assert (request["request_id"], request["kind"], request["approvals_needed"]) == (request_id, "change", 2)
+        grant = house.custodians.grant(house, ada, unit="Fleet", ceiling=Precedence.FLASH)
+        assert (await first.approve(request_id, grant)).status_code == 204
+        # The administrator has asked and one custodian has approved: that is not enough for anybody.
+        alone = house.custodians.signed(house, grant, (house.custodians.first,))
+        refused = await first.issue(request_id, alone.encoded)
+        assert (refused.json()["code"], refused.json()["reason"]) == ("certificate_refused", "missing_approver")
+        assert (await ada.get("/me")).json()["precedence_ceiling"] == "routine"
+        assert (await second.approve(request_id, grant)).status_code == 204
+        both = house.custodians.signed(house, grant, (house.custodians.first, house.custodians.second))
+        assert (await second.issue(request_id, both.encoded)).status_code == 201
+        assert (await ada.get("/me")).json()["precedence_ceiling"] == "flash"
+        stranger = await house.http.post("/api/v1/admin/requests", headers=ada.headers, json=body)
+        assert stranger.status_code == 401
+        nobody = {**body, "device_id": secrets.token_hex(16)}
+        unknown = await house.http.post("/api/v1/admin/requests", headers=await house.administrator(), json=nobody)
+        assert unknown.json()["code"] == "not_found"
+
+
 async def test_custodians_hear_of_a_newcomer_at_once(houses: Houses) -> None:
     async with houses() as house:
         first, _ = await desks(house)

@@ -22,7 +22,20 @@ from starlette.exceptions import HTTPException
 from tramontana import __version__
 from tramontana.control import frames, pages
 from tramontana.control.admission import Admission
-from tramontana.control.api import admin, attachments, calls, console, conversations, custody, entry, log, loss, me, socket
+from tramontana.control.api import (
+    admin,
+    admin_conversations,
+    attachments,
+    calls,
+    console,
+    conversations,
+    custody,
+    entry,
+    log,
+    loss,
+    me,
+    socket,
+)
 from tramontana.control.attachments import AttachmentRules, Attachments
 from tramontana.control.calls import Calls
 from tramontana.control.challenges import Challenges
@@ -215,7 +228,7 @@ def _bare_app(lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]] |
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(StoreUnavailable, _store_unavailable)
     app.include_router(log.open_router)
-    for module in (entry, log, me, custody, conversations, attachments, calls, admin, console, loss, socket):
+    for module in (entry, log, me, custody, conversations, attachments, calls, admin, admin_conversations, console, loss, socket):
         app.include_router(module.router)
     app.include_router(loss.for_strangers)
     return app

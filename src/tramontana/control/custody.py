@@ -106,7 +106,7 @@ class Custody:
                 proof = await log.inclusion(connection, found.revocation_index, head.tree_size)
         return Status(device.state(now), request_id, found, inclusion, revocation, proof, head)
 
-    async def ask_for_change(self, sender: Sender, device_id: str, display_name: str, proposal: requests.Proposal) -> str:
+    async def ask_for_change(self, actor: str, device_id: str, display_name: str, proposal: requests.Proposal) -> str:
         """A request for a new certificate of a device. Returns its id. Raises `Problem`."""
         now = self._clock()
         async with self._store.write() as connection:
@@ -120,7 +120,8 @@ class Custody:
                 "roles": sorted(proposal.roles),
                 "ceiling": proposal.precedence_ceiling,
             }
-            await self._audit(connection, sender, "certificate.requested", f"request {request_id}", now, details)
+            subject = f"request {request_id}"
+            await audit.append(connection, now=now, actor=actor, action="certificate.requested", subject=subject, details=details)
         await self.requests_changed()
         return request_id
 

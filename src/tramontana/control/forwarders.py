@@ -33,6 +33,8 @@ from tramontana.phone.stun import Address
 from tramontana.precedence import Precedence
 
 KINDS: Final = {"group": Kind.CONFERENCE, "talk": Kind.TALK}
+LISTENS: Final = "none"
+"""The floor of a talk group's member who only listens."""
 _PASSED_ON: Final = frozenset({"draining", "full"})
 """Refusals after which another forwarder may take the call."""
 
@@ -124,7 +126,8 @@ class Forwarders:
             raise Problem("not_found")
         if conversation.kind not in KINDS:
             raise Problem("call_not_forwarded")
-        return KINDS[conversation.kind], sender.account_id not in conversation.archives, call.forwarder
+        listens = await conversations.floor_of(connection, conversation.conversation_id, sender.account_id) == LISTENS
+        return KINDS[conversation.kind], sender.account_id not in conversation.archives and not listens, call.forwarder
 
     async def _client_of(self, call_id: str, pinned: str | None, excluded: set[ForwarderClient]) -> ForwarderClient:
         """The forwarder of a call; a new one if there was none, or it is gone. Raises `Problem`."""
@@ -221,9 +224,13 @@ class Forwarders:
             if known is None or known[0] != call_id:
                 raise ForwarderRefused("unknown_call", "not connected")
             async with self._store.read() as connection:
-                device = await accounts.device(connection, sender.device_id)
+                device, call = await accounts.device(connection, sender.device_id), await calls.find(connection, call_id)
+                given = await conversations.floor_of(connection, call.conversation_id, sender.account_id) if call is not None else None
+            if given == LISTENS:
+                raise ForwarderRefused("listens_only", "an administrator let this member listen only")
             ceiling = device.ceiling if device is not None else Precedence.ROUTINE
-            await known[1].request(FloorRequest(call_id, sender.device_id, min(precedence, ceiling)))
+            least = Precedence.parse(given) if given is not None else Precedence.ROUTINE
+            await known[1].request(FloorRequest(call_id, sender.device_id, min(max(precedence, least), ceiling)))
         except (ForwarderRefused, ForwarderUnavailable) as error:
             logger.info("floor: %s", error)
             denied = frames.FloorState(call_id=call_id, state="idle", event=Event.DENIED.value)

@@ -26,6 +26,8 @@ CODES: Mapping[str, tuple[int, str]] = {
     "invitation_refused": (403, "This invitation is used up, expired or wrong. Ask for a new one."),
     "not_yours": (403, "Only an owner of the talk group or an administrator may do this. Ask one of them."),
     "archive_fixed": (403, "An archive member is set and removed by an administrator only. Ask one."),
+    "not_an_archive": (409, "No device of this account is certified as an archive. Have two custodians approve one with the role archive."),
+    "owner_needed": (409, "A talk group needs an owner, whose phone founds it. Name another owner first."),
     "not_certified": (403, "This device is not certified yet. Wait until a custodian has approved it."),
     "certificate_expired": (403, "The certificate of this device has expired. Ask a custodian to renew it."),
     "device_revoked": (403, "This device was revoked. Its person needs an invitation for a new one."),

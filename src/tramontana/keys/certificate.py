@@ -24,7 +24,7 @@ CLOCK_SKEW_S = 3600
 MAX_REASON = 120
 FOUNDING_LEAVES = frozenset({2, 3})
 """Log indices of the two founding custodians: the only certificates that nobody approved, because there was nobody."""
-POWERFUL_ROLES = frozenset({"custodian", "approver"})
+POWERFUL_ROLES = frozenset({"custodian", "approver", "archive"})
 
 
 @dataclass(frozen=True, slots=True)

@@ -900,7 +900,11 @@ export interface paths {
          */
         get: operations["list_requests"];
         put?: never;
-        post?: never;
+        /**
+         * Propose Change
+         * @description Ask custodians for a new certificate of a device: another unit, other roles, another ceiling, or a renewal. They decide.
+         */
+        post: operations["propose_change"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1030,6 +1034,94 @@ export interface paths {
         put?: never;
         post?: never;
         delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/admin/archives": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Archives
+         * @description Accounts that custodians certified as archives, and the kinds of conversation that each keeps.
+         */
+        get: operations["list_archives"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/admin/archives/{account_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /**
+         * Set Archive
+         * @description Say which kinds of new conversations an archive keeps. Those that have it keep it: what is archived stays so.
+         */
+        put: operations["set_archive"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/admin/talk-groups": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Talk Groups
+         * @description Talk groups and their members, the newest first. What they are called, only their members know.
+         */
+        get: operations["list_talk_groups"];
+        put?: never;
+        /**
+         * Create Talk Group
+         * @description Make a talk group. Its owner's phone founds it as soon as it is online, and lets the others in.
+         */
+        post: operations["create_talk_group"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/admin/talk-groups/{conversation_id}/members/{account_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /**
+         * Set Talk Member
+         * @description Add a member to a talk group, or change what he may there.
+         */
+        put: operations["set_talk_member"];
+        post?: never;
+        /**
+         * Remove Talk Member
+         * @description Take a member out: he gets and hears nothing from now on; his devices go out by the commit of a member's phone.
+         */
+        delete: operations["remove_talk_member"];
         options?: never;
         head?: never;
         patch?: never;
@@ -1233,7 +1325,7 @@ export interface components {
             /** Unit */
             unit: string;
             /** Roles */
-            roles: ("approver" | "auditor" | "custodian" | "gateway" | "member" | "operator" | "site")[];
+            roles: ("approver" | "archive" | "auditor" | "custodian" | "gateway" | "member" | "operator" | "site")[];
             /** Devices */
             devices: components["schemas"]["AdminDevice"][];
         };
@@ -1310,6 +1402,42 @@ export interface components {
              * @enum {string}
              */
             type: "approvals";
+        };
+        /**
+         * Archive
+         * @description An account that custodians certified as an archive. It keeps conversations in which somebody of its unit takes part.
+         */
+        Archive: {
+            /**
+             * Kinds
+             * @description new conversations of these kinds get the archive; none: no more
+             */
+            kinds: ("direct" | "group" | "talk")[];
+            /**
+             * Account Id
+             * @description 16 bytes in lower-case hex
+             */
+            account_id: string;
+            /** Display Name */
+            display_name: string;
+            /**
+             * Unit
+             * @description empty: conversations of the whole organisation
+             */
+            unit: string;
+            /**
+             * Certified Until
+             * @description POSIX seconds
+             */
+            certified_until: number;
+        };
+        /** ArchiveKinds */
+        ArchiveKinds: {
+            /**
+             * Kinds
+             * @description new conversations of these kinds get the archive; none: no more
+             */
+            kinds: ("direct" | "group" | "talk")[];
         };
         /**
          * Attachment
@@ -1579,7 +1707,7 @@ export interface components {
             /** Unit */
             unit: string;
             /** Roles */
-            roles: ("approver" | "auditor" | "custodian" | "gateway" | "member" | "operator" | "site")[];
+            roles: ("approver" | "archive" | "auditor" | "custodian" | "gateway" | "member" | "operator" | "site")[];
             /**
              * Precedence Ceiling
              * @enum {string}
@@ -1668,7 +1796,7 @@ export interface components {
             /** Unit */
             unit: string;
             /** Roles */
-            roles: ("approver" | "auditor" | "custodian" | "gateway" | "member" | "operator" | "site")[];
+            roles: ("approver" | "archive" | "auditor" | "custodian" | "gateway" | "member" | "operator" | "site")[];
             /**
              * Precedence Ceiling
              * @enum {string}
@@ -2155,7 +2283,7 @@ export interface components {
             /** Unit */
             unit: string;
             /** Roles */
-            roles: ("approver" | "auditor" | "custodian" | "gateway" | "member" | "operator" | "site")[];
+            roles: ("approver" | "archive" | "auditor" | "custodian" | "gateway" | "member" | "operator" | "site")[];
             /**
              * Precedence Ceiling
              * @enum {string}
@@ -2185,7 +2313,7 @@ export interface components {
              *       "member"
              *     ]
              */
-            roles: ("approver" | "auditor" | "custodian" | "gateway" | "member" | "operator" | "site")[];
+            roles: ("approver" | "archive" | "auditor" | "custodian" | "gateway" | "member" | "operator" | "site")[];
             /**
              * Precedence Ceiling
              * @default routine
@@ -2601,7 +2729,7 @@ export interface components {
              * Code
              * @enum {string}
              */
-            code: "administrator_link_refused" | "already_enrolled" | "archive_fixed" | "attachment_exists" | "attachment_missing" | "attachment_quota" | "attachment_too_large" | "bad_mls_message" | "call_elsewhere" | "call_ended" | "call_not_forwarded" | "call_preempted" | "call_waiting" | "certificate_expired" | "certificate_refused" | "conversation_exists" | "device_revoked" | "enrolment_rejected" | "epoch_out_of_range" | "epoch_taken" | "internal" | "invalid_request" | "invitation_refused" | "key_package_refused" | "login_refused" | "mailbox_full" | "media_unavailable" | "members_fixed" | "message_id_reused" | "method_not_allowed" | "no_capacity" | "no_organisation" | "not_certified" | "not_custodian" | "not_found" | "not_joined" | "not_logged_in" | "not_yours" | "offer_refused" | "origin_refused" | "precedence_refused" | "removal_refused" | "store_unavailable" | "too_large" | "too_many_members" | "too_many_requests" | "unknown_access" | "welcome_refused" | "wrong_host";
+            code: "administrator_link_refused" | "already_enrolled" | "archive_fixed" | "attachment_exists" | "attachment_missing" | "attachment_quota" | "attachment_too_large" | "bad_mls_message" | "call_elsewhere" | "call_ended" | "call_not_forwarded" | "call_preempted" | "call_waiting" | "certificate_expired" | "certificate_refused" | "conversation_exists" | "device_revoked" | "enrolment_rejected" | "epoch_out_of_range" | "epoch_taken" | "internal" | "invalid_request" | "invitation_refused" | "key_package_refused" | "login_refused" | "mailbox_full" | "media_unavailable" | "members_fixed" | "message_id_reused" | "method_not_allowed" | "no_capacity" | "no_organisation" | "not_an_archive" | "not_certified" | "not_custodian" | "not_found" | "not_joined" | "not_logged_in" | "not_yours" | "offer_refused" | "origin_refused" | "owner_needed" | "precedence_refused" | "removal_refused" | "store_unavailable" | "too_large" | "too_many_members" | "too_many_requests" | "unknown_access" | "welcome_refused" | "wrong_host";
             /** Detail */
             detail: string;
             /**
@@ -2772,6 +2900,81 @@ export interface components {
             gateways: components["schemas"]["SkySite"][];
             /** Points Of Presence */
             points_of_presence: components["schemas"]["SkySite"][];
+        };
+        /**
+         * TalkGroup
+         * @description No name: that travels inside MLS. `founded`: an owner's phone has made the MLS group.
+         */
+        TalkGroup: {
+            /**
+             * Conversation Id
+             * @description 16 bytes in lower-case hex
+             */
+            conversation_id: string;
+            /**
+             * Created At
+             * @description POSIX seconds (UTC)
+             */
+            created_at: number;
+            /** Founded */
+            founded: boolean;
+            /** Members */
+            members: components["schemas"]["TalkMember"][];
+        };
+        /** TalkGroupRequest */
+        TalkGroupRequest: {
+            /**
+             * Conversation Id
+             * @description drawn by the client, so that a repeat makes nothing twice
+             */
+            conversation_id: string;
+            /**
+             * Owner
+             * @description the account whose phone founds the group and gives it its name
+             */
+            owner: string;
+            /**
+             * Members
+             * @description account ids, the owner's left out
+             */
+            members: string[];
+        };
+        /** TalkMember */
+        TalkMember: {
+            /**
+             * Owner
+             * @description may change the members from the phone, too
+             * @default false
+             */
+            owner: boolean;
+            /**
+             * Floor
+             * @description the least level at which this member asks for the floor, up to the own ceiling; none: listens only
+             */
+            floor?: ("routine" | "priority" | "immediate" | "flash" | "flash-override") | "none" | null;
+            /**
+             * Account Id
+             * @description 16 bytes in lower-case hex
+             */
+            account_id: string;
+            /** Display Name */
+            display_name: string;
+            /** Archive */
+            archive: boolean;
+        };
+        /** TalkMemberRights */
+        TalkMemberRights: {
+            /**
+             * Owner
+             * @description may change the members from the phone, too
+             * @default false
+             */
+            owner: boolean;
+            /**
+             * Floor
+             * @description the least level at which this member asks for the floor, up to the own ceiling; none: listens only
+             */
+            floor?: ("routine" | "priority" | "immediate" | "flash" | "flash-override") | "none" | null;
         };
         /** TreeHead */
         TreeHead: {
@@ -7779,6 +7982,102 @@ export interface operations {
             };
         };
     };
+    propose_change: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ChangeRequest"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RequestMade"];
+                };
+            };
+            /** @description `not_logged_in`: Log in again: this needs a valid session. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `not_found`: There is nothing here for you. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `too_large`: The request is too large. Send less at once. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `wrong_host`: The server does not answer under this name. Use the address that it printed, or start it with --host-name. */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `invalid_request`: The request is not as the API document describes; `errors` names the fields. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `too_many_requests`: Too many requests. Wait as long as Retry-After says. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `internal`: The server failed; the operator finds the cause in its log. Try again later. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `store_unavailable`: The server cannot write its data now (disk full or busy). Nothing was changed. Try again later. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+        };
+    };
     list_log: {
         parameters: {
             query?: {
@@ -8393,6 +8692,593 @@ export interface operations {
             };
             /** @description `not_logged_in`: Log in again: this needs a valid session. */
             401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `too_large`: The request is too large. Send less at once. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `wrong_host`: The server does not answer under this name. Use the address that it printed, or start it with --host-name. */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `invalid_request`: The request is not as the API document describes; `errors` names the fields. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `too_many_requests`: Too many requests. Wait as long as Retry-After says. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `internal`: The server failed; the operator finds the cause in its log. Try again later. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `store_unavailable`: The server cannot write its data now (disk full or busy). Nothing was changed. Try again later. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+        };
+    };
+    list_archives: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Archive"][];
+                };
+            };
+            /** @description `not_logged_in`: Log in again: this needs a valid session. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `too_large`: The request is too large. Send less at once. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `wrong_host`: The server does not answer under this name. Use the address that it printed, or start it with --host-name. */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `invalid_request`: The request is not as the API document describes; `errors` names the fields. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `too_many_requests`: Too many requests. Wait as long as Retry-After says. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `internal`: The server failed; the operator finds the cause in its log. Try again later. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `store_unavailable`: The server cannot write its data now (disk full or busy). Nothing was changed. Try again later. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+        };
+    };
+    set_archive: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description 16 bytes in lower-case hex */
+                account_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ArchiveKinds"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description `not_logged_in`: Log in again: this needs a valid session. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `not_an_archive`: No device of this account is certified as an archive. Have two custodians approve one with the role archive. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `too_large`: The request is too large. Send less at once. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `wrong_host`: The server does not answer under this name. Use the address that it printed, or start it with --host-name. */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `invalid_request`: The request is not as the API document describes; `errors` names the fields. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `too_many_requests`: Too many requests. Wait as long as Retry-After says. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `internal`: The server failed; the operator finds the cause in its log. Try again later. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `store_unavailable`: The server cannot write its data now (disk full or busy). Nothing was changed. Try again later. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+        };
+    };
+    list_talk_groups: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TalkGroup"][];
+                };
+            };
+            /** @description `not_logged_in`: Log in again: this needs a valid session. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `too_large`: The request is too large. Send less at once. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `wrong_host`: The server does not answer under this name. Use the address that it printed, or start it with --host-name. */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `invalid_request`: The request is not as the API document describes; `errors` names the fields. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `too_many_requests`: Too many requests. Wait as long as Retry-After says. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `internal`: The server failed; the operator finds the cause in its log. Try again later. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `store_unavailable`: The server cannot write its data now (disk full or busy). Nothing was changed. Try again later. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+        };
+    };
+    create_talk_group: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["TalkGroupRequest"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description `not_logged_in`: Log in again: this needs a valid session. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `not_found`: There is nothing here for you. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `conversation_exists`: This conversation id is taken. Choose a new one.; `too_many_members`: This is more members than such a conversation can have. Remove some first, or make a talk group. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `too_large`: The request is too large. Send less at once. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `wrong_host`: The server does not answer under this name. Use the address that it printed, or start it with --host-name. */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `invalid_request`: The request is not as the API document describes; `errors` names the fields. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `too_many_requests`: Too many requests. Wait as long as Retry-After says. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `internal`: The server failed; the operator finds the cause in its log. Try again later. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `store_unavailable`: The server cannot write its data now (disk full or busy). Nothing was changed. Try again later. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+        };
+    };
+    set_talk_member: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description 16 bytes in lower-case hex */
+                conversation_id: string;
+                /** @description 16 bytes in lower-case hex */
+                account_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["TalkMemberRights"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description `not_logged_in`: Log in again: this needs a valid session. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `archive_fixed`: An archive member is set and removed by an administrator only. Ask one. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `not_found`: There is nothing here for you. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `owner_needed`: A talk group needs an owner, whose phone founds it. Name another owner first.; `too_many_members`: This is more members than such a conversation can have. Remove some first, or make a talk group. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `too_large`: The request is too large. Send less at once. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `wrong_host`: The server does not answer under this name. Use the address that it printed, or start it with --host-name. */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `invalid_request`: The request is not as the API document describes; `errors` names the fields. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `too_many_requests`: Too many requests. Wait as long as Retry-After says. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `internal`: The server failed; the operator finds the cause in its log. Try again later. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `store_unavailable`: The server cannot write its data now (disk full or busy). Nothing was changed. Try again later. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+        };
+    };
+    remove_talk_member: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description 16 bytes in lower-case hex */
+                conversation_id: string;
+                /** @description 16 bytes in lower-case hex */
+                account_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description `not_logged_in`: Log in again: this needs a valid session. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `archive_fixed`: An archive member is set and removed by an administrator only. Ask one. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `not_found`: There is nothing here for you. */
+            404: {
                 headers: {
                     [name: string]: unknown;
                 };

@@ -8,6 +8,7 @@ import { Mark } from "../ui/Mark";
 import { Approvals } from "./Approvals";
 import { Audit } from "./Audit";
 import { Calls } from "./Calls";
+import { Conversations } from "./Conversations";
 import { Invitations } from "./Invitations";
 import { MembersLog } from "./MembersLog";
 import { People } from "./People";
@@ -15,10 +16,10 @@ import { SignIn } from "./SignIn";
 import type { ConsoleSession } from "./session";
 import { SkyView } from "./sky/SkyView";
 
-const VIEWS = ["sky", "invitations", "approvals", "people", "calls", "log", "audit"] as const;
+const VIEWS = ["sky", "invitations", "approvals", "people", "conversations", "calls", "log", "audit"] as const;
 type View = (typeof VIEWS)[number];
 
-const ICONS: Record<View, IconName> = { sky: "satellite", invitations: "ticket", approvals: "check", people: "person", calls: "handset", log: "lock", audit: "list" };
+const ICONS: Record<View, IconName> = { sky: "satellite", invitations: "ticket", approvals: "check", people: "person", conversations: "message", calls: "handset", log: "lock", audit: "list" };
 
 function viewInAddress(): View {
   const named = location.hash.replace(/^#\//, "");
@@ -36,6 +37,8 @@ function Present({ session }: { session: ConsoleSession }) {
       return <Invitations api={api} />;
     case "people":
       return <People api={api} />;
+    case "conversations":
+      return <Conversations api={api} />;
     case "approvals":
       return <Approvals api={api} />;
     case "log":

@@ -7,11 +7,10 @@ import type { ConsoleApi, Invitation, NewInvitation } from "./api";
 import { CardTable } from "./CardTable";
 import { ErrorNotice } from "./ErrorNotice";
 import { QrCode } from "./QrCode";
-import { CEILINGS, type Ceiling, precedenceWord, ROLES, type Role } from "./rights";
+import { type Rights, RightsFields } from "./RightsFields";
 import { useLoaded } from "./useLoaded";
 
 const NOTE_MAX = 120;
-const UNIT_MAX = 64;
 const REFRESH_MS = 10_000;
 
 function CopyButton({ text }: { text: string }) {
@@ -69,9 +68,7 @@ export function Invitations({ api }: { api: ConsoleApi }) {
   const { value: accounts } = useLoaded(() => api.accounts());
   const [note, setNote] = useState("");
   const [accountId, setAccountId] = useState("");
-  const [unit, setUnit] = useState("");
-  const [roles, setRoles] = useState<Role[]>(["member"]);
-  const [ceiling, setCeiling] = useState<Ceiling>("routine");
+  const [rights, setRights] = useState<Rights>({ unit: "", roles: ["member"], ceiling: "routine" });
   const [fresh, setFresh] = useState<NewInvitation | null>(null);
   const [toWithdraw, setToWithdraw] = useState<Invitation | null>(null);
   const [failure, setFailure] = useState<Error | null>(null);
@@ -99,7 +96,7 @@ export function Invitations({ api }: { api: ConsoleApi }) {
           event.preventDefault();
           void change(async () => {
             const further = accounts?.find(({ account_id }) => account_id === accountId);
-            setFresh(await api.invite({ note: note.trim(), account_id: further?.account_id ?? null, unit: unit.trim(), roles: [...roles].sort(), precedence_ceiling: ceiling }));
+            setFresh(await api.invite({ note: note.trim(), account_id: further?.account_id ?? null, unit: rights.unit.trim(), roles: [...rights.roles].sort(), precedence_ceiling: rights.ceiling }));
             setNote("");
           });
         }}
@@ -131,35 +128,7 @@ export function Invitations({ api }: { api: ConsoleApi }) {
             ))}
           </select>
         </div>
-        <div class="field">
-          <label for="unit">{t("rights.unit")}</label>
-          <input id="unit" class="input" type="text" maxLength={UNIT_MAX} autocomplete="off" value={unit} onInput={(event) => setUnit(event.currentTarget.value)} />
-        </div>
-        <div class="field">
-          <label for="ceiling">{t("rights.ceiling")}</label>
-          <select id="ceiling" class="input" value={ceiling} onChange={(event) => setCeiling(CEILINGS.find((known) => known === event.currentTarget.value) ?? "routine")}>
-            {CEILINGS.map((label) => (
-              <option key={label} value={label}>
-                {precedenceWord(label)}
-              </option>
-            ))}
-          </select>
-        </div>
-        <fieldset class="choice roles">
-          <legend class="field-label">{t("rights.roles")}</legend>
-          {ROLES.map((role) => (
-            <label key={role} class="role">
-              <input
-                type="checkbox"
-                checked={roles.includes(role)}
-                disabled={roles.length === 1 && roles.includes(role)}
-                onChange={(event) => setRoles(event.currentTarget.checked ? [...roles, role] : roles.filter((other) => other !== role))}
-              />
-              <span>{t(`rights.role.${role}`)}</span>
-            </label>
-          ))}
-        </fieldset>
-        <p class="field-hint">{t("invitations.rightsHint")}</p>
+        <RightsFields id="invite" rights={rights} onChange={setRights} />
         <button type="submit" class="button button-primary" disabled={busy}>
           <Icon name="ticket" />
           {t("invitations.make")}

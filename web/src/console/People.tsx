@@ -1,7 +1,9 @@
+import { useState } from "preact/hooks";
 import { format, t } from "../i18n";
 import { Avatar } from "../ui/Avatar";
-import type { ConsoleApi } from "./api";
+import type { Account, ConsoleApi } from "./api";
 import { CardTable } from "./CardTable";
+import { ChangeRights } from "./ChangeRights";
 import { ErrorNotice } from "./ErrorNotice";
 import { Identifiers } from "./Identifiers";
 import { precedenceWord } from "./rights";
@@ -12,6 +14,7 @@ const REVOKE = "tramontana custodian revoke --reason REASON";
 
 export function People({ api }: { api: ConsoleApi }) {
   const { value: accounts, error } = useLoaded(() => api.accounts(), REFRESH_MS);
+  const [toChange, setToChange] = useState<Account | null>(null);
   return (
     <div class="page">
       <h1>{t("console.view.people")}</h1>
@@ -35,7 +38,14 @@ export function People({ api }: { api: ConsoleApi }) {
                 </th>
                 <td>{account.unit}</td>
                 <td>{account.roles.map((role) => t(`rights.role.${role}`)).join(", ")}</td>
-                <td>{precedenceWord(account.precedence_ceiling)}</td>
+                <td>
+                  {precedenceWord(account.precedence_ceiling)}
+                  {account.devices.some(({ state }) => state === "certified" || state === "expired") && (
+                    <button type="button" class="button button-small" aria-label={t("people.changeWhich", { name: account.display_name })} onClick={() => setToChange(account)}>
+                      {t("people.change")}
+                    </button>
+                  )}
+                </td>
                 <td>
                   <span class={online ? "badge badge-good" : "badge"}>{t(online ? "presence.online" : "presence.offline")}</span>
                 </td>
@@ -64,6 +74,7 @@ export function People({ api }: { api: ConsoleApi }) {
           })}
         </CardTable>
       )}
+      {toChange && <ChangeRights api={api} account={toChange} onDone={() => setToChange(null)} />}
     </div>
   );
 }

@@ -10,6 +10,10 @@ export type CertificateRequest = Schemas["CertificateRequest"];
 export type InvitationRequest = Schemas["InvitationRequest"];
 export type LogEntryShown = Schemas["LogEntryShown"];
 export type LogPage = Schemas["LogPage"];
+export type Archive = Schemas["Archive"];
+export type ConversationKind = Archive["kinds"][number];
+export type TalkGroup = Schemas["TalkGroup"];
+export type TalkMember = Schemas["TalkMember"];
 export type Retention = Schemas["Retention"];
 export type CallInProgress = Schemas["CallInProgress"];
 export type AuditEntry = Schemas["AuditEntry"];
@@ -61,6 +65,34 @@ export class ConsoleApi {
 
   requests(): Promise<CertificateRequest[]> {
     return this.#call("GET", "/admin/requests");
+  }
+
+  proposeChange(request: Schemas["ChangeRequest"]): Promise<Schemas["RequestMade"]> {
+    return this.#call("POST", "/admin/requests", request);
+  }
+
+  archives(): Promise<Archive[]> {
+    return this.#call("GET", "/admin/archives");
+  }
+
+  setArchive(accountId: string, kinds: ConversationKind[]): Promise<void> {
+    return this.#call("PUT", `/admin/archives/${accountId}`, { kinds });
+  }
+
+  talkGroups(): Promise<TalkGroup[]> {
+    return this.#call("GET", "/admin/talk-groups");
+  }
+
+  makeTalkGroup(request: Schemas["TalkGroupRequest"]): Promise<void> {
+    return this.#call("POST", "/admin/talk-groups", request);
+  }
+
+  setTalkMember(conversationId: string, accountId: string, rights: Schemas["TalkMemberRights"]): Promise<void> {
+    return this.#call("PUT", `/admin/talk-groups/${conversationId}/members/${accountId}`, rights);
+  }
+
+  removeTalkMember(conversationId: string, accountId: string): Promise<void> {
+    return this.#call("DELETE", `/admin/talk-groups/${conversationId}/members/${accountId}`);
   }
 
   log(start: number, count: number): Promise<LogPage> {

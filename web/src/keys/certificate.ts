@@ -13,8 +13,10 @@ const CLOCK_SKEW_S = 3_600;
 /** Log indices of the two founding custodians: the only certificates that nobody approved, because there was nobody. */
 export const FOUNDING_LEAVES: readonly number[] = [2, 3];
 
-export const ROLES = ["approver", "auditor", "custodian", "gateway", "member", "operator", "site"] as const;
+export const ROLES = ["approver", "archive", "auditor", "custodian", "gateway", "member", "operator", "site"] as const;
 export type Role = (typeof ROLES)[number];
+/** Roles with power over others, which two custodians have to approve. */
+const POWERFUL: readonly Role[] = ["custodian", "approver", "archive"];
 /** RFC 4412 `dsn`, lowest first. */
 export const PRECEDENCE_LABELS = ["routine", "priority", "immediate", "flash", "flash-override"] as const;
 export type PrecedenceLabel = (typeof PRECEDENCE_LABELS)[number];
@@ -76,7 +78,7 @@ export class DeviceCertificate {
   approvalsNeeded(recovery: boolean): number {
     const { precedenceCeiling, roles } = this.claims;
     const high = PRECEDENCE_LABELS.indexOf(precedenceCeiling) >= PRECEDENCE_LABELS.indexOf("immediate");
-    return recovery || high || roles.includes("custodian") || roles.includes("approver") ? 2 : 1;
+    return recovery || high || roles.some((role) => POWERFUL.includes(role)) ? 2 : 1;
   }
 }
 

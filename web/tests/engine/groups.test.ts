@@ -3,7 +3,7 @@
 import { describe, expect, it } from "vitest";
 
 import { fromBase64 } from "../../src/keys/bytes";
-import { planChange } from "../../src/phone/engine/reconcile";
+import { believed, planChange } from "../../src/phone/engine/reconcile";
 import { enrolled, until, type Handset } from "./handset";
 import { TwinServer } from "./twin";
 
@@ -110,34 +110,112 @@ describe("a group", () => {
     expect(server.refused).toContain("epoch_taken");
   });
 
-  it("shows an archive to everybody, and it reads like a member", async () => {
-    const { server, phones } = await people("Anna", "Bruno", "Archivio");
-    const [anna, bruno, archive] = phones as [Handset, Handset, Handset];
+  it("lets nobody in on the server's word, not even while it is founded", async () => {
+    const { server, phones } = await people("Anna", "Bruno", "Carla");
+    const [anna, bruno, carla] = phones as [Handset, Handset, Handset];
+    server.slippedIn = [carla.id()];
     const id = await group(anna, bruno);
-    server.archive(id, archive.id());
+    await anna.phone.sendText(id, "in due");
+    await has(bruno, id, "< in due delivered");
+    expect(server.joined(id).sort()).toEqual([anna.id(), bruno.id()].sort());
+    server.smuggle(carla.id(), id, anna.id(), server.lastMessage(id));
+    await until(() => server.pending(carla.id()) === 0);
+    expect(carla.lines(id).join()).not.toContain("in due");
+  });
+});
+
+describe("a talk group that an administrator made", () => {
+  it("is founded by its owner's phone, and follows the list", async () => {
+    const { server, phones } = await people("Anna", "Bruno", "Carla");
+    const [anna, bruno, carla] = phones as [Handset, Handset, Handset];
+    const id = server.talkGroup(bruno.id(), [anna.id(), carla.id()]);
+    await until(() => server.joined(id).length === 3);
+    await bruno.phone.renameGroup(id, "Canale 1");
+    await until(() => [anna, carla].every((phone) => phone.state().groups[0]?.title === "Canale 1"));
+    expect(bruno.state().groups[0]).toMatchObject({ kind: "talk", mayChange: true });
+    expect(anna.state().groups[0]).toMatchObject({ kind: "talk", mayChange: false });
+  });
+});
+
+describe("an archive", () => {
+  const certified = async (server: TwinServer, archive: Handset, phones: readonly Handset[], unit?: string): Promise<void> => {
+    await server.certifyArchive(archive.id(), unit);
+    await until(() => phones.every((phone) => phone.state().organisation?.logHead?.startsWith(`${server.log.entries.length}:`) === true));
+  };
+  const shown = (phone: Handset, peer: Handset) => phone.state().contacts.find(({ accountId }) => accountId === peer.id())?.archives.join();
+
+  it("is in a group from its founding, is shown to everybody, and reads what is said; nobody else does", async () => {
+    const { server, phones } = await people("Anna", "Bruno", "Archivio", "Zeno");
+    const [anna, bruno, archive, outsider] = phones as [Handset, Handset, Handset, Handset];
+    await certified(server, archive, phones);
+    server.archiving = archive.id();
+    const id = await group(anna, bruno);
     await until(() => server.joined(id).includes(archive.id()));
     for (const phone of [anna, bruno]) {
       await until(() => phone.state().groups[0]?.members.some(({ role, joined }) => role === "archive" && joined) === true);
     }
     await anna.phone.sendText(id, "agli atti");
     await has(archive, id, "< agli atti delivered");
+    // The same ciphertext in the hands of whoever is not a member: the archive is the only way.
+    server.smuggle(outsider.id(), id, anna.id(), server.lastMessage(id));
+    await until(() => server.pending(outsider.id()) === 0);
+    expect(outsider.lines(id)).toEqual([]);
+    expect(server.seen.join()).not.toContain("agli atti");
   });
-});
 
-describe("a conversation of two", () => {
-  it("shows its archive too, and goes on", async () => {
+  it("is in a conversation of two from its first message, shown to both", async () => {
     const { server, phones } = await people("Anna", "Bruno", "Archivio");
     const [anna, bruno, archive] = phones as [Handset, Handset, Handset];
+    await certified(server, archive, phones, "Navy");
+    server.archiving = archive.id();
     await anna.phone.sendText(anna.with(bruno.id()), "primo");
     await until(() => bruno.texts(anna.id()).includes("< primo delivered"));
     const id = anna.with(bruno.id());
-    server.archive(id, archive.id());
-    await until(() => server.joined(id).includes(archive.id()));
-    const shown = (phone: Handset, peer: Handset) => phone.state().contacts.find(({ accountId }) => accountId === peer.id())?.archives;
-    await until(() => shown(bruno, anna)?.join() === "Archivio" && shown(anna, bruno)?.join() === "Archivio");
+    await has(archive, id, "< primo delivered");
+    await until(() => shown(bruno, anna) === "Archivio" && shown(anna, bruno) === "Archivio");
     await bruno.phone.sendText(id, "secondo");
     await until(() => anna.texts(bruno.id()).includes("< secondo delivered"));
     await has(archive, id, "< secondo delivered");
+  });
+
+  it("may come later, too", async () => {
+    const { server, phones } = await people("Anna", "Bruno", "Archivio");
+    const [anna, bruno, archive] = phones as [Handset, Handset, Handset];
+    const id = anna.with(bruno.id());
+    await anna.phone.sendText(id, "primo");
+    await until(() => bruno.texts(anna.id()).includes("< primo delivered"));
+    await certified(server, archive, phones);
+    server.archive(id, archive.id());
+    await until(() => server.joined(id).includes(archive.id()));
+    await until(() => shown(bruno, anna) === "Archivio" && shown(anna, bruno) === "Archivio");
+    await bruno.phone.sendText(id, "secondo");
+    await has(archive, id, "< secondo delivered");
+    expect(archive.lines(id).join()).not.toContain("primo");
+  });
+
+  it.each([
+    ["that nobody certified as one", null],
+    ["of another unit", "Army"],
+  ])("%s is not let in, whatever the server lists", async (_, unit) => {
+    const { server, phones } = await people("Anna", "Bruno", "Archivio");
+    const [anna, bruno, archive] = phones as [Handset, Handset, Handset];
+    if (unit !== null) await certified(server, archive, phones, unit);
+    server.archiving = archive.id();
+    const id = await group(anna, bruno);
+    await anna.phone.sendText(id, "fra noi");
+    await has(bruno, id, "< fra noi delivered");
+    await anna.phone.sendText(anna.with(bruno.id()), "a te");
+    await until(() => bruno.texts(anna.id()).includes("< a te delivered"));
+    for (const conversation of [id, anna.with(bruno.id())]) expect(server.joined(conversation).sort()).toEqual([anna.id(), bruno.id()].sort());
+  });
+
+  it("is shown as one even where the server lists it as anybody else", async () => {
+    const { server, phones } = await people("Anna", "Bruno", "Archivio");
+    const [anna, bruno, archive] = phones as [Handset, Handset, Handset];
+    await certified(server, archive, phones);
+    const id = await group(anna, bruno, archive);
+    for (const phone of [anna, bruno]) await until(() => phone.state().groups[0]?.members.some(({ role, joined }) => role === "archive" && joined) === true);
+    expect(server.joined(id)).toContain(archive.id());
   });
 });
 
@@ -157,6 +235,14 @@ describe("what a commit has to do", () => {
     expect(planChange("group", "a", present, roster, ["c", "stranger"], devicesOf, none).admit).toEqual(["b", "z", "c"]);
     expect(planChange("talk", "a", present, roster, [], devicesOf, none).admit).toEqual(["b", "c", "z"]);
     expect(planChange("group", "a", present, roster, [], () => [], none).admit).toEqual([]);
+  });
+
+  it("believes of the listed archives those that custodians certified for somebody in the conversation", () => {
+    const asked: unknown[] = [];
+    const may = (archive: string, people: readonly string[]): boolean => (asked.push(archive, people), false);
+    expect(believed(roster, may)).toEqual({ members: ["a", "b", "c"], owners: ["a"], archives: [] });
+    expect(asked).toEqual(["z", ["a", "b", "c"]]);
+    expect(believed(roster, () => true)).toEqual(roster);
   });
 
   it("puts out a revoked device, whatever the server lists", () => {

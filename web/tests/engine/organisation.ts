@@ -16,6 +16,7 @@ export interface Grant {
   key: Uint8Array;
   displayName: string;
   roles?: string;
+  unit?: string;
   approvers?: readonly string[];
   notAfter?: number;
   ceiling?: string;
@@ -57,9 +58,9 @@ export class TestOrganisation {
     return `https://service.example/phone#invite=${base64Url(random)}&org=${base64Url(this.fingerprint)}`;
   }
 
-  certificate({ accountId, deviceId, key, displayName, roles = "member", approvers = this.custodians, ceiling = "routine", notAfter = now() + YEAR_S }: Grant, serial = randomId()): Promise<Bytes> {
+  certificate({ accountId, deviceId, key, displayName, roles = "member", unit = "Navy", approvers = this.custodians, ceiling = "routine", notAfter = now() + YEAR_S }: Grant, serial = randomId()): Promise<Bytes> {
     const texts = [this.id, serial, accountId, deviceId].map(utf8);
-    const rights = [displayName, "Navy", roles, ceiling].map(utf8);
+    const rights = [displayName, unit, roles, ceiling].map(utf8);
     return this.sign(encodeStatement("tramontana device certificate 1", [...texts, key, ...rights, numberField(now() - 60), numberField(notAfter), utf8([...approvers].sort().join(","))]));
   }
 

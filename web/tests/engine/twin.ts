@@ -13,6 +13,8 @@ interface Device {
   deviceId: string;
   displayName: string;
   precedenceCeiling: Schemas["Me"]["precedence_ceiling"];
+  roles: string;
+  unit: string;
   key: string;
   keyPackages: string[];
   lastResort: string | null;
@@ -82,6 +84,10 @@ export class TwinServer {
   readonly zeroised: string[] = [];
   /** Custodians let everybody in at once, or wait for `certify`. */
   approves = true;
+  /** The archive that new conversations get. */
+  archiving: string | null = null;
+  /** Accounts that a dishonest server puts on the list of every new conversation. */
+  slippedIn: string[] = [];
   /** The account that the next invitation is a further device of. */
   furtherFor: string | null = null;
   readonly calls = new Map<string, Set<string>>();
@@ -180,6 +186,14 @@ export class TwinServer {
     }
   }
 
+  /** Two custodians certify a person as an archive, of everybody or of a unit. */
+  async certifyArchive(accountId: string, unit = ""): Promise<void> {
+    for (const device of this.of(accountId)) {
+      Object.assign(device, { roles: "archive", unit });
+      await this.certify(device.deviceId);
+    }
+  }
+
   /** Ends a call as the server does for want of room. */
   preempt(callId: string, by: string | null): void {
     const devices = this.calls.get(callId) ?? new Set();
@@ -211,8 +225,8 @@ export class TwinServer {
   async certify(deviceId: string): Promise<void> {
     const device = this.devices.get(deviceId) as Device;
     device.serial = randomId();
-    const { accountId, displayName, key, serial, precedenceCeiling: ceiling } = device;
-    this.log.entries.push(await organisation.certificate({ accountId, deviceId, displayName, key: fromBase64(key), ceiling }, serial));
+    const { accountId, displayName, key, serial, roles, unit, precedenceCeiling: ceiling } = device;
+    this.log.entries.push(await organisation.certificate({ accountId, deviceId, displayName, key: fromBase64(key), ceiling, roles, unit }, serial));
     this.tellAll();
   }
 
@@ -434,6 +448,8 @@ export class TwinServer {
       deviceId: randomId(),
       displayName: body.display_name,
       precedenceCeiling: "routine" as const,
+      roles: "member",
+      unit: "Navy",
       key: body.signature_public_key,
       keyPackages: [],
       lastResort: null,
@@ -480,12 +496,22 @@ export class TwinServer {
     for (const { deviceId } of this.of(to)) this.mail(deviceId, conversationId, "application", sender, message);
   }
 
-  /** An administrator sets an archive. */
+  /** Puts an account on a list as an archive, whoever it is. */
   archive(conversationId: string, accountId: string): void {
     const conversation = this.conversations.get(conversationId) as TwinConversation;
     conversation.members = [...conversation.members, accountId].sort();
     conversation.archives.push(accountId);
     this.tell(conversation, []);
+  }
+
+  /** An administrator makes a talk group. */
+  talkGroup(owner: string, members: string[]): string {
+    const id = randomId();
+    const empty = { epoch: null, creator: null, commits: new Map(), joined: new Map(), trees: new Map() };
+    const made: TwinConversation = { id, kind: "talk", members: [owner, ...members].sort(), owners: [owner], archives: [], ...empty };
+    this.conversations.set(id, made);
+    this.tell(made, []);
+    return id;
   }
 
   private mine(me: Device, id: string): TwinConversation {
@@ -507,7 +533,8 @@ export class TwinServer {
     if (found === undefined) {
       const owners = body.kind === "direct" ? [] : [me.accountId];
       const empty = { epoch: null, creator: null, commits: new Map(), joined: new Map(), trees: new Map() };
-      found = { id, kind: body.kind, members, owners, archives: [], ...empty };
+      const archives = this.archiving === null ? [] : [this.archiving];
+      found = { id, kind: body.kind, members: [...members, ...archives, ...this.slippedIn].sort(), owners, archives, ...empty };
       this.conversations.set(id, found);
       if (body.kind !== "direct") this.tell(found, []);
     }

@@ -222,6 +222,9 @@ const conference: ConferenceView = {
 const floor: FloorView = { holder: "a1", mine: false, precedence: "immediate", until: NOW + 42_000, queued: 2, position: null, event: null };
 const talk: ConferenceView = { ...conference, kind: "talk", title: "Harbour", floor, holderName: "Crisis room" };
 
+/** A person with whom everything that is said is archived. */
+const archived: Contact = { ...call.peer, archives: ["Archive of the ministry"] };
+
 /** State and, for scenes that need it, the open thread or dialog. */
 export const SCENES: Record<string, { state: PhoneState; open?: string; accessOpen?: true; protectionOpen?: true; folded?: true; dialog?: "newGroup" | "members" | "missed" }> = {
   opening: { state: { ...idle, enrolment: "unknown", me: null, server: "connecting" } },
@@ -240,11 +243,11 @@ export const SCENES: Record<string, { state: PhoneState; open?: string; accessOp
   keyChanged: { state: idle, open: "a4" },
   offline: { state: { ...idle, server: "offline" }, open: "a1" },
   faults: { state: { ...idle, fault: fault("session_taken_over", "websocket closed: 4409") } },
-  incoming: { state: { ...idle, call: { ...call, ...notActive, outgoing: false, phase: "incoming" } } },
+  incoming: { state: { ...idle, call: { ...call, ...notActive, outgoing: false, phase: "incoming", peer: archived } } },
   ringing: { state: { ...idle, call: { ...call, ...notActive, phase: "ringing" } } },
   connecting: { state: { ...idle, call: { ...call, ...notActive, phase: "connecting" } } },
   active: { state: { ...idle, call } },
-  muted: { state: { ...idle, call: { ...call, muted: true } } },
+  muted: { state: { ...idle, call: { ...call, muted: true, peer: archived } } },
   interrupted: { state: { ...idle, call: { ...call, health: "interrupted", measuredLoss: 0.84 } } },
   undecryptable: { state: { ...idle, call: { ...call, health: "undecryptable", framesDecrypted: 0, framesRefused: 912 } } },
   outage: {

@@ -141,12 +141,52 @@ class Api:
     def __init__(self, satellites: int) -> None:
         self.satellites = satellites
         self.intact = True
+        self.changes: list[tuple[str, str, Any]] = []
+        """What was asked of archives, talk groups and rights."""
         now = clock()
         self.invitations: list[dict[str, Any]] = [
             self._invitation(1, "Embassy Tunis, duty officer", "administrator", "used", now - 90000),
             self._invitation(2, "", "start", "open", now - 7200),
             self._invitation(3, "Field post Norcia", "administrator", "withdrawn", now - 200000),
         ]
+
+        self.archives: list[dict[str, Any]] = [
+            {
+                "account_id": hexadecimal(60 + i),
+                "display_name": name,
+                "unit": unit,
+                "certified_until": int(now) + 86400 * 300,
+                "kinds": kinds,
+            }
+            for i, (name, unit, kinds) in enumerate(
+                [("Archive of the ministry", "", ["direct", "group", "talk"]), ("Archive of the coast guard", "Coast guard", ["group"])]
+            )
+        ]
+        self.talk_groups: list[dict[str, Any]] = [
+            self._talk_group(
+                1, True, now, [("Crisis room", True, None), ("Patrol vessel P402", False, "priority"), ("Field post Norcia", False, "none")]
+            ),
+            self._talk_group(2, False, now, [("Field post Norcia", True, None), ("Archive of the ministry", False, None)]),
+        ]
+
+    @staticmethod
+    def _talk_group(number: int, founded: bool, now: float, members: list[tuple[str, bool, str | None]]) -> dict[str, Any]:
+        accounts = {"Crisis room": 50, "Patrol vessel P402": 52, "Field post Norcia": 53, "Archive of the ministry": 60}
+        return {
+            "conversation_id": hexadecimal(150 + number),
+            "created_at": now - 3600 * number,
+            "founded": founded,
+            "members": [
+                {
+                    "account_id": hexadecimal(accounts[name]),
+                    "display_name": name,
+                    "owner": owner,
+                    "floor": floor,
+                    "archive": accounts[name] == 60,
+                }
+                for name, owner, floor in members
+            ],
+        }
 
     @staticmethod
     def _invitation(number: int, note: str, origin: str, state: str, created_at: float) -> dict[str, Any]:
@@ -231,7 +271,7 @@ class Api:
                     "link": link,
                     "expires_at": made["expires_at"],
                 }
-            case "DELETE", _:
+            case "DELETE", _ if path.startswith("/api/v1/admin/invitations/"):
                 for invitation in self.invitations:
                     if path.endswith(invitation["invitation_id"]):
                         invitation["state"] = "withdrawn"
@@ -262,6 +302,15 @@ class Api:
                     }
                     for i, name in enumerate(["Crisis room", "Embassy Tunis, duty officer", "Patrol vessel P402", "Field post Norcia"])
                 ]
+            case "GET", "/api/v1/admin/archives":
+                return 200, self.archives
+            case "GET", "/api/v1/admin/talk-groups":
+                return 200, self.talk_groups
+            case "POST" | "PUT" | "DELETE", _ if path.startswith(
+                ("/api/v1/admin/archives/", "/api/v1/admin/talk-groups", "/api/v1/admin/requests")
+            ):
+                self.changes.append((method, path, body))
+                return (201, {"request_id": hexadecimal(140)}) if path.endswith("/requests") else (204, None)
             case "GET", "/api/v1/admin/requests":
                 return 200, [self._request(1, "Embassy Tunis, duty officer", now)]
             case "GET", "/api/v1/admin/log":

@@ -65,7 +65,7 @@ SCENES = [
     "talkQueued",
     "talkLost",
 ]
-VIEWS = ["sky", "invitations", "approvals", "people", "calls", "log", "audit"]
+VIEWS = ["sky", "invitations", "approvals", "people", "conversations", "calls", "log", "audit"]
 LOADED = {view: ".table" for view in VIEWS} | {"sky": ".sky-table", "calls": ".call-card"}
 LOOKS = [("light", 1280, 800), ("dark", 360, 640)]
 
@@ -115,6 +115,14 @@ def test_new_invitation(look: Watched) -> None:
     page = look.console("invitations")
     page.locator("form button[type=submit]").click()
     page.wait_for_selector(".fresh .qr")
+    assert violations(page) == []
+    assert overflow(page) == 0
+
+
+def test_change_of_rights(look: Watched) -> None:
+    page = look.console("people")
+    page.locator("td .button-small").first.click()
+    page.wait_for_selector("dialog .change-rights")
     assert violations(page) == []
     assert overflow(page) == 0
 

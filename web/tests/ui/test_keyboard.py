@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
 from playwright.sync_api import Page, expect
 
+from web.tests.ui.fake_server import Api, hexadecimal
 from web.tests.ui.watched import Watched
 
 
@@ -179,12 +183,18 @@ def test_make_a_group_change_it_and_leave(watched: Watched) -> None:
 
 def test_a_group_shows_its_archive_and_who_has_read(watched: Watched) -> None:
     page = watched.scene("group")
-    expect(page.get_by_text("Archived: Archive of the ministry")).to_be_visible()
+    expect(page.get_by_text("This conversation is archived by Archive of the ministry")).to_be_visible()
     expect(page.locator(".entry").filter(has_text="Two lorries")).to_contain_text("Delivered 2/3 · Read 1/3")
     page.get_by_role("button", name="Members and name").press("Enter")
     row = page.get_by_role("listitem").filter(has_text="Archive of the ministry")
     expect(row.get_by_text("Archive", exact=True)).to_be_visible()
     expect(row.get_by_role("button")).to_have_count(0)
+
+
+@pytest.mark.parametrize("scene", ["group", "muted", "incoming", "conference", "talkTaken", "conferenceRings"])
+def test_nobody_speaks_unaware_of_an_archive(watched: Watched, scene: str) -> None:
+    page = watched.scene(scene)
+    expect(page.get_by_text("This conversation is archived by Archive of the ministry, which keeps what is said here.")).to_be_visible()
 
 
 def test_send_again_and_call_back(watched: Watched) -> None:
@@ -293,6 +303,60 @@ def test_console_makes_shows_once_and_withdraws_an_invitation(watched: Watched) 
     dialog = page.get_by_role("dialog", name="Withdraw this invitation?")
     dialog.get_by_role("button", name="Withdraw").press("Enter")
     expect(row).to_contain_text("Withdrawn")
+
+
+def test_console_says_what_archives_keep(watched: Watched, server: tuple[str, Api]) -> None:
+    page = watched.console("conversations")
+    form = page.locator("form.archive").filter(has_text="Archive of the coast guard")
+    save = form.get_by_role("button", name="Save what Archive of the coast guard keeps")
+    expect(form).to_contain_text("somebody of the unit “Coast guard” takes part")
+    expect(save).to_be_disabled()
+    form.get_by_role("checkbox", name="New conversations of two").press("Space")
+    save.press("Enter")
+    expect(page.locator("[aria-live]").filter(has_text="Saved")).to_have_count(1)
+    [(method, path, body)] = taken(server[1])
+    assert (method, path.split("/")[-2], body) == ("PUT", "archives", {"kinds": ["direct", "group"]})
+
+
+def test_console_makes_a_talk_group_and_keeps_its_members(watched: Watched, server: tuple[str, Api]) -> None:
+    page = watched.console("conversations")
+    page.get_by_role("combobox", name="Owner").select_option(label="Crisis room")
+    page.get_by_role("checkbox", name="Field post Norcia").press("Space")
+    page.get_by_role("button", name="Make the talk group").press("Enter")
+    group = page.get_by_role("region", name="Talk group of Crisis room, 3 members")
+    group.get_by_role("combobox", name="Priority of Patrol vessel P402").select_option(label="Only listens")
+    expect(group.get_by_role("row").filter(has_text="Crisis room").get_by_role("checkbox")).to_be_disabled()
+    group.get_by_role("button", name="Remove Field post Norcia").press("Enter")
+    expect(page.locator("[aria-live]").filter(has_text="Field post Norcia is removed")).to_have_count(1)
+    waiting = page.get_by_role("region", name="Talk group of Field post Norcia, 2 members")
+    expect(waiting).to_contain_text("It waits for the telephone of Field post Norcia.")
+    waiting.get_by_role("combobox", name="Add a person").select_option(label="Crisis room")
+    waiting.get_by_role("button", name="Add").press("Enter")
+    expect(page.locator("[aria-live]").filter(has_text="Crisis room is added")).to_have_count(1)
+    made, listens, removed, added = taken(server[1])
+    assert (made[0], made[2]["owner"], made[2]["members"]) == ("POST", hexadecimal(50), [hexadecimal(53)])
+    assert listens == ("PUT", f"/api/v1/admin/talk-groups/{hexadecimal(151)}/members/{hexadecimal(52)}", {"owner": False, "floor": "none"})
+    assert removed == ("DELETE", f"/api/v1/admin/talk-groups/{hexadecimal(151)}/members/{hexadecimal(53)}", None)
+    assert added == ("PUT", f"/api/v1/admin/talk-groups/{hexadecimal(152)}/members/{hexadecimal(50)}", {"owner": False, "floor": None})
+
+
+def test_console_asks_custodians_for_a_higher_precedence(watched: Watched, server: tuple[str, Api]) -> None:
+    page = watched.console("people")
+    page.get_by_role("button", name="Change the rights of Field post Norcia").press("Enter")
+    dialog = page.get_by_role("dialog", name="New rights for Field post Norcia")
+    expect(dialog.get_by_role("status")).to_have_text("One custodian has to approve this.")
+    dialog.get_by_role("combobox", name="Precedence up to").select_option(label="Flash")
+    expect(dialog.get_by_role("status")).to_have_text("Two custodians have to approve this.")
+    dialog.get_by_role("button", name="Ask the custodians").press("Enter")
+    expect(dialog).to_have_count(0)
+    rights = {"display_name": "Field post Norcia", "unit": "Coast guard", "roles": ["member"], "precedence_ceiling": "flash"}
+    assert taken(server[1]) == [("POST", "/api/v1/admin/requests", {"device_id": hexadecimal(73), **rights})]
+
+
+def taken(api: Api) -> list[tuple[str, str, Any]]:
+    """What was asked of the made-up administration since this was last looked at."""
+    changes, api.changes = api.changes, []
+    return changes
 
 
 def test_console_session_survives_a_reload_and_ends_at_will(watched: Watched) -> None:

@@ -140,6 +140,14 @@ async def list_requests(
         return [found.model_copy(update={"proof": None}) for found in await custody.listed(services, connection, state)]
 
 
+@router.post("/requests", status_code=201, responses=problems("not_logged_in", "not_found"))
+async def propose_change(body: custody_models.ChangeRequest, _session: AdministratorOf, services: ServicesOf) -> custody_models.RequestMade:
+    """Ask custodians for a new certificate of a device: another unit, other roles, another ceiling, or a renewal. They decide."""
+    proposal = requests.Proposal(body.unit, tuple(body.roles), body.precedence_ceiling)
+    request_id = await services.custody.ask_for_change(audit.ADMINISTRATOR, body.device_id, body.display_name, proposal)
+    return custody_models.RequestMade(request_id=request_id)
+
+
 @router.get("/log", responses=problems("not_logged_in", "no_organisation"))
 async def list_log(
     _session: AdministratorOf,

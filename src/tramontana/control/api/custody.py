@@ -12,7 +12,7 @@ from tramontana.control.api.access import CustodianOf, EnrolledOf, ServicesOf, S
 from tramontana.control.problem import problems
 from tramontana.control.services import Services
 from tramontana.control.shapes import Id
-from tramontana.control.store import certificates, requests
+from tramontana.control.store import audit, certificates, requests
 
 router = APIRouter(prefix="/api/v1/custody", tags=["custody"])
 PathId = Annotated[Id, Path()]
@@ -74,7 +74,9 @@ async def ask_for_change(body: custody_models.ChangeRequest, custodian: Custodia
     limit(services, "audited", custodian.account_id, services.limits.audited)
     proposal = requests.Proposal(body.unit, tuple(body.roles), body.precedence_ceiling)
     return custody_models.RequestMade(
-        request_id=await services.custody.ask_for_change(custodian, body.device_id, body.display_name, proposal)
+        request_id=await services.custody.ask_for_change(
+            audit.device_actor(custodian.device_id), body.device_id, body.display_name, proposal
+        )
     )
 
 

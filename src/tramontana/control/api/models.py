@@ -402,6 +402,50 @@ class AuditorLink(Shape):
     expires_at: UnixSeconds
 
 
+class ArchiveKinds(Shape):
+    kinds: list[ConversationKind] = Field(max_length=3, description="new conversations of these kinds get the archive; none: no more")
+
+
+class Archive(ArchiveKinds):
+    """An account that custodians certified as an archive. It keeps conversations in which somebody of its unit takes part."""
+
+    account_id: Id
+    display_name: str
+    unit: str = Field(description="empty: conversations of the whole organisation")
+    certified_until: int = Field(description="POSIX seconds")
+
+
+Floor = PrecedenceLabel | Literal["none"]
+
+
+class TalkMemberRights(Shape):
+    owner: bool = Field(default=False, description="may change the members from the phone, too")
+    floor: Floor | None = Field(
+        default=None, description="the least level at which this member asks for the floor, up to the own ceiling; none: listens only"
+    )
+
+
+class TalkMember(TalkMemberRights):
+    account_id: Id
+    display_name: str
+    archive: bool
+
+
+class TalkGroup(Shape):
+    """No name: that travels inside MLS. `founded`: an owner's phone has made the MLS group."""
+
+    conversation_id: Id
+    created_at: UnixSeconds
+    founded: bool
+    members: list[TalkMember]
+
+
+class TalkGroupRequest(Shape):
+    conversation_id: Id = Field(description="drawn by the client, so that a repeat makes nothing twice")
+    owner: Id = Field(description="the account whose phone founds the group and gives it its name")
+    members: list[Id] = Field(max_length=1000, description="account ids, the owner's left out")
+
+
 class CallParticipant(Shape):
     device_id: Id
     account_id: Id

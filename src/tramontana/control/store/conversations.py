@@ -9,7 +9,7 @@ from typing import Literal
 from sqlalchemy import RowMapping, delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from tramontana.control.store.schema import commits, conversation_devices, conversation_members, conversations, devices
+from tramontana.control.store.schema import accounts, commits, conversation_devices, conversation_members, conversations, devices
 from tramontana.keys.identity import direct_conversation_id
 
 Kind = Literal["direct", "group", "talk"]
@@ -17,6 +17,8 @@ Role = Literal["member", "owner", "archive"]
 
 MOST_MEMBERS: Mapping[str, int] = {"direct": 2, "group": 200, "talk": 1000}
 """Members of a conversation of each kind, archive members not counted."""
+MAX_LISTED = 500
+"""Talk groups that an administrator is shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +118,58 @@ async def remove_member(connection: AsyncConnection, conversation_id: str, accou
     if (found := (await connection.execute(heir)).scalar_one_or_none()) is not None:
         named = (mine, conversation_members.c.account_id == found)
         await connection.execute(update(conversation_members).where(*named).values(role="owner"))
+
+
+async def set_rights(connection: AsyncConnection, conversation_id: str, account_id: str, role: Role, floor: str | None) -> None:
+    """What a member is and may ask of the floor."""
+    named = (conversation_members.c.conversation_id == conversation_id, conversation_members.c.account_id == account_id)
+    await connection.execute(update(conversation_members).where(*named).values(role=role, floor=floor))
+
+
+async def floor_of(connection: AsyncConnection, conversation_id: str, account_id: str) -> str | None:
+    """The least level at which a member asks for the floor, "none" for one who only listens; None where nothing was set."""
+    named = (conversation_members.c.conversation_id == conversation_id, conversation_members.c.account_id == account_id)
+    return (await connection.execute(select(conversation_members.c.floor).where(*named))).scalar_one_or_none()
+
+
+@dataclass(frozen=True, slots=True)
+class TalkMember:
+    """One member of a talk group, as an administrator sees him."""
+
+    account_id: str
+    display_name: str
+    role: Role
+    floor: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class TalkGroup:
+    """A talk group, as an administrator sees it. `founded`: there is an MLS group."""
+
+    conversation_id: str
+    created_at: float
+    founded: bool
+    members: tuple[TalkMember, ...]
+
+
+async def talk_groups(connection: AsyncConnection) -> Sequence[TalkGroup]:
+    """The newest first, their members by name."""
+    query = select(conversations.c.conversation_id, conversations.c.created_at, conversations.c.epoch).where(conversations.c.kind == "talk")
+    rows = list(await connection.execute(query.order_by(conversations.c.created_at.desc()).limit(MAX_LISTED)))
+    shown = select(
+        conversation_members.c.conversation_id,
+        conversation_members.c.account_id,
+        accounts.c.display_name,
+        conversation_members.c.role,
+        conversation_members.c.floor,
+    ).join_from(conversation_members, accounts)
+    shown = shown.where(conversation_members.c.conversation_id.in_([row.conversation_id for row in rows]))
+    members: dict[str, list[TalkMember]] = {}
+    for row in await connection.execute(shown.order_by(accounts.c.display_name, conversation_members.c.account_id)):
+        members.setdefault(row.conversation_id, []).append(TalkMember(row.account_id, row.display_name, row.role, row.floor))
+    return [
+        TalkGroup(row.conversation_id, row.created_at, row.epoch is not None, tuple(members.get(row.conversation_id, ()))) for row in rows
+    ]
 
 
 async def of_account(connection: AsyncConnection, account_id: str) -> Sequence[Conversation]:

@@ -165,17 +165,15 @@ conversation_members = Table(
     Column("account_id", Id, ForeignKey("accounts.account_id"), primary_key=True, index=True),
     Column("role", String(16), nullable=False, server_default="member"),  # member, owner, archive
     Column("added_at", Double, nullable=False, server_default="0"),
+    Column("floor", String(16)),  # in a talk group: a level of precedence, or "none" for who only listens; null: as he asks
 )
 
-archive_rules = Table(
-    "archive_rules",
+archive_kinds = Table(
+    "archive_kinds",
     metadata,
-    Column("rule_id", Id, primary_key=True),
-    Column("account_id", Id, ForeignKey("accounts.account_id"), nullable=False),
-    Column("conversation_id", Id, ForeignKey("conversations.conversation_id"), unique=True),
-    Column("unit", String(64), unique=True),
+    Column("account_id", Id, ForeignKey("accounts.account_id"), primary_key=True),
+    Column("kind", String(16), primary_key=True),  # new conversations of this kind get the archive; for which unit, its certificate says
     Column("created_at", Double, nullable=False),
-    CheckConstraint("(conversation_id IS NULL) <> (unit IS NULL)", name="scope"),
 )
 
 ratchet_trees = Table(

@@ -6,7 +6,8 @@ import { AttachmentCipher, AttachmentRefused, chunkCount, MOST_ATTACHMENT_BYTES,
 import type { Bytes } from "../../keys/bytes";
 import type { AttachedFile, OutgoingFile, Transfer, TransferFault } from "../model";
 import { plainType, safeName } from "./files";
-import { Broken, NotReady, type Groups } from "./groups";
+import { Broken, NotReady } from "./groupinfo";
+import type { Groups } from "./groups";
 import { Lane } from "./lane";
 import { backoffMs, type Session } from "./session";
 import type { Change, PhoneStore } from "./store";

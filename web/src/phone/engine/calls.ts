@@ -9,7 +9,8 @@ import { isAbove, type CallOutcome, type CallQuality, type Fault, type MediaHeal
 import { CallPath, type Clock } from "./callpath";
 import { LOUDEST_QUIET, stepCall, type CallEffect, type CallInput, type CallState } from "./call";
 import type { FrameCounts } from "./frames";
-import { Broken, NotReady, type Groups } from "./groups";
+import { Broken, NotReady } from "./groupinfo";
+import type { Groups } from "./groups";
 import { Lane } from "./lane";
 import { MediaBlocked, MicrophoneRefused } from "./audio";
 import type { CallMedia, IceServers, MediaEvents, MediaReport, OpenMedia } from "./media";

@@ -101,6 +101,18 @@ export class Directory implements Authority {
     return this.membership.ceiling(deviceId);
   }
 
+  /** Custodians certified this account as an archive: what it is let into, it keeps. */
+  isArchive(accountId: string): boolean {
+    return this.membership.archives().has(accountId);
+  }
+
+  /** Two custodians let this archive keep what these people say: its certificate is for the whole organisation, or for a unit of one of them. */
+  mayKeep(archive: string, people: readonly string[]): boolean {
+    const units = this.membership.archives().get(archive);
+    if (units === undefined) return false;
+    return units.has("") || people.some((accountId) => this.membership.devicesOf(accountId).some(({ claims, revokedAt }) => revokedAt === null && units.has(claims.unit)));
+  }
+
   online(accountId: string): boolean {
     return this.current?.get(accountId)?.online ?? false;
   }

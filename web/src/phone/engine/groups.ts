@@ -20,47 +20,12 @@ import {
 } from "../../keys/conversation";
 import { directConversationId } from "../../keys/statement";
 import type { Directory } from "./directory";
+import { Broken, NotReady, type GroupInfo, type Standing } from "./groupinfo";
 import type { KeyPackages } from "./keypackages";
 import { Lane } from "./lane";
-import { planChange, type ConversationKind, type Roster } from "./reconcile";
+import { believed, planChange, type ConversationKind, type Roster } from "./reconcile";
 import type { MailboxItem, Session } from "./session";
 import type { Change, PhoneStore } from "./store";
-
-/** The other side cannot be reached yet. `soon`: a welcome is on its way; otherwise its phone has to be opened first. */
-export class NotReady extends Error {
-  constructor(
-    detail: string,
-    readonly soon: boolean,
-  ) {
-    super(detail);
-  }
-}
-
-/** This device and the others no longer share a state, or a key is not the pinned one. Trying again does not help. */
-export class Broken extends Error {
-  constructor(
-    readonly code: "conversation_broken" | "peer_key_changed" | "not_a_member",
-    detail: string,
-  ) {
-    super(detail);
-  }
-}
-
-/** `left` by oneself, `removed` by somebody else. */
-export type Standing = "open" | "left" | "removed";
-
-/** A conversation as others may look at it. */
-export interface GroupInfo {
-  readonly id: string;
-  readonly kind: ConversationKind;
-  /** The other account of a direct conversation. */
-  readonly peer: string | null;
-  readonly title: string;
-  readonly standing: Standing;
-  readonly roster: Roster;
-  /** Devices in the MLS group; none before this device is in it. */
-  readonly members: readonly Member[];
-}
 
 interface Row {
   id: string;
@@ -151,12 +116,18 @@ export class Groups {
 
   info(id: string): GroupInfo | null {
     const group = this.groups.get(id);
-    return group === undefined ? null : { ...group, members: group.conversation?.members ?? [] };
+    return group === undefined ? null : this.shown(group);
   }
 
   /** All conversations, direct ones before their first message too. */
   list(): GroupInfo[] {
-    return [...this.groups.values()].map((group) => ({ ...group, members: group.conversation?.members ?? [] }));
+    return [...this.groups.values()].map((group) => this.shown(group));
+  }
+
+  private shown(group: Group): GroupInfo {
+    const members = group.conversation?.members ?? [];
+    const accounts = new Set([...group.roster.members, ...members.map(({ accountId }) => accountId)]);
+    return { ...group, members, archives: [...accounts].filter((accountId) => this.directory.isArchive(accountId)) };
   }
 
   /** The keys of a conversation's present epoch; null before this device is in it and after it was removed. */
@@ -262,8 +233,15 @@ export class Groups {
     const group = this.groups.get(id) ?? (await this.discover(id));
     if (group === null) return;
     await this.lane(id).run(() => this.refresh(group));
+    this.foundForOthers(group);
     const { admit, remove } = this.plan(group);
     if (admit.length + remove.length > 0) await this.reconcile(id, true);
+  }
+
+  /** A talk group that an administrator made for this person: his phone founds it. */
+  private foundForOthers({ id, kind, conversation, standing, roster }: Group): void {
+    if (kind !== "talk" || conversation !== null || standing !== "open" || !roster.owners.includes(this.device.identity.accountId)) return;
+    void this.ensure(id).then(() => this.reconcile(id), () => undefined); // another device of his was first, or the next survey finds it again
   }
 
   /** Fetch the list of all conversations: notice those that are new or over, and change what others left to be changed. */
@@ -273,6 +251,7 @@ export class Groups {
     for (const one of listed) {
       const group = this.notice(one);
       await this.lane(group.id).run(() => this.keepRoster(group, one));
+      this.foundForOthers(group);
       const { admit, remove } = this.plan(group);
       if (admit.length + remove.length > 0) void this.reconcile(group.id, true).catch(() => undefined); // the next survey finds it again
     }
@@ -308,9 +287,9 @@ export class Groups {
     const { conversation: known, pending } = group;
     if (known !== null && !known.closed && pending?.epoch !== 0) throw new MessageRefused("a welcome into a conversation that is joined already");
     if (group.kind !== "direct" || known !== null) await this.refresh(group);
-    const { conversation, used } = await Conversation.join(group.id, this.device, group.accounts, fromBase64(item.payload), this.keyPackages.held, (epoch) =>
-      this.session.fetchOctets(`/api/v1/conversations/${group.id}/trees/${epoch}`),
-    );
+    const tree = (epoch: number): Promise<Uint8Array> => this.session.fetchOctets(`/api/v1/conversations/${group.id}/trees/${epoch}`);
+    const open = (): ReturnType<typeof Conversation.join> => Conversation.join(group.id, this.device, group.accounts, fromBase64(item.payload), this.keyPackages.held, tree);
+    const { conversation, used } = await this.withArchives(group, open);
     const spent = await this.keyPackages.spend(used);
     const joined: Group = { ...group, conversation, pending: null, standing: "open" };
     const sender = conversation.members.find(({ deviceId }) => deviceId === item.sender_device_id)?.accountId ?? "";
@@ -330,12 +309,17 @@ export class Groups {
       if (received.kind === "removed") group.standing = group.standing === "left" ? "left" : "removed";
       return this.store.write([this.row(group, state), ...interpret(group.id, received, conversation.keys()), done]);
     });
+    await this.withArchives(group, open);
+  }
+
+  /** In the lane: what admits an account that this phone has not heard of may admit an archive. */
+  private async withArchives<T>(group: Group, open: () => Promise<T>): Promise<T> {
     try {
-      await open();
+      return await open();
     } catch (error) {
       if (!(error instanceof AccountOutside)) throw error;
-      await this.refresh(group); // an archive that this phone has not heard of yet?
-      await open();
+      await this.refresh(group);
+      return await open();
     }
   }
 
@@ -375,8 +359,10 @@ export class Groups {
 
   /** Make the MLS group and admit the devices of its members. */
   private async found(group: Group): Promise<Conversation> {
-    const accounts = group.roster.members;
-    const { added, refused } = await this.claim(group, accounts);
+    const { members, archives } = this.believed(group.roster);
+    const asked = new Set([this.device.identity.accountId, ...archives, ...group.inviting]);
+    // As in `planChange`: the server's list alone lets nobody into a group.
+    const { added, refused } = await this.claim(group, group.kind === "group" ? members.filter((account) => asked.has(account)) : members);
     if (group.peer !== null && !added.some(({ identity }) => identity.accountId === group.peer)) {
       if (refused.includes(group.peer)) throw new Broken("peer_key_changed", group.peer);
       throw new NotReady("the peer's phone has not been opened yet", false);
@@ -419,7 +405,7 @@ export class Groups {
   private plan(group: Group): { admit: string[]; remove: string[] } {
     if (group.conversation === null || group.conversation.closed) return { admit: [], remove: [] };
     const { accountId } = this.device.identity;
-    return planChange(group.kind, accountId, group.conversation.members, group.roster, group.inviting, (of) => this.directory.devicesOf(of), (deviceId) => this.directory.isRevoked(deviceId));
+    return planChange(group.kind, accountId, group.conversation.members, this.believed(group.roster), group.inviting, (of) => this.directory.devicesOf(of), (deviceId) => this.directory.isRevoked(deviceId));
   }
 
   /** What the log or the directory says has changed: whoever was revoked goes, further devices come in. */
@@ -515,9 +501,9 @@ export class Groups {
   private async keepRoster(group: Group, listed: Schemas["Conversation"]): Promise<void> {
     const { members, owners, archives } = listed;
     const roster: Roster = { members, owners, archives };
+    for (const account of this.believed(roster).archives) group.accounts?.add(account);
     if (JSON.stringify(roster) === JSON.stringify(group.roster)) return;
     group.roster = roster;
-    for (const account of archives) group.accounts?.add(account);
     // A direct conversation that was never used is nothing to keep.
     if (group.conversation !== null || group.peer === null) await this.store.write([this.row(group, group.conversation?.serialise() ?? null)]);
     this.events.changed();
@@ -567,7 +553,11 @@ export class Groups {
 
   private accountsOf(kind: ConversationKind, peer: string | null, roster: Roster): Set<string> | null {
     if (kind !== "direct") return null;
-    return new Set(peer === null ? roster.members : [this.device.identity.accountId, peer, ...roster.archives]);
+    return new Set(peer === null ? roster.members : [this.device.identity.accountId, peer, ...this.believed(roster).archives]);
+  }
+
+  private believed(roster: Roster): Roster {
+    return believed(roster, (archive, people) => this.directory.mayKeep(archive, people));
   }
 
   private row(group: Group, state: Uint8Array | null): Change {

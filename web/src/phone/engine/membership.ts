@@ -72,6 +72,8 @@ export class Membership implements Authority {
   private readonly register: Register;
   private tree = GrowingTree.empty();
   private accepted: TreeHead | null = null;
+  /** The archives, until the log says something new. */
+  private known: Map<string, ReadonlySet<string>> | null = null;
   /** Whether the server showed different logs; it stays so. */
   evidence: string | null = null;
 
@@ -98,6 +100,7 @@ export class Membership implements Authority {
     if (row === undefined) return;
     this.tree = GrowingTree.restore(row.size, row.subtrees);
     this.accepted = await TreeHead.verify(row.head, this.logKey);
+    this.known = null;
     this.register.restore([...certificates.values()] as StandingRow[] as Standing[]);
   }
 
@@ -129,6 +132,7 @@ export class Membership implements Authority {
     }
     const before = this.register.all().map(({ claims }) => claims);
     const [accounts, devices] = [new Set(before.map(({ accountId }) => accountId)), new Set(before.map(({ deviceId }) => deviceId))];
+    this.known = null;
     for (const [i, entry] of entries.entries()) {
       try {
         const standing = await this.register.read(entry, this.tree.size + i);
@@ -220,6 +224,18 @@ export class Membership implements Authority {
   /** The name that the custodians certified last; null for an account without a certificate. */
   nameOf(accountId: string): string | null {
     return this.devicesOf(accountId).at(-1)?.claims.displayName ?? null;
+  }
+
+  /** Accounts that custodians certified as archives → the units for which they are; "" is the whole organisation. */
+  archives(): ReadonlyMap<string, ReadonlySet<string>> {
+    if (this.known === null) {
+      this.known = new Map();
+      for (const { claims, revokedAt } of this.register.all()) {
+        if (revokedAt !== null || !claims.roles.includes("archive")) continue;
+        this.known.set(claims.accountId, new Set([...(this.known.get(claims.accountId) ?? []), claims.unit]));
+      }
+    }
+    return this.known;
   }
 
   /** The precedence that the device's certificate allows; routine for one that is not certified now. */

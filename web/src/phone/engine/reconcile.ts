@@ -18,12 +18,19 @@ export interface Plan {
   remove: string[];
 }
 
+/** The list with those archives only that two custodians certified for somebody in it. `mayKeep`: an archive, and whose words. */
+export function believed({ members, owners, archives }: Roster, mayKeep: (archive: string, people: readonly string[]) => boolean): Roster {
+  const people = members.filter((account) => !archives.includes(account));
+  const kept = archives.filter((account) => mayKeep(account, people));
+  return { members: [...people, ...kept], owners, archives: kept };
+}
+
 /**
  * `present` are the devices in the group, `inviting` the accounts that this person asked to add, `devicesOf` the devices of an account
  * that may be let in; whoever `isRevoked` goes, whatever the server lists.
  *
  * The server's list alone admits nobody to a group: only whom a member asked for, a further device of somebody who is in it, and an
- * archive member, which everybody sees as such. In a talk group owners and administrators keep the list, so it counts as it stands.
+ * archive that custodians certified as one, which everybody sees as such. In a talk group owners and administrators keep the list, so it counts as it stands.
  */
 export function planChange(
   kind: ConversationKind,

@@ -4,7 +4,8 @@ import { ApiError, Unreachable, type Schemas } from "../../api/client";
 import { randomId, toBase64 } from "../../keys/bytes";
 import type { AttachmentSecret } from "../../keys/attachment";
 import type { AttachedFile, Receipts, TextState, ThreadEntry } from "../model";
-import { Broken, NotReady, type GroupInfo, type Groups } from "./groups";
+import { Broken, NotReady, type GroupInfo } from "./groupinfo";
+import type { Groups } from "./groups";
 import { Lane } from "./lane";
 import { encodeMessage, type ApplicationMessage, type AttachmentMessage, type ReceiptMessage, type TextMessage } from "./messages";
 import type { Session } from "./session";
@@ -415,5 +416,5 @@ export class Texts {
 
 /** Whose receipts count: the people in the conversation but oneself. An archive confirms nothing to anybody. */
 function expected(info: GroupInfo | null, own: string): string[] {
-  return info === null ? [] : info.roster.members.filter((account) => account !== own && !info.roster.archives.includes(account));
+  return info === null ? [] : info.roster.members.filter((account) => account !== own && !info.archives.includes(account));
 }

@@ -4,7 +4,8 @@ import type { CallView, ConferencePerson, Contact, Group, GroupMember, PhoneStat
 import type { Calls } from "./calls";
 import type { Conferences } from "./conferences";
 import type { Directory } from "./directory";
-import type { GroupInfo, Groups } from "./groups";
+import type { GroupInfo } from "./groupinfo";
+import type { Groups } from "./groups";
 import { OPEN_LOCK } from "./lock";
 import type { Texts } from "./texts";
 
@@ -45,7 +46,7 @@ export function contactsView({ directory, groups, texts, identity }: Shown): Con
     .people()
     .map(({ accountId, displayName, online, keyChanged }): Contact => {
       const conversationId = groups.directId(accountId);
-      const archives = (groups.info(conversationId)?.roster.archives ?? []).map((account) => nameOf({ directory, identity }, account));
+      const archives = (groups.info(conversationId)?.archives ?? []).map((account) => nameOf({ directory, identity }, account));
       return { accountId, displayName, online, keyChanged, conversationId, archives, unread: texts.unreadOf(conversationId) };
     })
     .sort((a, b) => a.displayName.localeCompare(b.displayName));
@@ -60,14 +61,15 @@ export function groupsView(parts: Shown): Group[] {
 
 function groupView({ directory, identity, texts }: Shown, info: GroupInfo): Omit<Group, "kind"> {
   const own = identity.accountId;
-  const members = info.roster.members.map((accountId): GroupMember => {
-    const role = info.roster.archives.includes(accountId) ? "archive" : info.roster.owners.includes(accountId) ? "owner" : "member";
+  // An archive in the MLS group is shown even where the server does not list it.
+  const members = [...new Set([...info.roster.members, ...info.archives])].map((accountId): GroupMember => {
+    const role = info.archives.includes(accountId) ? "archive" : info.roster.owners.includes(accountId) ? "owner" : "member";
     const joined = info.members.some((member) => member.accountId === accountId);
     const displayName = nameOf({ directory, identity }, accountId);
     return { accountId, displayName, online: accountId === own || directory.online(accountId), me: accountId === own, role, joined };
   });
   members.sort((a, b) => Number(b.me) - Number(a.me) || a.displayName.localeCompare(b.displayName));
-  const mayChange = info.standing === "open" && !info.roster.archives.includes(own) && (info.kind === "group" || info.roster.owners.includes(own));
+  const mayChange = info.standing === "open" && !info.archives.includes(own) && (info.kind === "group" || info.roster.owners.includes(own));
   // What an archive keeps of two people is called by their names.
   const title = info.kind === "direct" ? members.filter(({ role }) => role !== "archive").map(({ displayName }) => displayName).join(", ") : info.title;
   return { conversationId: info.id, title, members, unread: texts.unreadOf(info.id), standing: info.standing, mayChange };

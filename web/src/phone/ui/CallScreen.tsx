@@ -5,6 +5,7 @@ import { Avatar } from "../../ui/Avatar";
 import { Icon } from "../../ui/icons";
 import { useNow } from "../../ui/useNow";
 import type { CallOutcome, CallQuality, CallView } from "../model";
+import { ArchiveNotice } from "./ArchiveNotice";
 import { attempt, openThread, usePhone, type PhoneScreen } from "./context";
 import { FaultNotice } from "./FaultNotice";
 import { PathPanel } from "./PathPanel";
@@ -130,6 +131,7 @@ export function CallScreen({ call }: { call: CallView }) {
             <CallProgress call={call} />
           </p>
           <PrecedenceBadge precedence={call.precedence} />
+          <ArchiveNotice names={call.peer.archives} />
           <PreemptionNotice call={call} />
           {call.fault && <FaultNotice fault={call.fault} />}
           <Health call={call} />

@@ -5,6 +5,7 @@ import { Dialog } from "../../ui/Dialog";
 import { Icon } from "../../ui/icons";
 import { useNow } from "../../ui/useNow";
 import type { ConferencePerson, ConferenceView, Group, Precedence, RingingConference } from "../model";
+import { ArchiveNotice, archivesOfGroup } from "./ArchiveNotice";
 import { attempt, openThread, usePhone } from "./context";
 import { FaultNotice } from "./FaultNotice";
 import { PathPanel } from "./PathPanel";
@@ -201,6 +202,7 @@ export function ConferenceScreen({ conference }: { conference: ConferenceView })
             <Progress conference={conference} />
           </p>
           {!talk && <PrecedenceBadge precedence={conference.precedence} />}
+          <ArchiveNotice names={archivesOfGroup(screen.engine.state.value, conference.conversationId)} />
           {conference.preempted && <EndedForAnother by={conference.preempted.by} />}
           {conference.fault && <FaultNotice fault={conference.fault} />}
           {!ended && conference.health === "undecryptable" && <Undecryptable />}
@@ -297,6 +299,7 @@ export function IncomingConference({ ringing }: { ringing: RingingConference }) 
       </p>
       <h2 id="incoming-conference-name">{titleOf(ringing)}</h2>
       <PrecedenceBadge precedence={ringing.precedence} />
+      <ArchiveNotice names={archivesOfGroup(screen.engine.state.value, ringing.conversationId)} />
       <p class="quiet incoming-note">
         <Icon name="lock" size={18} />
         {t("conference.from", { name: ringing.from })}

@@ -4,6 +4,7 @@ import { Avatar } from "../../ui/Avatar";
 import { Dialog } from "../../ui/Dialog";
 import { Icon } from "../../ui/icons";
 import type { CallView } from "../model";
+import { ArchiveNotice } from "./ArchiveNotice";
 import { attempt, usePhone } from "./context";
 import { PrecedenceBadge } from "./Precedence";
 
@@ -22,6 +23,7 @@ export function IncomingCall({ call }: { call: CallView }) {
       </span>
       <h2 id="incoming-name">{call.peer.displayName}</h2>
       <PrecedenceBadge precedence={call.precedence} />
+      <ArchiveNotice names={call.peer.archives} />
       <p class="quiet incoming-note">
         <Icon name="lock" size={18} />
         {t("incoming.note")}

@@ -5,6 +5,7 @@ import { Avatar } from "../../ui/Avatar";
 import { Icon, type IconName } from "../../ui/icons";
 import { useNow } from "../../ui/useNow";
 import type { Precedence, TextState, ThreadEntry } from "../model";
+import { ArchiveNotice, archivesOfGroup } from "./ArchiveNotice";
 import { JoinButton } from "./ConferenceScreen";
 import { Composer } from "./Composer";
 import { callSentence, isMissed } from "./callSentence";
@@ -138,18 +139,6 @@ function Standing({ subject }: { subject: Subject }) {
   );
 }
 
-/** Who keeps what is said here, if anybody does: never hidden. */
-function ArchiveNotice({ subject }: { subject: Subject }) {
-  const names = subject.contact?.archives ?? subject.group?.members.filter(({ role }) => role === "archive").map(({ displayName }) => displayName) ?? [];
-  if (names.length === 0) return null;
-  return (
-    <p class="archive-notice">
-      <Icon name="list" size={18} />
-      {t("group.archived", { names: names.join(", ") })}
-    </p>
-  );
-}
-
 /** What was said and rung with a person or in a group, oldest first, and the field to write. */
 export function Thread({ subject }: { subject: Subject }) {
   const screen = usePhone();
@@ -213,7 +202,7 @@ export function Thread({ subject }: { subject: Subject }) {
           </button>
         )}
       </header>
-      <ArchiveNotice subject={subject} />
+      <ArchiveNotice names={contact?.archives ?? archivesOfGroup(screen.engine.state.value, conversationId)} />
       <div class="entries" ref={list} tabIndex={0} role="region" aria-label={t("thread.entries", { name })}>
         {entries.length === 0 && (
           <p class="entries-empty quiet">
