@@ -11,6 +11,7 @@ import pytest
 
 from tests.control.house import Houses
 from tests.device.world import enrolled, online, stored, until
+from tramontana.control.store import conversations
 from tramontana.device.conversations import NotReady
 from tramontana.device.device import Condemned, Device, NotEnrolled
 from tramontana.device.driver import PutOut, ask_once
@@ -105,6 +106,27 @@ async def test_both_begin_at_once_and_one_conversation_comes_of_it(houses: House
             await until(lambda: ada.texts() == ["first"])
             await ada.write(bruno, FIRST, "second")
             await until(lambda: bruno.texts() == ["second"])
+
+
+@pytest.mark.parametrize(
+    ("rights", "comes_in"), [({"roles": ("archive",)}, True), ({"roles": ("archive",), "unit": "Army"}, False), ({}, False)]
+)
+async def test_only_an_archive_that_custodians_certified_comes_in(houses: Houses, rights: dict[str, Any], comes_in: bool) -> None:
+    async with houses() as house:
+        ada_store, bruno_store, archive_store = MemoryStore(), MemoryStore(), MemoryStore()
+        ada_person, bruno_person = await enrolled(house, ada_store, "Ada"), await enrolled(house, bruno_store, "Bruno")
+        keeper = await enrolled(house, archive_store, "Archive")
+        await house.custodians.certify(house, keeper, **rights)
+        async with online(archive_store, keeper), online(bruno_store, bruno_person) as bruno, online(ada_store, ada_person) as ada:
+            # A server that lists whom it likes.
+            conversation_id = ada.with_peer(bruno)
+            async with house.store.write() as connection:
+                await conversations.direct(connection, ada.account_id, bruno.account_id, house.clock())
+                await conversations.add_members(connection, conversation_id, {keeper.account_id}, "archive", house.clock())
+            await ada.write(bruno, FIRST, "calm sea")
+            await until(lambda: bruno.texts() == ["calm sea"] and ada.receipts() == [FIRST])
+            inside = {account_id for account_id, _ in bruno.device.conversations.members(conversation_id)}
+            assert inside == {ada.account_id, bruno.account_id} | ({keeper.account_id} if comes_in else set())
 
 
 async def test_whoever_is_revoked_is_out_and_nothing_is_sealed_for_him(houses: Houses, tmp_path: Path) -> None:

@@ -167,7 +167,7 @@ class Conversations:
         listed = yield Request("POST", "/conversations", {"kind": "direct", "members": [conversation.peer]})
         if listed["conversation_id"] != conversation.id:
             raise Broken("the server names another conversation than the one of these two accounts")
-        conversation.archives = tuple(listed["archives"])
+        conversation.archives = self._believed(listed["archives"], conversation.peer)
         if listed["epoch"] is not None:
             if listed["creator_device_id"] == self._device_id:
                 raise Broken("this device made the conversation and has lost its state; revoke it and enrol another")
@@ -309,8 +309,12 @@ class Conversations:
         if listed["kind"] != "direct" or len(peers) != 1 or direct_conversation_id(self._account_id, peers[0]) != conversation_id:
             raise MessageRefused("only conversations of two persons are held by this device; groups are left out")
         conversation = self._all.setdefault(conversation_id, _Conversation(conversation_id, peers[0]))
-        conversation.archives = archives
+        conversation.archives = self._believed(archives, peers[0])
         return conversation
+
+    def _believed(self, archives: Collection[str], peer: str) -> tuple[str, ...]:
+        """Of the archives that the server lists, those that custodians certified for one of the two."""
+        return tuple(archive for archive in archives if self._membership.may_keep(archive, (self._account_id, peer)))
 
     def _join(self, conversation: _Conversation, item: Item, done: Change) -> None:
         if conversation.group is not None and conversation.group.status is Status.ACTIVE:

@@ -7,12 +7,12 @@ saw: two that do not fit prove that the server shows different people different 
 from __future__ import annotations
 
 import hmac
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Literal
 
 from tramontana.device.requests import Procedure, Refusal, Request, unb64
 from tramontana.device.store import Change, Store
-from tramontana.keys.certificate import Certificate, UnverifiedCertificate
+from tramontana.keys.certificate import Certificate, Grant, UnverifiedCertificate
 from tramontana.keys.follow import Alarm, Follower
 from tramontana.keys.log import TreeHead, UnverifiedTreeHead, compare_heads
 from tramontana.keys.mls.framing import BASIC_CREDENTIAL
@@ -173,6 +173,15 @@ class Membership:
     def admits(self, device_id: str, now: float) -> bool:
         """The device may be let into conversations."""
         return self.standing(device_id, now) == "certified"
+
+    def may_keep(self, archive: str, people: Collection[str]) -> bool:
+        """Two custodians certified this account as an archive: of the whole organisation, or of a unit of one of these people."""
+        units = {grant.unit for grant in self._grants_of(archive) if "archive" in grant.roles}
+        return "" in units or any(grant.unit in units for account_id in people for grant in self._grants_of(account_id))
+
+    def _grants_of(self, account_id: str) -> list[Grant]:
+        devices = self._follower.register.devices_of.get(account_id, ())
+        return [self._certificates[device].grant for device in devices if not self.is_revoked(device)]
 
     def ceiling(self, device_id: str, now: float) -> Precedence:
         """The highest level at which a device may call."""
