@@ -31,6 +31,7 @@ COMMANDS = {
     "custodian": "tramontana.cli.custodian:custodian",
     "log": "tramontana.cli.log:log",
     "lab": "tramontana.cli.lab:lab",
+    "phone": "tramontana.cli.phone:phone",
 }
 
 

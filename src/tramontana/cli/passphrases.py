@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import click
@@ -15,10 +16,25 @@ passphrase_option = click.option(
     help="File with the passphrase on its first line, readable by its owner alone; else it is asked for.",
 )
 
+passphrase_fd_option = click.option(
+    "--passphrase-fd",
+    type=click.IntRange(0),
+    metavar="NUMBER",
+    help="File descriptor to read the passphrase from, to the end of its first line.",
+)
 
-def passphrase(file: Path | None, what: str, *, new: bool = False) -> str:
-    """Raises `LocalError` for an empty one."""
-    if file is not None:
+
+def passphrase(file: Path | None, what: str, *, new: bool = False, descriptor: int | None = None) -> str:
+    """Raises `LocalError` for an empty one, or a descriptor that is none."""
+    if descriptor is not None:
+        try:
+            with os.fdopen(descriptor, encoding="utf-8") as opened:
+                given = (opened.readline().splitlines() or [""])[0]
+        except OSError as error:
+            raise LocalError(
+                f"descriptor {descriptor} cannot be read ({error.strerror}): open it, for example with {descriptor}<FILE"
+            ) from error
+    elif file is not None:
         given = (read_private(file).decode("utf-8").splitlines() or [""])[0]
     else:
         given = click.prompt(f"Passphrase for {what}", hide_input=True, confirmation_prompt=new, err=True)

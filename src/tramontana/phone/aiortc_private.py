@@ -11,12 +11,15 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 import aioice.ice
-from aiortc import RTCRtpReceiver, RTCRtpSender
+from aiortc import RTCPeerConnection, RTCRtpReceiver, RTCRtpSender, RTCRtpTransceiver
 from aiortc.codecs import CODECS
 from aiortc.rtcrtpparameters import RTCRtpCodecParameters
+from aiortc.rtcrtpreceiver import StreamStatistics
 from aiortc.rtcrtpsender import RTCEncodedFrame
 
 RED_PAYLOAD_TYPE: Final = 120
+_OPUS_PAYLOAD_TYPE: Final = 96
+"""As aiortc offers it."""
 _FRAME_CLOCK_HZ: Final = 48_000
 
 
@@ -43,7 +46,13 @@ class ReceivedPacket(Protocol):
 def offer_red() -> None:
     """Add `audio/red` (RFC 2198) to the codecs that every later offer contains, before Opus; a second time does nothing."""
     if all(codec.mimeType != "audio/red" for codec in CODECS["audio"]):
-        red = RTCRtpCodecParameters(mimeType="audio/red", clockRate=_FRAME_CLOCK_HZ, channels=2, payloadType=RED_PAYLOAD_TYPE)
+        red = RTCRtpCodecParameters(
+            mimeType="audio/red",
+            clockRate=_FRAME_CLOCK_HZ,
+            channels=2,
+            payloadType=RED_PAYLOAD_TYPE,
+            parameters={f"{_OPUS_PAYLOAD_TYPE}/{_OPUS_PAYLOAD_TYPE}": None},  # RFC 2198 §5: what the blocks are
+        )
         CODECS["audio"].insert(0, red)
 
 
@@ -71,10 +80,34 @@ def send_encoded(sender: RTCRtpSender, next_frame: Callable[[], Awaitable[Encode
     sender._next_encoded_frame = encoded  # type: ignore[method-assign]
 
 
+def settle_payload_types(transceiver: RTCRtpTransceiver) -> list[tuple[str, int]]:
+    """(MIME type, payload type) as negotiated with a remote description, the one that is sent first; RED is then said to carry Opus.
+
+    Call it after a remote description is set and before an answer is made.
+    """
+    found = [(codec.mimeType.lower(), codec.payloadType) for codec in transceiver._codecs if codec.payloadType is not None]
+    opus = next((number for mime_type, number in found if mime_type == "audio/opus"), None)
+    for codec in transceiver._codecs:
+        if codec.mimeType.lower() == "audio/red" and opus is not None:
+            codec.parameters = {f"{opus}/{opus}": None}
+    return found
+
+
 def receive_encoded(receiver: RTCRtpReceiver, on_packet: Callable[[ReceivedPacket], None]) -> None:
-    """Hand over packets instead of decoding them. An exception of `on_packet` would end all reception, so it must raise none."""
+    """Hand over packets instead of decoding them; receiver reports (RFC 3550 §6.4.2) go on.
+
+    An exception of `on_packet` would end all reception, so it must raise none.
+    """
+    streams: dict[int, StreamStatistics] = receiver._RTCRtpReceiver__remote_streams  # type: ignore[attr-defined]
 
     async def handle(packet: ReceivedPacket, arrival_time_ms: int) -> None:
+        streams.setdefault(packet.ssrc, StreamStatistics(_FRAME_CLOCK_HZ)).add(packet)  # type: ignore[arg-type]
         on_packet(packet)
 
     receiver._handle_rtp_packet = handle  # type: ignore[method-assign]
+
+
+def round_trip_s(connection: RTCPeerConnection) -> float | None:
+    """As the other side's reports give it (RFC 3550 §6.4.1); None before the first one."""
+    measured = [getattr(sender, "_RTCRtpSender__rtt", None) for sender in connection.getSenders()]
+    return next((float(each) for each in measured if each is not None), None)

@@ -1,0 +1,1 @@
+"""Voice and its way: Opus from and to files, WebRTC over the relay."""
