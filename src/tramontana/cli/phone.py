@@ -136,8 +136,13 @@ async def _certified(device: Device) -> None:
         return
 
     connected = OnlineDevice(device, on_message=ignore)
+
+    async def known() -> None:
+        await connected.until_certified()
+        await connected.online.wait()  # its key packages are at the server then: it can be called from now on
+
     try:
-        await _beside(connected.run(), connected.until_certified())
+        await _beside(connected.run(), known())
     finally:
         await connected.close()
 

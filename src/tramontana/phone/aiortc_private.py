@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 import aioice.ice
+import aiortc.rtp
 from aiortc import RTCPeerConnection, RTCRtpReceiver, RTCRtpSender, RTCRtpTransceiver
 from aiortc.codecs import CODECS
 from aiortc.rtcrtpparameters import RTCRtpCodecParameters
@@ -44,7 +45,11 @@ class ReceivedPacket(Protocol):
 
 
 def offer_red() -> None:
-    """Add `audio/red` (RFC 2198) to the codecs that every later offer contains, before Opus; a second time does nothing."""
+    """Add `audio/red` (RFC 2198) to the codecs that every later offer contains, before Opus; a second time does nothing.
+
+    Browsers number it among 35 to 63, which may be dynamic as well (RFC 5761 §4, RFC 9429 §5.1.2): aiortc would not take that over.
+    """
+    aiortc.rtp.DYNAMIC_PAYLOAD_TYPES = (*range(35, 64), *range(96, 128))  # type: ignore[assignment]
     if all(codec.mimeType != "audio/red" for codec in CODECS["audio"]):
         red = RTCRtpCodecParameters(
             mimeType="audio/red",
