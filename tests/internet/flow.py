@@ -1,6 +1,6 @@
 """Traffic between two namespaces, as a process of its own.
 
-    python flow.py send ADDRESS PORT SECONDS PACKETS_A_SECOND OCTETS DSCP
+    python flow.py send ADDRESS PORT SECONDS PACKETS_A_SECOND OCTETS DSCP          says "sending" after ten packets
     python flow.py receive ADDRESS PORT          until its standard input is closed; then a line of JSON: delays in seconds, numbers
 
 Both ends read one machine's monotonic clock, so a one-way delay is a difference.
@@ -14,7 +14,9 @@ import socket
 import struct
 import sys
 import time
+from contextlib import suppress
 
+FIRST = 10
 HEADER = struct.Struct("!Id")
 
 
@@ -25,10 +27,10 @@ def send(address: str, port: int, seconds: float, rate: float, octets: int, dscp
         for number in range(round(seconds * rate)):
             while (wait := began + number / rate - time.monotonic()) > 0:
                 time.sleep(wait)
-            try:
+            with suppress(OSError):  # no route, no buffer: the packet is lost, as it would be on any machine
                 out.sendto(HEADER.pack(number, time.monotonic()).ljust(octets, b"\0"), (address, port))
-            except OSError:  # no route, no buffer: the packet is lost, as it would be on any machine
-                continue
+            if number == FIRST:
+                print("sending", flush=True)
 
 
 def receive(address: str, port: int) -> None:

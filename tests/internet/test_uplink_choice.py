@@ -19,6 +19,7 @@ from tramontana.internet.flow_class import FlowClass
 from tramontana.internet.policy import parse_policy
 from tramontana.internet.probe import Health
 from tramontana.internet.uplink_choice import (
+    FIRST_STABLE_S,
     LEAD_MARGIN_S,
     LEAD_S,
     LOSSY,
@@ -81,6 +82,16 @@ def test_a_tunnel_that_fails_is_left_in_the_same_step_and_returned_to_when_it_wa
     assert "Starlink" in away.reason
     back = next(t for t in np.arange(101.1, 200.0, 0.1) if choice.step(float(t), seen))
     assert back - 101.1 == pytest.approx(STABLE_S, abs=0.2)
+    assert choice.assigned[DATA] == DISH
+
+
+def test_at_the_start_the_preferred_carrier_may_come_a_little_later() -> None:
+    choice = UplinkChoice(ANYTHING)
+    late = {**three(), DISH: tunnel(STARLINK, health=Health.UNPROVEN)}
+    choice.step(0.0, late)
+    assert choice.assigned[DATA] == LINE
+    came = [t for t in np.arange(0.1, 10.0, 0.1) if choice.step(float(t), late if t < 1.0 else three())]
+    assert came == [pytest.approx(1.0 + FIRST_STABLE_S, abs=0.15)]
     assert choice.assigned[DATA] == DISH
 
 
@@ -227,6 +238,7 @@ class Site(RuleBasedStateMachine):
         self.now = 0.0
         self.seen = {t: tunnel(c, health=Health.UNPROVEN, gateway_rank=int(t == SECOND)) for t, c in CARRIERS.items()}
         self.table: dict[FlowClass, TunnelId | None] = dict.fromkeys(FlowClass)
+        self.lapsed: set[TunnelId] = set()
         self.good_since: dict[TunnelId, float | None] = dict.fromkeys(CARRIERS)
         self.moved = dict.fromkeys(FlowClass, -math.inf)
 
@@ -275,6 +287,8 @@ class Site(RuleBasedStateMachine):
             good = o.keyed and o.link_up and o.health in (Health.ALIVE, Health.SUSPECT) and o.loss < LOSSY
             good = good and not self.soon(which, 0.0)
             since = self.good_since[which]
+            if since is not None and not good:
+                self.lapsed.add(which)
             self.good_since[which] = (self.now if since is None else since) if good else None
         before = dict(self.table)
         for action in self.choice.step(self.now, self.seen):
@@ -295,7 +309,11 @@ class Site(RuleBasedStateMachine):
         predicted = self.soon(old, 0.0) and not self.soon(new, LEAD_MARGIN_S)
         lossy = self.seen[old].loss >= LOSSY and self.seen[new].loss <= self.seen[old].loss / 2
         since = self.good_since[new]
-        long_good = since is not None and self.now - since >= STABLE_S and not self.soon(new, LEAD_MARGIN_S)
+        long_good = (
+            since is not None
+            and self.now - since >= (STABLE_S if new in self.lapsed else FIRST_STABLE_S)
+            and not self.soon(new, LEAD_MARGIN_S)
+        )
         assert predicted or long_good or (lossy and self.now - self.moved[flow] >= LOSSY_HOLD_S)
 
     @invariant()

@@ -100,6 +100,7 @@ class Echo:
     """The gateway's clock."""
     probes_received: int
     received_octets: int
+    """Of this tunnel, before encryption; 0 is not known, and the site then counts what it sent, as if nothing were lost."""
     sent_octets: int
     switch_sequence: int
     """The SWITCH that is in force at the gateway, 0 is none: a gateway that started anew is noticed."""
@@ -328,7 +329,7 @@ class TunnelProbe:
             self._newest_answered = sent.sequence
             self._answered_octets = sent.octets_before
             self._switch_sequence = echo.switch_sequence
-            self._up.add(echo.received_us / 1e6, echo.received_octets, self._queue_up_s, now)
+            self._up.add(echo.received_us / 1e6, echo.received_octets or sent.octets_before, self._queue_up_s, now)
             if self._counters is not None:
                 self._down.add(now, self._counters[0], self._queue_down_s, now)
         if self._health in (Health.UNPROVEN, Health.DEAD):

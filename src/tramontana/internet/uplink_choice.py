@@ -37,6 +37,8 @@ SHORTEST_OUTAGE_S: Final = 0.2
 LEAST_CONFIDENCE: Final = 0.5
 STABLE_S: Final = 30.0
 """Good for so long before traffic returns to a preferred carrier: two slots of a Starlink satellite. Doubled with every failure."""
+FIRST_STABLE_S: Final = 3.0
+"""The same for a tunnel that never failed so far and was never predicted to: at the start, whichever answers first carries meanwhile."""
 LONGEST_STABLE_S: Final = 480.0
 FORGIVEN_S: Final = 900.0
 """A failure counts towards the doubling for so long."""
@@ -143,11 +145,15 @@ class _Record:
     good_since: float | None = None
     failures: deque[float] = field(default_factory=lambda: deque(maxlen=8))
     was_good: bool = False
+    lapsed: bool = False
+    """It was good and then was not, for whatever reason."""
 
     def stable_s(self, now: float) -> float:
         """How long it must be good before traffic comes back to it."""
         while self.failures and self.failures[0] < now - FORGIVEN_S:
             self.failures.popleft()
+        if not self.lapsed:
+            return FIRST_STABLE_S
         return min(LONGEST_STABLE_S, STABLE_S * (1 << max(0, len(self.failures) - 1)))
 
 
@@ -284,14 +290,16 @@ class UplinkChoice:
 
     def _remember(self, now: float, seen: Mapping[TunnelId, TunnelObservation]) -> None:
         for tunnel in set(self._records) - set(seen):
-            self._records[tunnel].good_since = None
-            self._records[tunnel].was_good = False
+            record = self._records[tunnel]
+            record.lapsed |= record.was_good
+            record.good_since, record.was_good = None, False
         for tunnel, o in seen.items():
             record = self._records.setdefault(tunnel, _Record())
             good = self._lives(o) and o.keyed and not self._is_lossy(o) and _soon(o, now) is None
             if good and record.good_since is None:
                 record.good_since = now
             if not good:
+                record.lapsed |= record.was_good
                 if record.was_good and not any(p.start - LEAD_S <= now < p.end + LEAD_S for p in o.planned):
                     record.failures.append(now)
                 record.good_since = None

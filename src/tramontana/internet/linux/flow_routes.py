@@ -1,0 +1,70 @@
+"""Routes by flow class: a rule for the mark of each class, and a table in which the networks beyond the tunnels have one route.
+
+What has no tunnel is unreachable, not merely without a route: a device that vanishes takes its routes along, and packets must then not
+find another way. Packets without a mark (this machine's own) go as routine data, by the main table.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from ipaddress import ip_network
+from typing import Final
+
+from tramontana.internet.flow_class import FlowClass
+from tramontana.internet.linux.command import run
+from tramontana.internet.linux.flow_marks import Network, mark
+
+FIRST_TABLE: Final = 5400
+"""Of the first class; also the first preference of the rules."""
+LAST_RESORT_METRIC: Final = 4_000_000_000
+EVERYTHING: Final = (ip_network("0.0.0.0/0"), ip_network("::/0"))
+
+
+def table(flow: FlowClass) -> int:
+    """The routing table of a class."""
+    return FIRST_TABLE + flow
+
+
+def prepare() -> None:
+    """Put the rules in place, once each, for IPv4 and IPv6. Raises `CommandFailed`."""
+    for family in ("-4", "-6"):
+        there = {rule["priority"] for rule in json.loads(run("ip", family, "-j", "rule", "show") or "[]")}
+        lines = [f"rule add pref {table(f)} fwmark {mark(f):#x} lookup {table(f)}" for f in FlowClass if table(f) not in there]
+        if lines:
+            run("ip", family, "-batch", "-", stdin="\n".join(lines) + "\n")
+
+
+def secure(networks: Sequence[Network]) -> None:
+    """Block the networks for every class and make sure that they stay blocked if a tunnel's interface vanishes. Raises `CommandFailed`."""
+    _replace(networks, dict.fromkeys(FlowClass, f"unreachable {{}} metric {LAST_RESORT_METRIC}"))
+    route(networks, dict.fromkeys(FlowClass))
+
+
+def route(networks: Sequence[Network], devices: Mapping[FlowClass, str | None]) -> None:
+    """Send each class that is named through its device, or nowhere (None). Classes that are not named stay. Raises `CommandFailed`.
+
+    Blocking comes first, so that an error on the way leaves less open than was asked, never more.
+    """
+    ordered = sorted(devices.items(), key=lambda item: item[1] is not None)
+    _replace(networks, {flow: f"{{}} dev {device} metric 1" if device else "unreachable {} metric 1" for flow, device in ordered})
+
+
+def _replace(networks: Sequence[Network], ways: Mapping[FlowClass, str]) -> None:
+    for version in (4, 6):
+        lines = [
+            f"route replace {way.format(network)} table {name}"
+            for flow, way in ways.items()
+            for network in networks
+            if network.version == version
+            for name in (str(table(flow)), *(["main"] if flow is FlowClass.DATA_ROUTINE else []))
+        ]
+        if lines:
+            run("ip", f"-{version}", "-batch", "-", stdin="\n".join(lines) + "\n")
+
+
+def forget(networks: Sequence[Network]) -> None:
+    """Take every route of these networks away (a gateway whose site is gone); nothing if there is none."""
+    for network in networks:
+        for name in (*(str(table(flow)) for flow in FlowClass), "main"):
+            run("ip", f"-{network.version}", "route", "flush", "exact", str(network), "table", name)

@@ -1,0 +1,197 @@
+"""The gateway's driver of uplinks: answers probes, obeys SWITCH, shapes what it sends to each site.
+
+Which site a datagram is from follows from the tunnel address it came from: WireGuard lets a peer use its own addresses only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+import socket
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from tramontana.internet.flow_class import FlowClass
+from tramontana.internet.linux import flow_routes, traffic_control
+from tramontana.internet.linux.flow_marks import Network
+from tramontana.internet.linux.tunnel_socket import counters, open_socket, received, send
+from tramontana.internet.probe import PROBE_TYPE, Echo, MalformedDatagram, Probe, Responder
+from tramontana.internet.qos import plan
+from tramontana.internet.switch import Assignment, SiteRoutes, parse_switch
+
+SHAPING_PERIOD_S: Final = 1.0
+
+
+@dataclass(frozen=True)
+class GatewaySite:
+    """A site as the gateway's agent admitted it. addresses: its tunnel address by uplink; branch: its place in traffic control, 1–4095."""
+
+    id: str
+    networks: Sequence[Network]
+    addresses: Mapping[int, str]
+    branch: int
+
+
+class GatewayUplinks:
+    """One gateway. devices: uplink index → (interface, own tunnel address).
+
+    routes_file: where assignments are kept over a restart. octets: (received, sent) of a site in a tunnel, where that can be told; without
+    it the interface's counters serve while one site uses it, and (0, 0), "not known", when there are more.
+    """
+
+    def __init__(
+        self,
+        devices: Mapping[int, tuple[str, str]],
+        *,
+        routes_file: Path | None = None,
+        octets: Callable[[str, int], tuple[int, int]] | None = None,
+    ) -> None:
+        self._devices = dict(devices)
+        self._routes_file = routes_file
+        self._octets = octets
+        self._sites: dict[str, GatewaySite] = {}
+        self._hand = ThreadPoolExecutor(1, "routes")
+        """Sets routes one after the other, while this loop goes on answering every site's probes."""
+        self._site_at: dict[tuple[int, str], str] = {}
+        self._responders: dict[tuple[str, int], Responder] = {}
+        self._shape_kbps: dict[tuple[str, int], int] = {}
+        self._shape_changed: set[int] = set()
+        self._sockets: dict[int, socket.socket] = {}
+        self.routes = SiteRoutes(_kept_routes(routes_file))
+        self.heard_at: dict[str, float] = {}
+        """When each site's last probe came, seconds of `time.monotonic`."""
+        self.malformed = 0
+
+    def add(self, site: GatewaySite) -> None:
+        """Admit a site. Its networks are unreachable until it says SWITCH, or go where it said before a restart."""
+        self._sites[site.id] = site
+        for uplink, address in site.addresses.items():
+            self._site_at[uplink, address] = site.id
+        self._hand.submit(self._admit, site).result()
+
+    def remove(self, site_id: str) -> None:
+        """The site was revoked: its routes and its answers end now."""
+        site = self._sites.pop(site_id)
+        self._site_at = {key: of for key, of in self._site_at.items() if of != site_id}
+        self._shape_kbps = {key: kbps for key, kbps in self._shape_kbps.items() if key[0] != site_id}
+        self._shape_changed |= set(site.addresses)
+        self.heard_at.pop(site_id, None)
+        if self.routes.forget(site_id):
+            self._keep()
+        self._hand.submit(flow_routes.forget, site.networks).result()
+
+    async def run(self) -> None:
+        """Until cancelled. Raises `TunnelSocketError`, or `CommandFailed` if the system refuses a route."""
+        flow_routes.prepare()
+        loop = asyncio.get_running_loop()
+        self._failed = loop.create_future()
+        try:
+            for uplink, (device, address) in self._devices.items():
+                self._sockets[uplink] = open_socket(device, address)
+                loop.add_reader(self._sockets[uplink], self._read, uplink)
+            while True:
+                await asyncio.wait([self._failed], timeout=SHAPING_PERIOD_S)
+                if self._failed.done():
+                    self._failed.result()
+                await self._shape()
+        finally:
+            for sock in self._sockets.values():
+                loop.remove_reader(sock)
+                sock.close()
+            self._sockets.clear()
+
+    def _read(self, uplink: int) -> None:
+        sock = self._sockets[uplink]
+        for datagram, address, port in received(sock):
+            site = self._site_at.get((uplink, address))
+            if site is None:
+                continue
+            try:
+                if datagram[:1] == bytes([PROBE_TYPE]):
+                    send(sock, self._echo(site, uplink, Probe.parse(datagram)).encode(), address, port)
+                else:
+                    self._switch(site, parse_switch(datagram), partial(send, sock, address=address, port=port))
+            except MalformedDatagram:
+                self.malformed += 1
+
+    def _echo(self, site: str, uplink: int, probe: Probe) -> Echo:
+        now = self.heard_at[site] = time.monotonic()
+        if self._shape_kbps.get((site, uplink)) != probe.shape_kbps:
+            self._shape_kbps[site, uplink] = probe.shape_kbps
+            self._shape_changed.add(uplink)
+        responder = self._responders.setdefault((site, uplink), Responder())
+        return responder.echo(probe, now, *self._counted(site, uplink), self.routes.sequence(site))
+
+    def _switch(self, site: str, asked: Assignment, reply: Callable[[bytes], object]) -> None:
+        """The answer goes out when the routes are in place."""
+        changed, answer = self.routes.handle_switch(site, asked)
+        if not changed:
+            reply(answer)
+            return
+        self._keep()
+        loop = asyncio.get_running_loop()
+        done = loop.run_in_executor(self._hand, self._route, self._sites[site], asked)
+
+        def routed(future: asyncio.Future[None]) -> None:
+            error = future.exception()
+            if error is None:
+                reply(answer)
+            elif not self._failed.done():
+                self._failed.set_exception(error)
+
+        done.add_done_callback(routed)
+
+    def _counted(self, site: str, uplink: int) -> tuple[int, int]:
+        if self._octets is not None:
+            return self._octets(site, uplink)
+        if len(self._sites) > 1:
+            return 0, 0
+        return counters().get(self._devices[uplink][0], (0, 0))
+
+    def _admit(self, site: GatewaySite) -> None:
+        flow_routes.secure(site.networks)
+        self._route(site, self.routes.in_force.get(site.id, Assignment(0)))
+
+    def _route(self, site: GatewaySite, assignment: Assignment) -> None:
+        devices = {flow: self._devices.get(assignment.uplink(flow), (None, ""))[0] for flow in FlowClass}
+        flow_routes.route(site.networks, devices)
+
+    async def _shape(self) -> None:
+        changed = self._shape_changed & set(self._devices)
+        self._shape_changed.clear()
+        for uplink in changed:
+            wanted = {self._sites[site].branch: kbps for (site, at), kbps in self._shape_kbps.items() if at == uplink and kbps}
+            device = self._devices[uplink][0]
+            branches = {branch: plan(kbps * 1e3) for branch, kbps in wanted.items()}
+            if branches:
+                await asyncio.to_thread(traffic_control.apply, device, branches)
+            else:
+                await asyncio.to_thread(traffic_control.remove, device)
+
+    def _keep(self) -> None:
+        if self._routes_file is not None:
+            kept = {site: [a.sequence, *a.uplinks] for site, a in self.routes.in_force.items()}
+            temporary = self._routes_file.with_suffix(".new")
+            temporary.write_text(json.dumps(kept))
+            temporary.replace(self._routes_file)
+
+    def silent_since(self, site: str) -> float:
+        """When the site was last heard of, -infinity if never since the start."""
+        return self.heard_at.get(site, -math.inf)
+
+
+def _kept_routes(file: Path | None) -> dict[str, Assignment]:
+    """What can be read of it: a site that is not there says SWITCH again as soon as it sees an ECHO."""
+    if file is None or not file.exists():
+        return {}
+    try:
+        kept = json.loads(file.read_text())
+        return {str(site): Assignment(int(numbers[0]), tuple(int(n) for n in numbers[1:])) for site, numbers in kept.items()}
+    except (ValueError, TypeError, AttributeError, IndexError):
+        return {}

@@ -1,0 +1,344 @@
+"""The site's driver of uplinks: probes every tunnel, asks `UplinkChoice`, moves routes and tells the gateways.
+
+Everything that is decided is decided by the cores; this module reads the clock, the sockets and the counters, and carries actions out.
+If carrying one out fails, all classes are blocked before the error goes on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import socket
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from tramontana.carriers.carrier import Carrier
+from tramontana.errors import LocalError
+from tramontana.internet.flow_class import FlowClass
+from tramontana.internet.linux import flow_routes, traffic_control
+from tramontana.internet.linux.flow_marks import Network
+from tramontana.internet.linux.tunnel_socket import counters, open_socket, received, send
+from tramontana.internet.policy import Policy
+from tramontana.internet.probe import Echo, Estimate, Health, MalformedDatagram, ProbeBudget, TunnelProbe
+from tramontana.internet.qos import ShapedRate, plan
+from tramontana.internet.switch import SWITCHED_TYPE, SwitchSender, parse_switched
+from tramontana.internet.uplink_choice import (
+    Action,
+    Blocked,
+    Hurry,
+    PlannedOutage,
+    Switch,
+    TunnelId,
+    TunnelObservation,
+    UplinkChoice,
+)
+
+SHAPING_PERIOD_S: Final = 1.0
+LONGEST_WAIT_S: Final = 1.0
+
+
+@dataclass(frozen=True)
+class SiteTunnel:
+    """A tunnel as the site's agent made it. `nominal_bps`: (up, down) that the carrier sells, the most that is ever shaped to."""
+
+    id: TunnelId
+    device: str
+    address: str
+    gateway_address: str
+    carrier: Carrier
+    nominal_bps: tuple[float, float] = (1e9, 1e9)
+    budget: ProbeBudget | None = None
+    gateway_rank: int = 0
+
+
+@dataclass(frozen=True)
+class TunnelStatus:
+    """For the console and the site's own page."""
+
+    tunnel: SiteTunnel
+    health: Health
+    keyed: bool
+    link_up: bool
+    estimate: Estimate
+    carries: tuple[FlowClass, ...]
+    shaped_up_bps: float
+
+
+class _Live:
+    def __init__(self, tunnel: SiteTunnel, now: float) -> None:
+        self.tunnel = tunnel
+        self.socket: socket.socket = open_socket(tunnel.device, tunnel.address)
+        self.probe = TunnelProbe(now, budget=tunnel.budget)
+        self.health = Health.UNPROVEN
+        self.keyed = False
+        self.link_up = True
+        self.planned: tuple[PlannedOutage, ...] = ()
+        self.up = ShapedRate(tunnel.nominal_bps[0])
+        self.down = ShapedRate(tunnel.nominal_bps[1])
+        self.shaped = False
+
+
+class SiteUplinks:
+    """One site. Everything but `run` may be called at any time from the loop that runs it.
+
+    networks: what lies beyond the tunnels (`flow_routes.EVERYTHING` for a site whose only way out they are). sequence_file: where the
+    highest SWITCH sequence is kept. on_actions: told of every decision after it was carried out.
+    """
+
+    def __init__(
+        self,
+        policy: Policy,
+        networks: Sequence[Network],
+        *,
+        sequence_file: Path | None = None,
+        shape: bool = True,
+        on_actions: Callable[[Sequence[Action]], None] = lambda actions: None,
+    ) -> None:
+        self.choice = UplinkChoice(policy)
+        self._networks = networks
+        self._sequence_file = sequence_file
+        self._sequence = _kept_sequence(sequence_file)
+        self._shape = shape
+        self._on_actions = on_actions
+        self._live: dict[TunnelId, _Live] = {}
+        self._senders: dict[str, SwitchSender] = {}
+        self._used: dict[str, float] = {}
+        self._decide_at = -math.inf
+        self._shape_at = -math.inf
+        self._stirred = asyncio.Event()
+        self.malformed = 0
+        """Datagrams in tunnels that were none of ours."""
+
+    # ---- what the site's agent tells it
+
+    def add(self, tunnel: SiteTunnel) -> None:
+        """Use a tunnel from now on; it carries nothing until it is keyed and proven. Raises `TunnelSocketError`."""
+        self._live[tunnel.id] = live = _Live(tunnel, time.monotonic())
+        self._senders.setdefault(tunnel.id.gateway, SwitchSender(self._sequence))
+        asyncio.get_running_loop().add_reader(live.socket, self._read, live)
+        self._decide_now()
+
+    def remove(self, tunnel: TunnelId) -> None:
+        """A tunnel is taken down: what it carries moves, or is blocked, before this returns."""
+        live = self._live.pop(tunnel)
+        asyncio.get_running_loop().remove_reader(live.socket)
+        live.socket.close()
+        self._turn()
+
+    def set_keyed(self, tunnel: TunnelId, keyed: bool) -> None:
+        """Whether the tunnel has a post-quantum preshared key in force."""
+        self._live[tunnel].keyed = keyed
+        self._decide_now()
+
+    def set_link(self, uplink: int, up: bool) -> None:
+        """A carrier event of an uplink: all its tunnels are meant."""
+        for live in self._live.values():
+            if live.tunnel.id.uplink == uplink:
+                live.link_up = up
+        self._decide_now()
+
+    def set_planned(self, tunnel: TunnelId, planned: Iterable[PlannedOutage]) -> None:
+        """Predicted outages, on the clock of `time.monotonic`."""
+        self._live[tunnel].planned = tuple(planned)
+        self._decide_now()
+
+    def set_used(self, used_octets: Mapping[str, float]) -> None:
+        """What each carrier carried this month, by its id."""
+        self._used = dict(used_octets)
+        self._decide_now()
+
+    def set_policy(self, policy: Policy) -> None:
+        """Another policy, obeyed before this returns; the history of the old choice goes on."""
+        before = self.choice
+        self.choice = UplinkChoice(policy)
+        self.choice.history.extend(before.history)
+        self.choice.assigned = dict(before.assigned)
+        self.choice.blocked = dict(before.blocked)
+        self._turn()
+
+    def status(self) -> list[TunnelStatus]:
+        """Every tunnel as it stands."""
+        now = time.monotonic()
+        return [
+            TunnelStatus(
+                live.tunnel,
+                live.health,
+                live.keyed,
+                live.link_up,
+                live.probe.estimate(now),
+                tuple(flow for flow, at in self.choice.assigned.items() if at == id_),
+                live.up.bps,
+            )
+            for id_, live in self._live.items()
+        ]
+
+    async def run(self) -> None:
+        """Until cancelled; then everything is blocked. Raises `CommandFailed` if the system refuses a route, blocked as well."""
+        flow_routes.prepare()
+        flow_routes.secure(self._networks)
+        try:
+            while True:
+                wait_s = self._turn()
+                self._stirred.clear()
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._stirred.wait(), wait_s)
+        finally:
+            self._block()
+            for live in self._live.values():
+                asyncio.get_running_loop().remove_reader(live.socket)
+                live.socket.close()
+            self._live.clear()
+
+    # ---- one turn
+
+    def _turn(self) -> float:
+        """Everything that is due; seconds until the next turn."""
+        for live in self._live.values():  # before any verdict: an answer may wait since we were held up
+            self._take(live)
+        now = time.monotonic()
+        seen = counters()
+        changed = now >= self._decide_at
+        for live in self._live.values():
+            received_octets, sent_octets = seen.get(live.tunnel.device, (0, 0))
+            live.probe.handle_counters(received_octets, sent_octets, now)
+            if now >= live.probe.next_probe_at:
+                live.probe.shape_kbps = min(2**32 - 1, round(plan(live.down.bps).rate_bps / 1e3)) if self._shape else 0
+                send(live.socket, live.probe.probe(now, sent_octets).encode(), live.tunnel.gateway_address)
+            health = live.probe.health(now)
+            changed = changed or health is not live.health
+            live.health = health
+        if changed:
+            self._decide(now)
+        self._send_switches(now)
+        if self._shape and now >= self._shape_at:
+            self._shape_all(now)
+        probes = [t for live in self._live.values() for t in (live.probe.next_probe_at, live.probe.next_verdict_at(now))]
+        wake = min([now + LONGEST_WAIT_S, self._decide_at, *probes, *(s.next_send_at for s in self._senders.values())])
+        return max(0.0, wake - time.monotonic())
+
+    def _decide(self, now: float) -> None:
+        observations = {id_: self._observe(live, now) for id_, live in self._live.items()}
+        actions = self.choice.step(now, observations)
+        self._decide_at = min(now + LONGEST_WAIT_S, self.choice.next_change_at(now, observations))
+        moves = {flow: None for action in actions if isinstance(action, Blocked) for flow in action.flows}
+        devices: dict[FlowClass, str | None] = {**moves}
+        for action in actions:
+            if isinstance(action, Switch):
+                devices |= dict.fromkeys(action.flows, self._live[action.to].tunnel.device)
+            elif isinstance(action, Hurry):
+                self._live[action.tunnel].probe.hurry(now)
+        if devices:
+            self._announce(now)
+            self._send_switches(now)
+            try:
+                flow_routes.route(self._networks, devices)
+            except LocalError:
+                self._block()
+                raise
+            carrying = set(self.choice.assigned.values())
+            for id_, live in self._live.items():
+                live.probe.set_carrying(id_ in carrying, now)
+        if actions:
+            self._on_actions(actions)
+
+    def _observe(self, live: _Live, now: float) -> TunnelObservation:
+        estimate = live.probe.estimate(now)
+        return TunnelObservation(
+            carrier=live.tunnel.carrier,
+            health=live.health,
+            keyed=live.keyed,
+            link_up=live.link_up,
+            loss=estimate.loss,
+            loss_samples=estimate.samples,
+            srtt_s=estimate.srtt_s,
+            used_octets=self._used.get(live.tunnel.carrier.id, 0.0),
+            planned=live.planned,
+            gateway_rank=live.tunnel.gateway_rank,
+        )
+
+    def _announce(self, now: float) -> None:
+        """A SWITCH for each gateway whose part of the assignment changed; the gateway that loses all is told as well."""
+        for gateway, sender in self._senders.items():
+            uplinks = {flow: at.uplink for flow, at in self.choice.assigned.items() if at is not None and at.gateway == gateway}
+            if any(sender.assignment.uplink(flow) != uplinks.get(flow, 0) for flow in FlowClass) or not sender.sequence:
+                sender.assign(uplinks, now, max(time.time_ns() // 1_000_000, self._sequence + 1))
+                self._keep(sender.sequence)
+
+    def _send_switches(self, now: float) -> None:
+        for gateway, sender in self._senders.items():
+            if now >= sender.next_send_at and (message := sender.due(now)) is not None:
+                for live in self._ways_to(gateway):
+                    send(live.socket, message, live.tunnel.gateway_address)
+
+    def _ways_to(self, gateway: str) -> list[_Live]:
+        """The tunnels that carry to it; else those that live; else all."""
+        ours = {id_: live for id_, live in self._live.items() if id_.gateway == gateway}
+        carrying = [live for id_, live in ours.items() if id_ in self.choice.assigned.values()]
+        alive = [live for live in ours.values() if live.health in (Health.ALIVE, Health.SUSPECT)]
+        return carrying or alive or list(ours.values())
+
+    def _shape_all(self, now: float) -> None:
+        self._shape_at = now + SHAPING_PERIOD_S
+        for live in self._live.values():
+            estimate = live.probe.estimate(now)
+            up, down = estimate.capacity_up, estimate.capacity_down
+            live.down.update(down.bps, down.measured_full, estimate.queue_down_s)
+            if live.up.update(up.bps, up.measured_full, estimate.queue_up_s) or not live.shaped:
+                traffic_control.apply(live.tunnel.device, {1: plan(live.up.bps)})
+                live.shaped = True
+
+    # ---- datagrams
+
+    def _read(self, live: _Live) -> None:
+        self._take(live)
+        if live.probe.health(time.monotonic()) is not live.health:
+            self._stirred.set()
+
+    def _take(self, live: _Live) -> None:
+        for datagram, sender, _ in received(live.socket):
+            now = time.monotonic()
+            if sender != live.tunnel.gateway_address:
+                continue
+            try:
+                if datagram[:1] == bytes([SWITCHED_TYPE]):
+                    self._switched(live, datagram, now)
+                else:
+                    echo = Echo.parse(datagram)
+                    live.probe.handle_echo(echo, now)
+                    self._senders[live.tunnel.id.gateway].handle_echo(echo.switch_sequence, now)
+            except MalformedDatagram:
+                self.malformed += 1
+
+    def _switched(self, live: _Live, datagram: bytes, now: float) -> None:
+        sender = self._senders[live.tunnel.id.gateway]
+        sender.handle_switched(parse_switched(datagram), now, time.time_ns() // 1_000_000)
+        self._keep(sender.sequence)
+
+    # ---- keeping, blocking
+
+    def _decide_now(self) -> None:
+        self._decide_at = -math.inf
+        self._stirred.set()
+
+    def _block(self) -> None:
+        flow_routes.route(self._networks, dict.fromkeys(FlowClass))
+
+    def _keep(self, sequence: int) -> None:
+        if sequence > self._sequence:
+            self._sequence = sequence
+            if self._sequence_file is not None:
+                temporary = self._sequence_file.with_suffix(".new")
+                temporary.write_text(f"{sequence}\n")
+                temporary.replace(self._sequence_file)
+
+
+def _kept_sequence(file: Path | None) -> int:
+    """0 if there is none, or it cannot be read: the clock, and the gateway's answer, then give the next one."""
+    if file is None or not file.exists():
+        return 0
+    text = file.read_text(errors="replace").strip()
+    return int(text) if text.isdecimal() and len(text) <= 19 else 0

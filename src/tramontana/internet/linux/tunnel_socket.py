@@ -1,0 +1,67 @@
+"""What both agents need of a tunnel: a UDP socket that is bound to its interface, and the interfaces' counters."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from tramontana.errors import LocalError
+from tramontana.internet.flow_class import CONTROL_DSCP
+from tramontana.internet.linux.flow_marks import CONTROL_MARK
+from tramontana.internet.probe import PORT
+
+LONGEST_DATAGRAM: Final = 256
+DATAGRAMS_A_TURN: Final = 512
+"""Taken from a socket before anything else gets its turn."""
+
+
+class TunnelSocketError(LocalError):
+    """The agent cannot use a tunnel's interface; the message says which. It needs CAP_NET_ADMIN, and the interface with its address."""
+
+
+def open_socket(device: str, address: str) -> socket.socket:
+    """A socket for probes and SWITCH: at `PORT` of the tunnel address, never through another interface. Raises `TunnelSocketError`."""
+    version_6 = ":" in address
+    sock = socket.socket(socket.AF_INET6 if version_6 else socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, device.encode())
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, CONTROL_MARK)
+        if version_6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_TCLASS, CONTROL_DSCP << 2)
+        else:
+            sock.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, CONTROL_DSCP << 2)
+        sock.bind((address, PORT))
+    except OSError as error:
+        sock.close()
+        raise TunnelSocketError(f"no socket at {address} port {PORT} on {device}: {error.strerror}") from None
+    return sock
+
+
+def received(sock: socket.socket) -> Iterator[tuple[bytes, str, int]]:
+    """(datagram, sender's address, its port) of everything that waits, without blocking."""
+    for _ in range(DATAGRAMS_A_TURN):
+        try:
+            datagram, sender = sock.recvfrom(LONGEST_DATAGRAM)
+        except BlockingIOError:
+            return
+        except OSError:  # an ICMP error of an earlier datagram, or the interface is down
+            continue
+        yield datagram, sender[0], sender[1]
+
+
+def send(sock: socket.socket, datagram: bytes, address: str, port: int = PORT) -> bool:
+    """False if it did not leave (no link, full queue): for a probe or SWITCH the same as lost on the way."""
+    try:
+        sock.sendto(datagram, (address, port))
+    except OSError:
+        return False
+    return True
+
+
+def counters() -> dict[str, tuple[int, int]]:
+    """(received, sent) octets of every interface of this thread's namespace."""
+    rows = (line.partition(":") for line in Path("/proc/thread-self/net/dev").read_text().splitlines()[2:])
+    fields = ((name.strip(), values.split()) for name, _, values in rows)
+    return {name: (int(values[0]), int(values[8])) for name, values in fields}
