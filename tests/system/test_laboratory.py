@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -181,6 +182,69 @@ def test_what_it_cannot_do_it_says(lab: None, tmp_path: Path) -> None:
         [*COMMAND, "run", "--name", NETWORK.name, "lan", "ip", "-br", "address"], capture_output=True, text=True, check=True
     )
     assert "10.64.1.10/24" in shown.stdout
+
+
+def test_a_trial_over_a_carrier_sees_its_path_and_its_outage_and_goes_on_where_it_was_stopped(lab: None, tmp_path: Path) -> None:
+    folder, secret = tmp_path / "trial", tmp_path / "secret"
+    until(lambda s: heard(s, "starlink"))
+
+    def seconds() -> list[dict[str, Any]]:
+        try:
+            lines = [json.loads(line) for line in (folder / "record.jsonl").read_text().splitlines()]
+        except (FileNotFoundError, ValueError):  # not there yet, or a line is being written
+            return []
+        return [line for line in lines if "round_trips_ms" in line]
+
+    def wait(condition: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + PATIENCE_S
+        while not condition():
+            assert time.monotonic() < deadline, seconds()
+            time.sleep(0.1)
+
+    trial = [sys.executable, "-m", "tramontana.cli.main", "trial"]
+    within_host = ["ip", "netns", "exec"]
+    measure = [
+        *within_host,
+        NETWORK.namespace("underlay"),
+        *trial,
+        *("run", INTERNET_HOST[0], str(folder), "--secret-file", str(secret), "--interface", "starlink", "--source", "198.18.1.2"),
+        *("--place", "rome", "--carrier", "starlink", "--data", str(tmp_path), "--test-seconds", "1", "--data-budget", "40"),
+    ]
+    serving = subprocess.Popen(
+        [*within_host, NETWORK.namespace("internet"), *trial, "serve", "--secret-file", str(secret)], stdout=subprocess.PIPE, text=True
+    )
+    assert serving.stdout is not None
+    try:
+        while "Answering" not in serving.stdout.readline():
+            assert serving.poll() is None
+        measuring = subprocess.Popen(measure, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        wait(lambda: len(seconds()) >= 3)
+        asked("cut", "starlink")
+        wait(lambda: any(set(second["round_trips_ms"]) == {None} for second in seconds()))
+        asked("restore", "starlink")
+        wait(lambda: None not in seconds()[-1]["round_trips_ms"])
+        measuring.send_signal(signal.SIGINT)
+        said, _ = measuring.communicate(timeout=PATIENCE_S)
+        assert measuring.returncode == 0, said
+        first = json.loads((folder / "report.json").read_text())
+        again = subprocess.run([*measure, "--seconds", "3"], capture_output=True, text=True, check=False, timeout=PATIENCE_S)
+        assert again.returncode == 0, again.stderr
+        assert "Going on with the trial" in again.stdout
+        both = json.loads((folder / "report.json").read_text())
+    finally:
+        serving.terminate()
+        serving.communicate(timeout=PATIENCE_S)
+    assert (first["runs"], both["runs"]) == (1, 2)
+    assert both["measured_s"] > first["measured_s"]
+    assert max(outage["seconds"] for outage in first["outages"]) >= 0.9
+    assert abs(first["forecast"]["round_trip_difference_ms_p50"]) < 15
+    # Never more than the path has (231 to 250 Mbit/s down), and within the budget of all runs together.
+    assert first["down_mbps"]
+    assert 1 < first["down_mbps"][0] < 260
+    assert [judgement["verdict"] for judgement in both["judgements"]][2] == "too early"
+    page = (folder / "report.html").read_text()
+    assert page.count("<svg") == 1
+    assert "http://" not in page.replace("http://www.w3.org/", "")
 
 
 def test_a_killed_laboratory_is_cleaned_up_by_its_own_names_only(tmp_path: Path) -> None:

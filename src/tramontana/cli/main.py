@@ -32,6 +32,7 @@ COMMANDS = {
     "log": "tramontana.cli.log:log",
     "lab": "tramontana.cli.lab:lab",
     "phone": "tramontana.cli.phone:phone",
+    "trial": "tramontana.cli.trial:trial",
 }
 
 

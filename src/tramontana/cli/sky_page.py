@@ -45,18 +45,23 @@ class Chart:
 
     def svg(self) -> str:
         """Inline SVG without any reference to the outside."""
-        out = io.StringIO()
-        with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "tramontana"}):
-            self._figure().savefig(out, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
-        drawing = out.getvalue()
-        drawing = drawing[drawing.index("<svg") :]
-        return re.sub(r"<metadata>.*?</metadata>", "", drawing, flags=re.DOTALL)
+        return svg_of(self._figure())
 
     def _figure(self) -> Figure:
         figure = Figure(figsize=(10, 8 if self.polar else 5.6), dpi=150, layout="constrained", facecolor="white")
         axes = figure.add_subplot(projection="polar" if self.polar else None)
         self.draw(axes)
         return figure
+
+
+def svg_of(figure: Figure) -> str:
+    """Inline SVG of a figure, without any reference to the outside."""
+    out = io.StringIO()
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "tramontana"}):
+        figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+    drawing = out.getvalue()
+    drawing = drawing[drawing.index("<svg") :]
+    return re.sub(r"<metadata>.*?</metadata>", "", drawing, flags=re.DOTALL)
 
 
 def page(report: Report, picture: Picture | None) -> str:
