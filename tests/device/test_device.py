@@ -148,6 +148,25 @@ async def test_whoever_is_revoked_is_out_and_nothing_is_sealed_for_him(houses: H
             assert bruno.texts() == ["still a member"]
 
 
+async def test_the_organisations_order_to_destroy_itself_is_obeyed(houses: Houses, tmp_path: Path) -> None:
+    async with houses() as house:
+        store, other = stored(tmp_path, "ada"), MemoryStore()
+        ada_person, bruno_person = await enrolled(house, store, "Ada"), await enrolled(house, other, "Bruno")
+        async with online(store, ada_person) as ada, online(other, bruno_person) as bruno:
+            await house.custodians.revoke(house, ada_person, "zeroise: stolen")
+            await house.custodians.revoke(house, bruno_person, "left the ministry")
+            for each in (ada, bruno):
+                assert each.running is not None
+                await until(each.running.done)
+            with pytest.raises(PutOut, match="destroyed its keys"):
+                ada.running.result()  # type: ignore[union-attr]
+            with pytest.raises(PutOut, match="revoked"):
+                bruno.running.result()  # type: ignore[union-attr]
+        assert not (tmp_path / "ada" / "device.db").exists()
+        assert other.read("device")  # revoked, not ordered to destroy itself
+        assert [entry["actor"] for entry in await house.audited("device.zeroised")] == [f"device {ada_person.device_id}"]
+
+
 async def test_another_organisation_than_the_invitations_is_refused_before_anything_is_sent(houses: Houses, tmp_path: Path) -> None:
     async with houses() as house:
         other = OrganisationKey.generate("Elsewhere", "hybrid-1", now=house.clock())

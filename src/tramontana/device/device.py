@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 from tramontana.device import messages
@@ -12,14 +13,18 @@ from tramontana.device.conversations import Conversations, Item, NotReady, Recei
 from tramontana.device.enrolment import Enrolment, login
 from tramontana.device.key_packages import KeyPackages
 from tramontana.device.membership import Membership, Standing, credential_of
-from tramontana.device.requests import Procedure, Request, b64, unb64
+from tramontana.device.requests import Procedure, Refusal, Request, Unreachable, b64, unb64
 from tramontana.device.store import Change, Store
 from tramontana.errors import LocalError, RemoteError
+from tramontana.keys.certificate import UnverifiedRevocation
 from tramontana.keys.follow import Alarm
+from tramontana.keys.identity import ZEROISED_CONTEXT, encode_statement
 from tramontana.keys.mls.client import Client
 from tramontana.keys.mls.outcomes import EpochKeys
 from tramontana.keys.organisation import device_code, parse_fingerprint
 
+ZEROISE = "zeroise"
+"""A revocation whose reason begins so orders the device to destroy itself (docs/protocols.md)."""
 LOG_TABLE = "log"
 EVIDENCE_ROW = "evidence"
 HEAD_TOLD_EVERY_S = 3_600.0
@@ -78,6 +83,20 @@ class Device:
             raise
         answer = yield Request("GET", f"/accounts?certificates_from={self.membership.size}")
         self._directory = {account["account_id"]: account for account in answer}
+
+    def obey_revocation(self) -> Procedure[bool]:
+        """After the server put this device out: whether the organisation itself ordered it to destroy itself; it then has."""
+        device_id = self.enrolment.device_id
+        given = yield Request("GET", f"/devices/{device_id}/revocation", needs_session=False)
+        revocation = UnverifiedRevocation(unb64(given["revocation"])).verify(self.membership.root)
+        if revocation.device_id != device_id or not revocation.reason.startswith(ZEROISE):
+            return False
+        statement = encode_statement(ZEROISED_CONTEXT, (self.enrolment.service_id.encode(), device_id.encode()))
+        last_word = Request("POST", f"/devices/{device_id}/zeroised", {"signature": b64(self._key.sign(statement))}, needs_session=False)
+        self._store.destroy()
+        with suppress(Refusal, Unreachable):
+            yield last_word
+        return True
 
     def replenish(self, now: float) -> Procedure[None]:
         """Keep key packages at the server."""

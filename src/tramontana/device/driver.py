@@ -21,6 +21,7 @@ from tramontana.device.requests import Procedure, Refusal, Request, ServerClock,
 from tramontana.errors import LocalError, RemoteError
 from tramontana.keys.mls.errors import MessageRefused
 from tramontana.keys.mls.outcomes import EpochKeys
+from tramontana.keys.refused import Refused
 
 T = TypeVar("T")
 
@@ -147,13 +148,21 @@ class OnlineDevice:
                 pass
             except Refusal as refused:
                 if refused.code in _PUT_OUT:
-                    raise PutOut(str(refused)) from refused
+                    raise PutOut(str(refused) + await self._obeyed()) from refused
                 if not refused.is_passing and refused.code != "not_logged_in":
                     self._on_refused(str(refused))
             finally:
                 self.online.clear()
             await asyncio.sleep(backoff_s(failures))
             failures += 1
+
+    async def _obeyed(self) -> str:
+        """What this device does about it, for the message."""
+        try:
+            destroyed = await self.ask(self.device.obey_revocation())
+        except (Refusal, Unreachable, Refused):
+            return ""  # without the organisation's own word the device stays as it is
+        return ". By order of the organisation it has destroyed its keys and all that it had stored" if destroyed else ""
 
     async def _connected(self) -> bool:
         """From the log and the key packages to the end of one connection; whether it had come about."""

@@ -25,6 +25,10 @@ class Store(Protocol):
         """All of them or none; when it returns they outlive a crash."""
         ...
 
+    def destroy(self) -> None:
+        """Everything, for good. Nothing may be read or written afterwards."""
+        ...
+
 
 class MemoryStore:
     """The twin in memory."""
@@ -42,3 +46,6 @@ class MemoryStore:
                 rows.pop(key, None)
             else:
                 rows[key] = value
+
+    def destroy(self) -> None:
+        self._tables.clear()

@@ -10,6 +10,7 @@ import os
 import secrets
 import sqlite3
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from cryptography.exceptions import InvalidTag
@@ -40,7 +41,8 @@ class StorageRefused(LocalError):
 class SealedStore:
     """One device's file, opened by one process at a time."""
 
-    def __init__(self, connection: sqlite3.Connection, key: bytes) -> None:
+    def __init__(self, path: Path, connection: sqlite3.Connection, key: bytes) -> None:
+        self._path = path
         self._connection = connection
         self._cipher = AESGCM(key)
 
@@ -63,7 +65,7 @@ class SealedStore:
         with connection:
             connection.executescript(_SCHEMA)
             connection.execute("INSERT INTO lock VALUES (?)", (seal(key, passphrase, public=LOCK_CONTEXT.encode()),))
-        return cls(connection, key)
+        return cls(path, connection, key)
 
     @classmethod
     def open(cls, directory: Path, passphrase: str) -> SealedStore:
@@ -82,7 +84,7 @@ class SealedStore:
         except LocalError:
             connection.close()
             raise
-        return cls(connection, key)
+        return cls(path, connection, key)
 
     def close(self) -> None:
         self._connection.close()
@@ -110,6 +112,14 @@ class SealedStore:
                     self._connection.execute("INSERT OR REPLACE INTO row VALUES (?, ?, ?)", (table, key, sealed))
         except sqlite3.DatabaseError as error:
             raise StorageRefused(f"the device's file cannot be written ({error}): make room, then start again; nothing was sent") from error
+
+    def destroy(self) -> None:
+        """The key of all rows first (`secure_delete` overwrites it), then the file."""
+        with suppress(sqlite3.DatabaseError), self._connection:
+            self._connection.execute("DELETE FROM lock")
+            self._connection.execute("DELETE FROM row")
+        self.close()
+        self._path.unlink(missing_ok=True)
 
 
 def _path(directory: Path) -> Path:
