@@ -104,6 +104,11 @@ class Tunnels:
                 assert self.site is not None
                 raise AssertionError(f"no switch to {uplink}: {self.events}, agent {self.site.poll()}") from None
 
+    def take_events(self) -> None:
+        """Whatever was decided meanwhile goes to `events`."""
+        while not self._lines.empty():
+            self.events.append(json.loads(self._lines.get()))
+
     def settle(self, uplink: int) -> None:
         """Until this uplink carries, in both directions, and nothing has been decided for a while. Forgets all events so far."""
         until = time.monotonic() + PATIENCE_S
