@@ -115,6 +115,32 @@ def test_marks_above_the_ceiling_of_a_network_are_lowered() -> None:
         assert leaf_packets(made, FlowClass.VOICE_FLASH) == 10
 
 
+def test_small_urgent_packets_go_over_two_links_and_nothing_else_does() -> None:
+    require_namespaces()
+    with lab() as made:
+        chain_of_four(made)
+        made.join("site", "wg2", "10.4.0.1/24", "modem", "in2", "10.4.0.2/24")
+        made.run("modem", "tc", "qdisc", "del", "dev", "air", "root")
+        apply(made, 100e6)
+        voice = FlowClass.VOICE_ROUTINE
+        for copies, flow, octets, times in [
+            ({voice: ("wg2", "10.4.0.2")}, voice, 200, 2),
+            ({voice: ("wg2", "10.4.0.2")}, voice, 600, 1),
+            ({voice: ("wg2", "10.4.0.2")}, FlowClass.DATA_ROUTINE, 200, 1),
+            ({}, voice, 200, 1),
+        ]:
+            script = f"from tramontana.internet.linux.flow_marks import duplicate\nduplicate({ {int(f): c for f, c in copies.items()} })"
+            set_up = made.python("site", "-c", script)
+            _, errors = set_up.communicate(timeout=60)
+            assert set_up.returncode == 0, errors
+            into = made.python("sink", FLOW, "receive", "10.3.0.2", "5004")
+            assert into.stdout is not None
+            assert into.stdout.readline() == "ready\n"
+            sender = made.python("host", FLOW, "send", "10.3.0.2", "5004", "0.4", "50", str(octets), str(flow.dscp))
+            sender.communicate(timeout=60)
+            assert sorted(json.loads(into.communicate(timeout=60)[0])["numbers"]) == sorted([*range(20)] * times)
+
+
 def test_branches_of_sites_come_and_go_on_a_gateway() -> None:
     require_namespaces()
     with lab() as made:

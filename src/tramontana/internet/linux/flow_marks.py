@@ -18,6 +18,9 @@ from tramontana.internet.linux.traffic_control import leaf_minor
 from tramontana.precedence import Precedence
 
 TABLE: Final = "tramontana_flows"
+DUPLICATES_TABLE: Final = "tramontana_duplicates"
+LONGEST_DUPLICATED: Final = 400
+"""Octets of an IP packet that is sent twice: a frame of voice, a text; not a download."""
 MARK: Final = 0x540000
 CONTROL_MARK: Final = MARK | 0xFF
 """Of the agent's own sockets for probes and SWITCH (SO_MARK)."""
@@ -101,6 +104,22 @@ class FlowMarks:
             lines += [f"elements = {{ {', '.join(elements)} }}"] if elements else []
             lines.append("}")
         return lines
+
+
+def duplicate(copies: Mapping[FlowClass, tuple[str, str]]) -> None:
+    """Send small UDP packets of these classes a second time, through (interface, IPv4 tunnel address of its gateway); others no more.
+
+    UDP alone: media and calls discard what they have already, while a doubled acknowledgement would slow TCP down. The classes are
+    those that the table of marks has set. Raises `CommandFailed`; what was duplicated before then stays.
+    """
+    lines = [f"table ip {DUPLICATES_TABLE}", f"delete table ip {DUPLICATES_TABLE}"]
+    if copies:
+        lines += [f"table ip {DUPLICATES_TABLE} {{", "chain copy {", "type filter hook prerouting priority mangle + 10; policy accept;"]
+        for flow, (device, gateway) in sorted(copies.items()):
+            small = f"meta l4proto udp meta length <= {LONGEST_DUPLICATED}"
+            lines.append(f'iifname != "{device}" meta mark {mark(flow):#x} {small} dup to {gateway} device "{device}"')
+        lines += ["}", "}"]
+    run("nft", "-f", "-", stdin="\n".join([*lines, ""]))
 
 
 def remove() -> None:

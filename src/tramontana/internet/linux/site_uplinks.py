@@ -11,6 +11,7 @@ import math
 import socket
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,7 @@ from typing import Final
 from tramontana.carriers.carrier import Carrier
 from tramontana.errors import LocalError
 from tramontana.internet.flow_class import FlowClass
-from tramontana.internet.linux import flow_routes, traffic_control
+from tramontana.internet.linux import flow_marks, flow_routes, traffic_control
 from tramontana.internet.linux.flow_marks import Network
 from tramontana.internet.linux.tunnel_socket import counters, open_socket, received, send
 from tramontana.internet.policy import Policy
@@ -29,6 +30,7 @@ from tramontana.internet.switch import SWITCHED_TYPE, SwitchSender, parse_switch
 from tramontana.internet.uplink_choice import (
     Action,
     Blocked,
+    Duplicate,
     Hurry,
     PlannedOutage,
     Switch,
@@ -110,8 +112,13 @@ class SiteUplinks:
         self._decide_at = -math.inf
         self._shape_at = -math.inf
         self._stirred = asyncio.Event()
+        self._copies: dict[FlowClass, tuple[str, str]] = {}
+        self._hand = ThreadPoolExecutor(1, "duplicates")
+        """Sets up copies while this loop finds out whether the suspect tunnel is dead."""
         self.malformed = 0
         """Datagrams in tunnels that were none of ours."""
+        self.copies_refused = 0
+        """How often the system would not send urgent packets twice; they then went once."""
 
     # ---- what the site's agent tells it
 
@@ -188,6 +195,10 @@ class SiteUplinks:
                     await asyncio.wait_for(self._stirred.wait(), wait_s)
         finally:
             self._block()
+            if self._copies:
+                self._copies.clear()
+                self._hand.submit(flow_marks.duplicate, {}).add_done_callback(self._duplicated)
+            self._hand.shutdown()
             for live in self._live.values():
                 asyncio.get_running_loop().remove_reader(live.socket)
                 live.socket.close()
@@ -242,8 +253,23 @@ class SiteUplinks:
             carrying = set(self.choice.assigned.values())
             for id_, live in self._live.items():
                 live.probe.set_carrying(id_ in carrying, now)
+        self._duplicate([action for action in actions if isinstance(action, Duplicate)])
         if actions:
             self._on_actions(actions)
+
+    def _duplicate(self, actions: Sequence[Duplicate]) -> None:
+        for action in actions:
+            for flow in action.flows:
+                self._copies.pop(flow, None)
+                over = self._live[action.over].tunnel if action.over is not None else None
+                if over is not None and ":" not in over.gateway_address:
+                    self._copies[flow] = (over.device, over.gateway_address)
+        if actions:
+            self._hand.submit(flow_marks.duplicate, dict(self._copies)).add_done_callback(self._duplicated)
+
+    def _duplicated(self, done: Future[None]) -> None:
+        if done.exception() is not None:
+            self.copies_refused += 1
 
     def _observe(self, live: _Live, now: float) -> TunnelObservation:
         estimate = live.probe.estimate(now)
