@@ -89,6 +89,23 @@ async def test_a_call_that_nobody_answers_ends_with_its_caller(houses: Houses) -
         assert await calls_in_progress(house) == []
 
 
+async def test_a_phone_that_rings_has_its_way_to_the_relay_and_has_not_answered_by_it(houses: Houses) -> None:
+    async with houses() as house:
+        ada, bea, conversation_id = await house.pair()
+        call_id = secrets.token_hex(16)
+        await ada.put(f"/calls/{call_id}", body(conversation_id))
+        for _ in range(2):  # it rings, is given up at the callee's end, rings again
+            rung = await bea.put(f"/calls/{call_id}", {**body(conversation_id), "ringing": True})
+            assert rung.json()["ice_servers"]
+            assert set(house.player.flows) == {ada.device_id, bea.device_id}
+            await bea.delete(f"/calls/{call_id}")
+            assert len(await calls_in_progress(house)) == 1
+        await bea.put(f"/calls/{call_id}", {**body(conversation_id), "ringing": True})
+        await bea.put(f"/calls/{call_id}", body(conversation_id))  # answered
+        await bea.delete(f"/calls/{call_id}")
+        assert await calls_in_progress(house) == []
+
+
 async def test_a_device_is_in_one_call_at_a_time(houses: Houses) -> None:
     async with houses() as house:
         ada, _, conversation_id = await house.pair()

@@ -304,6 +304,24 @@ def test_quota_of_a_device_and_bound_of_all() -> None:
     caller = phone(server, 6, device="a").allocate()  # the place is free again
 
 
+def test_whoever_calls_often_displaces_his_silent_allocations_and_no_call_in_progress() -> None:
+    server = relay(max_allocations_per_device=3)
+    ada, bruno = pair(server)  # in a call, each with an allocation of his own
+    old = [phone(server, number, device=ada.device, now=float(number)).allocate() for number in (11, 12)]
+    for each in (ada, bruno):
+        each.now = 12.0 + turn.IN_USE_S
+    assert ada.indicate(bruno.relayed, b"speech")
+    phone(server, 13, device=ada.device, now=ada.now).allocate()
+    assert server.counts["allocations_displaced"] == 1
+    assert error_code(old[0].request(Method.REFRESH)) == 437
+    assert ada.indicate(bruno.relayed, b"speech") and bruno.indicate(ada.relayed, b"speech")
+    phone(server, 14, device=ada.device, now=ada.now).allocate()
+    assert error_code(old[1].request(Method.REFRESH)) == 437
+    fourth = phone(server, 15, device=ada.device, now=ada.now)
+    fourth.request(Method.ALLOCATE, signed=False)
+    assert error_code(fourth.request(Method.ALLOCATE, (Attribute.REQUESTED_TRANSPORT, UDP))) == 486  # all three are in use
+
+
 def test_refreshing_with_zero_ends_it_and_its_port_rests() -> None:
     server = relay(random_below=lambda _: 0)
     caller = phone(server).allocate()

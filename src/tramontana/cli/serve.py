@@ -40,6 +40,8 @@ from tramontana.space.fleet_file import load_fleet
 from tramontana.space.sky import Sky
 
 GRACEFUL_SHUTDOWN_S = 5
+KEEP_ALIVE_S = 75
+"""A phone that calls or answers now and then uses the connection that it has: a new one takes round trips over the satellite."""
 MAX_CONNECTIONS = 4096
 MAX_WEBSOCKET_FRAME = 64 * 1024
 
@@ -322,6 +324,7 @@ def serve(
                 proxy_headers=behind_proxy,
                 forwarded_allow_ips=proxy_address,
                 timeout_graceful_shutdown=GRACEFUL_SHUTDOWN_S,
+                timeout_keep_alive=KEEP_ALIVE_S,
                 limit_concurrency=MAX_CONNECTIONS,
                 # A proxy's connections are those of everybody behind it.
                 http=http_protocol(ConnectionLimits(per_address=None) if behind_proxy else ConnectionLimits()),

@@ -49,8 +49,10 @@ class Calls:
         self._clock = clock
         self._last_online: dict[str, float] = {}
 
-    async def join(self, sender: Sender, call_id: str, conversation_id: str, precedence: Precedence, host: str) -> CallGranted:
-        """Join, or refresh one's grant. Joining leaves any other call.
+    async def join(
+        self, sender: Sender, call_id: str, conversation_id: str, precedence: Precedence, host: str, ringing: bool = False
+    ) -> CallGranted:
+        """Join, or refresh one's grant. Joining leaves any other call. With `ringing` the call does not count as answered yet.
 
         The one who begins a call names its precedence, at most his ceiling; calls of lower levels may have to end for it. Raises `Problem`.
         """
@@ -71,7 +73,7 @@ class Calls:
                     decision = await self._decide(connection, sender, call_id, conversation_id, known, level, look, now)
                 if isinstance(decision, Admitted):
                     told = await self._make_room(connection, sender, call_id, level, decision, now)
-                    await self._join(connection, sender, call_id, conversation_id, known, level, grant, now)
+                    await self._join(connection, sender, call_id, conversation_id, known, level, grant, ringing, now)
                 elif isinstance(decision, Refused):
                     details = {"reason": "no capacity", "precedence": level.label, "room": decision.room}
                     await self._audit_refusal(connection, sender, call_id, details, now)
@@ -94,6 +96,7 @@ class Calls:
         known: calls.Call | None,
         level: Precedence,
         grant: Grant,
+        ringing: bool,
         now: float,
     ) -> None:
         for other in await calls.of_device(connection, sender.device_id):
@@ -112,7 +115,7 @@ class Calls:
             )
         await calls.join(connection, call_id, sender.device_id, now, grant.expires_at)
         present = {participant.device_id for participant in known.participants} if known else set()
-        if present - {sender.device_id}:
+        if present - {sender.device_id} and not ringing:
             await calls.mark_joined_by_two(connection, call_id)
 
     async def _device(self, connection: AsyncConnection, sender: Sender) -> accounts.Device:

@@ -41,6 +41,8 @@ MAX_ALLOCATION_AGE_S: Final = 12 * 3600
 """A refreshed allocation outlives its credential up to this age (a long call must not end with it), and no longer."""
 MAX_PEERS_PER_ALLOCATION: Final = 64
 """Permissions and channels, each."""
+IN_USE_S: Final = 10
+"""An allocation that sent within this is in use: ICE asks for consent every 5 s ± 20 % (RFC 7675 §5.1)."""
 MAX_USERNAME_BYTES: Final = 255
 _NONCE_TAG_HEX: Final = 32
 
@@ -65,6 +67,8 @@ class _Allocation:
     made_at: float
     expires_at: float
     transaction_id: bytes
+    used_at: float
+    """When its client last made, refreshed or sent through it."""
     permissions: dict[int, float] = field(default_factory=dict)
     """Peer port → instant of expiry."""
     channels: dict[int, _Channel] = field(default_factory=dict)
@@ -113,7 +117,7 @@ class TurnServer:
         self._nonce_key = nonce_key or secrets.token_bytes(32)
         self._by_client: dict[Address, _Allocation] = {}
         self._by_port: dict[int, _Allocation] = {}
-        self._per_device: Counter[str] = Counter()
+        self._of_device: dict[str, dict[int, _Allocation]] = {}
         self._deadlines: list[tuple[float, int, Address]] = []
         self._resting: deque[tuple[float, int]] = deque()
         self._resting_ports: set[int] = set()
@@ -206,6 +210,7 @@ class TurnServer:
             return self._drop("dropped_no_peer")
         if receiver.permissions.get(sender.port, 0.0) <= now:
             return self._drop("dropped_not_permitted_by_peer")
+        sender.used_at = now
         self.counts["relayed"] += 1
         channel = receiver.channel_of_port.get(sender.port)
         if channel is not None and channel.expires_at > now:
@@ -334,18 +339,32 @@ class TurnServer:
         if family is not None and family[:1] != bytes([self._family]):
             raise _Refused(440, "Address Family not Supported")
         lifetime = _requested_lifetime(request)
-        if self._per_device[device_id] >= self._max_per_device:
-            raise _Refused(486, "Allocation Quota Reached")
+        self._keep_within_quota(device_id, now)
         port = self._free_port()
         if port is None or len(self._by_client) >= self._max_allocations:
             raise _Refused(508, "Insufficient Capacity")
         expires_at = now + max(DEFAULT_LIFETIME_S, lifetime)
-        allocation = _Allocation(source, port, username, device_id, key, now, expires_at, request.transaction_id)
+        allocation = _Allocation(source, port, username, device_id, key, now, expires_at, request.transaction_id, now)
         self._by_client[source] = self._by_port[port] = allocation
-        self._per_device[device_id] += 1
+        self._of_device.setdefault(device_id, {})[port] = allocation
         heapq.heappush(self._deadlines, (expires_at, port, source))
         self.counts["allocations_made"] += 1
         return self._allocated(allocation, request.transaction_id, now)
+
+    def _keep_within_quota(self, device_id: str, now: float) -> None:
+        """Makes room for one more allocation of a device. Raises `_Refused` 486 if all that it has are in use.
+
+        The end of a call is often not heard: its path is gone before the last REFRESH, or the page was closed. Whoever calls often would be
+        refused until those allocations expire; so the one that was silent for longest goes. A device can harm nobody but itself by it.
+        """
+        own = self._of_device.get(device_id, {})
+        if len(own) < self._max_per_device:
+            return
+        stalest = min(own.values(), key=lambda allocation: allocation.used_at)
+        if now - stalest.used_at < IN_USE_S:
+            raise _Refused(486, "Allocation Quota Reached")
+        self._delete(stalest, now)
+        self.counts["allocations_displaced"] += 1
 
     def _allocated(self, allocation: _Allocation, transaction_id: bytes, now: float) -> list[tuple[Attribute, bytes]]:
         return [
@@ -365,7 +384,7 @@ class TurnServer:
             self._delete(allocation, now)
             return [(Attribute.LIFETIME, bytes(4))]
         lifetime = int(min(max(DEFAULT_LIFETIME_S, lifetime), left_s))
-        allocation.expires_at = now + lifetime
+        allocation.expires_at, allocation.used_at = now + lifetime, now
         allocation.forget_expired(now)
         return [(Attribute.LIFETIME, lifetime.to_bytes(4, "big"))]
 
@@ -427,9 +446,10 @@ class TurnServer:
     def _delete(self, allocation: _Allocation, now: float) -> None:
         del self._by_client[allocation.client]
         del self._by_port[allocation.port]
-        self._per_device[allocation.device_id] -= 1
-        if not self._per_device[allocation.device_id]:
-            del self._per_device[allocation.device_id]
+        own = self._of_device[allocation.device_id]
+        del own[allocation.port]
+        if not own:
+            del self._of_device[allocation.device_id]
         self._resting.append((now + RELAYED_PORT_REST_S, allocation.port))
         self._resting_ports.add(allocation.port)
 

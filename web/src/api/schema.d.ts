@@ -1628,6 +1628,11 @@ export interface components {
              * @enum {string}
              */
             precedence: "routine" | "priority" | "immediate" | "flash" | "flash-override";
+            /**
+             * Ringing
+             * @default false
+             */
+            ringing: boolean;
         };
         /**
          * CallRules

@@ -2,7 +2,7 @@
 
 import { describe, expect, it } from "vitest";
 
-import { CONNECT_MS, NOTICE_MS, REPAIR_ALONE_MS, REPAIR_MS, RESTART_RETRY_MS, RING_MS, stepCall, type CallEffect, type CallInput, type CallState } from "../../src/phone/engine/call";
+import { CONNECT_MS, FIRST_RESTART_MS, NOTICE_MS, REPAIR_ALONE_MS, REPAIR_MS, RESTART_RETRY_MS, RING_MS, stepCall, type CallEffect, type CallInput, type CallState } from "../../src/phone/engine/call";
 import type { CallStep } from "../../src/phone/engine/messages";
 import { PRECEDENCES, type Precedence } from "../../src/phone/model";
 
@@ -136,8 +136,14 @@ describe("the caller", () => {
   it("gives up when no media path is found", () => {
     ringing()
       .hear(answer)
-      .at(CONNECT_MS - 1)
+      .at(FIRST_RESTART_MS - 1)
       .expect("connecting")
+      .at(FIRST_RESTART_MS)
+      .expect("connecting", "restartMedia")
+      .say({ kind: "disconnected", callId: LOW, peerGone: false })
+      .expect("connecting", "restartMedia")
+      .at(CONNECT_MS - 1)
+      .expect("connecting", "restartMedia")
       .at(CONNECT_MS)
       .expect("ended", "send end", "release", "record failed 0", "renewKeys", "fault media_blocked");
   });
@@ -194,6 +200,30 @@ describe("the callee", () => {
   it("ends a call whose short code was tampered with, visibly at both ends", () => {
     calleeConnecting().say({ kind: "revealFailed", callId: LOW }).expect("ended", "send end", "release", "record failed 0", "fault short_code_mismatch");
     callerActive().hear({ step: "end", reason: "short_code" }).expect("ended", "release", "record answered 0", "renewKeys", "fault short_code_mismatch");
+  });
+});
+
+describe("the path while it rings", () => {
+  const prepared = { step: "prepared", sdp: "answer" } as const;
+  const rung = (): Play => new Play().say({ kind: "invite", callId: LOW, peerAccountId: PEER, ageMs: 0, invite, mayPrepare: true }).expect("incoming", "send ringing", "prepareMedia");
+
+  it("is made, and the call stands with the answer", () => {
+    const callee = rung().say({ kind: "prepared", callId: LOW, sdp: "answer" }).expect("incoming", "send prepared").say({ kind: "connected", callId: LOW }).expect("incoming");
+    callee.say({ kind: "pressAnswer" }).expect("connecting", "prepareAnswer").say({ kind: "answerReady", callId: LOW, answer }).expect("active", "send answer").at(CONNECT_MS).expect("active");
+    const caller = ringing().hear(prepared).expect("ringing", "media prepared").say({ kind: "connected", callId: LOW }).expect("ringing");
+    caller.hear(answer).expect("active", "media answer").at(CONNECT_MS).expect("active");
+  });
+
+  it("is made after the answer where it was not ready, or is gone again", () => {
+    rung().say({ kind: "pressAnswer" }).expect("connecting", "prepareAnswer").say({ kind: "prepared", callId: LOW, sdp: "answer" }).expect("connecting").say({ kind: "answerReady", callId: LOW, answer }).expect("connecting", "send answer");
+    const gone = ringing().hear(prepared).say({ kind: "connected", callId: LOW }).say({ kind: "disconnected", callId: LOW, peerGone: false }).expect("ringing");
+    gone.hear(answer).expect("connecting", "media answer").at(FIRST_RESTART_MS).expect("connecting", "restartMedia");
+  });
+
+  it("does not outlast a call that is declined, missed or cancelled", () => {
+    rung().say({ kind: "connected", callId: LOW }).say({ kind: "pressDecline" }).expect("ended", "send decline", "release", "record declined 0");
+    rung().say({ kind: "connected", callId: LOW }).at(RING_MS).expect("ended", "release", "record missed 0");
+    ringing().hear(prepared).say({ kind: "connected", callId: LOW }).say({ kind: "pressHangUp" }).expect("ended", "send cancel", "release", "record cancelled 0");
   });
 });
 

@@ -35,6 +35,16 @@ const baseKeys = (phone: Handset): string[] => room(phone).epochs.map(({ baseKey
 const lastKey = (phone: Handset): string => baseKeys(phone).at(-1) ?? "none";
 
 describe("a conference", () => {
+  it("is not left for a call that only rings: nothing is prepared for it", async () => {
+    const { server, phones } = await conferring("group", "Anna", "Bruno", "Carla");
+    const [anna, bruno] = phones as [Handset, Handset];
+    anna.phone.leaveConference();
+    await anna.phone.call(bruno.id(), "routine");
+    await until(() => bruno.state().call?.phase === "incoming" && anna.state().call?.phase === "ringing");
+    await until(() => server.pending(bruno.id()) === 0);
+    expect([bruno.media.length, bruno.state().conference?.phase]).toEqual([0, "active"]);
+  });
+
   it("rings at the others', who join, see each other and have the same key and code", async () => {
     const { server, phones } = await people("Anna", "Bruno", "Carla");
     const [anna, bruno, carla] = phones as [Handset, Handset, Handset];

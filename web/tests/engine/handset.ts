@@ -21,8 +21,14 @@ export class FakeMedia implements CallMedia {
   closed = false;
   muted = false;
   restarts = 0;
+  /** Descriptions of the callee that were taken. */
+  accepted = 0;
 
-  constructor(readonly events: MediaEvents) {}
+  constructor(
+    readonly events: MediaEvents,
+    public microphone: boolean,
+    private readonly available: boolean,
+  ) {}
 
   offer(): Promise<string> {
     queueMicrotask(() => this.events.candidates([{ candidate: "candidate:caller" }]));
@@ -32,7 +38,13 @@ export class FakeMedia implements CallMedia {
     queueMicrotask(() => this.events.connected());
     return Promise.resolve("answer");
   }
+  openMicrophone(): Promise<void> {
+    if (!this.available) return Promise.reject(new MicrophoneRefused("NotAllowedError"));
+    this.microphone = true;
+    return Promise.resolve();
+  }
   acceptAnswer(): Promise<void> {
+    this.accepted++;
     queueMicrotask(() => this.events.connected());
     return Promise.resolve();
   }
@@ -128,10 +140,10 @@ export function handset(server: TwinServer, store = new MemoryDatabase(), microp
     fetch: server.fetch,
     openSocket: () => server.openSocket(),
     openVault: () => Promise.resolve(new Vault(store, FEW_ITERATIONS)),
-    openMedia: async (iceServers, events) => {
-      if (!microphone) throw new MicrophoneRefused("NotAllowedError");
+    openMedia: async (iceServers, events, withMicrophone) => {
+      if (withMicrophone && !microphone) throw new MicrophoneRefused("NotAllowedError");
       await iceServers();
-      media.push(new FakeMedia(events));
+      media.push(new FakeMedia(events, withMicrophone, microphone));
       return media.at(-1) as FakeMedia;
     },
     openConference: (kind, events) => {

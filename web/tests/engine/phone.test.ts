@@ -248,6 +248,39 @@ describe("calls", () => {
     expect(anna.texts(bruno.id())[0]).toBe("> call answered");
   });
 
+  it("have their path made while it rings, with the microphone closed until the answer", async () => {
+    const { server, anna, bruno } = await twoPeople();
+    await anna.phone.call(bruno.id(), "routine");
+    await until(() => bruno.media.length === 1 && server.calls.size === 1 && server.ringing.size === 1);
+    expect([bruno.state().call?.phase, bruno.media[0]?.microphone, anna.media[0]?.keys]).toEqual(["incoming", false, null]);
+    await bruno.phone.answer();
+    await until(() => anna.state().call?.phase === "active" && bruno.state().call?.phase === "active");
+    expect([bruno.media.length, bruno.media[0]?.microphone]).toEqual([1, true]);
+    await until(() => anna.media[0]?.keys != null && server.ringing.size === 0);
+    await bruno.phone.hangUp();
+    await until(() => anna.state().call?.phase === "ended" && server.calls.size === 0);
+  });
+
+  it("come about when somebody commits while the answer is on its way", async () => {
+    const { server, anna, bruno } = await twoPeople();
+    await anna.phone.call(bruno.id(), "routine");
+    await until(() => bruno.state().call?.phase === "incoming" && anna.state().call?.phase === "ringing");
+    await until(() => anna.media[0]?.accepted === 1 && server.pending(anna.id()) === 0);
+    server.holdUntil(1_000, /messages$/);
+    await bruno.phone.answer();
+    server.furtherFor = anna.id();
+    const tablet = await enrolled(server, "Anna");
+    server.furtherFor = null;
+    await until(() => server.devicesIn(server.conversationIds()[0] as string).length === 3);
+    const [epoch] = server.epochs();
+    server.letGo();
+    await until(() => anna.state().call?.phase === "active" && bruno.state().call?.phase === "active");
+    await until(() => anna.state().call?.shortCode != null && anna.state().call?.shortCode === bruno.state().call?.shortCode);
+    expect(anna.media[0]?.keys?.send.kid).toBe(bruno.media[0]?.keys?.receive.kid);
+    expect(epoch).toBe(2);
+    expect(tablet.state().fault).toBeNull();
+  });
+
   it("go on while the server is away, and texts wait for it", async () => {
     const { server, anna, bruno } = await connected();
     server.goDown();

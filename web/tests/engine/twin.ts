@@ -88,6 +88,8 @@ export class TwinServer {
   archiving: string | null = null;
   /** Accounts that a dishonest server puts on the list of every new conversation. */
   slippedIn: string[] = [];
+  /** Devices whose call rings. */
+  readonly ringing = new Set<string>();
   /** The account that the next invitation is a further device of. */
   furtherFor: string | null = null;
   readonly calls = new Map<string, Set<string>>();
@@ -160,6 +162,11 @@ export class TwinServer {
       release = resolve;
     });
     this.barrier = { path, missing: count, open, release };
+  }
+
+  letGo(): void {
+    this.barrier?.release();
+    this.barrier = null;
   }
 
   goDown(): void {
@@ -389,7 +396,9 @@ export class TwinServer {
     }
   }
 
-  private joinCall(me: Device, id: string, { conversation_id, precedence }: Schemas["CallRequest"]): Schemas["CallGrant"] {
+  private joinCall(me: Device, id: string, { conversation_id, precedence, ringing }: Schemas["CallRequest"]): Schemas["CallGrant"] {
+    if (ringing) this.ringing.add(me.deviceId);
+    else this.ringing.delete(me.deviceId);
     for (const other of this.calls.keys()) if (other !== id) this.leaveCall(me.deviceId, other);
     const about = this.about.get(id) ?? { conversation: conversation_id, precedence };
     this.about.set(id, about);

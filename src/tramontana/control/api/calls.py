@@ -38,7 +38,7 @@ async def join_call(
     after Retry-After: the call keeps its place while it does.
     """
     level = Precedence.parse(body.precedence)
-    granted = await services.calls.join(sender, call_id, body.conversation_id, level, request.url.hostname or "")
+    granted = await services.calls.join(sender, call_id, body.conversation_id, level, request.url.hostname or "", ringing=body.ringing)
     grant = granted.grant
     return models.CallGrant(
         call_id=call_id,

@@ -283,6 +283,8 @@ class MessageAccepted(Shape):
 class CallRequest(Shape):
     conversation_id: Id
     precedence: PrecedenceLabel
+    ringing: bool = False
+    """The device makes its path ready while it rings; whoever answers says so by another request without this."""
 
 
 class IceServer(Shape):

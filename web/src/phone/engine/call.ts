@@ -5,6 +5,9 @@
 // Glare (both people dial at once): the call with the lower id (as hex) goes on. Whoever made the other one drops it and answers the
 // surviving invite without asking, since he wanted to talk anyway. Of two levels the higher goes on.
 //
+// While it rings a phone that may makes the path ready, without its microphone (`prepareMedia`): what is left to do after the answer is then
+// one message. If that fails or takes too long, the answer does it all.
+//
 // Precedence: an invite of a higher level than the call on the phone is heard as well. An unanswered call gives way to it at once; a call
 // that is dialled or held ends for it after NOTICE_MS, unless the person takes or declines it before. Until then it waits in `next`:
 //
@@ -24,6 +27,9 @@ export const REPAIR_MS = 60_000;
 export const REPAIR_ALONE_MS = 10_000;
 /** An unanswered ICE restart is repeated after this. */
 export const RESTART_RETRY_MS = 8_000;
+
+/** A path that is not there this long after the answer is tried anew: later than the slowest of healthy ones, over a geostationary satellite. */
+export const FIRST_RESTART_MS = 12_000;
 
 /** How long a call goes on, with notice given, before it ends for one of a higher level. */
 export const NOTICE_MS = 5_000;
@@ -56,6 +62,8 @@ export interface CallState {
   /** Milliseconds since 1970. */
   deadline: number | null;
   activeSince: number | null;
+  /** The media path is there before the call is answered. */
+  pathReady: boolean;
   /** The media path is broken and under repair until `deadline`; the next restart is due at `restartAt`. */
   repairing: boolean;
   restartAt: number | null;
@@ -72,9 +80,10 @@ export type CallInput =
   | { kind: "pressHangUp" }
   | { kind: "offerReady"; callId: string; invite: Invite }
   | { kind: "answerReady"; callId: string; answer: Extract<CallStep, { step: "answer" }> }
+  | { kind: "prepared"; callId: string; sdp: string }
   | { kind: "setupFailed"; callId: string; fault: Fault }
-  /** `ageMs`: how long ago the server accepted it; the level in it is one that the caller is known to be allowed. `quiet`: the person does not want to hear a call of this level. */
-  | { kind: "invite"; callId: string; peerAccountId: string; ageMs: number; invite: Invite; quiet?: boolean }
+  /** `ageMs`: how long ago the server accepted it; the level in it is one that the caller is known to be allowed. `quiet`: the person does not want to hear a call of this level. `mayPrepare`: this is his only device, and it is free. */
+  | { kind: "invite"; callId: string; peerAccountId: string; ageMs: number; invite: Invite; quiet?: boolean; mayPrepare?: boolean }
   | { kind: "message"; callId: string; peerAccountId: string; message: Exclude<CallStep, Invite> }
   | { kind: "connected"; callId: string }
   | { kind: "disconnected"; callId: string; peerGone: boolean }
@@ -92,6 +101,8 @@ export type CallEffect =
   | { kind: "prepareOffer"; callId: string; peerAccountId: string }
   /** The same for the answer; answered by `answerReady` or `setupFailed`. */
   | { kind: "prepareAnswer"; callId: string; peerAccountId: string; invite: { sdp: string; commitment: Uint8Array } }
+  /** The same without a microphone, while it rings; answered by `prepared` or by nothing. */
+  | { kind: "prepareMedia"; callId: string; sdp: string }
   /** Hand to the media: the peer's answer, nonce, candidates or restart. */
   | { kind: "media"; callId: string; message: CallStep }
   | { kind: "restartMedia"; callId: string }
@@ -114,7 +125,7 @@ function send(state: CallState, message: CallStep): CallEffect {
 }
 
 function fresh(callId: string, peerAccountId: string, outgoing: boolean, precedence: Precedence, phase: CallPhase, deadline: number): CallState {
-  const nothingYet = { outcome: null, preemptedBy: null, next: null, activeSince: null, repairing: false, restartAt: null, invite: null };
+  const nothingYet = { outcome: null, preemptedBy: null, next: null, activeSince: null, pathReady: false, repairing: false, restartAt: null, invite: null };
   return { callId, peerAccountId, outgoing, precedence, phase, deadline, ...nothingYet };
 }
 
@@ -150,7 +161,21 @@ function ring(state: CallState | null, input: InputOf<"invite">, now: number): C
   if (input.quiet === true) return [state, turnedAway(input)];
   const { sdp, commitment, precedence } = input.invite;
   const next = { ...fresh(input.callId, input.peerAccountId, false, precedence, "incoming", now + RING_MS - Math.max(0, input.ageMs)), invite: { sdp, commitment } };
-  return [next, [send(next, { step: "ringing" })]];
+  const effects: CallEffect[] = [send(next, { step: "ringing" })];
+  if (input.mayPrepare === true) effects.push({ kind: "prepareMedia", callId: input.callId, sdp });
+  return [next, effects];
+}
+
+/** The path of a call that is not answered yet. */
+const preparing: Row = {
+  connected: (state) => [{ ...state, pathReady: true }, []],
+  disconnected: (state) => [{ ...state, pathReady: false }, []],
+};
+
+/** Answered, and the answer is on its way or here: with a path that is ready the call stands. */
+function answered(state: CallState, now: number): CallState {
+  if (state.pathReady) return { ...state, phase: "active", deadline: null, invite: null };
+  return { ...state, phase: "connecting", deadline: now + CONNECT_MS, restartAt: now + FIRST_RESTART_MS, invite: null };
 }
 
 /** An invite during another call: heard if it is of a higher level, and told busy otherwise. */
@@ -202,10 +227,7 @@ function giveWay(state: CallState, next: NextCall, now: number): CallStepResult 
 const pressAnswer: Handler<"pressAnswer"> = (state, _input, now) => {
   const { callId, peerAccountId, invite } = state;
   if (invite === null) return [state, []];
-  return [
-    { ...state, phase: "connecting", deadline: now + CONNECT_MS, invite: null },
-    [{ kind: "prepareAnswer", callId, peerAccountId, invite }],
-  ];
+  return [{ ...answered({ ...state, pathReady: false }, now), pathReady: state.pathReady }, [{ kind: "prepareAnswer", callId, peerAccountId, invite }]];
 };
 
 const preempted: Handler<"preempted"> = (state, { by }, now) => {
@@ -264,6 +286,7 @@ function setupFailed(state: CallState, input: InputOf<"setupFailed">, now: numbe
 /** The caller's side before the answer. */
 const dialling: Row = {
   ...withNext,
+  ...preparing,
   offerReady: (state, { invite }) => [{ ...state, invite: { sdp: invite.sdp, commitment: invite.commitment } }, [send(state, invite)]],
   setupFailed,
   invite: glare,
@@ -274,10 +297,8 @@ const dialling: Row = {
       case "ringing":
         return [{ ...state, phase: "ringing" }, []];
       case "answer":
-        return [
-          { ...state, phase: "connecting", deadline: now + CONNECT_MS, invite: null },
-          [{ kind: "media", callId: state.callId, message }],
-        ];
+        return [answered(state, now), [{ kind: "media", callId: state.callId, message }]];
+      case "prepared":
       case "candidate":
         return [state, [{ kind: "media", callId: state.callId, message }]];
       case "decline":
@@ -295,12 +316,12 @@ const dialling: Row = {
 /** Both sides between the answer and the end. */
 const talking: Row = {
   ...withNext,
-  answerReady: (state, { answer }) => [state, [send(state, answer)]],
+  answerReady: (state, { answer }, now) => [state.pathReady ? answered(state, now) : state, [send(state, answer)]],
   setupFailed,
   invite: redial,
   connected: (state) => [{ ...state, phase: "active", deadline: null, repairing: false, restartAt: null }, []],
   disconnected: (state, { peerGone }, now) => {
-    if (state.phase !== "active") return [state, []];
+    if (state.phase !== "active") return [{ ...state, pathReady: false, restartAt: now + RESTART_RETRY_MS }, state.outgoing ? [{ kind: "restartMedia", callId: state.callId }] : []];
     if (state.repairing && !peerGone) return [state, []];
     const deadline = Math.min(state.deadline ?? Number.POSITIVE_INFINITY, now + (peerGone ? REPAIR_ALONE_MS : REPAIR_MS));
     const next = { ...state, repairing: true, deadline, restartAt: now + RESTART_RETRY_MS };
@@ -357,7 +378,9 @@ const TABLE: Readonly<Record<Phase, Row>> = {
   requesting: dialling,
   ringing: dialling,
   incoming: {
+    ...preparing,
     pressAnswer,
+    prepared: (state, { sdp }) => [state, [send(state, { step: "prepared", sdp })]],
     preempted,
     setupFailed: (state, input, now) => {
       const [next, effects] = finish(state, now, "missed");

@@ -55,6 +55,8 @@ export interface CallEvents {
   /** The conversation should be renewed. */
   renewKeys(peer: string): void;
   tone(tone: Tone | null): void;
+  /** No conference or talk group is joined: a device is in one call at a time. */
+  free(): boolean;
   /** Whether the server, if it is there, says that the peer's phone is not. */
   peerGone(peer: string): boolean;
 }
@@ -74,13 +76,17 @@ interface Line {
   peerDeviceId: string | null;
   beganAt: number;
   media: CallMedia | null;
-  /** Candidates that came before the media was open. */
-  early: RTCIceCandidateInit[];
+  /** All that the peer has named. */
+  candidates: RTCIceCandidateInit[];
   ownNonce: Uint8Array;
   /** The callee's copy of the caller's commitment. */
   commitment: Uint8Array | null;
   peerNonce: Uint8Array | null;
   keys: EpochKeys | null;
+  /** Of the epochs in which this call said or heard something: somebody may commit while an answer is on its way. */
+  epochs: EpochKeys[];
+  /** The callee's description that he sent while it rang, and the device that he sent it from. */
+  prepared: { sdp: string; deviceId: string } | null;
   path: CallPath;
   /** Of the last report. */
   counts: FrameCounts | null;
@@ -158,26 +164,31 @@ export class Calls {
     this.show({ muted });
   }
 
-  /** A call message from a verified sender. `keys` are those of the epoch in which it was sealed, null if that is over. */
-  receive(peer: string, deviceId: string, message: CallMessage, acceptedUnixS: number, keys: EpochKeys | null): void {
+  /** A call message from a verified sender, sealed in `epoch`. `keys` are those of the present one. */
+  receive(peer: string, deviceId: string, message: CallMessage, acceptedUnixS: number, epoch: bigint, keys: EpochKeys): void {
     const { callId, type: _, ...step } = message;
     if (step.step === "invite") {
       const ageMs = 1_000 * (this.session.serverUnixS() - acceptedUnixS);
       this.invitedBy = { ...(this.state?.next == null ? {} : this.invitedBy), [callId]: deviceId };
       const invite = { ...step, precedence: this.allowed(deviceId, step.precedence) };
       const quiet = this.events.quiet() && !isAbove(invite.precedence, LOUDEST_QUIET);
-      this.step({ kind: "invite", callId, peerAccountId: peer, ageMs, invite, quiet });
-      if (this.line?.callId === callId) this.line.peerDeviceId ??= deviceId;
+      this.step({ kind: "invite", callId, peerAccountId: peer, ageMs, invite, quiet, mayPrepare: this.events.free() && isOnlyDevice(keys) });
+      if (this.line?.callId === callId) {
+        this.line.peerDeviceId ??= deviceId;
+        remember(this.line, keys);
+      }
       return;
     }
+    if (this.line?.callId === callId && this.line.peer === peer) remember(this.line, keys);
     if (step.step === "path") {
       if (this.line?.callId === callId && this.line.peer === peer) this.line.path.peerTold(step.forecast);
       return;
     }
     if (step.step === "answer" && this.line?.callId === callId && this.line.peer === peer) {
       this.line.peerDeviceId = deviceId;
-      this.line.keys = keys;
+      this.line.keys = this.line.epochs.find((each) => each.epoch === epoch) ?? null;
     }
+    if (step.step === "prepared" && this.line?.callId === callId && this.line.peer === peer) this.line.prepared ??= { sdp: step.sdp, deviceId };
     this.step({ kind: "message", callId, peerAccountId: peer, message: step });
   }
 
@@ -203,7 +214,7 @@ export class Calls {
   /** The server is back: it is told of the call again, as it may have forgotten while it was away. */
   serverBack(): void {
     const line = this.line;
-    if (line?.media != null && !line.released) void this.grant(line).catch((error: unknown) => this.unlessPreempted(line, error));
+    if (line?.media != null && !line.released) void this.grant(line, this.state?.phase === "incoming").catch((error: unknown) => this.unlessPreempted(line, error));
   }
 
   /** The phone's own path changed or was forecast anew: what is sent follows it, and the other phone is told. */
@@ -232,11 +243,12 @@ export class Calls {
       if (this.profile !== null) path.ownChanged(this.profile);
       const line = { callId: next.callId, peer: next.peerAccountId, precedence: next.precedence, beganAt: now, ownNonce: newNonce(), work: new Lane(), path, counts: null };
       const previous = this.line;
-      this.line = { ...line, peerDeviceId: this.invitedBy[next.callId] ?? null, media: null, early: [], commitment: next.invite?.commitment ?? null, peerNonce: null, keys: null, released: false };
+      this.line = { ...line, peerDeviceId: this.invitedBy[next.callId] ?? null, media: null, candidates: [], commitment: next.invite?.commitment ?? null, peerNonce: null, keys: null, epochs: [], prepared: null, released: false };
       if (previous !== null) this.release(previous);
     }
     for (const effect of effects) this.carryOut(effect);
     if (next === null) this.line = null;
+    if (next?.phase === "active" && before?.phase !== "active" && this.profile !== null) this.pathChanged(this.profile); // the other phone is told of it
     this.events.tone(toneFor(next));
     if (next !== before || effects.length > 0) this.events.changed();
   }
@@ -255,6 +267,9 @@ export class Calls {
           line.commitment = effect.invite.commitment;
           this.attempt(line, () => this.prepareAnswer(line, effect.invite.sdp));
         }
+        break;
+      case "prepareMedia":
+        if (line !== null) void line.work.run(() => this.prepareMedia(line, effect.sdp)).catch((error: unknown) => this.unlessPreempted(line, error));
         break;
       case "media":
         if (line?.callId === effect.callId) this.attempt(line, () => this.handToMedia(line, effect.message));
@@ -319,10 +334,32 @@ export class Calls {
     }
   }
 
+  /** Makes the path ready while it rings. What fails here is done when the call is answered. */
+  private async prepareMedia(line: Line, offer: string): Promise<void> {
+    if (line.released || this.state?.phase !== "incoming") return;
+    try {
+      const media = await this.openMedia(line, true);
+      const sdp = await media.answerOffer(offer);
+      await media.addCandidates(line.candidates);
+      line.prepared = { sdp, deviceId: "" };
+      this.step({ kind: "prepared", callId: line.callId, sdp });
+    } catch (error) {
+      line.media?.close();
+      line.media = null;
+      throw error;
+    }
+  }
+
   private async prepareAnswer(line: Line, offer: string): Promise<void> {
-    const media = await this.openMedia(line);
-    const sdp = await media.answerOffer(offer);
-    await media.addCandidates(line.early.splice(0));
+    let sdp = line.media === null ? undefined : line.prepared?.sdp;
+    if (sdp === undefined) {
+      const media = await this.openMedia(line);
+      sdp = await media.answerOffer(offer);
+      await media.addCandidates(line.candidates);
+    } else {
+      await line.media?.openMicrophone();
+      void this.grant(line).catch((error: unknown) => this.unlessPreempted(line, error)); // the server learns that it is answered
+    }
     if (!line.released) this.step({ kind: "answerReady", callId: line.callId, answer: { step: "answer", sdp, nonce: new Uint8Array(line.ownNonce) } });
   }
 
@@ -330,11 +367,15 @@ export class Calls {
     const { media } = line;
     switch (message.step) {
       case "candidate":
-        if (media === null) line.early.push(...message.candidates);
-        else await media.addCandidates(message.candidates);
+        line.candidates.push(...message.candidates);
+        await media?.addCandidates(message.candidates);
+        break;
+      case "prepared":
+        await media?.acceptAnswer(message.sdp);
         break;
       case "answer":
         if (media === null) throw new MediaBlocked("an answer without an offer");
+        if (line.prepared !== null && line.prepared.deviceId !== line.peerDeviceId) throw new MediaBlocked("another device than the one that prepared the call has answered");
         line.peerNonce = message.nonce;
         await this.useKeys(line, true);
         await media.acceptAnswer(message.sdp);
@@ -358,20 +399,16 @@ export class Calls {
     }
   }
 
-  private async openMedia(line: Line): Promise<CallMedia> {
+  private async openMedia(line: Line, ringing = false): Promise<CallMedia> {
     const mine = (): boolean => this.line === line && !line.released;
     const events: MediaEvents = {
       candidates: (candidates) => mine() && this.post(line.peer, line.callId, { step: "candidate", candidates }),
-      connected: () => {
-        if (!mine()) return;
-        this.step({ kind: "connected", callId: line.callId });
-        if (this.profile !== null) this.pathChanged(this.profile);
-      },
+      connected: () => mine() && this.step({ kind: "connected", callId: line.callId }),
       disconnected: () => mine() && this.step({ kind: "disconnected", callId: line.callId, peerGone: this.events.peerGone(line.peer) }),
       audioBegan: () => mine() && this.step({ kind: "audioBegan", callId: line.callId }),
       report: (report) => mine() && this.report(line, report),
     };
-    const media = await this.environment.openMedia(() => this.grant(line), events);
+    const media = await this.environment.openMedia(() => this.grant(line, ringing), events, !ringing);
     if (line.released) {
       media.close();
       throw new MediaBlocked("the call is over");
@@ -381,8 +418,9 @@ export class Calls {
     return media;
   }
 
-  private async grant(line: Line): Promise<IceServers> {
-    const request: Schemas["CallRequest"] = { conversation_id: this.groups.directId(line.peer), precedence: line.precedence };
+  /** `ringing`: the path is made ready for a call that nobody has answered yet. */
+  private async grant(line: Line, ringing = false): Promise<IceServers> {
+    const request: Schemas["CallRequest"] = { conversation_id: this.groups.directId(line.peer), precedence: line.precedence, ringing };
     for (;;) {
       try {
         const grant = await this.session.call<Schemas["CallGrant"]>("PUT", `/api/v1/calls/${line.callId}`, request);
@@ -445,6 +483,7 @@ export class Calls {
       try {
         if (request === null) {
           const { sealed, keys } = await this.groups.seal(id, encodeMessage({ type: "call", callId, ...message }), () => []);
+          if (line !== null) remember(line, keys);
           request = { message_id: messageId, message: toBase64(sealed.message) };
           if (message.step === "answer" && line !== null) {
             line.keys = keys;
@@ -485,6 +524,16 @@ export class Calls {
     this.details = { ...this.details, ...details };
     this.events.changed();
   }
+}
+
+function remember(line: Line, keys: EpochKeys): void {
+  if (!line.epochs.some((each) => each.epoch === keys.epoch)) line.epochs.push(keys);
+}
+
+/** Whether no other device of this person is in the conversation. */
+function isOnlyDevice({ members, ownLeaf }: EpochKeys): boolean {
+  const own = members.find((member) => member.leafIndex === ownLeaf)?.accountId;
+  return members.filter((member) => member.accountId === own).length === 1;
 }
 
 function toneFor(state: CallState | null): Tone | null {

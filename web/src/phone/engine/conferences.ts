@@ -323,7 +323,7 @@ export class Conferences {
 
   /** Tells the server that this phone is in the call; the level that the call has. */
   private async admit(stay: Stay, conversationId: string): Promise<Precedence> {
-    const request: Schemas["CallRequest"] = { conversation_id: conversationId, precedence: this.state?.precedence ?? "routine" };
+    const request: Schemas["CallRequest"] = { conversation_id: conversationId, precedence: this.state?.precedence ?? "routine", ringing: false };
     const { precedence } = await this.session.call<Schemas["CallGrant"]>("PUT", `/api/v1/calls/${stay.callId}`, request);
     stay.renewAt = this.environment.now() + RENEW_MS;
     return precedence;

@@ -149,6 +149,11 @@ export class FrameGate extends Gate {
     ]);
   }
 
+  /** A frame that overtook the answer is dropped, and is none that was refused. */
+  override async open(frame: Uint8Array): Promise<Uint8Array<ArrayBuffer> | null> {
+    return this.receiveKey === null && frame.length > 0 ? null : super.open(frame);
+  }
+
   protected sealingKey(): SFrameKey | null {
     return this.sendKey;
   }

@@ -123,7 +123,7 @@ export class Mailbox {
       case "call":
         if (sender === identity.accountId) return { changes: [], afterwards: () => calls.receiveOwn(message) };
         if (groups.info(id)?.peer !== sender) return { changes: [] };
-        return { changes: [], afterwards: () => calls.receive(sender, deviceId, message, acceptedAt, keys.epoch === epoch ? keys : null) };
+        return { changes: [], afterwards: () => calls.receive(sender, deviceId, message, acceptedAt, epoch, keys) };
       default:
         return { changes: [] };
     }

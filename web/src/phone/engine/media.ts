@@ -29,6 +29,8 @@ export type IceServers = Schemas["IceServer"][];
 export interface CallMedia {
   offer(): Promise<string>;
   answerOffer(sdp: string): Promise<string>;
+  /** For media that were opened without it. Rejects with MicrophoneRefused. */
+  openMicrophone(): Promise<void>;
   acceptAnswer(sdp: string): Promise<void>;
   addCandidates(candidates: readonly RTCIceCandidateInit[]): Promise<void>;
   /** An offer with new ICE credentials; null while another one is under way. */
@@ -41,22 +43,22 @@ export interface CallMedia {
   close(): void;
 }
 
-export type OpenMedia = (iceServers: () => Promise<IceServers>, events: MediaEvents) => Promise<CallMedia>;
+export type OpenMedia = (iceServers: () => Promise<IceServers>, events: MediaEvents, withMicrophone: boolean) => Promise<CallMedia>;
 
 /** Candidates that come close together travel in one message. */
 const CANDIDATE_BATCH_MS = 60;
 const SAMPLE_EVERY_MS = 1_000;
 
-/** Asks for the microphone and for a grant at the same time, then sets the connection up. Rejects with MicrophoneRefused or MediaBlocked. */
-export const openBrowserMedia: OpenMedia = async (iceServers, events) => {
+/** Asks for the microphone, if it is wanted, and for a grant at the same time, then sets the connection up. Rejects with MicrophoneRefused or MediaBlocked. */
+export const openBrowserMedia: OpenMedia = async (iceServers, events, withMicrophone) => {
   mustSeal();
   const granted = iceServers();
   granted.catch(() => undefined); // awaited below; until then a rejection is not unhandled
-  const track = await microphone();
+  const track = withMicrophone ? await microphone() : null;
   try {
     return new BrowserMedia(await granted, track, events);
   } catch (error) {
-    track.stop();
+    track?.stop();
     throw error;
   }
 };
@@ -76,11 +78,12 @@ class BrowserMedia implements CallMedia {
   private gathered: RTCIceCandidateInit[] = [];
   private gatherTimer: ReturnType<typeof setTimeout> | undefined;
   private audioHeard = false;
+  private muted = false;
   private closed = false;
 
   constructor(
     iceServers: IceServers,
-    private readonly microphone: MediaStreamTrack,
+    private microphone: MediaStreamTrack | null,
     private readonly events: MediaEvents,
   ) {
     this.connection = new RTCPeerConnection({ iceServers, iceTransportPolicy: "relay", bundlePolicy: "max-bundle" });
@@ -98,7 +101,7 @@ class BrowserMedia implements CallMedia {
   }
 
   async offer(): Promise<string> {
-    const transceiver = this.connection.addTransceiver(this.microphone, { direction: "sendrecv" });
+    const transceiver = this.connection.addTransceiver(this.microphone ?? "audio", { direction: "sendrecv" });
     this.encrypt(transceiver);
     return this.setLocal(await this.connection.createOffer());
   }
@@ -114,6 +117,15 @@ class BrowserMedia implements CallMedia {
     await transceiver.sender.replaceTrack(this.microphone);
     await this.addEarly();
     return this.setLocal(await this.connection.createAnswer());
+  }
+
+  async openMicrophone(): Promise<void> {
+    if (this.microphone !== null) return;
+    const track = await microphone();
+    if (this.closed) return track.stop();
+    this.microphone = track;
+    track.enabled = !this.muted;
+    await this.connection.getTransceivers()[0]?.sender.replaceTrack(track);
   }
 
   async acceptAnswer(sdp: string): Promise<void> {
@@ -155,7 +167,8 @@ class BrowserMedia implements CallMedia {
   }
 
   setMuted(muted: boolean): void {
-    this.microphone.enabled = !muted;
+    this.muted = muted;
+    if (this.microphone !== null) this.microphone.enabled = !muted;
   }
 
   tune(tuning: Tuning): void {
@@ -169,7 +182,7 @@ class BrowserMedia implements CallMedia {
     clearTimeout(this.gatherTimer);
     this.unwatch();
     this.connection.close();
-    this.microphone.stop();
+    this.microphone?.stop();
     this.worker.terminate();
     this.loudspeaker.release();
   }

@@ -49,6 +49,8 @@ export interface GroupMessage {
 export type CallStep =
   | { step: "invite"; sdp: string; commitment: Bytes; precedence: Precedence }
   | { step: "ringing" }
+  /** The path of the call may be made while it rings; the microphone waits for the answer. */
+  | { step: "prepared"; sdp: string }
   | { step: "answer"; sdp: string; nonce: Bytes }
   | { step: "reveal"; nonce: Bytes }
   | { step: "candidate"; candidates: RTCIceCandidateInit[] }
@@ -210,6 +212,7 @@ function parseStep(wire: Record<string, unknown>): CallStep | null {
       if (!Array.isArray(candidates) || candidates.length > MAX_CANDIDATES) throw new MalformedMessage("candidates");
       return { step, candidates: candidates.map(parseCandidate) };
     }
+    case "prepared":
     case "restart":
     case "restarted":
       return { step, sdp: text(wire, "sdp", MAX_SDP_CHARACTERS) };

@@ -411,6 +411,7 @@ export class Phone implements PhoneEngine {
       peerGone: (peer) => this.shown.value.server === "online" && !directory.online(peer),
       renewKeys: (peer) => void this.renewKeys(peer),
       ceiling: (deviceId) => directory.ceiling(deviceId),
+      free: () => !conferences.busy,
       quiet: () => this.shown.value.quiet,
       record: (peer, id, outgoing, outcome, at, durationS, precedence) =>
         void this.guard(() => texts.recordCall(groups.directId(peer), { kind: "call", id, outgoing, at, outcome, durationS, precedence })),
