@@ -340,6 +340,15 @@ describe("calls", () => {
     await until(() => anna.state().call?.shortCode != null && anna.state().call?.shortCode === bruno.state().call?.shortCode);
   });
 
+  it("meet when one dials as the other's call begins to ring", async () => {
+    const { anna, bruno } = await twoPeople();
+    await anna.phone.call(bruno.id(), "routine");
+    await until(() => bruno.state().call?.phase === "incoming");
+    await bruno.phone.call(anna.id(), "routine");
+    await until(() => anna.state().call?.phase === "active" && bruno.state().call?.phase === "active");
+    expect(bruno.state().call).toMatchObject({ callId: anna.state().call?.callId, outgoing: false });
+  });
+
   it("fail visibly without a microphone, at the callee's end too", async () => {
     const server = new TwinServer();
     const [anna, bruno] = [await enrolled(server, "Anna"), await enrolled(server, "Bruno", false)];

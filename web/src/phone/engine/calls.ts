@@ -138,8 +138,10 @@ export class Calls {
     return this.state !== null && this.state.phase !== "ended" && (peer === undefined || this.state.peerAccountId === peer);
   }
 
+  /** Whoever calls the person whose call has just begun to ring wants to talk to him: it is answered. */
   dial(peer: string, precedence: Precedence): void {
-    if (!this.busy()) this.step({ kind: "dial", callId: randomId(), peerAccountId: peer, precedence });
+    if (this.state?.phase === "incoming" && this.state.peerAccountId === peer) this.answer();
+    else if (!this.busy()) this.step({ kind: "dial", callId: randomId(), peerAccountId: peer, precedence });
   }
 
   /** The server ended a call of this phone, for one of a higher level or for want of room. */

@@ -232,8 +232,9 @@ export class Phone implements PhoneEngine {
 
   async call(accountId: string, precedence: Precedence): Promise<void> {
     await this.guard((parts) => {
-      if (parts.directory.keyChanged(accountId)) this.fault({ code: "peer_key_changed", detail: accountId });
-      else parts.calls.dial(accountId, precedence);
+      if (parts.directory.keyChanged(accountId)) return this.fault({ code: "peer_key_changed", detail: accountId });
+      parts.conferences.leave();
+      parts.calls.dial(accountId, precedence);
     });
   }
 
