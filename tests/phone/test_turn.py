@@ -314,7 +314,8 @@ def test_whoever_calls_often_displaces_his_silent_allocations_and_no_call_in_pro
     phone(server, 13, device=ada.device, now=ada.now).allocate()
     assert server.counts["allocations_displaced"] == 1
     assert error_code(old[0].request(Method.REFRESH)) == 437
-    assert ada.indicate(bruno.relayed, b"speech") and bruno.indicate(ada.relayed, b"speech")
+    assert ada.indicate(bruno.relayed, b"speech")
+    assert bruno.indicate(ada.relayed, b"speech")
     phone(server, 14, device=ada.device, now=ada.now).allocate()
     assert error_code(old[1].request(Method.REFRESH)) == 437
     fourth = phone(server, 15, device=ada.device, now=ada.now)
