@@ -19,7 +19,7 @@ from tramontana.cli.passphrases import passphrase, passphrase_fd_option, passphr
 from tramontana.device.device import Device
 from tramontana.device.driver import OnlineDevice, ask_once
 from tramontana.device.enrolment import Enrolment, Invitation, enrol
-from tramontana.device.storage.driver import SealedStore
+from tramontana.device.storage.driver import FILE_NAME, SealedStore
 from tramontana.errors import LocalError, RemoteError, TramontanaError
 from tramontana.precedence import Precedence
 
@@ -114,14 +114,14 @@ def phone() -> None:
 def enrol_command(place: Place, name: str, wait: bool, link: str) -> None:
     """Make this directory a device of the organisation that the invitation LINK names."""
     invitation = Invitation.parse(link)
-    store = SealedStore.make(place.data, place.secret(new=True))
+    # A directory whose enrolment got no answer keeps its key: asked for again with it, the invitation is not used up.
+    is_begun = (place.data / FILE_NAME).exists()
+    secret = place.secret(new=not is_begun)
+    store = SealedStore.open(place.data, secret) if is_begun else SealedStore.make(place.data, secret)
     try:
-        try:
-            asyncio.run(ask_once(invitation.origin, enrol(store, invitation, name.strip())))
-        finally:
-            if Enrolment.read(store) is None:  # nothing was used up: the next attempt begins anew
-                store.close()
-                (place.data / "device.db").unlink(missing_ok=True)
+        if Enrolment.read(store) is not None:
+            raise LocalError(f"there is a device in {place.data} already: use it, or choose another directory with --data")
+        asyncio.run(ask_once(invitation.origin, enrol(store, invitation, name.strip())))
         device = Device(store)
         click.echo(f"Enrolled at {device.membership.root.name}. Code {device.code}: read it to the custodian who certifies you.")
         if wait:

@@ -84,9 +84,10 @@ class Recorder:
     def __init__(self, path: Path) -> None:
         """Raises `NotAudible`."""
         try:
-            self._file = wave.open(str(path), "wb")  # noqa: SIM115 - closed by `close`
+            self._opened = path.open("wb")
         except OSError as error:
             raise NotAudible(f"cannot record into {path} ({error.strerror}): choose another file") from error
+        self._file = wave.open(self._opened, "wb")  # noqa: SIM115 - closed by `close`
         self._file.setnchannels(1)
         self._file.setsampwidth(SAMPLE_BYTES)
         self._file.setframerate(TICKS_PER_SECOND)
@@ -108,6 +109,7 @@ class Recorder:
 
     def close(self) -> None:
         self._file.close()
+        self._opened.close()
 
 
 def _codec(mode: Any) -> AudioCodecContext:
