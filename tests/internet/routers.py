@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from tests.keys.organisations import NOW, Organisation, grant
+from tests.keys.organisations import NOW, YEAR_S, Organisation, grant
 from tramontana.internet.tunnel_keys import Identity
-from tramontana.keys.certificate import issue_revocation
+from tramontana.keys.certificate import Certificate, issue_log_key, issue_revocation
 from tramontana.keys.identity import DeviceKey
+from tramontana.keys.organisation import OrganisationKey
 from tramontana.keys.register import Register
 
 
@@ -15,28 +16,37 @@ from tramontana.keys.register import Register
 class Ministry:
     """An organisation whose log is kept as a list of entries, and read as everybody reads it."""
 
-    now: float = NOW
-    organisation: Organisation = field(default_factory=Organisation.make)
+    now: int = NOW
+    organisation: Organisation = field(init=False)
     entries: list[bytes] = field(default_factory=list)
     register: Register = field(init=False)
 
     def __post_init__(self) -> None:
-        self.register = Register(self.organisation.key.root)
-        for entry in self.organisation.founding():
-            self.log(entry)
+        self.organisation = Organisation(OrganisationKey.generate("Ministry", "hybrid-1", now=self.now))
+        key, log_key = self.organisation.key, self.organisation.log_key
+        self.register = Register(key.root)
+        self.log(key.root.encoded)
+        self.log(issue_log_key(key, self.organisation.service_id, log_key.public_bytes, now=self.now).encoded)
+        for name in ("First", "Second"):
+            self.log(self._certificate(name, ("custodian", "member"), DeviceKey.generate()).encoded)
 
     def log(self, entry: bytes) -> None:
         self.entries.append(entry)
         self.register.read(entry)
 
-    def certify(self, name: str, *roles: str, key: DeviceKey | None = None) -> Identity:
-        key = key or DeviceKey.generate()
-        certificate = self.organisation.certify(grant(name, key=key, roles=tuple(sorted(roles))), "First", now=self.now)
+    def certify(self, name: str, *roles: str) -> Identity:
+        key = DeviceKey.generate()
+        certificate = self._certificate(name, roles, key, "First")
         self.log(certificate.encoded)
         return Identity(certificate, key)
 
     def revoke(self, identity: Identity) -> bytes:
+        """The entry of the log."""
         serial = identity.certificate.serial
         entry = issue_revocation(self.organisation.key, serial, identity.device_id, "stolen", now=self.now).encoded
         self.log(entry)
         return entry
+
+    def _certificate(self, name: str, roles: tuple[str, ...], key: DeviceKey, *approvers: str) -> Certificate:
+        what = grant(name, key=key, roles=tuple(sorted(roles)), not_after=self.now + YEAR_S)
+        return self.organisation.certify(what, *approvers, now=self.now)

@@ -30,6 +30,8 @@ COMMANDS = {
     "organisation": "tramontana.cli.organisation:organisation",
     "custodian": "tramontana.cli.custodian:custodian",
     "log": "tramontana.cli.log:log",
+    "site": "tramontana.cli.site:site",
+    "gateway": "tramontana.cli.site:gateway",
     "lab": "tramontana.cli.lab:lab",
     "phone": "tramontana.cli.phone:phone",
     "trial": "tramontana.cli.trial:trial",

@@ -182,7 +182,8 @@ class _End:
         return actions if keys.in_force == before else [*actions, SetKey(keys.in_force)]
 
     def _is_proof(self, at: float) -> bool:
-        return at >= self.keys.since + self.timing.guard_s
+        """Where there was no key before, there was no handshake before either."""
+        return self.keys.agreed is None or at >= self.keys.since + self.timing.guard_s
 
     def _reset(self, now: float) -> list[Action]:
         """Nothing is in common with the other end: begin anew, without traffic until then."""

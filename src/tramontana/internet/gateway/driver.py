@@ -1,0 +1,347 @@
+"""A running gateway: answers control connections, holds the tunnels of many sites, and routes."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from contextlib import suppress
+from typing import Any
+
+from tramontana.errors import TramontanaError
+from tramontana.internet import kill_switch
+from tramontana.internet.control_channel import Acceptance, Alive, Carry, ChannelRefused, Introduction, Refusal, Renewal
+from tramontana.internet.driver import (
+    ALIVE_S,
+    SILENT_S,
+    TICK_S,
+    LogFile,
+    PeerPlan,
+    StateDirectory,
+    TunnelEnd,
+    close_quietly,
+    now_s,
+    read_identity,
+    serve_status,
+    standing_fault,
+    unix_s,
+)
+from tramontana.internet.key_renewal import GatewayKey, Message
+from tramontana.internet.linux import firewall, links
+from tramontana.internet.linux.namespace import Namespace
+from tramontana.internet.linux.wireguard import WireGuard, public_key_of, wireguard_here
+from tramontana.internet.overlay import CONTROL_PORT, GATEWAY_END, WIREGUARD_PORT, TunnelId, gateway_interface, tunnel_address
+from tramontana.internet.settings import GatewaySettings, SitePlace
+from tramontana.internet.tunnel_keys import Event, GatewayConversation, Introduced, KeyProposed, Said, WrongPeer, check_standing
+from tramontana.keys.refused import Refused
+
+INTRODUCTION_TIMEOUT_S = 15.0
+MAX_STRANGERS = 64
+"""Connections that have not introduced themselves."""
+KEEPALIVE_S = 10
+PIECE_BYTES = 1 << 16
+
+log = logging.getLogger("tramontana.gateway")
+
+
+class GatewayAgent:
+    """Made from settings; `prepare` makes the machine a gateway, `run` keeps it one."""
+
+    def __init__(self, settings: GatewaySettings, wireguard: WireGuard | None = None) -> None:
+        """Raises `LocalError`, `Refused`."""
+        self.settings = settings
+        self.trust = LogFile(settings.log, settings.organisation)
+        self.own = read_identity(settings.device_key, settings.certificate, self.trust.root)
+        check_standing(self.own.certificate, self.trust, "gateway", unix_s())
+        self.here = Namespace()
+        self.wireguard = wireguard or wireguard_here()
+        self.state = StateDirectory(settings.state)
+        self.places = {place.id: place for place in settings.site}
+        self.tunnels: dict[TunnelId, TunnelEnd[GatewayKey]] = {}
+        for tunnel in self.state.tunnels():
+            if tunnel.gateway == self.own.device_id and tunnel.site in self.places and tunnel.uplink in settings.uplinks:
+                self.tunnels[tunnel] = self._tunnel(tunnel)
+            else:
+                self.state.forget_tunnel(tunnel)
+        self.connections: dict[str, _Connection] = {}
+        """By site."""
+        self.carried: dict[str, int] = {}
+        """Over which uplink each site's networks are routed."""
+        self.strangers = 0
+        self.fault: str | None = None
+
+    def interface(self, uplink: int) -> str:
+        return gateway_interface(self.settings.tag, uplink)
+
+    def _tunnel(self, id: TunnelId) -> TunnelEnd[GatewayKey]:
+        place, timing = self.places[id.site], self.settings.renewal.timing()
+        own = tunnel_address(self.settings.number, id.uplink, place.number)
+        plan = PeerPlan(None, (f"{own}/32", *map(str, place.networks)), KEEPALIVE_S)
+        return TunnelEnd(id, self.interface(id.uplink), plan, self.wireguard, self.state, lambda keys: GatewayKey(keys, timing))
+
+    # The machine
+
+    def prepare(self) -> None:
+        """Rules, interfaces, addresses; twice changes nothing. Raises `HostRefused`."""
+        settings = self.settings
+        networks = [str(network) for place in settings.site for network in place.networks]
+        block = f"{tunnel_address(settings.number, 0, 0)}/14"
+        rules = kill_switch.gateway_rules(
+            [self.interface(uplink) for uplink in settings.uplinks],
+            settings.outside,
+            [block, *networks],
+            site_to_site=settings.site_to_site,
+        )
+        firewall.apply_rules(self.here, rules)
+        self.here.set_sysctl("ipv4/ip_forward", 1)
+        self.here.set_sysctl("ipv6/conf/all/forwarding", 1)
+        for uplink in settings.uplinks:
+            self._ensure_interface(uplink)
+
+    def _ensure_interface(self, uplink: int) -> None:
+        name = self.interface(uplink)
+        self.wireguard.ensure(name, self.here, self.here)
+        private_key = self.state.private_key(name)
+        self.wireguard.configure(name, self.here, private_key=private_key, listen_port=WIREGUARD_PORT + uplink, mark=0)
+        own = tunnel_address(self.settings.number, uplink, GATEWAY_END)
+        block = tunnel_address(self.settings.number, uplink, 0)
+        lines = (
+            f"address replace {own}/32 dev {name}",
+            f"link set {name} mtu {self.settings.mtu} up",
+            f"route replace {block}/18 dev {name} src {own}",
+        )
+        links.batch(self.here, lines)
+        for tunnel in self.tunnels.values():
+            if tunnel.id.uplink == uplink:
+                tunnel.start()
+                if self.carried.get(tunnel.id.site) == uplink:
+                    self._route(tunnel.id.site, uplink)
+
+    # Running
+
+    async def run(self) -> None:
+        """Until it is cancelled. Tunnels and rules stay as they are then."""
+        self.prepare()
+        listener = _listener(str(self.settings.address))
+        server = await asyncio.start_server(self._serve, sock=listener)
+        status = await serve_status(self.state, self.status)
+        async with server, status:
+            while True:
+                try:
+                    self.look()
+                    self.fault = None
+                except TramontanaError as error:
+                    self.fault = str(error)
+                    log.warning("%s", error)
+                await asyncio.sleep(TICK_S)
+
+    def look(self) -> None:
+        """What has changed, and what is due. Raises `LocalError`, `Refused`."""
+        try:
+            if self.trust.refresh():
+                log.info("the organisation's log has grown")
+        finally:
+            self._close_what_is_revoked()
+            for uplink in self.settings.uplinks:
+                name = self.interface(uplink)
+                if not self.wireguard.is_alive(name, self.here):
+                    log.warning("the interface %s is gone and is made again", name)
+                    self._ensure_interface(uplink)
+                peers = self.wireguard.peers(name, self.here)
+                for tunnel in self.tunnels.values():
+                    if tunnel.id.uplink == uplink:
+                        tunnel.look(peers)
+            self._route_what_has_no_route()
+
+    def _close_what_is_revoked(self) -> None:
+        own = standing_fault(self.trust, self.own.device_id, "gateway", unix_s())
+        for site in {tunnel.site for tunnel in self.tunnels} | set(self.connections):
+            fault = own or standing_fault(self.trust, site, "site", unix_s())
+            if fault is not None:
+                log.warning("site %s is cut off: %s", site, fault)
+                self._cut_off(site, Refusal(fault, f"the certificate of this site does not count any more ({fault})"))
+
+    def _cut_off(self, site: str, refusal: Refusal) -> None:
+        """Peers first: from here on not one packet passes."""
+        for tunnel in [each for each in self.tunnels.values() if each.id.site == site]:
+            tunnel.forget()
+            del self.tunnels[tunnel.id]
+        connection = self.connections.pop(site, None)
+        if connection is not None:
+            connection.refuse(refusal)
+
+    def _route_what_has_no_route(self) -> None:
+        """A site that has not said yet over which tunnel it sends is answered over the first that is up."""
+        for tunnel in self.tunnels.values():
+            if tunnel.id.site not in self.carried and tunnel.is_up:
+                self._route(tunnel.id.site, tunnel.id.uplink)
+
+    def carry(self, site: str, uplink: int) -> None:
+        """What the site asked for. Raises `HostRefused`."""
+        tunnel = self.tunnels.get(TunnelId(site, self.own.device_id, uplink))
+        if tunnel is not None and tunnel.is_keyed:
+            self._route(site, uplink)
+
+    def _route(self, site: str, uplink: int) -> None:
+        networks = self.places[site].networks
+        links.batch(self.here, [f"route replace {network} dev {self.interface(uplink)}" for network in networks])
+        self.carried[site] = uplink
+
+    def introduce(self, connection: _Connection, introduction: Introduction) -> Acceptance:
+        """A site with a certificate that counts is there. Raises `WrongPeer` if it is none of this gateway's."""
+        place = self.places.get(connection.site)
+        if place is None:
+            raise WrongPeer("unknown_site", "this gateway does not know the site; add it to the gateway's configuration")
+        if (introduction.number, introduction.networks) != (place.number, place.networks):
+            raise WrongPeer(
+                "other_settings", f"the site says number {introduction.number} and other networks than this gateway knows of it"
+            )
+        previous = self.connections.pop(connection.site, None)
+        if previous is not None:
+            previous.close()
+        self.connections[connection.site] = connection
+        served = [uplink for uplink in introduction.public_keys if uplink in self.settings.uplinks]
+        for uplink in served:
+            id = TunnelId(connection.site, self.own.device_id, uplink)
+            tunnel = self.tunnels.setdefault(id, self._tunnel(id))
+            tunnel.meet(introduction.public_keys[uplink])
+            tunnel.send = lambda message, uplink=uplink: connection.say_renewal(uplink, message)
+            tunnel.perform(tunnel.key.handle_channel_up(introduction.key_ids[uplink], now_s()))
+        public_keys = {uplink: public_key_of(self.state.private_key(self.interface(uplink))) for uplink in served}
+        return Acceptance(public_keys, {each.id.uplink: each.key.keys.ids for each in self.of_site(connection.site)})
+
+    def of_site(self, site: str) -> list[TunnelEnd[GatewayKey]]:
+        return [tunnel for tunnel in self.tunnels.values() if tunnel.id.site == site]
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self.strangers >= MAX_STRANGERS:
+            writer.close()
+            return
+        connection = _Connection(self, writer)
+        try:
+            await connection.run(reader)
+        except (OSError, TimeoutError, TramontanaError) as error:
+            log.info("a control connection of %s ended: %s", connection.site or "nobody known", error or "nothing came in time")
+        finally:
+            if self.connections.get(connection.site) is connection:
+                del self.connections[connection.site]
+                for tunnel in self.of_site(connection.site):
+                    tunnel.send = None
+            await close_quietly(writer)
+
+    def status(self) -> dict[str, Any]:
+        """For the console and `tramontana gateway status`."""
+        return {
+            "role": "gateway",
+            "id": self.own.device_id,
+            "name": self.own.certificate.grant.display_name,
+            "fault": self.fault,
+            "sites": [self._site_status(place) for place in self.places.values()],
+        }
+
+    def _site_status(self, place: SitePlace) -> dict[str, Any]:
+        return {
+            "site": place.id,
+            "number": place.number,
+            "control": "open" if place.id in self.connections else "not connected",
+            "carrying": self.carried.get(place.id),
+            "tunnels": [tunnel.status() for tunnel in self.of_site(place.id)],
+        }
+
+
+class _Connection:
+    """One control connection, of a stranger until it introduces itself."""
+
+    def __init__(self, agent: GatewayAgent, writer: asyncio.StreamWriter) -> None:
+        self._agent, self._writer = agent, writer
+        self._conversation = GatewayConversation(agent.own, agent.trust)
+        self._carry_sequence = 0
+        self.site = ""
+
+    async def run(self, reader: asyncio.StreamReader) -> None:
+        self._agent.strangers += 1
+        try:
+            async with asyncio.timeout(INTRODUCTION_TIMEOUT_S):
+                while not self.site:
+                    await self._read(reader)
+        finally:
+            self._agent.strangers -= 1
+        alive_at = now_s()
+        while True:
+            if now_s() >= alive_at:
+                alive_at = now_s() + ALIVE_S
+                self._conversation.say(Alive())
+                self._flush()
+            async with asyncio.timeout(SILENT_S):
+                await self._read(reader)
+
+    async def _read(self, reader: asyncio.StreamReader) -> None:
+        data = await reader.read(PIECE_BYTES)
+        if not data:
+            raise ChannelRefused("the site hung up")
+        try:
+            for event in self._conversation.receive_data(data, unix_s()):
+                self._handle(event)
+        except (Refused, WrongPeer) as error:
+            self.refuse(Refusal(error.reason, str(error)))
+            raise
+        self._flush()
+
+    def _handle(self, event: Event) -> None:
+        match event:
+            case Introduced(certificate, introduction):
+                self.site = certificate.grant.device_id
+                self._conversation.say(self._agent.introduce(self, introduction))
+                log.info("site %s is there", certificate.grant.display_name)
+            case KeyProposed(uplink, key) if (tunnel := self._tunnel(uplink)) is not None:
+                tunnel.perform(tunnel.key.handle_proposal(key, now_s()))
+            case Said(Renewal(uplink, message)) if (tunnel := self._tunnel(uplink)) is not None:
+                tunnel.perform(tunnel.key.handle_message(message, now_s()))
+            case Said(Carry(uplink, sequence)) if sequence > self._carry_sequence:
+                self._carry_sequence = sequence
+                self._agent.carry(self.site, uplink)
+            case _:
+                pass  # alive, or of a newer version
+
+    def _tunnel(self, uplink: int) -> TunnelEnd[GatewayKey] | None:
+        return self._agent.tunnels.get(TunnelId(self.site, self._agent.own.device_id, uplink))
+
+    def say_renewal(self, uplink: int, message: Message) -> None:
+        self._conversation.say(Renewal(uplink, message))
+        self._flush()
+
+    def refuse(self, refusal: Refusal) -> None:
+        """The last word, where there is a conversation to say it in."""
+        with suppress(TramontanaError):
+            self._conversation.say(refusal)
+            self._flush()
+        self.close()
+
+    def close(self) -> None:
+        self._writer.close()
+
+    def _flush(self) -> None:
+        if not self._writer.is_closing():
+            self._writer.write(self._conversation.data_to_send())
+
+
+def take_down(settings: GatewaySettings, wireguard: WireGuard | None = None) -> None:
+    """Remove interfaces and rules. Raises `HostRefused`."""
+    tool, here = wireguard or wireguard_here(), Namespace()
+    for uplink in settings.uplinks:
+        tool.remove(gateway_interface(settings.tag, uplink), here)
+    table = f"inet {kill_switch.GATEWAY_TABLE}"
+    firewall.apply_rules(here, f"table {table}\ndelete table {table}\n")
+
+
+def _listener(address: str) -> socket.socket:
+    listener = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((address, CONTROL_PORT))
+        listener.setblocking(False)
+        listener.listen(128)
+    except OSError:
+        listener.close()
+        raise
+    return listener

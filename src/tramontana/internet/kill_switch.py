@@ -1,0 +1,101 @@
+"""The rule sets behind the structural kill switch, as texts for `nft -f -` (docs/internet.md, "Nothing in the clear").
+
+First the structure: the uplinks are in a namespace of their own, so the site's main namespace has no way out but its tunnels. Behind it
+`main_rules` drop whatever is neither local network nor tunnel, and `uplink_rules` let only marked packets to the gateways' ports onto an
+uplink, whoever made them: the egress hook sees packets of AF_PACKET sockets as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from ipaddress import ip_address
+
+from tramontana.internet.overlay import CONTROL_PORT, MAX_UPLINK_INDEX, WIREGUARD_PORT
+
+MAIN_TABLE = "tramontana_site"
+UPLINK_TABLE = "tramontana_uplinks"
+GATEWAY_TABLE = "tramontana_gateway"
+TUNNEL_PORTS = f"{WIREGUARD_PORT + 1}-{WIREGUARD_PORT + MAX_UPLINK_INDEX}"
+_CLAMP = "tcp flags & (syn | rst) == syn tcp option maxseg size set rt mtu"
+"""Segments that fit the tunnel, however the end hosts guess (RFC 4459 §3.4)."""
+
+
+def _table(family: str, name: str, body: str) -> str:
+    """In place of what it was, in one step."""
+    return f"table {family} {name}\ndelete table {family} {name}\ntable {family} {name} {{\n{body}}}\n"
+
+
+def _names(interfaces: Iterable[str]) -> str:
+    return "{ " + ", ".join(f'"{name}"' for name in sorted(interfaces)) + " }"
+
+
+def main_rules(local: Iterable[str], tunnels: Iterable[str]) -> str:
+    """For the site's main namespace. local: interfaces of the local network."""
+    tunnels, local = _names(tunnels), _names([*local, "lo"])
+    return _table(
+        "inet",
+        MAIN_TABLE,
+        f"""  counter blocked {{ }}
+  chain output {{
+    type filter hook output priority 0; policy drop;
+    oifname {local} accept
+    oifname {tunnels} accept
+    counter name blocked
+  }}
+  chain forward {{
+    type filter hook forward priority 0; policy drop;
+    oifname {tunnels} {_CLAMP}
+    iifname {tunnels} {_CLAMP}
+    iifname {local} oifname {tunnels} accept
+    iifname {tunnels} oifname {local} accept
+    iifname {local} oifname {local} accept
+    counter name blocked
+  }}
+""",
+    )
+
+
+def uplink_rules(uplinks: dict[int, str], gateways: Iterable[str]) -> str:
+    """For the underlay namespace. uplinks: interfaces by index, which is their mark; gateways: IP addresses."""
+    addresses = [ip_address(each) for each in gateways]
+    body = "  counter blocked { }\n"
+    for index, interface in sorted(uplinks.items()):
+        ours = ""
+        for version, word in ((4, "ip"), (6, "ip6")):
+            own = ", ".join(sorted(str(address) for address in addresses if address.version == version))
+            if own:
+                ours += f"""    meta mark {index} {word} daddr {{ {own} }} udp dport {TUNNEL_PORTS} accept
+    meta mark {index} {word} daddr {{ {own} }} tcp dport {CONTROL_PORT} accept
+"""
+        body += f"""  chain uplink{index} {{
+    type filter hook egress device "{interface}" priority 0; policy drop;
+{ours}    ether type arp accept
+    icmpv6 type {{ nd-neighbor-solicit, nd-neighbor-advert, nd-router-solicit }} accept
+    udp sport 68 udp dport 67 accept
+    counter name blocked
+  }}
+"""
+    return _table("netdev", UPLINK_TABLE, body)
+
+
+def gateway_rules(tunnels: Iterable[str], outside: str, networks: Iterable[str], *, site_to_site: bool) -> str:
+    """For a gateway: sites reach the internet by its address, each other only if they may, and nobody reaches a site unasked."""
+    tunnels = _names(tunnels)
+    masqueraded = ", ".join(sorted(network for network in networks if ":" not in network))
+    between = f"    iifname {tunnels} oifname {tunnels} accept\n" if site_to_site else ""
+    return _table(
+        "inet",
+        GATEWAY_TABLE,
+        f"""  chain forward {{
+    type filter hook forward priority 0; policy drop;
+    oifname {tunnels} {_CLAMP}
+    iifname {tunnels} {_CLAMP}
+    iifname {tunnels} oifname "{outside}" accept
+    iifname "{outside}" oifname {tunnels} ct state established,related accept
+{between}  }}
+  chain postrouting {{
+    type nat hook postrouting priority srcnat;
+    oifname "{outside}" ip saddr {{ {masqueraded} }} masquerade
+  }}
+""",
+    )

@@ -1,0 +1,160 @@
+"""What a site and a gateway are configured with: TOML files, refused whole with a sentence for each fault (docs/internet.md)."""
+
+from __future__ import annotations
+
+import tomllib
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
+from pathlib import Path
+from typing import Annotated, Self, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from tramontana.errors import LocalError
+from tramontana.internet.key_renewal import Timing
+from tramontana.internet.overlay import MAX_GATEWAY_NUMBER, MAX_SITE_NUMBER, MAX_UPLINK_INDEX
+
+_USUAL = Timing()
+DEFAULT_MTU = 1420
+"""IPv6 around WireGuard within 1500 octets."""
+
+Tag = Annotated[str, Field(pattern=r"^[a-z][a-z0-9]{0,5}$")]
+Interface = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,15}$")]
+DeviceId = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
+SiteNumber = Annotated[int, Field(ge=2, le=MAX_SITE_NUMBER)]
+GatewayNumber = Annotated[int, Field(ge=0, le=MAX_GATEWAY_NUMBER)]
+UplinkIndex = Annotated[int, Field(ge=1, le=MAX_UPLINK_INDEX)]
+Seconds = Annotated[float, Field(gt=0, le=3600)]
+
+
+class SettingsRefused(LocalError):
+    """A configuration is not one; the message says where and why."""
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Renewal(_Strict):
+    """Times of the renewal of keys. The defaults fit WireGuard; shorter ones are for trials."""
+
+    interval_s: Seconds = _USUAL.interval_s
+    fresh_s: Seconds = _USUAL.fresh_s
+    proof_s: Seconds = _USUAL.proof_s
+    guard_s: Seconds = _USUAL.guard_s
+    resend_s: Seconds = _USUAL.resend_s
+
+    def timing(self) -> Timing:
+        return Timing(
+            self.interval_s,
+            self.fresh_s,
+            self.proof_s,
+            min(self.proof_s, _USUAL.first_proof_s),
+            guard_s=self.guard_s,
+            resend_s=self.resend_s,
+        )
+
+
+class _Router(_Strict):
+    tag: Tag
+    """Begins the names of its interfaces; unique on the machine."""
+    state: Path
+    """A directory for keys and the status socket."""
+    device_key: Path
+    """32 secret octets."""
+    certificate: Path
+    """As the organisation signed it."""
+    log: Path
+    """The organisation's log: signed statements, each behind its length in 4 octets."""
+    organisation: str
+    """The fingerprint of the organisation, as in invitations."""
+    mtu: Annotated[int, Field(ge=1280, le=9000)] = DEFAULT_MTU
+    renewal: Renewal = Renewal()
+
+
+class Uplink(_Strict):
+    index: UplinkIndex
+    interface: Interface
+    address: IPv4Interface | IPv6Interface | None = None
+    """None: whatever the interface gets by itself in the underlay namespace."""
+    via: IPv4Address | IPv6Address | None = None
+    carrier: str = ""
+    """The id of its carrier."""
+
+
+class GatewayPlace(_Strict):
+    """A gateway as a site knows it."""
+
+    id: DeviceId
+    number: GatewayNumber
+    address: IPv4Address | IPv6Address
+
+
+class SiteSettings(_Router):
+    number: SiteNumber
+    networks: Annotated[tuple[IPv4Network | IPv6Network, ...], Field(min_length=1)]
+    """Its local networks: what the gateways route to it."""
+    underlay: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
+    """The name of the namespace for the uplinks; it is made."""
+    local: Annotated[tuple[Interface, ...], Field(min_length=1)]
+    """Interfaces of the local network."""
+    uplink: Annotated[tuple[Uplink, ...], Field(min_length=1)]
+    gateway: Annotated[tuple[GatewayPlace, ...], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _all_different(self) -> Self:
+        _different("index of an uplink", [each.index for each in self.uplink])
+        _different("interface", [*(each.interface for each in self.uplink), *self.local])
+        _different("number of a gateway", [each.number for each in self.gateway])
+        _different("id of a gateway", [each.id for each in self.gateway])
+        return self
+
+
+class SitePlace(_Strict):
+    """A site as a gateway knows it."""
+
+    id: DeviceId
+    number: SiteNumber
+    networks: Annotated[tuple[IPv4Network | IPv6Network, ...], Field(min_length=1)]
+
+
+class GatewaySettings(_Router):
+    number: GatewayNumber
+    address: IPv4Address | IPv6Address
+    """At which sites reach it."""
+    outside: Interface
+    """The interface towards the internet."""
+    uplinks: Annotated[tuple[UplinkIndex, ...], Field(min_length=1)]
+    """Indexes of the sites' uplinks that it serves; it listens at UDP 51820 + index."""
+    site_to_site: bool = False
+    site: tuple[SitePlace, ...] = ()
+
+    @model_validator(mode="after")
+    def _all_different(self) -> Self:
+        _different("number of a site", [each.number for each in self.site])
+        _different("id of a site", [each.id for each in self.site])
+        networks = [network for each in self.site for network in each.networks]
+        for place, network in enumerate(networks):
+            for other in networks[:place]:
+                if network.version == other.version and network.overlaps(other):
+                    raise ValueError(f"the networks {other} and {network} of sites overlap")
+        return self
+
+
+S = TypeVar("S", bound=_Router)
+
+
+def parse_settings(text: str, kind: type[S], origin: str) -> S:
+    """origin: names the file in errors. Raises `SettingsRefused`."""
+    try:
+        return kind.model_validate(tomllib.loads(text))
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsRefused(f"{origin} is not TOML: {error}") from error
+    except ValidationError as error:
+        faults = "; ".join(f"{'.'.join(map(str, each['loc'])) or 'it'}: {each['msg']}" for each in error.errors())
+        raise SettingsRefused(f"{origin} is refused. {faults}") from error
+
+
+def _different(what: str, values: list[object] | list[int] | list[str]) -> None:
+    twice = next((value for place, value in enumerate(values) if value in values[:place]), None)
+    if twice is not None:
+        raise ValueError(f"the {what} {twice} stands there twice")

@@ -1,0 +1,380 @@
+"""A running site: the kill switch first, then the uplinks, then tunnels; keys over a control connection outside them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from contextlib import suppress
+from typing import Any
+
+from tramontana.errors import TramontanaError
+from tramontana.internet import kill_switch
+from tramontana.internet.control_channel import Acceptance, Alive, Carry, ChannelRefused, Introduction, Refusal, Renewal
+from tramontana.internet.driver import (
+    ALIVE_S,
+    SILENT_S,
+    TICK_S,
+    LogFile,
+    PeerPlan,
+    StateDirectory,
+    TunnelEnd,
+    close_quietly,
+    now_s,
+    read_identity,
+    serve_status,
+    standing_fault,
+    unix_s,
+)
+from tramontana.internet.key_renewal import Message, SiteKey
+from tramontana.internet.linux import firewall, links
+from tramontana.internet.linux.namespace import Namespace
+from tramontana.internet.linux.wireguard import WireGuard, public_key_of, wireguard_here
+from tramontana.internet.overlay import CONTROL_PORT, GATEWAY_END, WIREGUARD_PORT, TunnelId, site_interface, tunnel_address
+from tramontana.internet.settings import GatewayPlace, SiteSettings, Uplink
+from tramontana.internet.tunnel_keys import Event, Opened, Said, SiteConversation, check_standing
+
+CONNECT_TIMEOUT_S = 5.0
+RETRY_S = 2.0
+KEEPALIVE_S = 10
+"""So that a gateway behind nothing and a site behind address translation find each other again, and one-way loss is seen."""
+PIECE_BYTES = 1 << 16
+
+log = logging.getLogger("tramontana.site")
+
+
+class SiteAgent:
+    """Made from settings; `prepare` makes the machine a site, `run` keeps it one."""
+
+    def __init__(self, settings: SiteSettings, wireguard: WireGuard | None = None) -> None:
+        """Raises `LocalError`, `Refused`."""
+        self.settings = settings
+        self.trust = LogFile(settings.log, settings.organisation)
+        self.own = read_identity(settings.device_key, settings.certificate, self.trust.root)
+        check_standing(self.own.certificate, self.trust, "site", unix_s())
+        self.main, self.underlay = Namespace(), Namespace(settings.underlay)
+        self.wireguard = wireguard or wireguard_here()
+        self.state = StateDirectory(settings.state)
+        self.tunnels = {
+            (gateway.number, uplink.index): self._tunnel(gateway, uplink) for gateway in settings.gateway for uplink in settings.uplink
+        }
+        self.channels = {gateway.number: _Channel(self, gateway) for gateway in settings.gateway}
+        self.carrying: TunnelEnd[SiteKey] | None = None
+        self._carry_sequence = 0
+        self.fault: str | None = None
+
+    def _tunnel(self, gateway: GatewayPlace, uplink: Uplink) -> TunnelEnd[SiteKey]:
+        settings = self.settings
+        plan = PeerPlan((str(gateway.address), WIREGUARD_PORT + uplink.index), ("0.0.0.0/0", "::/0"), KEEPALIVE_S)
+        tunnel = TunnelId(self.own.device_id, gateway.id, uplink.index)
+        name = site_interface(settings.tag, gateway.number, uplink.index)
+        timing = settings.renewal.timing()
+        return TunnelEnd(tunnel, name, plan, self.wireguard, self.state, lambda keys: SiteKey(keys, timing))
+
+    # The machine
+
+    def prepare(self) -> None:
+        """The kill switch before anything else; then uplinks, tunnels. Twice changes nothing. Raises `HostRefused`."""
+        settings = self.settings
+        firewall.apply_rules(self.main, kill_switch.main_rules(settings.local, [tunnel.interface for tunnel in self.tunnels.values()]))
+        self.underlay.ensure()
+        for uplink in settings.uplink:
+            links.move_link(uplink.interface, self.main, self.underlay)
+        uplinks = {uplink.index: uplink.interface for uplink in settings.uplink}
+        firewall.apply_rules(self.underlay, kill_switch.uplink_rules(uplinks, [str(gateway.address) for gateway in settings.gateway]))
+        links.ensure_rules(self.underlay, uplinks)
+        for name in ("all", "default", *uplinks.values()):
+            self.underlay.set_sysctl(f"ipv4/conf/{name}/rp_filter", 0)  # answers come to addresses whose route has a mark
+        self.underlay.set_sysctl("ipv4/ip_forward", 0)
+        for uplink in settings.uplink:
+            links.batch(self.underlay, _uplink_lines(uplink))
+        self.main.set_sysctl("ipv4/ip_forward", 1)
+        self.main.set_sysctl("ipv6/conf/all/forwarding", 1)
+        for tunnel in self.tunnels.values():
+            self._ensure_tunnel(tunnel)
+
+    def _ensure_tunnel(self, tunnel: TunnelEnd[SiteKey]) -> None:
+        """Its interface, as it has to be. Raises `HostRefused`."""
+        number = next(gateway.number for gateway in self.settings.gateway if gateway.id == tunnel.id.gateway)
+        uplink = tunnel.id.uplink
+        self.wireguard.ensure(tunnel.interface, self.underlay, self.main)
+        private_key = self.state.private_key(tunnel.interface)
+        self.wireguard.configure(tunnel.interface, self.main, private_key=private_key, listen_port=0, mark=uplink)
+        own, other = (tunnel_address(number, uplink, host) for host in (self.settings.number, GATEWAY_END))
+        lines = (
+            f"address replace {own}/32 dev {tunnel.interface}",
+            f"link set {tunnel.interface} mtu {self.settings.mtu} up",
+            f"route replace {other}/32 dev {tunnel.interface} src {own}",
+        )
+        links.batch(self.main, lines)
+        tunnel.start()
+        if self.carrying is tunnel:
+            self.carrying = None  # its routes went with the interface
+
+    # Running
+
+    async def run(self) -> None:
+        """Until it is cancelled. Tunnels and kill switch stay as they are then."""
+        self.prepare()
+        server = await serve_status(self.state, self.status)
+        async with server, asyncio.TaskGroup() as tasks:
+            for channel in self.channels.values():
+                tasks.create_task(channel.run())
+            tasks.create_task(self._tick())
+
+    async def _tick(self) -> None:
+        while True:
+            try:
+                self.look()
+                self.fault = None
+            except TramontanaError as error:
+                self.fault = str(error)
+                log.warning("%s", error)
+            await asyncio.sleep(TICK_S)
+
+    def look(self) -> None:
+        """What has changed, and what is due. Raises `LocalError`, `Refused`."""
+        try:
+            self.trust.refresh()
+        finally:
+            self._close_what_is_revoked()
+            for tunnel in self.tunnels.values():
+                if not self.wireguard.is_alive(tunnel.interface, self.main):
+                    log.warning("the interface %s is gone and is made again", tunnel.interface)
+                    self._ensure_tunnel(tunnel)
+                tunnel.look(self.wireguard.peers(tunnel.interface, self.main))
+            self._choose()
+
+    def _close_what_is_revoked(self) -> None:
+        own = standing_fault(self.trust, self.own.device_id, "site", unix_s())
+        for gateway in self.settings.gateway:
+            fault = own or standing_fault(self.trust, gateway.id, "gateway", unix_s())
+            if fault is not None:
+                self.channels[gateway.number].refuse(f"{'this site' if own else 'the gateway'}: {fault}")
+
+    def _choose(self) -> None:
+        """The first tunnel that is up carries, and goes on while it is up."""
+        if self.carrying is not None and self.carrying.is_up:
+            return
+        chosen = next((tunnel for tunnel in self.tunnels.values() if tunnel.is_up), None)
+        if chosen is self.carrying:
+            return
+        if chosen is None:
+            self.carrying = None  # the route stays: into a tunnel without session, which drops
+            return
+        self.carry(chosen)
+
+    def carry(self, tunnel: TunnelEnd[SiteKey]) -> None:
+        """Send everything over this tunnel, and ask its gateway to do the same. Raises `HostRefused`."""
+        address = next(gateway for gateway in self.settings.gateway if gateway.id == tunnel.id.gateway)
+        own = tunnel_address(address.number, tunnel.id.uplink, self.settings.number)
+        lines = [f"route replace default dev {tunnel.interface} src {own}"]
+        if any(network.version == 6 for network in self.settings.networks):
+            lines.append(f"-6 route replace default dev {tunnel.interface}")
+        for line in lines:
+            links.batch(self.main, [line])
+        self.carrying = tunnel
+        self._carry_sequence += 1
+        self.channels[address.number].say_carry()
+
+    def carry_word(self, gateway_id: str) -> Carry | None:
+        """What this gateway has to know of the choice."""
+        if self.carrying is None or self.carrying.id.gateway != gateway_id:
+            return None
+        return Carry(self.carrying.id.uplink, self._carry_sequence)
+
+    def introduction(self, gateway: GatewayPlace) -> Introduction:
+        ends = {tunnel.id.uplink: tunnel for tunnel in self.tunnels.values() if tunnel.id.gateway == gateway.id}
+        keys = {uplink: public_key_of(self.state.private_key(tunnel.interface)) for uplink, tunnel in ends.items()}
+        ids = {uplink: tunnel.key.keys.ids for uplink, tunnel in ends.items()}
+        return Introduction(self.own.certificate.encoded, self.settings.number, self.settings.networks, keys, ids)
+
+    def status(self) -> dict[str, Any]:
+        """For the page of the site, the console, `tramontana site status`."""
+        carrying = self.carrying if self.carrying is not None and self.carrying.is_up else None
+        blocked = None
+        if carrying is None:
+            reasons = {str(tunnel.status()["blocked"]) for tunnel in self.tunnels.values()}
+            blocked = self.fault or "no tunnel is up: " + "; ".join(sorted(reasons))
+        return {
+            "role": "site",
+            "id": self.own.device_id,
+            "name": self.own.certificate.grant.display_name,
+            "carrying": None if carrying is None else {"gateway": carrying.id.gateway, "uplink": carrying.id.uplink},
+            "blocked": blocked,
+            "fault": self.fault,
+            "dropped": {
+                "main": firewall.counted_packets(self.main, "inet", kill_switch.MAIN_TABLE),
+                "uplinks": firewall.counted_packets(self.underlay, "netdev", kill_switch.UPLINK_TABLE),
+            },
+            "gateways": [channel.status() for channel in self.channels.values()],
+            "tunnels": [tunnel.status() for tunnel in self.tunnels.values()],
+        }
+
+
+class _Channel:
+    """The control connection to one gateway, over whichever uplink it comes about."""
+
+    def __init__(self, agent: SiteAgent, gateway: GatewayPlace) -> None:
+        self._agent, self._gateway = agent, gateway
+        self._over: Uplink | None = None
+        self._words = "not connected yet"
+        self._refused: str | None = None
+        self._conversation: SiteConversation | None = None
+        self._writer: asyncio.StreamWriter | None = None
+        self._is_accepted = False
+
+    @property
+    def _tunnels(self) -> dict[int, TunnelEnd[SiteKey]]:
+        return {tunnel.id.uplink: tunnel for tunnel in self._agent.tunnels.values() if tunnel.id.gateway == self._gateway.id}
+
+    async def run(self) -> None:
+        uplinks = list(self._agent.settings.uplink)
+        while True:
+            for uplink in sorted(uplinks, key=lambda each: each is not self._over):
+                try:
+                    await self._connect(uplink)
+                except (OSError, TimeoutError, TramontanaError) as error:
+                    self._words = str(error) or "no answer in time"
+                    log.info("gateway %s over %s: %s", self._gateway.id, uplink.interface, self._words)
+                finally:
+                    self._disconnected()
+            await asyncio.sleep(RETRY_S)
+
+    async def _connect(self, uplink: Uplink) -> None:
+        with self._agent.underlay.entered():
+            connection = socket.socket(socket.AF_INET6 if self._gateway.address.version == 6 else socket.AF_INET, socket.SOCK_STREAM)
+        try:
+            connection.setblocking(False)
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, uplink.index)
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(SILENT_S * 1000))
+            async with asyncio.timeout(CONNECT_TIMEOUT_S):
+                await asyncio.get_running_loop().sock_connect(connection, (str(self._gateway.address), CONTROL_PORT))
+        except BaseException:
+            connection.close()
+            raise
+        reader, writer = await asyncio.open_connection(sock=connection)
+        try:
+            self._over, self._writer = uplink, writer
+            self._conversation = SiteConversation(self._agent.own, self._gateway.id, self._agent.trust)
+            self._flush()
+            await self._read(reader, self._conversation)
+        finally:
+            await close_quietly(writer)
+
+    async def _read(self, reader: asyncio.StreamReader, conversation: SiteConversation) -> None:
+        heard_at = alive_at = now_s()
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(ALIVE_S):
+                    data = await reader.read(PIECE_BYTES)
+                if not data:
+                    raise ChannelRefused("the gateway hung up")
+                heard_at = now_s()
+                for event in conversation.receive_data(data, unix_s()):
+                    self._handle(event, conversation)
+            if now_s() >= heard_at + SILENT_S:
+                raise ChannelRefused("nothing comes from the gateway any more")
+            if self._is_accepted and now_s() >= alive_at + ALIVE_S:
+                alive_at = now_s()
+                conversation.check_peer(unix_s())
+                conversation.say(Alive())
+            self._flush()
+
+    def _handle(self, event: Event, conversation: SiteConversation) -> None:
+        match event:
+            case Opened():
+                conversation.say(self._agent.introduction(self._gateway))
+            case Said(Acceptance() as acceptance) if not self._is_accepted:
+                self._accepted(acceptance, conversation)
+            case Said(Refusal(reason, sentence)):
+                self.refuse(f"{reason}: {sentence}")
+                raise ChannelRefused(f"the gateway refuses: {sentence}")
+            case Said(Renewal(uplink, message)) if self._is_accepted and uplink in self._tunnels:
+                tunnel = self._tunnels[uplink]
+                tunnel.perform(tunnel.key.handle_message(message, now_s()))
+            case _:
+                pass  # alive, or of a newer version
+
+    def _accepted(self, acceptance: Acceptance, conversation: SiteConversation) -> None:
+        self._is_accepted, self._refused = True, None
+        self._words = "open"
+        for uplink, tunnel in self._tunnels.items():
+            public_key = acceptance.public_keys.get(uplink)
+            if public_key is None:
+                tunnel.fault = f"the gateway does not serve uplink {uplink}"
+                continue
+            tunnel.fault = None
+            tunnel.meet(public_key)
+            tunnel.send = lambda message, uplink=uplink: self._say_renewal(uplink, message)
+            tunnel.exchange = lambda number, id=tunnel.id: conversation.exchange(id, number, unix_s())
+            tunnel.perform(tunnel.key.handle_channel_up(acceptance.key_ids.get(uplink, frozenset()), now_s()))
+        self.say_carry()
+
+    def _say_renewal(self, uplink: int, message: Message) -> None:
+        if self._conversation is not None:
+            self._conversation.say(Renewal(uplink, message))
+            self._flush()
+
+    def say_carry(self) -> None:
+        word = self._agent.carry_word(self._gateway.id)
+        if word is not None and self._conversation is not None and self._is_accepted:
+            self._conversation.say(word)
+            self._flush()
+
+    def refuse(self, why: str) -> None:
+        """This site or this gateway is out: nothing of their tunnels stays. Raises `HostRefused`."""
+        if self._refused == why:
+            return
+        log.warning("tunnels to gateway %s are closed: %s", self._gateway.id, why)
+        self._refused = why
+        for tunnel in self._tunnels.values():
+            tunnel.forget()
+            tunnel.fault = why
+        if self._writer is not None:
+            self._writer.close()
+
+    def _flush(self) -> None:
+        if self._conversation is not None and self._writer is not None:
+            self._writer.write(self._conversation.data_to_send())
+
+    def _disconnected(self) -> None:
+        self._conversation, self._writer, self._is_accepted = None, None, False
+        for tunnel in self._tunnels.values():
+            tunnel.send = tunnel.exchange = None
+            tunnel.key.handle_channel_down()
+
+    def status(self) -> dict[str, Any]:
+        is_open = self._is_accepted
+        return {
+            "gateway": self._gateway.id,
+            "address": str(self._gateway.address),
+            "control": "open" if is_open else self._words,
+            "over_uplink": self._over.index if is_open and self._over else None,
+            "refused": self._refused,
+        }
+
+
+def take_down(settings: SiteSettings, wireguard: WireGuard | None = None) -> None:
+    """Make the machine as it was: tunnels first, then the uplinks' namespace, the kill switch last. Raises `HostRefused`."""
+    tool, main, underlay = wireguard or wireguard_here(), Namespace(), Namespace(settings.underlay)
+    for gateway in settings.gateway:
+        for uplink in settings.uplink:
+            tool.remove(site_interface(settings.tag, gateway.number, uplink.index), main)
+    if underlay.exists:
+        with suppress(TramontanaError):
+            links.batch(underlay, [f"link set {uplink.interface} down" for uplink in settings.uplink])
+        for uplink in settings.uplink:
+            if links.has_link(underlay, uplink.interface):
+                links.move_link(uplink.interface, underlay, main)
+        underlay.remove()
+    firewall.apply_rules(main, f"table inet {kill_switch.MAIN_TABLE}\ndelete table inet {kill_switch.MAIN_TABLE}\n")
+
+
+def _uplink_lines(uplink: Uplink) -> list[str]:
+    lines = [] if uplink.address is None else [f"address replace {uplink.address} dev {uplink.interface}"]
+    lines.append(f"link set {uplink.interface} up")
+    if uplink.via is not None:
+        lines.append(f"route replace default via {uplink.via} dev {uplink.interface} table {uplink.index}")
+    return lines

@@ -1,0 +1,153 @@
+"""A site and a gateway with real WireGuard and real rules: traffic, renewal of keys, and nothing in the clear whatever dies."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import struct
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from tests.system.routers import ETH_P_ALL, MARK, Agent, Routers, missing_for_routers, routers, wait_for
+from tramontana.internet.linux.namespace import Namespace
+from tramontana.internet.linux.wireguard import SOCKETS
+
+pytestmark = [pytest.mark.system, pytest.mark.skipif(missing_for_routers() is not None, reason=str(missing_for_routers()))]
+
+
+@pytest.fixture
+def network(tmp_path: Path) -> Iterator[Routers]:
+    with routers(tmp_path) as made:
+        yield made
+
+
+def inject(namespace: Namespace, interface: str, count: int = 50) -> None:
+    """Whole frames past the IP stack, as root."""
+    with namespace.entered(), socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ALL)) as raw:
+        raw.bind((interface, ETH_P_ALL))
+        payload = struct.pack("!HHHH", 9, 53, 8 + len(MARK), 0) + MARK
+        header = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 20 + len(payload), 1, 0, 64, 17, 0, bytes((10, 64, 2, 1)), bytes((203, 0, 113, 1)))
+        for _ in range(count):
+            with suppress(OSError):  # a rule that drops says so to the sender
+                raw.send(b"\xff" * 12 + b"\x08\x00" + header + payload)
+
+
+def wireguard_pid(interface: str) -> int:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        connection.connect(str(SOCKETS / f"{interface}.sock"))
+        return int(struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[0])
+
+
+def command(agent: Agent, word: str) -> subprocess.CompletedProcess[str]:
+    line = [sys.executable, "-m", "tramontana.cli.main", agent.word, word, "--config", str(agent.config)]
+    return subprocess.run(agent.namespace.command(line), capture_output=True, text=True, timeout=90, check=False)
+
+
+def test_nothing_leaves_but_through_a_tunnel_that_has_its_key(network: Routers) -> None:
+    """Before there is a key, with tunnels up, with WireGuard killed, and by frames past the IP stack."""
+    with network.capture() as capture:
+        network.site.start()
+        wait_for(lambda: network.site.status() is not None, "the site answers")
+        assert not network.reaches()
+        status = network.site.status()
+        assert status is not None
+        assert status["carrying"] is None
+        assert "no post-quantum key yet" in status["blocked"]
+
+        network.gateway.start()
+        network.wait_until_up()
+        assert network.reaches()
+        shown = command(network.site, "status")
+        assert json.loads(shown.stdout)["blocked"] is None
+
+        main, underlay = network.namespace("site"), network.namespace("under")
+        for interface in ("lan", "lo", *(network.interface(uplink) for uplink in (1, 2))):
+            inject(main, interface)
+        dropped_before = network.site.status()["dropped"]["uplinks"]  # type: ignore[index]
+        inject(underlay, "up1")
+        assert network.site.status()["dropped"]["uplinks"] >= dropped_before + 50  # type: ignore[index]
+
+        with network.traffic() as traffic:
+            wait_for(lambda: len(traffic.answered) > 20, "traffic flows")
+            for uplink in (1, 2):
+                os.kill(wireguard_pid(network.interface(uplink)), signal.SIGKILL)
+            answered = len(traffic.answered)
+            network.wait_until_up()
+            wait_for(lambda: len(traffic.answered) > answered + 100, "traffic flows again")
+    assert capture.allowed > 100
+    assert capture.others == []
+    assert capture.marks == 0
+    with network.capture() as sanity:
+        inject(network.namespace("gate"), "in1")
+    assert sanity.marks >= 50  # the capture would have seen it
+
+    network.site.stop(signal.SIGTERM)
+    down = command(network.site, "down")
+    assert down.returncode == 0, down.stderr
+    assert not network.namespace("under").exists
+
+
+def test_keys_are_renewed_and_agents_die_without_one_packet_lost(network: Routers) -> None:
+    network.gateway.start()
+    network.site.start()
+    network.wait_until_up()
+    interfaces = [network.interface(uplink) for uplink in (1, 2)]
+    with network.capture() as capture, network.traffic() as traffic:
+        network.renew(4)
+        pids = [wireguard_pid(interface) for interface in interfaces]
+        for agent in (network.site, network.gateway):
+            agent.stop(signal.SIGKILL)
+        answered = len(traffic.answered)
+        wait_for(lambda: len(traffic.answered) > answered + 200, "traffic without agents")
+        network.gateway.start()
+        network.site.start()
+        network.wait_until_up()
+        network.renew(2)
+        assert [wireguard_pid(interface) for interface in interfaces] == pids
+    assert traffic.sent > 500
+    assert traffic.lost == 0
+    assert capture.marks == 0
+    assert capture.others == []
+
+
+def test_a_renewal_that_fails_at_one_end_is_taken_back_without_an_outage(tmp_path: Path) -> None:
+    """The site dies at the moment in which it would set the new key: the gateway has set it already."""
+    with routers(tmp_path, uplinks=1) as network:
+        network.gateway.start()
+        network.site.start(dies_at_new_key=True)
+        assert network.site.process is not None
+        with_first_key = network.site.process
+        wait_for(lambda: with_first_key.poll() is not None, "the site dies")
+        network.site.process = None
+        assert network.tunnel(network.gateway, 1)["state"] == "set"
+        number = network.tunnel(network.gateway, 1)["key_number"]
+        with network.traffic() as traffic:
+            wait_for(lambda: network.tunnel(network.gateway, 1)["state"] == "agreed", "the gateway goes back to the key before")
+            assert network.tunnel(network.gateway, 1)["key_number"] == number - 1
+            network.handshake_now(1)
+            answered = len(traffic.answered)
+            wait_for(lambda: len(traffic.answered) > answered + 50, "traffic under the key before")
+            network.site.start()
+            network.wait_until_up()
+            network.renew(1)
+        assert traffic.lost == 0
+
+
+def test_a_revoked_site_is_cut_off(network: Routers) -> None:
+    network.gateway.start()
+    network.site.start()
+    network.wait_until_up()
+    assert network.reaches()
+    network.add_to_log("gateway", network.ministry.revoke(network.ship))
+    wait_for(lambda: network.tunnels(network.gateway) == [], "the gateway has no tunnel of the site", patience_s=10)
+    assert not network.reaches()
+    wait_for(lambda: "revoked" in str((network.site.status() or {}).get("blocked")), "the site says why")
+    assert all(not tunnel["keyed"] for tunnel in network.tunnels(network.site))
+    assert list((network.folder / "gateway").glob("*.tunnel")) == []
