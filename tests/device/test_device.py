@@ -14,7 +14,7 @@ from tests.device.world import enrolled, online, stored, until
 from tramontana.control.store import conversations
 from tramontana.device.conversations import NotReady
 from tramontana.device.device import Condemned, Device, NotEnrolled
-from tramontana.device.driver import PutOut, ask_once
+from tramontana.device.driver import PutOut, TakenOver, ask_once
 from tramontana.device.enrolment import Enrolment, Invitation, enrol
 from tramontana.device.requests import Request, Unreachable
 from tramontana.device.store import Change, MemoryStore
@@ -127,6 +127,32 @@ async def test_only_an_archive_that_custodians_certified_comes_in(houses: Houses
             await until(lambda: bruno.texts() == ["calm sea"] and ada.receipts() == [FIRST])
             inside = {account_id for account_id, _ in bruno.device.conversations.members(conversation_id)}
             assert inside == {ada.account_id, bruno.account_id} | ({keeper.account_id} if comes_in else set())
+
+
+async def test_a_connection_that_is_lost_comes_back_and_nothing_is_missed(houses: Houses, tmp_path: Path) -> None:
+    async with houses() as house:
+        stores = [MemoryStore(), MemoryStore()]
+        people = [await enrolled(house, store, name) for store, name in zip(stores, ("Ada", "Bruno"), strict=True)]
+        async with online(stores[0], people[0]) as ada, online(stores[1], people[1]) as bruno:
+            house.services.hub.close([people[1].device_id], 1012)  # as a server that restarts
+            await until(lambda: not bruno.online.online.is_set())
+            await ada.write(bruno, FIRST, "while you were away")
+            await until(lambda: bruno.texts() == ["while you were away"])
+            house.services.hub.close([people[1].device_id], 4401)  # its session has ended
+            await ada.write(bruno, SECOND, "and again")
+            await until(lambda: bruno.texts() == ["while you were away", "and again"])
+
+
+async def test_a_device_runs_once(houses: Houses, tmp_path: Path) -> None:
+    async with houses() as house:
+        store = MemoryStore()
+        person = await enrolled(house, store, "Ada")
+        async with online(store, person) as first, online(store, person) as second:
+            assert first.running is not None
+            await until(first.running.done)
+            with pytest.raises(TakenOver, match="runs once"):
+                first.running.result()
+            assert second.online.online.is_set()
 
 
 async def test_whoever_is_revoked_is_out_and_nothing_is_sealed_for_him(houses: Houses, tmp_path: Path) -> None:

@@ -197,6 +197,7 @@ class OnlineDevice:
             while True:
                 async with asyncio.timeout(SILENCE_S):
                     frame = json.loads(await socket.recv())
+                tasks = [task for task in tasks if not task.done()]
                 match frame["type"]:
                     case "ready":
                         self.online.set()
