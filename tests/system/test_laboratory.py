@@ -35,9 +35,9 @@ pytestmark = [
 
 
 @contextmanager
-def laboratory(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+def laboratory(tmp_path: Path, *options: str) -> Iterator[subprocess.Popen[str]]:
     process = subprocess.Popen(
-        [*COMMAND, "up", "--name", NETWORK.name, "--data", str(tmp_path)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        [*COMMAND, "up", "--data", str(tmp_path), *options], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
     assert process.stdout is not None
     try:
@@ -56,7 +56,7 @@ def laboratory(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    with laboratory(tmp_path_factory.mktemp("lab")):
+    with laboratory(tmp_path_factory.mktemp("lab"), "--plain", "--name", NETWORK.name):
         yield
     assert NETWORK.leftovers() == []
     assert not directory(NETWORK.name).exists()
@@ -174,7 +174,11 @@ def test_what_it_cannot_do_it_says(lab: None, tmp_path: Path) -> None:
     with pytest.raises(LabError, match="no carrier 'pigeon'"):
         asked("cut", "pigeon")
     second = subprocess.run(
-        [*COMMAND, "up", "--name", NETWORK.name, "--data", str(tmp_path)], capture_output=True, text=True, check=False, timeout=PATIENCE_S
+        [*COMMAND, "up", "--plain", "--name", NETWORK.name, "--data", str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=PATIENCE_S,
     )
     assert second.returncode == 1
     assert "already runs" in second.stderr

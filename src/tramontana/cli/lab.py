@@ -47,24 +47,29 @@ def _command(function: Callable[..., None]) -> click.Command:
 @place_option
 @data_option
 @click.option("--seed", type=click.IntRange(0, 1 << 32), default=0, show_default=True, help="Of losses and of the simulated weather.")
-def up(name: str, place_id: str, data: Path | None, seed: int) -> None:
+@click.option("--plain", is_flag=True, help="Without tunnels: the site's traffic goes in the clear over the carrier that you choose.")
+def up(name: str, place_id: str, data: Path | None, seed: int, plain: bool) -> None:
     """Build the laboratory and run it until Ctrl-C or `lab down`. Nothing is left behind."""
     requirements()
     network = Network(name)
     sky = Sky(load_fleet(data_dir(data)), seed=seed)
     with sole(network):
-        laboratory = Laboratory(network, sky.ground.place(place_id), sky, seed, click.echo)
+        laboratory = Laboratory(network, sky.ground.place(place_id), sky, seed, click.echo, not plain)
         click.echo(f"Laboratory {name}: hosts and programs are real, the radio paths are simulated ({sky.label}).")
-        asyncio.run(laboratory.run(lambda: _welcome(network)))
+        asyncio.run(laboratory.run(lambda: _welcome(plain=plain)))
     click.echo("The laboratory is gone.")
 
 
-def _welcome(network: Network) -> None:
+def _welcome(*, plain: bool) -> None:
     click.echo("Ready. From another terminal, as root:")
     click.echo("  tramontana lab status              carriers, delay, loss")
     click.echo("  tramontana lab run lan ping 203.0.113.10")
     click.echo("  tramontana lab cut starlink        and restore, rain, unplug, rebind, down")
-    click.echo("The site has no tunnels here: its traffic goes in the clear over one carrier. Ctrl-C ends the laboratory.")
+    if plain:
+        click.echo("The site has no tunnels here: its traffic goes in the clear over one carrier.")
+    else:
+        click.echo("The site's agent makes its tunnels now; until the first one has its key, nothing gets out.")
+    click.echo("Ctrl-C ends the laboratory.")
 
 
 @_command
@@ -76,20 +81,36 @@ def status(ask: Callable[..., dict[str, Any]], as_json: bool) -> None:
         click.echo(json.dumps(found, ensure_ascii=False))
         return
     click.echo(f"Laboratory {found['name']}, a site at {found['place']}; radio paths simulated")
-    click.echo(f"{'Carrier':<12}{'State':<11}{'Measured':>10}{'Lost':>7}{'Path':>10}{'Down / up, Mbit/s':>20}  Serving")
+    own = "Tunnels" if found["protected"] else "Measured"
+    click.echo(f"{'Carrier':<12}{'State':<11}{own:>12}{'Key age' if found['protected'] else 'Lost':>9}{'Path':>10}{'Mbit/s':>12}  Serving")
     for carrier in found["carriers"]:
-        measured, treatment = carrier["measured"], carrier["treatment"]
+        treatment = carrier["treatment"]
         state = "up" if treatment == "clear" and not carrier["in_outage"] else "outage" if treatment == "clear" else treatment
-        rates = f"{carrier['capacity_down_mbps']:.0f} / {carrier['capacity_up_mbps']:.0f}"
+        rates = "–" if carrier["in_outage"] else f"{carrier['capacity_down_mbps']:.0f} / {carrier['capacity_up_mbps']:.0f}"
         serving = carrier["serving"] or "–"
         if carrier["next_handover_s"] is not None and carrier["serving"]:
             serving += f", handover in {carrier['next_handover_s']:.0f} s"
-        click.echo(
-            f"{carrier['carrier']:<12}{state:<11}{_ms(measured['round_trip_ms']):>10}{_share(measured['loss']):>7}"
-            f"{_ms(carrier['path_round_trip_ms']):>10}{'–' if carrier['in_outage'] else rates:>20}  {serving}"
-        )
+        first, second = _tunnels(carrier["tunnels"]) if found["protected"] else _measured(carrier["measured"])
+        path = _ms(carrier["path_round_trip_ms"])
+        click.echo(f"{carrier['carrier']:<12}{state:<11}{first:>12}{second:>9}{path:>10}{rates:>12}  {serving}")
     lan = found["lan_to_internet"]
-    click.echo(f"LAN host to the internet: {_ms(lan['round_trip_ms'])}, {_share(lan['loss'])} lost, in the clear over {found['uses']}")
+    if not found["protected"]:
+        how = f"in the clear over {found['uses']}"
+    elif found["uses"]:
+        how = f"through the tunnel over {found['uses']} to {found['gateway']}"
+    else:
+        how = f"blocked: {found['blocked']}"
+    click.echo(f"LAN host to the internet: {_ms(lan['round_trip_ms'])}, {_share(lan['loss'])} lost, {how}")
+
+
+def _tunnels(tunnels: list[dict[str, Any]]) -> tuple[str, str]:
+    """How many of a carrier's tunnels are up, and the age of the oldest key in force."""
+    ages = [tunnel["key_age_s"] for tunnel in tunnels if tunnel["key_age_s"] is not None]
+    return f"{sum(tunnel['up'] for tunnel in tunnels)} of {len(tunnels)} up", f"{max(ages):.0f} s" if ages else "–"
+
+
+def _measured(measured: dict[str, Any]) -> tuple[str, str]:
+    return _ms(measured["round_trip_ms"]), _share(measured["loss"])
 
 
 @_command

@@ -75,9 +75,9 @@ class Network:
     def namespace(self, host: str) -> str:
         return f"{self.name}-{host}"
 
-    def ends(self, uplink: Uplink) -> tuple[Interface, Interface]:
+    def ends(self, uplink: Uplink, *, near_host: str = "underlay") -> tuple[Interface, Interface]:
         """The near and the far end of an uplink's wire."""
-        near, far = self.namespace("underlay"), self.namespace(uplink.far_host)
+        near, far = self.namespace(near_host), self.namespace(uplink.far_host)
         return Interface(near, uplink.carrier_id), Interface(far, f"{uplink.carrier_id}-far"[:15])
 
     def build(self) -> None:
@@ -118,10 +118,10 @@ class Network:
         )
         self.translate_to(NAT_ADDRESSES[0])
 
-    def connect(self, uplink: Uplink) -> None:
-        """Give an uplink's wire, which the path player has made, its addresses and routes. Raises `LabError`."""
-        near, far = self.ends(uplink)
-        (near4, near6), (far4, far6) = uplink.near_address, uplink.far_address
+    def connect_near(self, uplink: Uplink) -> None:
+        """Without agents: give the near end of an uplink's wire its addresses and routes. Raises `LabError`."""
+        near = self.ends(uplink)[0]
+        near4, near6 = uplink.near_address
         table = uplink.number
         self.batch(
             "underlay",
@@ -129,8 +129,12 @@ class Network:
             *(f"{family}route add default dev {near.name} table {table}" for family in ("", "-6 ")),
             *(f"{family}route add default dev {near.name} metric {100 + table}" for family in ("", "-6 ")),
             *(f"rule add from {near4} lookup {table}", f"-6 rule add from {near6} lookup {table}"),
-            *(f"{family}rule add fwmark {table} lookup {table}" for family in ("", "-6 ")),
         )
+
+    def connect_far(self, uplink: Uplink) -> None:
+        """Give the far end of an uplink's wire, which the path player has made, its addresses. Raises `LabError`."""
+        far = self.ends(uplink)[1]
+        far4, far6 = uplink.far_address
         self.batch(
             uplink.far_host,
             *(f"addr add {far4}/30 dev {far.name}", f"addr add {far6}/64 dev {far.name} nodad", f"link set {far.name} up"),

@@ -13,6 +13,7 @@ import os
 import shutil
 import signal
 import socket
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -21,6 +22,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from tramontana.carriers.downpour import USUAL_EXCEEDANCE
+from tramontana.cli.lab_agents import Agents, remove_wireguard
 from tramontana.cli.lab_carriers import RENEW_S, PlayedCarrier, Treatment
 from tramontana.cli.lab_network import INTERNET_HOST, NAT_ADDRESSES, UPLINKS, LabError, Network
 from tramontana.cli.lab_pings import Pings
@@ -45,6 +47,8 @@ class Laboratory:
     sky: Sky
     seed: int
     say: Callable[[str], None]
+    protected: bool
+    """With the agents of site and gateways; else the site's traffic goes in the clear."""
     carriers: dict[str, PlayedCarrier] = field(init=False)
     used: str = field(init=False)
     """The uplink that carries the site's traffic."""
@@ -53,6 +57,8 @@ class Laboratory:
     _player: PathPlayerClient = field(init=False)
     _realtime: bool = False
     _stop: asyncio.Event = field(init=False, default_factory=asyncio.Event)
+
+    _agents: Agents | None = None
 
     def __post_init__(self) -> None:
         self.carriers = {uplink.carrier_id: PlayedCarrier.of(uplink, self.place, self.sky) for uplink in UPLINKS}
@@ -68,6 +74,7 @@ class Laboratory:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self._stop.set)
+        agents: list[asyncio.subprocess.Process] = []
         player = Child("path player", ["player", "--control", str(self.directory / "player.sock")], self.say)
         try:
             await asyncio.to_thread(self.network.build)
@@ -76,6 +83,10 @@ class Laboratory:
             async with asyncio.TaskGroup() as group:
                 tasks = [group.create_task(self._player.run()), group.create_task(self._mind(player))]
                 await self._connect()
+                if self.protected:
+                    agents = await self._start_agents()
+                    hosts = ("gateway1", "gateway2", "site")
+                    tasks += [group.create_task(self._mind_agent(*each)) for each in zip(agents, hosts, strict=True)]
                 tasks += [group.create_task(each.run()) for each in self._pings.values()]
                 tasks.append(group.create_task(self._renew()))
                 server = await asyncio.start_unix_server(self._serve, str(self.directory / "control.sock"), limit=1 << 16)
@@ -87,8 +98,34 @@ class Laboratory:
         except* TramontanaError as failures:
             raise failures.exceptions[0] from None
         finally:
+            for agent in agents:
+                agent.terminate()
             await player.stop()
-            await asyncio.to_thread(self.network.remove)
+            await asyncio.to_thread(remove, self.network)
+
+    async def _start_agents(self) -> list[asyncio.subprocess.Process]:
+        """The agents of gateways and site, each in its namespace; what they say goes into a file beside their configuration."""
+        self._agents = Agents(self.network, self.directory)
+        await asyncio.to_thread(self._agents.prepare)
+        started = []
+        for host in ("gateway1", "gateway2", "site"):
+            command = ["ip", "netns", "exec", self.network.namespace(host), sys.executable, "-m", "tramontana.cli.main"]
+            with (self.directory / f"{host}.log").open("ab") as output:
+                started.append(
+                    await asyncio.create_subprocess_exec(
+                        *command,
+                        *self._agents.command(host),
+                        stdin=asyncio.subprocess.DEVNULL,
+                        stdout=output,
+                        stderr=output,
+                        start_new_session=True,
+                    )
+                )
+        return started
+
+    async def _mind_agent(self, agent: asyncio.subprocess.Process, host: str) -> None:
+        status = await agent.wait()
+        raise LabError(f"the agent of {host} ended (exit status {status}): {_last_line(self.directory / f'{host}.log')}")
 
     async def _mind(self, player: Child) -> None:
         """Wires do not outlive their player, and the addresses on them neither."""
@@ -99,19 +136,24 @@ class Laboratory:
         for carrier in self.carriers.values():
             await asyncio.to_thread(carrier.prepare, time.time())
             await self._play(carrier)
-            await asyncio.to_thread(self.network.connect, carrier.uplink)
+            await asyncio.to_thread(self.network.connect_far, carrier.uplink)
+            if self.protected:
+                continue
+            await asyncio.to_thread(self.network.connect_near, carrier.uplink)
             self._pings[carrier.uplink.carrier_id] = Pings(
                 self.network.namespace("underlay"),
                 INTERNET_HOST[0],
                 source=carrier.uplink.near_address[0],
                 interface=self.network.ends(carrier.uplink)[0].name,
             )
-        await asyncio.to_thread(self.network.open_plainly)
-        await asyncio.to_thread(self.network.use, self.carriers[self.used].uplink)
+        if not self.protected:
+            await asyncio.to_thread(self.network.open_plainly)
+            await asyncio.to_thread(self.network.use, self.carriers[self.used].uplink)
         self._pings["lan"] = Pings(self.network.namespace("lan"), INTERNET_HOST[0])
 
     async def _play(self, carrier: PlayedCarrier) -> None:
-        near, far = self.network.ends(carrier.uplink)
+        # The site's agent moves the near end into the underlay; until then it is the machine's own, as a real uplink is.
+        near, far = self.network.ends(carrier.uplink, near_host="site" if self.protected else "underlay")
         profile = await asyncio.to_thread(carrier.played)
         plugged = carrier.treatment is not Treatment.UNPLUGGED
         await self._player.wire(Wire(carrier.uplink.carrier_id, profile, self.seed + carrier.uplink.number, near, far, plugged))
@@ -150,6 +192,8 @@ class Laboratory:
         carrier = self.carriers.get(str(request.get("carrier")))
         if carrier is None:
             raise LabError(f"no carrier {request.get('carrier')!r} in this laboratory: use one of {', '.join(self.carriers)}")
+        if op == "use" and self.protected:
+            raise LabError("the site's agent chooses the carrier: cut one, or start the laboratory with --plain")
         if op == "use":
             await asyncio.to_thread(self.network.use, carrier.uplink)
             self.used = carrier.uplink.carrier_id
@@ -175,8 +219,18 @@ class Laboratory:
         """Every carrier as its path says and as it was measured, and what the host in the LAN sees."""
         now = time.time()
         counts = await self._player.stats()
+        site = None if self._agents is None else await asyncio.to_thread(self._agents.status, "site")
+        carrying = None if site is None else site["carrying"]
+        if self.protected:
+            indexes = {uplink.number: uplink.carrier_id for uplink in UPLINKS}
+            self.used = indexes.get(carrying["uplink"], "") if carrying else ""
         carriers = [
-            {**carrier.as_dict(now), "measured": self._pings[name].as_dict(), "packets": counts.get(name, {})}
+            {
+                **carrier.as_dict(now),
+                "measured": self._pings[name].as_dict() if name in self._pings else None,
+                "packets": counts.get(name, {}),
+                "tunnels": [] if site is None else [each for each in site["tunnels"] if each["uplink"] == carrier.uplink.number],
+            }
             for name, carrier in self.carriers.items()
         ]
         return {
@@ -184,7 +238,9 @@ class Laboratory:
             "place": self.place.name,
             "realtime": self._realtime,
             "uses": self.used,
-            "protected": False,
+            "protected": self.protected,
+            "gateway": self._agents.hosts.get(carrying["gateway"]) if self._agents and carrying else None,
+            "blocked": site["blocked"] if site else "the site's agent does not answer yet" if self.protected else None,
             "carriers": carriers,
             "lan_to_internet": self._pings["lan"].as_dict(),
             "translated_to": NAT_ADDRESSES[self._nat],
@@ -207,12 +263,25 @@ def sole(network: Network) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise LabError(f"the laboratory {network.name} already runs: `tramontana lab down` ends it") from None
-        network.remove()
-        (folder / "control.sock").unlink(missing_ok=True)
+        remove(network)
+        for left in folder.iterdir():  # sockets, keys and logs of one that was killed
+            if left.name != "lock":
+                shutil.rmtree(left) if left.is_dir() else left.unlink()
         yield
         shutil.rmtree(folder, ignore_errors=True)
     finally:
         os.close(lock)
+
+
+def remove(network: Network) -> None:
+    """Everything of a laboratory but its directory."""
+    network.remove()
+    remove_wireguard(network)
+
+
+def _last_line(path: Path) -> str:
+    lines = path.read_text(errors="replace").strip().splitlines()
+    return lines[-1] if lines else "it said nothing"
 
 
 def ask(name: str, request: dict[str, Any]) -> dict[str, Any]:
