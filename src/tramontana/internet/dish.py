@@ -1,0 +1,120 @@
+"""What a Starlink terminal says of itself. Firmware adds and removes fields unannounced: each may be missing, and it is said which are.
+
+Sans-I/O: the answers come from `starlink_grpc` (package starlink-grpc-core) as plain dictionaries and rows.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+_FIELDS = {
+    # our name: (theirs, factor)
+    "uptime_s": ("uptime", 1.0),
+    "round_trip_s": ("pop_ping_latency_ms", 1e-3),
+    "loss": ("pop_ping_drop_rate", 1.0),
+    "down_bps": ("downlink_throughput_bps", 1.0),
+    "up_bps": ("uplink_throughput_bps", 1.0),
+    "obstructed_share": ("fraction_obstructed", 1.0),
+    "boresight_azimuth_deg": ("direction_azimuth", 1.0),
+    "boresight_elevation_deg": ("direction_elevation", 1.0),
+}
+CLEAR_FROM = 0.5
+"""Of the map's values, 0 to 1: an assumption, the operator does not publish what they mean."""
+
+
+@dataclass(frozen=True, slots=True)
+class ObstructionMap:
+    """Directions over the terminal as it has seen them: `rows` of values, 0 blocked to 1 clear, None not seen yet."""
+
+    rows: tuple[tuple[float | None, ...], ...]
+
+    @property
+    def seen_share(self) -> float:
+        """Of all directions of the map, 0–1."""
+        values = [value for row in self.rows for value in row]
+        return sum(value is not None for value in values) / len(values) if values else 0.0
+
+    @property
+    def blocked_share(self) -> float | None:
+        """Of the directions seen; None if none was."""
+        seen = [value for row in self.rows for value in row if value is not None]
+        return sum(value < CLEAR_FROM for value in seen) / len(seen) if seen else None
+
+
+@dataclass(frozen=True, slots=True)
+class DishOutage:
+    """One outage of the terminal's own record."""
+
+    cause: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class DishState:
+    """A terminal at one instant. None: the firmware did not say."""
+
+    state: str | None
+    """``CONNECTED``, else the cause of the outage in the operator's words."""
+    hardware: str | None
+    software: str | None
+    uptime_s: float | None
+    round_trip_s: float | None
+    loss: float | None
+    down_bps: float | None
+    up_bps: float | None
+    obstructed_share: float | None
+    boresight_azimuth_deg: float | None
+    boresight_elevation_deg: float | None
+    is_obstructed: bool | None
+    alerts: tuple[str, ...]
+    """Those that are raised, in the operator's words."""
+    outages: tuple[DishOutage, ...] | None
+    obstruction_map: ObstructionMap | None
+
+    @property
+    def is_connected(self) -> bool:
+        return self.state == "CONNECTED"
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """Fields that the firmware did not fill."""
+        return tuple(name for name in self.__dataclass_fields__ if getattr(self, name) is None)
+
+
+def read_dish(
+    status: Mapping[str, Any],
+    alerts: Mapping[str, Any],
+    outages: Sequence[tuple[str, int]] | None,
+    obstruction_rows: Sequence[Sequence[float]] | None,
+) -> DishState:
+    """From what `starlink_grpc.status_data` and `obstruction_map` give; outages are (cause, nanoseconds). Whatever is none becomes None."""
+    numbers = {name: _number(status.get(theirs), factor) for name, (theirs, factor) in _FIELDS.items()}
+    obstructed = status.get("currently_obstructed")
+    state = _text(status.get("state"))
+    return DishState(
+        state=None if state == "UNKNOWN" else state,
+        hardware=_text(status.get("hardware_version")),
+        software=_text(status.get("software_version")),
+        is_obstructed=obstructed if isinstance(obstructed, bool) else None,
+        alerts=tuple(name.removeprefix("alert_") for name, raised in alerts.items() if raised is True),
+        outages=None if outages is None else tuple(DishOutage(cause, length / 1e9) for cause, length in outages),
+        obstruction_map=None if obstruction_rows is None else _map(obstruction_rows),
+        **numbers,
+    )
+
+
+def _map(rows: Sequence[Sequence[float]]) -> ObstructionMap:
+    return ObstructionMap(tuple(tuple(float(v) if 0 <= v <= 1 else None for v in row) for row in rows))
+
+
+def _number(value: object, factor: float) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return None
+    return value * factor
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) and value else None
