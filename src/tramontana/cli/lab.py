@@ -81,8 +81,9 @@ def status(ask: Callable[..., dict[str, Any]], as_json: bool) -> None:
         click.echo(json.dumps(found, ensure_ascii=False))
         return
     click.echo(f"Laboratory {found['name']}, a site at {found['place']}; radio paths simulated")
-    own = "Tunnels" if found["protected"] else "Measured"
-    click.echo(f"{'Carrier':<12}{'State':<11}{own:>12}{'Key age' if found['protected'] else 'Lost':>9}{'Path':>10}{'Mbit/s':>12}  Serving")
+    tunnels = f"{'Tunnels':>12}" if found["protected"] else ""
+    age = f"{'Key age':>9}" if found["protected"] else ""
+    click.echo(f"{'Carrier':<12}{'State':<11}{tunnels}{'Measured':>10}{'Lost':>7}{age}{'Path':>9}{'Mbit/s':>11}  Serving")
     for carrier in found["carriers"]:
         treatment = carrier["treatment"]
         state = "up" if treatment == "clear" and not carrier["in_outage"] else "outage" if treatment == "clear" else treatment
@@ -90,9 +91,9 @@ def status(ask: Callable[..., dict[str, Any]], as_json: bool) -> None:
         serving = carrier["serving"] or "–"
         if carrier["next_handover_s"] is not None and carrier["serving"]:
             serving += f", handover in {carrier['next_handover_s']:.0f} s"
-        first, second = _tunnels(carrier["tunnels"]) if found["protected"] else _measured(carrier["measured"])
+        own = _tunnels(carrier["tunnels"]) if found["protected"] else _measured(carrier["measured"])
         path = _ms(carrier["path_round_trip_ms"])
-        click.echo(f"{carrier['carrier']:<12}{state:<11}{first:>12}{second:>9}{path:>10}{rates:>12}  {serving}")
+        click.echo(f"{carrier['carrier']:<12}{state:<11}{own}{path:>9}{rates:>11}  {serving}")
     lan = found["lan_to_internet"]
     if not found["protected"]:
         how = f"in the clear over {found['uses']}"
@@ -103,14 +104,18 @@ def status(ask: Callable[..., dict[str, Any]], as_json: bool) -> None:
     click.echo(f"LAN host to the internet: {_ms(lan['round_trip_ms'])}, {_share(lan['loss'])} lost, {how}")
 
 
-def _tunnels(tunnels: list[dict[str, Any]]) -> tuple[str, str]:
-    """How many of a carrier's tunnels are up, and the age of the oldest key in force."""
+def _tunnels(tunnels: list[dict[str, Any]]) -> str:
+    """How many of a carrier's tunnels are up, what the agent measures in the quickest of them, and the age of the oldest key in force."""
     ages = [tunnel["key_age_s"] for tunnel in tunnels if tunnel["key_age_s"] is not None]
-    return f"{sum(tunnel['up'] for tunnel in tunnels)} of {len(tunnels)} up", f"{max(ages):.0f} s" if ages else "–"
+    up = f"{sum(tunnel['up'] for tunnel in tunnels)} of {len(tunnels)} up"
+    measured = [tunnel for tunnel in tunnels if tunnel.get("round_trip_s") is not None]
+    best = min(measured, key=lambda tunnel: float(tunnel["round_trip_s"]), default=None)
+    trip = None if best is None else best["round_trip_s"] * 1e3
+    return f"{up:>12}{_ms(trip):>10}{_share(best and best.get('loss')):>7}{f'{max(ages):.0f} s' if ages else '–':>9}"
 
 
-def _measured(measured: dict[str, Any]) -> tuple[str, str]:
-    return _ms(measured["round_trip_ms"]), _share(measured["loss"])
+def _measured(measured: dict[str, Any]) -> str:
+    return f"{_ms(measured['round_trip_ms']):>10}{_share(measured['loss']):>7}"
 
 
 @_command
