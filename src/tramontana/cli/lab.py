@@ -102,16 +102,19 @@ def status(ask: Callable[..., dict[str, Any]], as_json: bool) -> None:
     else:
         how = f"blocked: {found['blocked']}"
     click.echo(f"LAN host to the internet: {_ms(lan['round_trip_ms'])}, {_share(lan['loss'])} lost, {how}")
+    for change in found["changes"]:
+        click.echo(f"  {change['ago_s']:.0f} s ago from {change['from'] or 'nowhere'} to {change['to'] or 'nowhere'}: {change['reason']}")
 
 
 def _tunnels(tunnels: list[dict[str, Any]]) -> str:
     """How many of a carrier's tunnels are up, what the agent measures in the quickest of them, and the age of the oldest key in force."""
     ages = [tunnel["key_age_s"] for tunnel in tunnels if tunnel["key_age_s"] is not None]
-    up = f"{sum(tunnel['up'] for tunnel in tunnels)} of {len(tunnels)} up"
-    measured = [tunnel for tunnel in tunnels if tunnel.get("round_trip_s") is not None]
-    best = min(measured, key=lambda tunnel: float(tunnel["round_trip_s"]), default=None)
-    trip = None if best is None else best["round_trip_s"] * 1e3
-    return f"{up:>12}{_ms(trip):>10}{_share(best and best.get('loss')):>7}{f'{max(ages):.0f} s' if ages else '–':>9}"
+    living = [tunnel for tunnel in tunnels if tunnel["up"] and tunnel.get("health") != "dead"]
+    measured = [tunnel for tunnel in living if tunnel.get("round_trip_s") is not None]
+    best = min(measured, key=lambda tunnel: float(tunnel["round_trip_s"]), default={})
+    trip = best["round_trip_s"] * 1e3 if best else None
+    up = f"{len(living)} of {len(tunnels)} up"
+    return f"{up:>12}{_ms(trip):>10}{_share(best.get('loss')):>7}{f'{max(ages):.0f} s' if ages else '–':>9}"
 
 
 def _measured(measured: dict[str, Any]) -> str:

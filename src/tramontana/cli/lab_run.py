@@ -35,6 +35,8 @@ from tramontana.space.sky import Sky
 
 RUNTIME: Final = Path("/run")
 ANSWER_TIMEOUT_S: Final = 30.0
+CHANGES_SHOWN: Final = 4
+"""Of the site's switches from carrier to carrier, in the status."""
 LARGEST_ANSWER_BYTES: Final = 1 << 20
 
 
@@ -221,8 +223,9 @@ class Laboratory:
         counts = await self._player.stats()
         site = None if self._agents is None else await asyncio.to_thread(self._agents.status, "site")
         carrying = None if site is None else site["carrying"]
+        indexes = {uplink.number: uplink.carrier_id for uplink in UPLINKS}
+        changes = site.get("history", [])[-CHANGES_SHOWN:] if site else []
         if self.protected:
-            indexes = {uplink.number: uplink.carrier_id for uplink in UPLINKS}
             self.used = indexes.get(carrying["uplink"], "") if carrying else ""
         carriers = [
             {
@@ -241,6 +244,7 @@ class Laboratory:
             "protected": self.protected,
             "gateway": self._agents.hosts.get(carrying["gateway"]) if self._agents and carrying else None,
             "blocked": site["blocked"] if site else "the site's agent does not answer yet" if self.protected else None,
+            "changes": [{**each, "from": indexes.get(each["from"]), "to": indexes.get(each["to"])} for each in changes],
             "carriers": carriers,
             "lan_to_internet": self._pings["lan"].as_dict(),
             "translated_to": NAT_ADDRESSES[self._nat],

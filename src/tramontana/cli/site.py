@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 import click
 
+from tramontana.cli.dish import dish
 from tramontana.errors import LocalError
 from tramontana.internet.driver import STATUS_SOCKET
 from tramontana.internet.gateway import driver as gateways
@@ -77,6 +78,9 @@ def site_status(config: Path) -> None:
 def gateway_status(config: Path) -> None:
     """What the running gateway says of itself, as JSON."""
     _show_status(_settings(config, GatewaySettings).state)
+
+
+site.add_command(dish)
 
 
 def _settings(path: Path, kind: type[S]) -> S:
