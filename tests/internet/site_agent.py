@@ -22,8 +22,9 @@ from tramontana.carriers.catalogue import carrier
 from tramontana.internet.flow_class import FlowClass
 from tramontana.internet.linux.flow_routes import EVERYTHING
 from tramontana.internet.linux.site_uplinks import SiteTunnel, SiteUplinks
+from tramontana.internet.overlay import TunnelId
 from tramontana.internet.policy import Policy, Rule
-from tramontana.internet.uplink_choice import Action, Blocked, PlannedOutage, Switch, TunnelId
+from tramontana.internet.uplink_choice import Action, Blocked, PlannedOutage, Switch
 
 
 def tell(actions: Sequence[Action]) -> None:

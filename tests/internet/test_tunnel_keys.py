@@ -14,7 +14,6 @@ from tramontana.internet.control_channel import (
     MAX_FRAME_BYTES,
     Acceptance,
     Alive,
-    Carry,
     ChannelRefused,
     Frame,
     FrameKind,
@@ -197,7 +196,6 @@ def test_another_organisation_is_refused(ministry: Ministry) -> None:
         Introduction(b"certificate", 7, (ip_network("10.64.1.0/24"), ip_network("fd00:1::/64")), {3: bytes(32)}, {3: frozenset()}),
         Refusal("revoked", "the certificate is revoked"),
         Renewal(15, Message(Word.SET, 2**53 - 1, bytes(16))),
-        Carry(1, 9),
         Alive(),
     ],
 )
@@ -205,9 +203,7 @@ def test_sealed_messages_come_back_as_they_were(message: Sealed) -> None:
     assert parse_sealed(encode_sealed(message)) == message
 
 
-@given(
-    st.binary(max_size=200) | st.from_regex(r'\{"say":"(renewal|carry|acceptance|introduction)",.{0,80}\}', fullmatch=True).map(str.encode)
-)
+@given(st.binary(max_size=200) | st.from_regex(r'\{"say":"(renewal|acceptance|introduction)",.{0,80}\}', fullmatch=True).map(str.encode))
 @settings(max_examples=200, deadline=None)
 def test_whatever_is_sealed_is_a_message_or_is_refused(plaintext: bytes) -> None:
     try:

@@ -16,6 +16,7 @@ from tramontana.carriers.carrier import Carrier
 from tramontana.carriers.catalogue import FIBRE, SICRAL_2, STARLINK
 from tramontana.forecast import EventKind, Forecast, ForecastEvent, Quantiles
 from tramontana.internet.flow_class import FlowClass
+from tramontana.internet.overlay import TunnelId
 from tramontana.internet.policy import parse_policy
 from tramontana.internet.probe import Health
 from tramontana.internet.uplink_choice import (
@@ -31,7 +32,6 @@ from tramontana.internet.uplink_choice import (
     ObservationError,
     PlannedOutage,
     Switch,
-    TunnelId,
     TunnelObservation,
     UplinkChoice,
     outages_of_forecast,

@@ -244,10 +244,11 @@ class Routers:
 
     def are_up(self) -> bool:
         tunnels = [*self.tunnels(self.site), *self.tunnels(self.gateway)]
-        return len(tunnels) == 2 * self.uplinks and all(tunnel["up"] for tunnel in tunnels)
+        carries = (self.site.status() or {}).get("carrying") is not None and self.reaches()
+        return len(tunnels) == 2 * self.uplinks and all(tunnel["up"] for tunnel in tunnels) and carries
 
     def wait_until_up(self) -> None:
-        self.wait_for(self.are_up, "every tunnel is up at both ends")
+        self.wait_for(self.are_up, "every tunnel is up at both ends, and one carries")
 
     def wait_for(self, condition: Callable[[], object], what: str) -> None:
         """As `wait_for`; what the agents say is printed where it fails."""
@@ -418,6 +419,7 @@ index = {uplink}
 interface = "up{uplink}"
 address = "192.0.2.{uplink * 16 + 2}/28"
 via = "192.0.2.{uplink * 16 + 1}"
+carrier = "{("starlink", "fibre")[uplink - 1]}"
 """
     return f'{text}\n[[gateway]]\nid = "{made.rome.device_id}"\nnumber = 0\naddress = "203.0.113.1"\n\n{RENEWAL}'
 

@@ -41,7 +41,7 @@ def gateway() -> None:
 @site.command("run")
 @config_option
 def run_site(config: Path) -> None:
-    """Make this machine a site and keep it one. Ctrl-C stops the agent; tunnels and kill switch stay (`site down` takes them away)."""
+    """Make this machine a site and keep it one. Ctrl-C stops the agent and blocks; the kill switch stays (`site down` takes it away)."""
     _run(sites.SiteAgent(_settings(config, SiteSettings)).run())
 
 
@@ -100,7 +100,7 @@ def _run(agent: Awaitable[None]) -> None:
         try:
             await task
         except asyncio.CancelledError:
-            click.echo("The agent stops; tunnels and rules stay as they are.")
+            click.echo("The agent stops; tunnels, rules and the kill switch stay.")
 
     asyncio.run(until_stopped())
 

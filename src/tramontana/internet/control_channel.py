@@ -112,19 +112,11 @@ class Renewal:
 
 
 @dataclass(frozen=True, slots=True)
-class Carry:
-    """The site sends over this uplink from now on; the gateway does the same. A higher sequence number counts."""
-
-    uplink: int
-    sequence: int
-
-
-@dataclass(frozen=True, slots=True)
 class Alive:
     """Nothing but that the sender is there; it is answered by nothing."""
 
 
-Sealed = Introduction | Acceptance | Refusal | Renewal | Carry | Alive
+Sealed = Introduction | Acceptance | Refusal | Renewal | Alive
 
 
 def encode_sealed(message: Sealed) -> bytes:
@@ -145,8 +137,6 @@ def encode_sealed(message: Sealed) -> bytes:
         case Renewal():
             key = message.message
             fields = {"say": "renewal", "uplink": message.uplink, "word": key.word, "number": key.number, "key": key.key_id.hex()}
-        case Carry():
-            fields = {"say": "carry", "uplink": message.uplink, "sequence": message.sequence}
         case Alive():
             fields = {"say": "alive"}
     return json.dumps(fields, separators=(",", ":")).encode()
@@ -168,8 +158,6 @@ def parse_sealed(plaintext: bytes) -> Sealed:
             case "renewal":
                 message = Message(Word(fields["word"]), _number(fields["number"]), _octets(fields["key"], KEY_ID_BYTES))
                 return Renewal(_uplink(fields["uplink"]), message)
-            case "carry":
-                return Carry(_uplink(fields["uplink"]), _number(fields["sequence"]))
             case "alive":
                 return Alive()
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:

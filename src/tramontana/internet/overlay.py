@@ -6,8 +6,8 @@ A tunnel is a WireGuard connection of one site with one gateway over one uplink.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from ipaddress import IPv4Address
+from typing import NamedTuple
 
 TUNNEL_BLOCK = IPv4Address("100.64.0.0")
 MAX_GATEWAY_NUMBER = 15
@@ -20,9 +20,8 @@ WIREGUARD_PORT = 51820
 CONTROL_PORT = 51819
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class TunnelId:
-    """site, gateway: the device ids of their certificates."""
+class TunnelId(NamedTuple):
+    """Device ids of the site and the gateway, of their certificates, and the site's uplink."""
 
     site: str
     gateway: str

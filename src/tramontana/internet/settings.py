@@ -77,8 +77,8 @@ class Uplink(_Strict):
     address: IPv4Interface | IPv6Interface | None = None
     """None: whatever the interface gets by itself in the underlay namespace."""
     via: IPv4Address | IPv6Address | None = None
-    carrier: str = ""
-    """The id of its carrier."""
+    carrier: str
+    """The id of its carrier, as policies name it."""
 
 
 class GatewayPlace(_Strict):
@@ -97,6 +97,8 @@ class SiteSettings(_Router):
     """The name of the namespace for the uplinks; it is made."""
     local: Annotated[tuple[Interface, ...], Field(min_length=1)]
     """Interfaces of the local network."""
+    policy: Path | None = None
+    """Which carriers which traffic may use (docs/uplinks.md). None: all, in the order of the uplinks."""
     uplink: Annotated[tuple[Uplink, ...], Field(min_length=1)]
     gateway: Annotated[tuple[GatewayPlace, ...], Field(min_length=1)]
 

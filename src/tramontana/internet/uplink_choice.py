@@ -18,12 +18,13 @@ import math
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple
+from typing import Final
 
 from tramontana.carriers.carrier import Carrier
 from tramontana.errors import LocalError
 from tramontana.forecast import EventKind, Forecast
 from tramontana.internet.flow_class import FlowClass
+from tramontana.internet.overlay import TunnelId
 from tramontana.internet.policy import Policy
 from tramontana.internet.probe import Health
 from tramontana.path_profile import PathProfile
@@ -48,14 +49,6 @@ LOSS_SAMPLES: Final = 40
 LOSSY_HOLD_S: Final = 10.0
 """So long a class stays where it is before loss alone moves it again."""
 HISTORY: Final = 200
-
-
-class TunnelId(NamedTuple):
-    """Device ids of the site and the gateway, and the site's uplink (1–255)."""
-
-    site: str
-    gateway: str
-    uplink: int
 
 
 class ObservationError(LocalError):

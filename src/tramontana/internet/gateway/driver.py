@@ -6,11 +6,12 @@ import asyncio
 import logging
 import socket
 from contextlib import suppress
+from ipaddress import IPv4Address
 from typing import Any
 
 from tramontana.errors import TramontanaError
 from tramontana.internet import kill_switch
-from tramontana.internet.control_channel import Acceptance, Alive, Carry, ChannelRefused, Introduction, Refusal, Renewal
+from tramontana.internet.control_channel import Acceptance, Alive, ChannelRefused, Introduction, Refusal, Renewal
 from tramontana.internet.driver import (
     ALIVE_S,
     SILENT_S,
@@ -26,8 +27,10 @@ from tramontana.internet.driver import (
     standing_fault,
     unix_s,
 )
+from tramontana.internet.flow_class import FlowClass
 from tramontana.internet.key_renewal import GatewayKey, Message
 from tramontana.internet.linux import firewall, links
+from tramontana.internet.linux.gateway_uplinks import GatewaySite, GatewayUplinks
 from tramontana.internet.linux.namespace import Namespace
 from tramontana.internet.linux.wireguard import WireGuard, public_key_of, wireguard_here
 from tramontana.internet.overlay import CONTROL_PORT, GATEWAY_END, WIREGUARD_PORT, TunnelId, gateway_interface, tunnel_address
@@ -65,8 +68,10 @@ class GatewayAgent:
                 self.state.forget_tunnel(tunnel)
         self.connections: dict[str, _Connection] = {}
         """By site."""
-        self.carried: dict[str, int] = {}
-        """Over which uplink each site's networks are routed."""
+        self.uplinks: GatewayUplinks | None = None
+        """While the agent runs: it answers probes, and owns the routes to the sites' networks."""
+        self._routing: asyncio.Task[None] | None = None
+        self._admitted: set[str] = set()
         self.strangers = 0
         self.fault: str | None = None
 
@@ -111,11 +116,10 @@ class GatewayAgent:
             f"route replace {block}/18 dev {name} src {own}",
         )
         links.batch(self.here, lines)
+        self.here.set_sysctl(f"ipv4/conf/{name}/rp_filter", 2)  # a site may send by one tunnel and be answered by another
         for tunnel in self.tunnels.values():
             if tunnel.id.uplink == uplink:
                 tunnel.start()
-                if self.carried.get(tunnel.id.site) == uplink:
-                    self._route(tunnel.id.site, uplink)
 
     # Running
 
@@ -125,8 +129,9 @@ class GatewayAgent:
         listener = _listener(str(self.settings.address))
         server = await asyncio.start_server(self._serve, sock=listener)
         status = await serve_status(self.state, self.status)
-        async with server, status:
+        async with server, status, asyncio.TaskGroup() as tasks:
             while True:
+                self._route(tasks)
                 try:
                     self.look()
                     self.fault = None
@@ -134,6 +139,23 @@ class GatewayAgent:
                     self.fault = str(error)
                     log.warning("%s", error)
                 await asyncio.sleep(TICK_S)
+
+    def _route(self, tasks: asyncio.TaskGroup) -> None:
+        """Answer probes and obey SWITCH; anew where an interface was made anew, because sockets are bound to it."""
+        if self._routing is not None and not self._routing.done():
+            return
+        devices = {uplink: (self.interface(uplink), str(self._address(uplink, GATEWAY_END))) for uplink in self.settings.uplinks}
+        self.uplinks = GatewayUplinks(devices, routes_file=self.settings.state / "routes.json")
+        self._admitted.clear()
+        for branch, place in enumerate(self.settings.site, start=1):
+            if standing_fault(self.trust, place.id, "site", unix_s()) is None:
+                addresses = {uplink: str(self._address(uplink, place.number)) for uplink in self.settings.uplinks}
+                self.uplinks.add(GatewaySite(place.id, place.networks, addresses, branch))
+                self._admitted.add(place.id)
+        self._routing = tasks.create_task(self.uplinks.run())
+
+    def _address(self, uplink: int, host: int) -> IPv4Address:
+        return tunnel_address(self.settings.number, uplink, host)
 
     def look(self) -> None:
         """What has changed, and what is due. Raises `LocalError`, `Refused`."""
@@ -147,15 +169,16 @@ class GatewayAgent:
                 if not self.wireguard.is_alive(name, self.here):
                     log.warning("the interface %s is gone and is made again", name)
                     self._ensure_interface(uplink)
+                    if self._routing is not None:
+                        self._routing.cancel()
                 peers = self.wireguard.peers(name, self.here)
                 for tunnel in self.tunnels.values():
                     if tunnel.id.uplink == uplink:
                         tunnel.look(peers)
-            self._route_what_has_no_route()
 
     def _close_what_is_revoked(self) -> None:
         own = standing_fault(self.trust, self.own.device_id, "gateway", unix_s())
-        for site in {tunnel.site for tunnel in self.tunnels} | set(self.connections):
+        for site in {tunnel.site for tunnel in self.tunnels} | set(self.connections) | self._admitted:
             fault = own or standing_fault(self.trust, site, "site", unix_s())
             if fault is not None:
                 log.warning("site %s is cut off: %s", site, fault)
@@ -166,26 +189,12 @@ class GatewayAgent:
         for tunnel in [each for each in self.tunnels.values() if each.id.site == site]:
             tunnel.forget()
             del self.tunnels[tunnel.id]
+        if self.uplinks is not None and site in self._admitted:
+            self._admitted.discard(site)
+            self.uplinks.remove(site)
         connection = self.connections.pop(site, None)
         if connection is not None:
             connection.refuse(refusal)
-
-    def _route_what_has_no_route(self) -> None:
-        """A site that has not said yet over which tunnel it sends is answered over the first that is up."""
-        for tunnel in self.tunnels.values():
-            if tunnel.id.site not in self.carried and tunnel.is_up:
-                self._route(tunnel.id.site, tunnel.id.uplink)
-
-    def carry(self, site: str, uplink: int) -> None:
-        """What the site asked for. Raises `HostRefused`."""
-        tunnel = self.tunnels.get(TunnelId(site, self.own.device_id, uplink))
-        if tunnel is not None and tunnel.is_keyed:
-            self._route(site, uplink)
-
-    def _route(self, site: str, uplink: int) -> None:
-        networks = self.places[site].networks
-        links.batch(self.here, [f"route replace {network} dev {self.interface(uplink)}" for network in networks])
-        self.carried[site] = uplink
 
     def introduce(self, connection: _Connection, introduction: Introduction) -> Acceptance:
         """A site with a certificate that counts is there. Raises `WrongPeer` if it is none of this gateway's."""
@@ -244,9 +253,14 @@ class GatewayAgent:
             "site": place.id,
             "number": place.number,
             "control": "open" if place.id in self.connections else "not connected",
-            "carrying": self.carried.get(place.id),
+            "carrying": self._carrying(place.id),
             "tunnels": [tunnel.status() for tunnel in self.of_site(place.id)],
         }
+
+    def _carrying(self, site: str) -> int | None:
+        """By which uplink routine data goes to it."""
+        in_force = None if self.uplinks is None else self.uplinks.routes.in_force.get(site)
+        return None if in_force is None else in_force.uplink(FlowClass.DATA_ROUTINE) or None
 
 
 class _Connection:
@@ -255,7 +269,6 @@ class _Connection:
     def __init__(self, agent: GatewayAgent, writer: asyncio.StreamWriter) -> None:
         self._agent, self._writer = agent, writer
         self._conversation = GatewayConversation(agent.own, agent.trust)
-        self._carry_sequence = 0
         self.site = ""
 
     async def run(self, reader: asyncio.StreamReader) -> None:
@@ -297,9 +310,6 @@ class _Connection:
                 tunnel.perform(tunnel.key.handle_proposal(key, now_s()))
             case Said(Renewal(uplink, message)) if (tunnel := self._tunnel(uplink)) is not None:
                 tunnel.perform(tunnel.key.handle_message(message, now_s()))
-            case Said(Carry(uplink, sequence)) if sequence > self._carry_sequence:
-                self._carry_sequence = sequence
-                self._agent.carry(self.site, uplink)
             case _:
                 pass  # alive, or of a newer version
 

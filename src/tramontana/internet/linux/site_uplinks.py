@@ -23,6 +23,7 @@ from tramontana.internet.flow_class import FlowClass
 from tramontana.internet.linux import flow_marks, flow_routes, traffic_control
 from tramontana.internet.linux.flow_marks import Network
 from tramontana.internet.linux.tunnel_socket import counters, open_socket, received, send
+from tramontana.internet.overlay import TunnelId
 from tramontana.internet.policy import Policy
 from tramontana.internet.probe import Echo, Estimate, Health, MalformedDatagram, ProbeBudget, TunnelProbe
 from tramontana.internet.qos import ShapedRate, plan
@@ -34,7 +35,6 @@ from tramontana.internet.uplink_choice import (
     Hurry,
     PlannedOutage,
     Switch,
-    TunnelId,
     TunnelObservation,
     UplinkChoice,
 )

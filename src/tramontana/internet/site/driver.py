@@ -8,9 +8,10 @@ import socket
 from contextlib import suppress
 from typing import Any
 
-from tramontana.errors import TramontanaError
+from tramontana.carriers.catalogue import carrier
+from tramontana.errors import LocalError, TramontanaError
 from tramontana.internet import kill_switch
-from tramontana.internet.control_channel import Acceptance, Alive, Carry, ChannelRefused, Introduction, Refusal, Renewal
+from tramontana.internet.control_channel import Acceptance, Alive, ChannelRefused, Introduction, Refusal, Renewal
 from tramontana.internet.driver import (
     ALIVE_S,
     SILENT_S,
@@ -26,11 +27,15 @@ from tramontana.internet.driver import (
     standing_fault,
     unix_s,
 )
+from tramontana.internet.flow_class import FlowClass
 from tramontana.internet.key_renewal import Message, SiteKey
 from tramontana.internet.linux import firewall, links
+from tramontana.internet.linux.flow_routes import EVERYTHING
 from tramontana.internet.linux.namespace import Namespace
+from tramontana.internet.linux.site_uplinks import SiteTunnel, SiteUplinks
 from tramontana.internet.linux.wireguard import WireGuard, public_key_of, wireguard_here
 from tramontana.internet.overlay import CONTROL_PORT, GATEWAY_END, WIREGUARD_PORT, TunnelId, site_interface, tunnel_address
+from tramontana.internet.policy import Policy, Rule, parse_policy
 from tramontana.internet.settings import GatewayPlace, SiteSettings, Uplink
 from tramontana.internet.tunnel_keys import Event, Opened, Said, SiteConversation, check_standing
 
@@ -59,8 +64,12 @@ class SiteAgent:
             (gateway.number, uplink.index): self._tunnel(gateway, uplink) for gateway in settings.gateway for uplink in settings.uplink
         }
         self.channels = {gateway.number: _Channel(self, gateway) for gateway in settings.gateway}
-        self.carrying: TunnelEnd[SiteKey] | None = None
-        self._carry_sequence = 0
+        self.carriers = {uplink.index: carrier(uplink.carrier) for uplink in settings.uplink}
+        self.policy = self._read_policy()
+        self.uplinks: SiteUplinks | None = None
+        """While the agent runs: it chooses, and owns the routes into the tunnels."""
+        self._choosing: asyncio.Future[None] | None = None
+        self._keyed: dict[TunnelId, bool] = {}
         self.fault: str | None = None
 
     def _tunnel(self, gateway: GatewayPlace, uplink: Uplink) -> TunnelEnd[SiteKey]:
@@ -70,6 +79,14 @@ class SiteAgent:
         name = site_interface(settings.tag, gateway.number, uplink.index)
         timing = settings.renewal.timing()
         return TunnelEnd(tunnel, name, plan, self.wireguard, self.state, lambda keys: SiteKey(keys, timing))
+
+    def _read_policy(self) -> Policy:
+        if self.settings.policy is None:
+            return Policy(prefer=tuple(dict.fromkeys(found.id for found in self.carriers.values())), rules=(Rule(name="anything"),))
+        try:
+            return parse_policy(self.settings.policy.read_text())
+        except OSError as error:
+            raise LocalError(f"cannot read the policy {self.settings.policy} ({error.strerror})") from error
 
     # The machine
 
@@ -95,32 +112,61 @@ class SiteAgent:
 
     def _ensure_tunnel(self, tunnel: TunnelEnd[SiteKey]) -> None:
         """Its interface, as it has to be. Raises `HostRefused`."""
-        number = next(gateway.number for gateway in self.settings.gateway if gateway.id == tunnel.id.gateway)
         uplink = tunnel.id.uplink
         self.wireguard.ensure(tunnel.interface, self.underlay, self.main)
         private_key = self.state.private_key(tunnel.interface)
         self.wireguard.configure(tunnel.interface, self.main, private_key=private_key, listen_port=0, mark=uplink)
-        own, other = (tunnel_address(number, uplink, host) for host in (self.settings.number, GATEWAY_END))
+        own, other = self._addresses(tunnel)
         lines = (
             f"address replace {own}/32 dev {tunnel.interface}",
             f"link set {tunnel.interface} mtu {self.settings.mtu} up",
             f"route replace {other}/32 dev {tunnel.interface} src {own}",
         )
         links.batch(self.main, lines)
+        self.main.set_sysctl(f"ipv4/conf/{tunnel.interface}/rp_filter", 2)  # answers may come by another tunnel
         tunnel.start()
-        if self.carrying is tunnel:
-            self.carrying = None  # its routes went with the interface
+
+    def _addresses(self, tunnel: TunnelEnd[SiteKey]) -> tuple[str, str]:
+        """This end's, the gateway's."""
+        number = next(gateway.number for gateway in self.settings.gateway if gateway.id == tunnel.id.gateway)
+        own, other = (tunnel_address(number, tunnel.id.uplink, host) for host in (self.settings.number, GATEWAY_END))
+        return str(own), str(other)
 
     # Running
 
     async def run(self) -> None:
-        """Until it is cancelled. Tunnels and kill switch stay as they are then."""
+        """Until it is cancelled: nothing is routed into the tunnels then; they and the kill switch stay."""
         self.prepare()
         server = await serve_status(self.state, self.status)
         async with server, asyncio.TaskGroup() as tasks:
             for channel in self.channels.values():
                 tasks.create_task(channel.run())
             tasks.create_task(self._tick())
+            tasks.create_task(self._choose())
+
+    async def _choose(self) -> None:
+        """Let the choice of uplinks run; anew where an interface went or was made anew: until then everything is blocked."""
+        while True:
+            self.uplinks = SiteUplinks(self.policy, EVERYTHING, sequence_file=self.settings.state / "sequence")
+            self._keyed.clear()
+            running = asyncio.ensure_future(self._choose_until_fault(self.uplinks))
+            self._choosing = running
+            try:
+                await asyncio.wait([running])
+            finally:
+                running.cancel()
+                self.uplinks = None
+            await asyncio.sleep(TICK_S)
+
+    async def _choose_until_fault(self, uplinks: SiteUplinks) -> None:
+        try:
+            for tunnel in self.tunnels.values():
+                rank = [gateway.id for gateway in self.settings.gateway].index(tunnel.id.gateway)
+                own, other = self._addresses(tunnel)
+                uplinks.add(SiteTunnel(tunnel.id, tunnel.interface, own, other, self.carriers[tunnel.id.uplink], gateway_rank=rank))
+            await uplinks.run()
+        except LocalError as error:
+            log.warning("the choice of uplinks begins anew: %s", error)
 
     async def _tick(self) -> None:
         while True:
@@ -142,8 +188,17 @@ class SiteAgent:
                 if not self.wireguard.is_alive(tunnel.interface, self.main):
                     log.warning("the interface %s is gone and is made again", tunnel.interface)
                     self._ensure_tunnel(tunnel)
+                    if self._choosing is not None:
+                        self._choosing.cancel()  # its sockets are bound to the interface that is gone
                 tunnel.look(self.wireguard.peers(tunnel.interface, self.main))
-            self._choose()
+                self.tell_keyed(tunnel)
+
+    def tell_keyed(self, tunnel: TunnelEnd[SiteKey]) -> None:
+        """Traffic goes only where a key is in force, and leaves in the same turn where none is any more."""
+        is_used = self.uplinks is not None and any(each.tunnel.id == tunnel.id for each in self.uplinks.status())
+        if self.uplinks is not None and is_used and self._keyed.get(tunnel.id) != tunnel.is_keyed:
+            self._keyed[tunnel.id] = tunnel.is_keyed
+            self.uplinks.set_keyed(tunnel.id, tunnel.is_keyed)
 
     def _close_what_is_revoked(self) -> None:
         own = standing_fault(self.trust, self.own.device_id, "site", unix_s())
@@ -151,37 +206,6 @@ class SiteAgent:
             fault = own or standing_fault(self.trust, gateway.id, "gateway", unix_s())
             if fault is not None:
                 self.channels[gateway.number].refuse(f"{'this site' if own else 'the gateway'}: {fault}")
-
-    def _choose(self) -> None:
-        """The first tunnel that is up carries, and goes on while it is up."""
-        if self.carrying is not None and self.carrying.is_up:
-            return
-        chosen = next((tunnel for tunnel in self.tunnels.values() if tunnel.is_up), None)
-        if chosen is self.carrying:
-            return
-        if chosen is None:
-            self.carrying = None  # the route stays: into a tunnel without session, which drops
-            return
-        self.carry(chosen)
-
-    def carry(self, tunnel: TunnelEnd[SiteKey]) -> None:
-        """Send everything over this tunnel, and ask its gateway to do the same. Raises `HostRefused`."""
-        address = next(gateway for gateway in self.settings.gateway if gateway.id == tunnel.id.gateway)
-        own = tunnel_address(address.number, tunnel.id.uplink, self.settings.number)
-        lines = [f"route replace default dev {tunnel.interface} src {own}"]
-        if any(network.version == 6 for network in self.settings.networks):
-            lines.append(f"-6 route replace default dev {tunnel.interface}")
-        for line in lines:
-            links.batch(self.main, [line])
-        self.carrying = tunnel
-        self._carry_sequence += 1
-        self.channels[address.number].say_carry()
-
-    def carry_word(self, gateway_id: str) -> Carry | None:
-        """What this gateway has to know of the choice."""
-        if self.carrying is None or self.carrying.id.gateway != gateway_id:
-            return None
-        return Carry(self.carrying.id.uplink, self._carry_sequence)
 
     def introduction(self, gateway: GatewayPlace) -> Introduction:
         ends = {tunnel.id.uplink: tunnel for tunnel in self.tunnels.values() if tunnel.id.gateway == gateway.id}
@@ -191,16 +215,18 @@ class SiteAgent:
 
     def status(self) -> dict[str, Any]:
         """For the page of the site, the console, `tramontana site status`."""
-        carrying = self.carrying if self.carrying is not None and self.carrying.is_up else None
+        choice = None if self.uplinks is None else self.uplinks.choice
+        carrying = None if choice is None else choice.assigned[FlowClass.DATA_ROUTINE]
         blocked = None
         if carrying is None:
-            reasons = {str(tunnel.status()["blocked"]) for tunnel in self.tunnels.values()}
-            blocked = self.fault or "no tunnel is up: " + "; ".join(sorted(reasons))
+            reasons = {str(tunnel.status()["blocked"]) for tunnel in self.tunnels.values()} - {"None"}
+            chosen = "the site has only just started" if choice is None else choice.blocked.get(FlowClass.DATA_ROUTINE, "")
+            blocked = self.fault or "; ".join(filter(None, [chosen, *sorted(reasons)]))
         return {
             "role": "site",
             "id": self.own.device_id,
             "name": self.own.certificate.grant.display_name,
-            "carrying": None if carrying is None else {"gateway": carrying.id.gateway, "uplink": carrying.id.uplink},
+            "carrying": None if carrying is None else {"gateway": carrying.gateway, "uplink": carrying.uplink},
             "blocked": blocked,
             "fault": self.fault,
             "dropped": {
@@ -310,17 +336,10 @@ class _Channel:
             tunnel.send = lambda message, uplink=uplink: self._say_renewal(uplink, message)
             tunnel.exchange = lambda number, id=tunnel.id: conversation.exchange(id, number, unix_s())
             tunnel.perform(tunnel.key.handle_channel_up(acceptance.key_ids.get(uplink, frozenset()), now_s()))
-        self.say_carry()
 
     def _say_renewal(self, uplink: int, message: Message) -> None:
         if self._conversation is not None:
             self._conversation.say(Renewal(uplink, message))
-            self._flush()
-
-    def say_carry(self) -> None:
-        word = self._agent.carry_word(self._gateway.id)
-        if word is not None and self._conversation is not None and self._is_accepted:
-            self._conversation.say(word)
             self._flush()
 
     def refuse(self, why: str) -> None:
@@ -332,6 +351,7 @@ class _Channel:
         for tunnel in self._tunnels.values():
             tunnel.forget()
             tunnel.fault = why
+            self._agent.tell_keyed(tunnel)
         if self._writer is not None:
             self._writer.close()
 
