@@ -1,0 +1,106 @@
+"""Configurations of sites and gateways: what is wrong is named, all of it at once."""
+
+from __future__ import annotations
+
+import pytest
+
+from tramontana.internet.kill_switch import gateway_rules, main_rules, uplink_rules
+from tramontana.internet.settings import GatewaySettings, SettingsRefused, SiteSettings, parse_settings
+
+COMMON = """
+tag = "ship1"
+state = "/var/lib/tramontana"
+device_key = "/etc/tramontana/device.key"
+certificate = "/etc/tramontana/certificate"
+log = "/etc/tramontana/log"
+organisation = "o"
+"""
+SITE = f"""{COMMON}
+number = 2
+networks = ["10.64.2.0/24", "fd00:2::/64"]
+underlay = "uplinks"
+local = ["lan"]
+[[uplink]]
+index = 1
+interface = "eth1"
+carrier = "starlink"
+[[gateway]]
+id = "{"0" * 31}1"
+number = 0
+address = "203.0.113.1"
+"""
+GATEWAY = f"""{COMMON}
+number = 0
+address = "203.0.113.1"
+outside = "eth0"
+uplinks = [1, 2]
+[[site]]
+id = "{"0" * 31}2"
+number = 2
+networks = ["10.64.2.0/24"]
+"""
+
+
+def test_what_is_left_out_has_a_default() -> None:
+    site = parse_settings(SITE, SiteSettings, "site.toml")
+    assert site.mtu == 1420
+    assert site.renewal.timing().proof_s == 150
+    assert parse_settings(GATEWAY, GatewaySettings, "gateway.toml").site_to_site is False
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "word"),
+    [
+        ('tag = "ship1"', 'tag = "shipshape"', "tag"),
+        ("number = 2", "number = 1", "number"),
+        ("index = 1", "index = 16", "uplink.0.index"),
+        ('underlay = "uplinks"', 'underlay = "../up"', "underlay"),
+        ('interface = "eth1"', 'interface = "lan"', "interface lan stands there twice"),
+        ('carrier = "starlink"', 'carier = "starlink"', "carier"),
+        ('local = ["lan"]', "local = []", "local"),
+        ('address = "203.0.113.1"', 'address = "rome.example"', "gateway.0.address"),
+        ('"10.64.2.0/24"', '"10.64.2.1/24"', "networks"),
+        ("number = 2", "number = ", "not TOML"),
+    ],
+)
+def test_a_fault_of_a_site_is_named(before: str, after: str, word: str) -> None:
+    assert before in SITE
+    with pytest.raises(SettingsRefused) as refused:
+        parse_settings(SITE.replace(before, after, 1), SiteSettings, "site.toml")
+    assert "site.toml" in str(refused.value)
+    assert word in str(refused.value)
+
+
+def test_networks_of_two_sites_do_not_overlap() -> None:
+    other = (
+        GATEWAY[GATEWAY.index("[[site]]") :]
+        .replace("2", "3", 1)
+        .replace("number = 2", "number = 3")
+        .replace("10.64.2.0/24", "10.64.0.0/16")
+    )
+    other = other.replace(f"{'0' * 31}2", f"{'0' * 31}3")
+    with pytest.raises(SettingsRefused) as refused:
+        parse_settings(GATEWAY + other, GatewaySettings, "gateway.toml")
+    assert "overlap" in str(refused.value)
+
+
+def test_rules_replace_what_was_there_in_one_text() -> None:
+    texts = [
+        main_rules(["lan"], ["ship1g0u1"]),
+        uplink_rules({1: "eth1"}, ["203.0.113.1", "2001:db8::1"]),
+        gateway_rules(["romeu1"], "eth0", ["10.64.2.0/24", "fd00:2::/64"], site_to_site=False),
+    ]
+    for text in texts:
+        lines = text.splitlines()
+        assert lines[0].startswith("table ")
+        assert lines[1] == f"delete {lines[0]}"
+        assert "policy drop" in text
+
+
+def test_sites_reach_each_other_only_if_they_may() -> None:
+    def rules(*, may: bool) -> str:
+        return gateway_rules(["romeu1"], "eth0", ["10.64.2.0/24"], site_to_site=may)
+
+    between = 'iifname { "romeu1" } oifname { "romeu1" } accept'
+    assert between in rules(may=True)
+    assert between not in rules(may=False)
