@@ -75,6 +75,8 @@ async def put(
         await _check_shares(connection, crowded, sender, len(payload))
     if items:
         await connection.execute(insert(mailbox), items)
+    else:  # nobody would ever acknowledge it
+        await connection.execute(delete(messages).where(messages.c.message_key == key))
 
 
 async def _lock(connection: AsyncConnection, device_ids: Sequence[str]) -> None:
