@@ -48,8 +48,9 @@ FALSE_ALARM: Final = 1e-6
 PROOF_ECHOES: Final = 5
 """In a row, before a tunnel that is new or was dead counts as alive."""
 LOSS_PROBES: Final = 100
-LOADED_S: Final = 0.025
-"""So much above the least one-way delay a direction is full: what arrives then is its capacity."""
+LOADED_S: Final = 0.060
+"""So much above the least one-way delay, for `RATE_SPAN_S`, a direction is full: what arrives then is its capacity. More than a change of
+satellite makes (mean 15 ms, by lasers 32 ms, of the round trip; docs/sources.md)."""
 WINDOW_S: Final = 30
 RATE_SPAN_S: Final = 0.2
 UNKNOWN_CAPACITY_BPS: Final = 1e6
@@ -214,7 +215,7 @@ class _Rate:
     """Capacity of one direction from a counter of octets at the far end of it."""
 
     def __init__(self) -> None:
-        self._points: deque[tuple[float, int]] = deque()
+        self._points: deque[tuple[float, int, float]] = deque()
         self._any = _Extreme(greatest=True)
         self._full = _Extreme(greatest=True)
 
@@ -222,14 +223,14 @@ class _Rate:
         """at: seconds of the clock that the counter was read with."""
         if self._points and (octets < self._points[-1][1] or at <= self._points[-1][0]):
             self._points.clear()  # the far end started anew, or echoes overtook one another
-        self._points.append((at, octets))
+        self._points.append((at, octets, queue_s))
         while len(self._points) > 2 and self._points[1][0] <= at - RATE_SPAN_S:
             self._points.popleft()
-        since, before = self._points[0]
+        since, before, _ = self._points[0]
         if at - since >= RATE_SPAN_S:
             bps = (octets - before) * 8 / (at - since)
             self._any.add(bps, now)
-            if queue_s >= LOADED_S:
+            if min(queue for _, _, queue in self._points) >= LOADED_S:
                 self._full.add(bps, now)
 
     def capacity(self) -> Capacity:

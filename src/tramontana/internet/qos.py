@@ -99,13 +99,13 @@ def priority(flow: FlowClass | None) -> int:
 
 
 class ShapedRate:
-    """To what capacity a tunnel is shaped: follows measurements down at once and up slowly, and ignores small changes.
+    """To what capacity a tunnel is shaped: follows measurements down fast and up slowly, and ignores small changes.
 
     Until a direction was measured full nothing is known but that it carries at least what it did: `nominal_bps` holds.
     """
 
     CHANGE: Final = 0.10
-    PROBE_UP: Final = 1.05
+    PROBE_UP: Final = 1.10
     """While it is full, try a little more each time: a shaper that only follows what it let through would never grow."""
 
     def __init__(self, nominal_bps: float) -> None:
@@ -118,7 +118,7 @@ class ShapedRate:
         full: the carrier's queue stood when it was measured; queue_s: how long that queue is now.
         """
         if full and queue_s > 0:
-            wanted = measured_bps
+            wanted = max(measured_bps, self.bps / 2)  # a path that became longer looks full for a moment: no fall at one stroke
         elif measured_bps >= 0.9 * SHARE_OF_MEASURED * self.bps:
             wanted = min(self._nominal_bps, self.bps * self.PROBE_UP)
         else:
