@@ -50,7 +50,7 @@ PROOF_ECHOES: Final = 5
 LOSS_PROBES: Final = 100
 LOADED_S: Final = 0.060
 """So much above the least one-way delay, for `RATE_SPAN_S`, a direction is full: what arrives then is its capacity. More than a change of
-satellite makes (mean 15 ms, by lasers 32 ms, of the round trip; docs/sources.md)."""
+satellite makes (a mean of 15 ms, by lasers 32 ms, of the round trip, was published for 2023)."""
 WINDOW_S: Final = 30
 RATE_SPAN_S: Final = 0.2
 UNKNOWN_CAPACITY_BPS: Final = 1e6

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from tramontana.errors import LocalError
 from tramontana.internet.key_renewal import Timing
 from tramontana.internet.overlay import MAX_GATEWAY_NUMBER, MAX_SITE_NUMBER, MAX_UPLINK_INDEX
+from tramontana.precedence import PrecedenceLabel
 
 _USUAL = Timing()
 DEFAULT_MTU = 1420
@@ -81,6 +82,14 @@ class Uplink(_Strict):
     """The id of its carrier, as policies name it."""
 
 
+class VoicePlace(_Strict):
+    """Where media of the phone service go: a relay or forwarder, and its UDP ports."""
+
+    network: IPv4Network | IPv6Network
+    first_port: Annotated[int, Field(ge=1, le=65535)]
+    last_port: Annotated[int, Field(ge=1, le=65535)]
+
+
 class GatewayPlace(_Strict):
     """A gateway as a site knows it."""
 
@@ -101,6 +110,12 @@ class SiteSettings(_Router):
     """Which carriers which traffic may use (docs/uplinks.md). None: all, in the order of the uplinks."""
     uplink: Annotated[tuple[Uplink, ...], Field(min_length=1)]
     gateway: Annotated[tuple[GatewayPlace, ...], Field(min_length=1)]
+    """The first is preferred."""
+    policy: Path | None = None
+    """Which carriers what may use (docs/uplinks.md); without it any, in the order of the uplinks."""
+    ceiling: PrecedenceLabel = "priority"
+    """The highest precedence that marks of its local networks may claim."""
+    voice: tuple[VoicePlace, ...] = ()
 
     @model_validator(mode="after")
     def _all_different(self) -> Self:
