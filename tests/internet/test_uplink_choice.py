@@ -186,6 +186,24 @@ def test_a_gateway_that_dies_is_left_for_the_standby_one() -> None:
     assert choice.assigned[DATA] == SECOND
 
 
+def test_an_agent_that_starts_anew_goes_on_where_the_other_left_off() -> None:
+    unproven = {t: replace(o, health=Health.UNPROVEN) for t, o in three().items()}
+    choice = UplinkChoice(ANYTHING)
+    choice.adopt(dict.fromkeys(FlowClass, LINE), until=5.0)
+    assert choice.step(0.0, unproven) == []
+    proven = {**unproven, DISH: three()[DISH]}
+    assert choice.step(1.0, proven) == []
+    assert choice.step(2.0, {**proven, LINE: replace(unproven[LINE], keyed=False)}) != []
+    assert choice.assigned[DATA] == DISH
+    late = UplinkChoice(ANYTHING)
+    late.adopt(dict.fromkeys(FlowClass, LINE), until=5.0)
+    late.step(4.9, unproven)
+    assert late.assigned[DATA] == LINE
+    assert late.next_change_at(4.9, unproven) == 5.0
+    late.step(5.0, unproven)
+    assert late.assigned[DATA] is None
+
+
 def test_a_carrier_that_is_used_up_is_left() -> None:
     policy = parse_policy('prefer = ["starlink"]\n[[rules]]\nname = "all"\n[caps.starlink]\ngigabytes_a_month = 1\nbeyond = "flash"')
     choice = settled(UplinkChoice(policy), three())

@@ -164,7 +164,15 @@ class UplinkChoice:
         self._rules = {flow: policy.rules.index(policy.rule(flow)) for flow in FlowClass}
         self._verdicts: dict[tuple[FlowClass, int], tuple[Carrier, bool]] = {}
         """By class and identity of the carrier, with the carrier itself; not for capped ones."""
+        self._adopted: dict[TunnelId, float] = {}
         self._now = -math.inf
+
+    def adopt(self, assigned: Mapping[FlowClass, TunnelId], until: float) -> None:
+        """Go on where an agent before this one left off: tunnels count as alive for what they carry until they are proven, or `until`."""
+        for flow, tunnel in assigned.items():
+            self.assigned[flow] = tunnel
+            self.blocked.pop(flow, None)
+        self._adopted = dict.fromkeys(assigned.values(), until)
 
     def step(self, now: float, observations: Mapping[TunnelId, TunnelObservation]) -> list[Action]:
         """Decide anew. `now` never goes back; tunnels that are not observed do not exist. Raises `ObservationError`."""
@@ -210,6 +218,7 @@ class UplinkChoice:
         """When `step` may decide otherwise though nothing else happens: a planned outage nears or ends, a tunnel has become stable."""
         instants = [t for o in observations.values() for plan in o.planned for t in (plan.start - LEAD_S, plan.end)]
         records = [self._records[tunnel] for tunnel in observations if tunnel in self._records]
+        instants += [until for tunnel, until in self._adopted.items() if tunnel in observations]
         instants += [r.good_since + r.stable_s(now) for r in records if r.good_since is not None]
         return min((t for t in instants if t > now), default=math.inf)
 
@@ -223,7 +232,7 @@ class UplinkChoice:
         seen: Mapping[TunnelId, TunnelObservation],
         allowed: Mapping[TunnelId, TunnelObservation],
     ) -> tuple[TunnelId | None, str]:
-        living = {tunnel: o for tunnel, o in allowed.items() if self._lives(o)}
+        living = {tunnel: o for tunnel, o in allowed.items() if self._lives(o) or (tunnel == current and self._is_adopted(tunnel, o, now))}
         if not living:
             return None, self._why_none(flow, seen, allowed)
         ranked = sorted(living, key=lambda tunnel: self._order(tunnel, living[tunnel], now, tunnel == current))
@@ -262,6 +271,9 @@ class UplinkChoice:
 
     def _lives(self, o: TunnelObservation) -> bool:
         return o.link_up and o.health in (Health.ALIVE, Health.SUSPECT)
+
+    def _is_adopted(self, tunnel: TunnelId, o: TunnelObservation, now: float) -> bool:
+        return o.link_up and o.health is Health.UNPROVEN and now < self._adopted.get(tunnel, -math.inf)
 
     def _is_lossy(self, o: TunnelObservation) -> bool:
         return o.loss >= LOSSY and o.loss_samples >= LOSS_SAMPLES

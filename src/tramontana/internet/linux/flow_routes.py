@@ -36,9 +36,22 @@ def prepare() -> None:
 
 
 def secure(networks: Sequence[Network]) -> None:
-    """Block the networks for every class and make sure that they stay blocked if a tunnel's interface vanishes. Raises `CommandFailed`."""
+    """Make sure that the networks are blocked wherever a tunnel's interface vanishes; what is routed stays. Raises `CommandFailed`."""
     _replace(networks, dict.fromkeys(FlowClass, f"unreachable {{}} metric {LAST_RESORT_METRIC}"))
-    route(networks, dict.fromkeys(FlowClass))
+
+
+def current(networks: Sequence[Network]) -> dict[FlowClass, str | None]:
+    """The device of each class, as an agent before this one left it; None if it is blocked, or the networks are not all routed alike."""
+    found: dict[FlowClass, str | None] = {}
+    for flow in FlowClass:
+        devices = set()
+        for network in networks:
+            shown = json.loads(
+                run("ip", f"-{network.version}", "-j", "route", "show", "exact", str(network), "table", str(table(flow))) or "[]"
+            )
+            devices |= {r.get("dev") for r in shown if r.get("metric") == 1 and r.get("type", "unicast") == "unicast"} or {None}
+        found[flow] = devices.pop() if len(devices) == 1 else None
+    return found
 
 
 def route(networks: Sequence[Network], devices: Mapping[FlowClass, str | None]) -> None:

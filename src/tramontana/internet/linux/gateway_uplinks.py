@@ -171,7 +171,7 @@ class GatewayUplinks:
 
     def _admit(self, site: GatewaySite) -> None:
         flow_routes.secure(site.networks)
-        self._route(site, self.routes.in_force.get(site.id, Assignment(0)))
+        self._route(site, self.routes.in_force.get(site.id, Assignment(0)))  # what stands already is replaced by itself
 
     def _route(self, site: GatewaySite, assignment: Assignment) -> None:
         devices = {flow: self._devices.get(assignment.uplink(flow), (None, ""))[0] for flow in FlowClass}

@@ -41,6 +41,8 @@ from tramontana.internet.uplink_choice import (
 
 SHAPING_PERIOD_S: Final = 1.0
 LONGEST_WAIT_S: Final = 1.0
+ADOPTION_S: Final = 5.0
+"""So long a new agent believes in the routes that it found, while it proves their tunnels."""
 
 
 @dataclass(frozen=True)
@@ -177,17 +179,23 @@ class SiteUplinks:
         return TunnelStatus(live.tunnel, live.health, live.keyed, live.link_up, estimate, carries, live.up.bps)
 
     async def run(self) -> None:
-        """Until cancelled; then everything is blocked. Raises `CommandFailed` if the system refuses a route, blocked as well."""
+        """Until cancelled; routes then stay as they are, for the agent that comes after. It goes on with those that it finds.
+
+        Raises `CommandFailed` if the system refuses a route; everything is blocked then, as after any other error.
+        """
         flow_routes.prepare()
         flow_routes.secure(self._networks)
+        self._adopt()
         try:
             while True:
                 wait_s = self._turn()
                 self._stirred.clear()
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self._stirred.wait(), wait_s)
-        finally:
+        except Exception:
             self._block()
+            raise
+        finally:
             if self._copies:
                 self._copies.clear()
                 self._hand.submit(flow_marks.duplicate, {}).add_done_callback(self._duplicated)
@@ -196,6 +204,18 @@ class SiteUplinks:
                 asyncio.get_running_loop().remove_reader(live.socket)
                 live.socket.close()
             self._live.clear()
+
+    def _adopt(self) -> None:
+        """What another agent left routed into tunnels of ours goes on; the rest is blocked."""
+        by_device = {live.tunnel.device: id_ for id_, live in self._live.items() if live.keyed}
+        found = {flow: by_device[device] for flow, device in flow_routes.current(self._networks).items() if device in by_device}
+        flow_routes.route(self._networks, {flow: None for flow in FlowClass if flow not in found})
+        now = time.monotonic()
+        self.choice.adopt(found, now + ADOPTION_S)
+        if found:
+            self._announce(now)
+            for id_ in set(found.values()):
+                self._live[id_].probe.set_carrying(True, now)
 
     # ---- one turn
 
