@@ -276,7 +276,7 @@ class Routers:
     def capture(self) -> Iterator[Capture]:
         """Everything that comes over the uplinks, as their carriers see it."""
         with self.namespace("gate").entered():
-            sockets = [socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ALL)) for _ in range(self.uplinks)]
+            sockets = [socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0) for _ in range(self.uplinks)]
         capture = Capture(sockets)
         for uplink, each in enumerate(sockets, start=1):
             each.bind((f"in{uplink}", ETH_P_ALL))

@@ -106,17 +106,13 @@ def test_keys_are_renewed_and_agents_die_without_one_packet_lost(network: Router
             agent.stop(signal.SIGKILL)
         answered = len(traffic.answered)
         wait_for(lambda: len(traffic.answered) > answered + 200, "traffic without agents")
-    assert traffic.lost == 0
-    with network.capture() as after:
         network.gateway.start()
         network.site.start()
         network.wait_until_up()
-        with network.traffic() as later:
-            network.renew(2)
+        network.renew(2)
         assert [wireguard_pid(interface) for interface in interfaces] == pids
-    assert later.sent > 200
-    assert later.lost == 0
-    assert after.others == []
+    assert traffic.sent > 500
+    assert traffic.lost == 0
     assert capture.marks == 0
     assert capture.others == []
 

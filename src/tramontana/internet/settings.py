@@ -111,8 +111,6 @@ class SiteSettings(_Router):
     uplink: Annotated[tuple[Uplink, ...], Field(min_length=1)]
     gateway: Annotated[tuple[GatewayPlace, ...], Field(min_length=1)]
     """The first is preferred."""
-    policy: Path | None = None
-    """Which carriers what may use (docs/uplinks.md); without it any, in the order of the uplinks."""
     ceiling: PrecedenceLabel = "priority"
     """The highest precedence that marks of its local networks may claim."""
     voice: tuple[VoicePlace, ...] = ()

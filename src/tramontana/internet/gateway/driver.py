@@ -6,7 +6,7 @@ import asyncio
 import logging
 import socket
 from contextlib import suppress
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, ip_network
 from typing import Any
 
 from tramontana.errors import TramontanaError
@@ -30,6 +30,7 @@ from tramontana.internet.driver import (
 from tramontana.internet.flow_class import FlowClass
 from tramontana.internet.key_renewal import GatewayKey, Message
 from tramontana.internet.linux import firewall, links
+from tramontana.internet.linux.flow_marks import FlowMarks
 from tramontana.internet.linux.gateway_uplinks import GatewaySite, GatewayUplinks
 from tramontana.internet.linux.namespace import Namespace
 from tramontana.internet.linux.wireguard import WireGuard, public_key_of, wireguard_here
@@ -98,6 +99,11 @@ class GatewayAgent:
             site_to_site=settings.site_to_site,
         )
         firewall.apply_rules(self.here, rules)
+        branches = {
+            branch: [*place.networks, *(ip_network(self._address(uplink, place.number)) for uplink in settings.uplinks)]
+            for branch, place in enumerate(settings.site, start=1)
+        }
+        FlowMarks([self.interface(uplink) for uplink in settings.uplinks], believed=True, branches=branches).apply()
         self.here.set_sysctl("ipv4/ip_forward", 1)
         self.here.set_sysctl("ipv6/conf/all/forwarding", 1)
         for uplink in settings.uplinks:

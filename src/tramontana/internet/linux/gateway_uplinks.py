@@ -75,25 +75,16 @@ class GatewayUplinks:
             self._site_at[uplink, address] = site.id
         self._hand.submit(self._admit, site).result()
 
-    def cut_off(self, site_id: str) -> None:
-        """The site was revoked: its networks are unreachable now. It may come back by a new SWITCH, if its tunnels do."""
+    def remove(self, site_id: str) -> None:
+        """The site was revoked: its routes and its answers end now."""
+        site = self._sites.pop(site_id)
+        self._site_at = {key: of for key, of in self._site_at.items() if of != site_id}
+        self._shape_kbps = {key: kbps for key, kbps in self._shape_kbps.items() if key[0] != site_id}
+        self._shape_changed |= set(site.addresses)
+        self.heard_at.pop(site_id, None)
         if self.routes.forget(site_id):
             self._keep()
-            self._hand.submit(flow_routes.route, self._sites[site_id].networks, dict.fromkeys(FlowClass)).result()
-
-    def interface_is_new(self, uplink: int) -> None:
-        """A tunnel interface was made anew: its routes and its socket went with the old one. Raises `TunnelSocketError`."""
-        if uplink not in self._sockets:
-            return
-        self._close(uplink)
-        self._open(uplink)
-        for site in self._sites.values():
-            self._hand.submit(self._route, site, self.routes.in_force.get(site.id, Assignment(0))).result()
-
-    def carrying(self, site_id: str) -> int | None:
-        """The uplink of a site's routine data; None if it is blocked."""
-        known = self.routes.in_force.get(site_id)
-        return (known.uplink(FlowClass.DATA_ROUTINE) or None) if known else None
+        self._hand.submit(flow_routes.forget, site.networks).result()
 
     async def run(self) -> None:
         """Until cancelled. Raises `TunnelSocketError`, or `CommandFailed` if the system refuses a route."""
@@ -101,25 +92,19 @@ class GatewayUplinks:
         loop = asyncio.get_running_loop()
         self._failed = loop.create_future()
         try:
-            for uplink in self._devices:
-                self._open(uplink)
+            for uplink, (device, address) in self._devices.items():
+                self._sockets[uplink] = open_socket(device, address)
+                loop.add_reader(self._sockets[uplink], self._read, uplink)
             while True:
                 await asyncio.wait([self._failed], timeout=SHAPING_PERIOD_S)
                 if self._failed.done():
                     self._failed.result()
                 await self._shape()
         finally:
-            for uplink in list(self._sockets):
-                self._close(uplink)
-
-    def _open(self, uplink: int) -> None:
-        self._sockets[uplink] = open_socket(*self._devices[uplink])
-        asyncio.get_running_loop().add_reader(self._sockets[uplink], self._read, uplink)
-
-    def _close(self, uplink: int) -> None:
-        sock = self._sockets.pop(uplink)
-        asyncio.get_running_loop().remove_reader(sock)
-        sock.close()
+            for sock in self._sockets.values():
+                loop.remove_reader(sock)
+                sock.close()
+            self._sockets.clear()
 
     def _read(self, uplink: int) -> None:
         sock = self._sockets[uplink]

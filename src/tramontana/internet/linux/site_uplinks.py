@@ -169,14 +169,21 @@ class SiteUplinks:
         self.choice.blocked = dict(before.blocked)
         self._turn()
 
-    def status_of(self, tunnel: TunnelId) -> TunnelStatus | None:
-        """A tunnel as it stands; None if it is not in use."""
-        live = self._live.get(tunnel)
-        if live is None:
-            return None
-        carries = tuple(flow for flow, at in self.choice.assigned.items() if at == tunnel)
-        estimate = live.probe.estimate(time.monotonic())
-        return TunnelStatus(live.tunnel, live.health, live.keyed, live.link_up, estimate, carries, live.up.bps)
+    def status(self) -> list[TunnelStatus]:
+        """Every tunnel as it stands."""
+        now = time.monotonic()
+        return [
+            TunnelStatus(
+                live.tunnel,
+                live.health,
+                live.keyed,
+                live.link_up,
+                live.probe.estimate(now),
+                tuple(flow for flow, at in self.choice.assigned.items() if at == id_),
+                live.up.bps,
+            )
+            for id_, live in self._live.items()
+        ]
 
     async def run(self) -> None:
         """Until cancelled; routes then stay as they are, for the agent that comes after. It goes on with those that it finds.

@@ -27,9 +27,10 @@ from tramontana.internet.driver import (
     standing_fault,
     unix_s,
 )
-from tramontana.internet.flow_class import FlowClass
+from tramontana.internet.flow_class import FlowClass, VoiceService
 from tramontana.internet.key_renewal import Message, SiteKey
 from tramontana.internet.linux import firewall, links
+from tramontana.internet.linux.flow_marks import FlowMarks, LocalNetwork
 from tramontana.internet.linux.flow_routes import EVERYTHING
 from tramontana.internet.linux.namespace import Namespace
 from tramontana.internet.linux.site_uplinks import SiteTunnel, SiteUplinks
@@ -38,6 +39,7 @@ from tramontana.internet.overlay import CONTROL_PORT, GATEWAY_END, WIREGUARD_POR
 from tramontana.internet.policy import Policy, Rule, parse_policy
 from tramontana.internet.settings import GatewayPlace, SiteSettings, Uplink
 from tramontana.internet.tunnel_keys import Event, Opened, Said, SiteConversation, check_standing
+from tramontana.precedence import Precedence
 
 CONNECT_TIMEOUT_S = 5.0
 RETRY_S = 2.0
@@ -93,7 +95,12 @@ class SiteAgent:
     def prepare(self) -> None:
         """The kill switch before anything else; then uplinks, tunnels. Twice changes nothing. Raises `HostRefused`."""
         settings = self.settings
-        firewall.apply_rules(self.main, kill_switch.main_rules(settings.local, [tunnel.interface for tunnel in self.tunnels.values()]))
+        interfaces = [tunnel.interface for tunnel in self.tunnels.values()]
+        firewall.apply_rules(self.main, kill_switch.main_rules(settings.local, interfaces))
+        ceiling = Precedence.parse(settings.ceiling)
+        local = [LocalNetwork(network, ceiling) for network in settings.networks]
+        voice = [VoiceService(place.network, place.first_port, place.last_port) for place in settings.voice]
+        FlowMarks(interfaces, believed=False, local=local, voice=voice).apply()
         self.underlay.ensure()
         for uplink in settings.uplink:
             links.move_link(uplink.interface, self.main, self.underlay)
@@ -135,7 +142,7 @@ class SiteAgent:
     # Running
 
     async def run(self) -> None:
-        """Until it is cancelled: nothing is routed into the tunnels then; they and the kill switch stay."""
+        """Until it is cancelled: tunnels, routes into them and the kill switch stay, and the next agent goes on with them."""
         self.prepare()
         server = await serve_status(self.state, self.status)
         async with server, asyncio.TaskGroup() as tasks:
@@ -145,7 +152,7 @@ class SiteAgent:
             tasks.create_task(self._choose())
 
     async def _choose(self) -> None:
-        """Let the choice of uplinks run; anew where an interface went or was made anew: until then everything is blocked."""
+        """Let the choice of uplinks run; anew where an interface went or was made anew, whose routes went with it."""
         while True:
             self.uplinks = SiteUplinks(self.policy, EVERYTHING, sequence_file=self.settings.state / "sequence")
             self._keyed.clear()
@@ -164,6 +171,7 @@ class SiteAgent:
                 rank = [gateway.id for gateway in self.settings.gateway].index(tunnel.id.gateway)
                 own, other = self._addresses(tunnel)
                 uplinks.add(SiteTunnel(tunnel.id, tunnel.interface, own, other, self.carriers[tunnel.id.uplink], gateway_rank=rank))
+                self.tell_keyed(tunnel)  # before it begins: it goes on with routes that it finds in tunnels with a key
             await uplinks.run()
         except LocalError as error:
             log.warning("the choice of uplinks begins anew: %s", error)
