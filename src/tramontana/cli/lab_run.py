@@ -224,7 +224,7 @@ class Laboratory:
         site = None if self._agents is None else await asyncio.to_thread(self._agents.status, "site")
         carrying = None if site is None else site["carrying"]
         indexes = {uplink.number: uplink.carrier_id for uplink in UPLINKS}
-        changes = site.get("history", [])[-CHANGES_SHOWN:] if site else []
+        changes = [each for each in site.get("history", []) if each["from"] or each["to"]][-CHANGES_SHOWN:] if site else []
         if self.protected:
             self.used = indexes.get(carrying["uplink"], "") if carrying else ""
         carriers = [
