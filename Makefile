@@ -10,6 +10,9 @@ BIN := $(VENV)/bin
 STATIC := src/tramontana/control/static
 WEB_SOURCES := $(shell find web/src web/public web/patches -type f 2>/dev/null) $(wildcard web/*.html web/*.ts web/package*.json)
 
+# A file of tests stays in one process; those with whole systems and timing of their own run one after the other.
+SIDE_BY_SIDE := -n 2 --dist loadfile
+
 .PHONY: up test check bench wheel web setup setup-dev system-packages clean
 
 up: setup web
@@ -58,8 +61,9 @@ system-packages:
 
 test: system-packages check web
 	cd web && npm test --silent
-	$(BIN)/pytest -rs web/tests/ui
-	$(BIN)/pytest -rs $(ARGS)
+	$(if $(ARGS),$(BIN)/pytest -rs $(ARGS),$(BIN)/pytest -rs $(SIDE_BY_SIDE) web/tests/ui)
+	$(if $(ARGS),,$(BIN)/pytest -rs $(SIDE_BY_SIDE) -m "not system")
+	$(if $(ARGS),,$(BIN)/pytest -rs -m system)
 
 # satgenpy, the peer of the route benchmark, lives in an environment of its own: it needs old and large packages.
 .venv-peers: requirements-peers.lock
