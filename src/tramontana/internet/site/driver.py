@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+import time
 from contextlib import suppress
 from typing import Any
 
@@ -39,6 +40,7 @@ from tramontana.internet.overlay import CONTROL_PORT, GATEWAY_END, WIREGUARD_POR
 from tramontana.internet.policy import Policy, Rule, parse_policy
 from tramontana.internet.settings import GatewayPlace, SiteSettings, Uplink
 from tramontana.internet.tunnel_keys import Event, Opened, Said, SiteConversation, check_standing
+from tramontana.internet.uplink_choice import Changed
 from tramontana.precedence import Precedence
 
 CONNECT_TIMEOUT_S = 5.0
@@ -242,8 +244,16 @@ class SiteAgent:
                 "uplinks": firewall.counted_packets(self.underlay, "netdev", kill_switch.UPLINK_TABLE),
             },
             "gateways": [channel.status() for channel in self.channels.values()],
-            "tunnels": [tunnel.status() for tunnel in self.tunnels.values()],
+            "tunnels": [{**tunnel.status(), **self._measured(tunnel.id)} for tunnel in self.tunnels.values()],
+            "history": [] if choice is None else [_changed(change) for change in choice.history],
         }
+
+    def _measured(self, tunnel: TunnelId) -> dict[str, Any]:
+        """What the probes of a tunnel say."""
+        found = next((each for each in self.uplinks.status() if each.tunnel.id == tunnel), None) if self.uplinks else None
+        if found is None:
+            return {"health": None, "round_trip_s": None, "loss": None}
+        return {"health": found.health.value, "round_trip_s": found.estimate.srtt_s, "loss": found.estimate.loss}
 
 
 class _Channel:
@@ -398,6 +408,16 @@ def take_down(settings: SiteSettings, wireguard: WireGuard | None = None) -> Non
                 links.move_link(uplink.interface, underlay, main)
         underlay.remove()
     firewall.apply_rules(main, f"table inet {kill_switch.MAIN_TABLE}\ndelete table inet {kill_switch.MAIN_TABLE}\n")
+
+
+def _changed(change: Changed) -> dict[str, Any]:
+    return {
+        "ago_s": round(time.monotonic() - change.at, 1),  # the clock of the uplinks' driver
+        "flows": [flow.label for flow in change.flows],
+        "from": change.before.uplink if change.before else None,
+        "to": change.after.uplink if change.after else None,
+        "reason": change.reason,
+    }
 
 
 def _uplink_lines(uplink: Uplink) -> list[str]:
