@@ -50,7 +50,7 @@ def test_traffic_of_the_lan_crosses_every_carrier_in_tunnels_alone_and_nothing_s
             data, sender = plain.receive(there, lambda: here.sendto(MARK, there.getsockname()))
         assert data == MARK
         assert sender in {address for address, _ in GATEWAYS}
-        seen = []
+        seen: list[bytes] = []
         for capture in captures:
             with capture, suppress(BlockingIOError):
                 seen.extend(capture.recv(4096) for _ in range(10_000))  # probes never pause: what had come, not what comes
