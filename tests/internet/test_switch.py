@@ -81,6 +81,20 @@ def test_a_gateway_that_forgot_is_told_again() -> None:
     assert sender.due(2.0) == encode_switch(sender.assignment)
 
 
+def test_a_switch_of_an_earlier_life_that_comes_late_does_not_stay_in_force() -> None:
+    routes, sender = SiteRoutes(), SwitchSender()
+    sender.assign({VOICE: 2}, 0.0, 1_000_000)
+    late = sender.assignment
+    sender = SwitchSender()  # disk and clock were lost
+    sender.assign({VOICE: 1}, 0.0, 0)
+    sender.handle_switched(parse_switched(routes.handle_switch(SITE, sender.assignment)[1]), 0.0, 0)
+    routes.handle_switch(SITE, late)
+    sender.handle_echo(routes.sequence(SITE), 1.0)
+    assert sender.due(1.0) is not None
+    routes.handle_switch(SITE, sender.assignment)
+    assert routes.in_force[SITE].uplink(VOICE) == 1
+
+
 class World(RuleBasedStateMachine):
     """One site, one gateway, a network that keeps every datagram for ever and delivers what it likes, when and as often as it likes."""
 

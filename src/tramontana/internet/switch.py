@@ -146,8 +146,15 @@ class SwitchSender:
             self._start(Assignment(max(in_force.sequence + 1, self._next_sequence(unix_ms)), self.assignment.uplinks), now)
 
     def handle_echo(self, switch_sequence: int, now: float) -> None:
-        """What an ECHO says is in force: a gateway that lost it is told again."""
-        if self.acknowledged and self.sequence > switch_sequence and any(self.assignment.uplinks):
+        """What an ECHO says is in force: a gateway that lost it is told again.
+
+        A higher sequence is of an earlier life of this site, whose memory was lost (disk and clock), and came late: go above it.
+        """
+        if not self.acknowledged:
+            return
+        if switch_sequence > self.sequence:
+            self._start(Assignment(switch_sequence + 1, self.assignment.uplinks), now)
+        elif self.sequence > switch_sequence and any(self.assignment.uplinks):
             self._start(self.assignment, now)
 
     def _start(self, assignment: Assignment, now: float) -> None:

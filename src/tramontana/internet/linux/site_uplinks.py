@@ -355,7 +355,9 @@ class SiteUplinks:
                 else:
                     echo = Echo.parse(datagram)
                     live.probe.handle_echo(echo, now)
-                    self._senders[live.tunnel.id.gateway].handle_echo(echo.switch_sequence, now)
+                    sender_to = self._senders[live.tunnel.id.gateway]
+                    sender_to.handle_echo(echo.switch_sequence, now)
+                    self._keep(sender_to.sequence)
             except MalformedDatagram:
                 self.malformed += 1
 
