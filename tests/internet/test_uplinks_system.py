@@ -71,6 +71,8 @@ def site(tunnels: Tunnels) -> Iterator[Tunnels]:
         tunnels.loss(uplink, 0)
         tunnels.link(uplink, True)
         tunnels.made.run("under", "ip", "route", "replace", f"10.9.{uplink}.0/24", "via", f"10.7.{uplink}.1")
+    for table in ("main", *map(str, range(5400, 5411))):  # an agent goes on with the routes that it finds, and then decides nothing
+        tunnels.made.run("site", "ip", "route", "flush", "table", table, "exact", "default", check=False)
     tunnels.start_site(sequence_file=str(tunnels.folder / "sequence"))
     tunnels.settle(1)
     yield tunnels
