@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -44,12 +45,21 @@ async def main(config: dict[str, Any]) -> None:
         uplinks.add(SiteTunnel(by_uplink[uplink], device, address, gateway, carrier(carrier_id)))
         uplinks.set_keyed(by_uplink[uplink], True)
 
-    def command() -> None:
-        line = sys.stdin.readline()
-        if not line:
+    waiting = b""
+
+    def read() -> None:
+        """All lines that came: one that waited in a buffer of Python's would not make the descriptor readable again."""
+        nonlocal waiting
+        data = os.read(sys.stdin.fileno(), 65_536)
+        if not data:
             running.cancel()
             return
-        for name, (uplink, *values) in json.loads(line).items():
+        *lines, waiting = (waiting + data).split(b"\n")
+        for line in lines:
+            command(json.loads(line))
+
+    def command(given: dict[str, list[Any]]) -> None:
+        for name, (uplink, *values) in given.items():
             if name == "link":
                 uplinks.set_link(uplink, values[0])
             elif name == "keyed":
@@ -60,7 +70,7 @@ async def main(config: dict[str, Any]) -> None:
 
     async with asyncio.TaskGroup() as group:
         running = group.create_task(uplinks.run())
-        asyncio.get_running_loop().add_reader(sys.stdin, command)
+        asyncio.get_running_loop().add_reader(sys.stdin, read)
 
 
 if __name__ == "__main__":

@@ -127,6 +127,20 @@ def test_a_new_address_behind_a_carriers_nat_moves_nothing(site: Tunnels) -> Non
     assert all(event["to"] != 0 for event in site.events)
 
 
+def test_without_any_key_nothing_goes_and_what_is_blocked_is_unreachable(site: Tunnels) -> None:
+    for uplink in (1, 2, 3):
+        site.tell(keyed=[uplink, False])
+    assert "no post-quantum key" in site.wait_for(0)["reason"]
+    stream = Sending(site, 0.5).end()
+    assert stream.numbers == []
+    shown = site.made.run("site", "ip", "route", "get", SERVER, check=False)
+    assert "dev" not in shown
+    before = len(site.events)
+    site.tell(keyed=[3, True])
+    site.wait_for(3, after=before)
+    assert Sending(site, 0.5).end().lost == 0
+
+
 def test_a_gateway_agent_that_starts_anew_is_told_again(site: Tunnels) -> None:
     site.loss(1, 100)
     assert site.gateway is not None
