@@ -179,8 +179,9 @@ class _Conversation:
             raise ChannelRefused("a message came before the conversation was opened")
         return self._group
 
+    @abstractmethod
     def _handle(self, frame: Frame, now: float) -> list[Event]:
-        raise NotImplementedError
+        """One frame of the other end, as this end takes it."""
 
     def _put(self, kind: FrameKind, body: bytes) -> None:
         self._outbox += Frame(kind, body).encode()
