@@ -109,19 +109,19 @@ class Tunnels:
         while not self._lines.empty():
             self.events.append(json.loads(self._lines.get()))
 
-    def settle(self, uplink: int) -> None:
-        """Until this uplink carries, in both directions, and nothing has been decided for a while. Forgets all events so far."""
+    def settle(self, *uplinks: int) -> None:
+        """Until one of these carries, in both directions, and nothing has been decided for a while. Forgets all events so far."""
         until = time.monotonic() + PATIENCE_S
-        self.wait_for(uplink)
         while time.monotonic() < until:
             try:
                 self.events.append(json.loads(self._lines.get(timeout=1.5)))
             except queue.Empty:
+                to = self.events[-1]["to"] if self.events else 0
                 routes = self.made.run("gateway", "ip", "route", "show", SITE_NETWORK)
-                if self.events[-1]["to"] == uplink and f"dev {self.device('g', uplink)}" in routes:
+                if to in uplinks and f"dev {self.device('g', to)}" in routes:
                     self.events.clear()
                     return
-        raise AssertionError(f"uplink {uplink} does not carry: {self.events}")
+        raise AssertionError(f"none of the uplinks {uplinks} carries: {self.events}, agent {self.site and self.site.poll()}")
 
     def _listen(self, process: subprocess.Popen[str]) -> None:
         assert process.stdout is not None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hmac
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
@@ -139,7 +140,7 @@ class KeyProposed:
 Event = Opened | Introduced | Said | KeyProposed
 
 
-class _Conversation:
+class _Conversation(ABC):
     """What both ends do alike. `data_to_send` empties what is to be sent, in order."""
 
     role_of_peer: str
