@@ -39,6 +39,10 @@ from tramontana.keys.register import Register, Standing
 from tramontana.private_file import make_private, read_private, replace_private
 
 TICK_S = 0.5
+KEEPALIVE_S = 10
+"""Of WireGuard, so that two ends of which one is behind address translation find each other again, and one-way loss is seen."""
+PIECE_BYTES = 1 << 16
+"""Read from a control connection at once."""
 """How often handshakes, timers and the log are looked at."""
 ALIVE_S = 5.0
 """How often either end of a control connection says that it is there."""

@@ -14,6 +14,8 @@ from tramontana.internet import kill_switch
 from tramontana.internet.control_channel import Acceptance, Alive, ChannelRefused, Introduction, Refusal, Renewal
 from tramontana.internet.driver import (
     ALIVE_S,
+    KEEPALIVE_S,
+    PIECE_BYTES,
     SILENT_S,
     TICK_S,
     LogFile,
@@ -42,8 +44,6 @@ from tramontana.keys.refused import Refused
 INTRODUCTION_TIMEOUT_S = 15.0
 MAX_STRANGERS = 64
 """Connections that have not introduced themselves."""
-KEEPALIVE_S = 10
-PIECE_BYTES = 1 << 16
 
 log = logging.getLogger("tramontana.gateway")
 

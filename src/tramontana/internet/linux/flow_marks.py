@@ -13,7 +13,7 @@ from ipaddress import IPv4Network, IPv6Network
 from typing import Final
 
 from tramontana.internet.flow_class import CONTROL_DSCP, FlowClass, Kind, VoiceService, of_dscp
-from tramontana.internet.linux.command import run
+from tramontana.internet.linux.namespace import run
 from tramontana.internet.linux.traffic_control import leaf_minor
 from tramontana.precedence import Precedence
 
@@ -85,8 +85,8 @@ class FlowMarks:
         return "\n".join([*body, "}", "}", ""])
 
     def apply(self) -> None:
-        """Put the table in place. Raises `CommandFailed`; the old one then stays."""
-        run("nft", "-f", "-", stdin=self.ruleset())
+        """Put the table in place. Raises `HostRefused`; the old one then stays."""
+        run(["nft", "-f", "-"], stdin=self.ruleset())
 
     def _maps(self) -> list[str]:
         if not self.branches:
@@ -110,7 +110,7 @@ def duplicate(copies: Mapping[FlowClass, tuple[str, str]]) -> None:
     """Send small UDP packets of these classes a second time, through (interface, IPv4 tunnel address of its gateway); others no more.
 
     UDP alone: media and calls discard what they have already, while a doubled acknowledgement would slow TCP down. The classes are
-    those that the table of marks has set. Raises `CommandFailed`; what was duplicated before then stays.
+    those that the table of marks has set. Raises `HostRefused`; what was duplicated before then stays.
     """
     lines = [f"table ip {DUPLICATES_TABLE}", f"delete table ip {DUPLICATES_TABLE}"]
     if copies:
@@ -119,12 +119,12 @@ def duplicate(copies: Mapping[FlowClass, tuple[str, str]]) -> None:
             small = f"meta l4proto udp meta length <= {LONGEST_DUPLICATED}"
             lines.append(f'iifname != "{device}" meta mark {mark(flow):#x} {small} dup to {gateway} device "{device}"')
         lines += ["}", "}"]
-    run("nft", "-f", "-", stdin="\n".join([*lines, ""]))
+    run(["nft", "-f", "-"], stdin="\n".join([*lines, ""]))
 
 
 def remove() -> None:
     """Take the table away; nothing if there is none."""
-    run("nft", "-f", "-", stdin=f"table inet {TABLE}\ndelete table inet {TABLE}\n")
+    run(["nft", "-f", "-"], stdin=f"table inet {TABLE}\ndelete table inet {TABLE}\n")
 
 
 def _leaves() -> list[tuple[int, FlowClass | None]]:

@@ -12,8 +12,8 @@ from ipaddress import ip_network
 from typing import Final
 
 from tramontana.internet.flow_class import FlowClass
-from tramontana.internet.linux.command import run
 from tramontana.internet.linux.flow_marks import Network, mark
+from tramontana.internet.linux.namespace import run
 
 FIRST_TABLE: Final = 5400
 """Of the first class; also the first preference of the rules."""
@@ -27,16 +27,16 @@ def table(flow: FlowClass) -> int:
 
 
 def prepare() -> None:
-    """Put the rules in place, once each, for IPv4 and IPv6. Raises `CommandFailed`."""
+    """Put the rules in place, once each, for IPv4 and IPv6. Raises `HostRefused`."""
     for family in ("-4", "-6"):
-        there = {rule["priority"] for rule in json.loads(run("ip", family, "-j", "rule", "show") or "[]")}
+        there = {rule["priority"] for rule in json.loads(run(["ip", family, "-j", "rule", "show"]) or "[]")}
         lines = [f"rule add pref {table(f)} fwmark {mark(f):#x} lookup {table(f)}" for f in FlowClass if table(f) not in there]
         if lines:
-            run("ip", family, "-batch", "-", stdin="\n".join(lines) + "\n")
+            run(["ip", family, "-batch", "-"], stdin="\n".join(lines) + "\n")
 
 
 def secure(networks: Sequence[Network]) -> None:
-    """Make sure that the networks are blocked wherever a tunnel's interface vanishes; what is routed stays. Raises `CommandFailed`."""
+    """Make sure that the networks are blocked wherever a tunnel's interface vanishes; what is routed stays. Raises `HostRefused`."""
     _replace(networks, dict.fromkeys(FlowClass, f"unreachable {{}} metric {LAST_RESORT_METRIC}"))
 
 
@@ -47,7 +47,7 @@ def current(networks: Sequence[Network]) -> dict[FlowClass, str | None]:
         devices = set()
         for network in networks:
             shown = json.loads(
-                run("ip", f"-{network.version}", "-j", "route", "show", "exact", str(network), "table", str(table(flow))) or "[]"
+                run(["ip", f"-{network.version}", "-j", "route", "show", "exact", str(network), "table", str(table(flow))]) or "[]"
             )
             devices |= {r.get("dev") for r in shown if r.get("metric") == 1 and r.get("type", "unicast") == "unicast"} or {None}
         found[flow] = devices.pop() if len(devices) == 1 else None
@@ -55,7 +55,7 @@ def current(networks: Sequence[Network]) -> dict[FlowClass, str | None]:
 
 
 def route(networks: Sequence[Network], devices: Mapping[FlowClass, str | None]) -> None:
-    """Send each class that is named through its device, or nowhere (None). Classes that are not named stay. Raises `CommandFailed`.
+    """Send each class that is named through its device, or nowhere (None). Classes that are not named stay. Raises `HostRefused`.
 
     Blocking comes first, so that an error on the way leaves less open than was asked, never more.
     """
@@ -73,11 +73,11 @@ def _replace(networks: Sequence[Network], ways: Mapping[FlowClass, str]) -> None
             for name in (str(table(flow)), *(["main"] if flow is FlowClass.DATA_ROUTINE else []))
         ]
         if lines:
-            run("ip", f"-{version}", "-batch", "-", stdin="\n".join(lines) + "\n")
+            run(["ip", f"-{version}", "-batch", "-"], stdin="\n".join(lines) + "\n")
 
 
 def forget(networks: Sequence[Network]) -> None:
     """Take every route of these networks away (a gateway whose site is gone); nothing if there is none."""
     for network in networks:
         for name in (*(str(table(flow)) for flow in FlowClass), "main"):
-            run("ip", f"-{network.version}", "route", "flush", "exact", str(network), "table", name)
+            run(["ip", f"-{network.version}", "route", "flush", "exact", str(network), "table", name])

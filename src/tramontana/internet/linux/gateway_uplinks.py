@@ -87,7 +87,7 @@ class GatewayUplinks:
         self._hand.submit(flow_routes.forget, site.networks).result()
 
     async def run(self) -> None:
-        """Until cancelled. Raises `TunnelSocketError`, or `CommandFailed` if the system refuses a route."""
+        """Until cancelled. Raises `TunnelSocketError`, or `HostRefused` if the system refuses a route."""
         flow_routes.prepare()
         loop = asyncio.get_running_loop()
         self._failed = loop.create_future()

@@ -188,7 +188,7 @@ class SiteUplinks:
     async def run(self) -> None:
         """Until cancelled; routes then stay as they are, for the agent that comes after. It goes on with those that it finds.
 
-        Raises `CommandFailed` if the system refuses a route; everything is blocked then, as after any other error.
+        Raises `HostRefused` if the system refuses a route; everything is blocked then, as after any other error.
         """
         flow_routes.prepare()
         flow_routes.secure(self._networks)

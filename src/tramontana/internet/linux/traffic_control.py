@@ -14,7 +14,7 @@ from functools import lru_cache
 from typing import Final
 
 from tramontana.internet.flow_class import FlowClass, Kind
-from tramontana.internet.linux.command import CommandFailed, run
+from tramontana.internet.linux.namespace import HostRefused, run
 from tramontana.internet.qos import Shaping, Share
 
 HIGHEST_BRANCH: Final = 4095
@@ -32,7 +32,7 @@ def leaf_minor(branch: int, flow: FlowClass | None) -> int:
 
 
 def apply(device: str, branches: Mapping[int, Shaping]) -> None:
-    """Shape `device` so; branches that are not named are taken away. Raises `CommandFailed`; what was shaped before then stays."""
+    """Shape `device` so; branches that are not named are taken away. Raises `HostRefused`; what was shaped before then stays."""
     lines: list[str] = []
     if not _has_htb(device):
         lines.append(f"qdisc replace dev {device} root handle 1: htb default {leaf_minor(min(branches), FlowClass.DATA_ROUTINE):x}")
@@ -45,18 +45,18 @@ def apply(device: str, branches: Mapping[int, Shaping]) -> None:
         lines.append(f"class replace dev {device} parent 1: classid 1:{parent:x} {whole}")
         for share in shaping.shares:
             lines += _leaf(device, branch, parent, share, shaping.rate_bps, burst)
-    run("tc", "-batch", "-", stdin="\n".join(lines) + "\n")
+    run(["tc", "-batch", "-"], stdin="\n".join(lines) + "\n")
 
 
 def remove(device: str) -> None:
     """Take the shaping away; nothing if there is none."""
     if _has_htb(device):
-        run("tc", "qdisc", "del", "dev", device, "root")
+        run(["tc", "qdisc", "del", "dev", device, "root"])
 
 
 def counters(device: str) -> dict[int, tuple[int, int]]:
     """(octets, packets) that each class sent, branches and leaves, by minor number. Empty if nothing is shaped."""
-    shown = run("tc", "-s", "class", "show", "dev", device)  # `tc -j` knows classes only since iproute2 6.2
+    shown = run(["tc", "-s", "class", "show", "dev", device])  # `tc -j` knows classes only since iproute2 6.2
     found = re.findall(r"^class htb 1:([0-9a-f]+) .*\n Sent (\d+) bytes (\d+) pkt", shown, re.MULTILINE)
     return {int(minor, 16): (int(octets), int(packets)) for minor, octets, packets in found}
 
@@ -80,10 +80,10 @@ def _queue(share: Share) -> str:
 def _has_fq_codel() -> bool:
     """Whether this kernel has it: tried on the loopback of this namespace, where no shaping ever stands."""
     try:
-        run("tc", "qdisc", "add", "dev", "lo", "root", "handle", "ffff:", "fq_codel")
-    except CommandFailed:
+        run(["tc", "qdisc", "add", "dev", "lo", "root", "handle", "ffff:", "fq_codel"])
+    except HostRefused:
         return False
-    run("tc", "qdisc", "del", "dev", "lo", "root")
+    run(["tc", "qdisc", "del", "dev", "lo", "root"])
     return True
 
 
@@ -94,7 +94,7 @@ def _removals(device: str, branches: Mapping[int, Shaping]) -> list[str]:
 
 
 def _has_htb(device: str) -> bool:
-    roots = json.loads(run("tc", "-j", "qdisc", "show", "dev", device).strip() or "[]")
+    roots = json.loads(run(["tc", "-j", "qdisc", "show", "dev", device]).strip() or "[]")
     return any(q.get("root") and q.get("kind") == "htb" and q.get("handle") == "1:" for q in roots)
 
 

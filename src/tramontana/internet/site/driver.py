@@ -15,6 +15,8 @@ from tramontana.internet import kill_switch
 from tramontana.internet.control_channel import Acceptance, Alive, ChannelRefused, Introduction, Refusal, Renewal
 from tramontana.internet.driver import (
     ALIVE_S,
+    KEEPALIVE_S,
+    PIECE_BYTES,
     SILENT_S,
     TICK_S,
     LogFile,
@@ -45,9 +47,6 @@ from tramontana.precedence import Precedence
 
 CONNECT_TIMEOUT_S = 5.0
 RETRY_S = 2.0
-KEEPALIVE_S = 10
-"""So that a gateway behind nothing and a site behind address translation find each other again, and one-way loss is seen."""
-PIECE_BYTES = 1 << 16
 
 log = logging.getLogger("tramontana.site")
 
