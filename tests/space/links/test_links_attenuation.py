@@ -75,6 +75,13 @@ def test_availability_is_the_inverse(latitude: float, longitude: float, frequenc
     assert float(availability(climate, link, elevation, margin * (1 - 1e-6))) <= 1 - percent / 100 + 1e-5
 
 
+def test_where_the_curve_of_rare_rain_falls_again_availability_promises_nothing_more() -> None:
+    climate, link = RainClimate.at(0.0, 0.0), RainLink(22_234_008_716.0)
+    rarer, rare = attenuation_db(climate, link, 13.0, np.array([0.001, 0.01]))
+    assert rarer < rare  # P.618-13 §2.2.1.1, equation 8
+    assert float(availability(climate, link, 13.0, rare * 0.999)) < 0.9999
+
+
 def test_availability_rises_with_the_margin_and_has_ends() -> None:
     margins = np.linspace(0, 60, 400)
     shares = availability(ROME, RainLink(28.5e9), 40.0, margins)

@@ -17,6 +17,7 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 LOWEST_PERCENT, HIGHEST_PERCENT = 0.001, 50.0  # P.618-13 §2.5
+RISING_FROM_PERCENT = 0.01  # from here up the attenuation falls with p everywhere; P.618-13 equation 8 is scaled from this point
 LEVELS_FROM_PERCENT = 1.0  # gas and cloud at less than 1 % are inside the rain prediction: P.618-13 §2.5, A(p) = A(1 %)
 
 # P.676-12 annex 2: correction of the oxygen equivalent height (table 3) and the vapour reference of §2.3
@@ -132,7 +133,8 @@ def exceeded_percent(
 ) -> Floats:
     """The percentage of the year in which the total is above `margin` (N,) dB, by bisection in ln p.
 
-    100 where even the attenuation at 50 % is above the margin, 0.001 where the attenuation at 0.001 % is not.
+    100 where even the attenuation at 50 % is above the margin, 0.001 where the attenuation at 0.001 % is not. Below 36° of latitude the
+    Recommendation's own curve may fall again below 0.01 %: what is above the margin there counts, so that nothing is promised too much.
     """
     out = np.empty(place.shape[0])
     percent = np.empty(1)
@@ -145,8 +147,11 @@ def exceeded_percent(
             continue
         percent[0] = LOWEST_PERCENT
         if parts(place[one], elevation[one], percent, site, gas, cloud, log_levels, link)[4, 0] <= margin[n]:
-            out[n] = LOWEST_PERCENT
-            continue
+            percent[0] = RISING_FROM_PERCENT
+            if parts(place[one], elevation[one], percent, site, gas, cloud, log_levels, link)[4, 0] <= margin[n]:
+                out[n] = LOWEST_PERCENT
+                continue
+            low = math.log(RISING_FROM_PERCENT)
         for _ in range(44):  # 11 nepers halved 44 times: 1e-12
             middle = 0.5 * (low + high)
             percent[0] = math.exp(middle)
