@@ -32,6 +32,7 @@ from tramontana.internet.linux.namespace import Namespace
 from tramontana.internet.linux.wireguard import Peer, PeerState, WireGuard, new_private_key
 from tramontana.internet.overlay import TunnelId
 from tramontana.internet.tunnel_keys import Identity
+from tramontana.internet.usage import Usage, UsageDamaged
 from tramontana.keys.certificate import UnverifiedCertificate
 from tramontana.keys.identity import DeviceKey
 from tramontana.keys.organisation import Root, parse_fingerprint, verify_root
@@ -190,6 +191,18 @@ class StateDirectory:
             "boot": boot_id(),
         }
         replace_private(self._tunnel(tunnel), json.dumps(document).encode())
+
+    def read_usage(self) -> Usage:
+        """Raises `StateDamaged`."""
+        path = self.path / "usage.json"
+        try:
+            return Usage.parse(read_private(path)) if path.exists() else Usage()
+        except UsageDamaged as error:
+            raise StateDamaged(f"{path}: {error}") from error
+
+    def write_usage(self, usage: Usage) -> None:
+        """Raises `OSError`."""
+        replace_private(self.path / "usage.json", usage.serialise())
 
     def forget_tunnel(self, tunnel: TunnelId) -> None:
         self._tunnel(tunnel).unlink(missing_ok=True)

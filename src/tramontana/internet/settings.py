@@ -80,6 +80,11 @@ class Uplink(_Strict):
     via: IPv4Address | IPv6Address | None = None
     carrier: str
     """The id of its carrier, as policies name it."""
+    up_mbps: Annotated[float, Field(gt=0)] | None = None
+    down_mbps: Annotated[float, Field(gt=0)] | None = None
+    """What the carrier sells: traffic is never shaped to more. None: what is measured."""
+    metered: bool = False
+    """Probing keeps to a budget; so it does wherever the policy has a cap."""
 
 
 class VoicePlace(_Strict):

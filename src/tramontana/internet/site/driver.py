@@ -23,6 +23,7 @@ from tramontana.internet.driver import (
     PeerPlan,
     StateDirectory,
     TunnelEnd,
+    boot_id,
     close_quietly,
     now_s,
     read_identity,
@@ -33,13 +34,16 @@ from tramontana.internet.driver import (
 from tramontana.internet.flow_class import FlowClass, VoiceService
 from tramontana.internet.key_renewal import Message, SiteKey
 from tramontana.internet.linux import firewall, links
+from tramontana.internet.linux.carrier_events import CarrierEvents
 from tramontana.internet.linux.flow_marks import FlowMarks, LocalNetwork
 from tramontana.internet.linux.flow_routes import EVERYTHING
 from tramontana.internet.linux.namespace import Namespace
 from tramontana.internet.linux.site_uplinks import SiteTunnel, SiteUplinks
+from tramontana.internet.linux.tunnel_socket import counters
 from tramontana.internet.linux.wireguard import WireGuard, public_key_of, wireguard_here
 from tramontana.internet.overlay import CONTROL_PORT, GATEWAY_END, WIREGUARD_PORT, TunnelId, site_interface, tunnel_address
 from tramontana.internet.policy import Policy, Rule, parse_policy
+from tramontana.internet.probe import METERED, UNMETERED
 from tramontana.internet.settings import GatewayPlace, SiteSettings, Uplink
 from tramontana.internet.tunnel_keys import Event, Opened, Said, SiteConversation, check_standing
 from tramontana.internet.uplink_choice import Changed
@@ -47,6 +51,9 @@ from tramontana.precedence import Precedence
 
 CONNECT_TIMEOUT_S = 5.0
 RETRY_S = 2.0
+USAGE_PERIOD_S = 10.0
+UNSOLD_BPS = 1e9
+"""More than any uplink of a site carries: shaping then follows what is measured."""
 
 log = logging.getLogger("tramontana.site")
 
@@ -73,6 +80,9 @@ class SiteAgent:
         """While the agent runs: it chooses, and owns the routes into the tunnels."""
         self._choosing: asyncio.Future[None] | None = None
         self._keyed: dict[TunnelId, bool] = {}
+        self._links: dict[int, bool] = {}
+        """Whether each uplink's interface has a carrier."""
+        self.usage = self.state.read_usage()
         self.fault: str | None = None
 
     def _tunnel(self, gateway: GatewayPlace, uplink: Uplink) -> TunnelEnd[SiteKey]:
@@ -150,6 +160,8 @@ class SiteAgent:
             for channel in self.channels.values():
                 tasks.create_task(channel.run())
             tasks.create_task(self._tick())
+            tasks.create_task(self._watch_links())
+            tasks.create_task(self._count())
             tasks.create_task(self._choose())
 
     async def _choose(self) -> None:
@@ -171,11 +183,51 @@ class SiteAgent:
             for tunnel in self.tunnels.values():
                 rank = [gateway.id for gateway in self.settings.gateway].index(tunnel.id.gateway)
                 own, other = self._addresses(tunnel)
-                uplinks.add(SiteTunnel(tunnel.id, tunnel.interface, own, other, self.carriers[tunnel.id.uplink], gateway_rank=rank))
+                uplink = next(each for each in self.settings.uplink if each.index == tunnel.id.uplink)
+                found = self.carriers[uplink.index]
+                budget = METERED if uplink.metered or found.id in self.policy.caps else UNMETERED
+                uplinks.add(SiteTunnel(tunnel.id, tunnel.interface, own, other, found, _sold_bps(uplink), budget, rank))
                 self.tell_keyed(tunnel)  # before it begins: it goes on with routes that it finds in tunnels with a key
+            for index, up in self._links.items():
+                uplinks.set_link(index, up)
+            uplinks.set_used(self.usage.octets)
             await uplinks.run()
         except LocalError as error:
             log.warning("the choice of uplinks begins anew: %s", error)
+
+    async def _watch_links(self) -> None:
+        """A pulled cable moves traffic before any probe is missed."""
+        index = {uplink.interface: uplink.index for uplink in self.settings.uplink}
+
+        def changed(interface: str, up: bool) -> None:
+            log.info("%s %s", interface, "has a carrier" if up else "has no carrier")
+            self._links[index[interface]] = up
+            if self.uplinks is not None:
+                self.uplinks.set_link(index[interface], up)
+
+        events = CarrierEvents(self.underlay, list(index), changed)
+        events.listen()
+        try:
+            while True:
+                await asyncio.sleep(TICK_S)
+                events.look()
+        finally:
+            events.close()
+
+    async def _count(self) -> None:
+        """What each carrier carried this month, for the policy's caps."""
+        carriers = {uplink.interface: uplink.carrier for uplink in self.settings.uplink}
+        while True:
+            with self.underlay.entered():
+                seen = {interface: sum(octets) for interface, octets in counters().items()}
+            self.usage.count(seen, carriers, boot_id(), unix_s())
+            if self.uplinks is not None:
+                self.uplinks.set_used(self.usage.octets)
+            try:
+                self.state.write_usage(self.usage)
+            except OSError as error:
+                log.warning("the usage of this month cannot be stored: %s", error.strerror)
+            await asyncio.sleep(USAGE_PERIOD_S)
 
     async def _tick(self) -> None:
         while True:
@@ -242,6 +294,8 @@ class SiteAgent:
                 "main": firewall.counted_packets(self.main, "inet", kill_switch.MAIN_TABLE),
                 "uplinks": firewall.counted_packets(self.underlay, "netdev", kill_switch.UPLINK_TABLE),
             },
+            "month": {"of": self.usage.month, "octets": {carrier: round(octets) for carrier, octets in self.usage.octets.items()}},
+            "links": {uplink.interface: self._links.get(uplink.index) for uplink in self.settings.uplink},
             "gateways": [channel.status() for channel in self.channels.values()],
             "tunnels": [{**tunnel.status(), **self._measured(tunnel.id)} for tunnel in self.tunnels.values()],
             "history": [] if choice is None else [_changed(change) for change in choice.history],
@@ -417,6 +471,11 @@ def _changed(change: Changed) -> dict[str, Any]:
         "to": change.after.uplink if change.after else None,
         "reason": change.reason,
     }
+
+
+def _sold_bps(uplink: Uplink) -> tuple[float, float]:
+    up, down = (UNSOLD_BPS if mbps is None else mbps * 1e6 for mbps in (uplink.up_mbps, uplink.down_mbps))
+    return up, down
 
 
 def _uplink_lines(uplink: Uplink) -> list[str]:
