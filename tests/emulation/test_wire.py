@@ -17,7 +17,8 @@ from tests.emulation.sample_profiles import steady
 from tests.emulation.test_path_player import PATIENCE_S, Controller, playing
 from tramontana.emulation.control_protocol import Interface, MalformedRequest, Wire, parse_request
 from tramontana.emulation.link import Direction, loss_draw
-from tramontana.emulation.tun.driver import Tun, TunError, within
+from tramontana.emulation.tun.driver import Tun, TunError
+from tramontana.network_namespace import within
 from tramontana.path_profile import PathProfile
 
 needs_root = pytest.mark.skipif(

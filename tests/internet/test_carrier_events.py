@@ -51,5 +51,5 @@ async def pulled_and_vanished(lab: Lab) -> None:
 
 
 def test_without_the_namespace_it_says_so() -> None:
-    with pytest.raises(HostRefused, match="no network namespace"):
+    with pytest.raises(HostRefused, match="cannot enter the network namespace"):
         CarrierEvents(Namespace(f"none{secrets.token_hex(4)}"), ["eth0"], lambda name, up: None)

@@ -19,7 +19,7 @@ import pytest
 
 from tramontana.cli.lab_network import HOSTS, INTERNET_HOST, LabError, Network
 from tramontana.cli.lab_run import ask, directory
-from tramontana.emulation.tun.driver import NAMESPACES, within
+from tramontana.network_namespace import NAMESPACES, within
 
 PATIENCE_S = 90.0
 NETWORK = Network(f"t{os.getpid()}")

@@ -13,7 +13,7 @@ import pytest
 from tests.system import test_laboratory as plain
 from tramontana.cli.lab_agents import WIREGUARD_SOCKETS, tag
 from tramontana.cli.lab_network import GATEWAYS, INTERNET_HOST, UPLINKS, LabError
-from tramontana.emulation.tun.driver import within
+from tramontana.network_namespace import within
 
 MARK = b"only in a tunnel "
 ETH_P_ALL = 3

@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import Final
 
 from tramontana.emulation.control_protocol import Interface
-from tramontana.emulation.tun.driver import NAMESPACES, within
 from tramontana.errors import LocalError
+from tramontana.network_namespace import NAMESPACES, within
 
 HOSTS: Final = ("site", "underlay", "lan", "gateway1", "gateway2", "internet", "4g")
 """Each a network namespace `NAME-HOST`."""

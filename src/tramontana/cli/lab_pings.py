@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any, Final
 
-from tramontana.emulation.tun.driver import within
+from tramontana.network_namespace import within
 
 INTERVAL_S: Final = 0.5
 PATIENCE_S: Final = 2.0

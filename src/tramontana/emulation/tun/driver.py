@@ -5,18 +5,14 @@ Needs CAP_NET_ADMIN. The interface lives as long as its descriptor: nothing is l
 
 from __future__ import annotations
 
-import ctypes
 import fcntl
 import os
 import struct
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from typing import Final
 
 from tramontana.errors import LocalError
+from tramontana.network_namespace import within
 
-NAMESPACES: Final = Path("/run/netns")
 """Where ip-netns(8) keeps named namespaces."""
 MAX_PACKET_BYTES: Final = 4096
 """What is read at once; interfaces are left at their MTU of 1,500 octets."""
@@ -26,7 +22,6 @@ _TUNSETCARRIER: Final = 0x400454E2
 _IFF_TUN: Final = 0x0001
 _IFF_NO_PI: Final = 0x1000
 _IFF_TUN_EXCL: Final = 0x8000
-_CLONE_NEWNET: Final = 0x40000000  # sched.h
 
 
 class TunError(LocalError):
@@ -76,31 +71,3 @@ class Tun:
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
-
-
-@contextmanager
-def within(namespace: str | None) -> Iterator[None]:
-    """Be in a named network namespace; this thread alone. Raises `OSError`."""
-    if namespace is None:
-        yield
-        return
-    libc = ctypes.CDLL(None, use_errno=True)
-    home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        away = os.open(NAMESPACES / namespace, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            _enter(libc, away)
-        finally:
-            os.close(away)
-        try:
-            yield
-        finally:
-            _enter(libc, home)
-    finally:
-        os.close(home)
-
-
-def _enter(libc: ctypes.CDLL, namespace: int) -> None:
-    if libc.setns(namespace, _CLONE_NEWNET) != 0:
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number))

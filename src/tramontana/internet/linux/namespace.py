@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import ctypes
-import os
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from tramontana.errors import LocalError
+from tramontana.network_namespace import NAMESPACES, within
 
-CLONE_NEWNET = 0x40000000  # setns(2)
 COMMAND_TIMEOUT_S = 20
-_HANDLES = Path("/run/netns")
 
 
 class HostRefused(LocalError):
@@ -29,7 +26,7 @@ class Namespace:
 
     @property
     def exists(self) -> bool:
-        return self.name is None or (_HANDLES / self.name).exists()
+        return self.name is None or (NAMESPACES / self.name).exists()
 
     def ensure(self) -> None:
         """Make it if it is not there. Raises `HostRefused`."""
@@ -43,30 +40,19 @@ class Namespace:
 
     def command(self, command: list[str]) -> list[str]:
         """A command line that runs in it. (`ip netns exec` would hide from others what the command does below /run/netns.)"""
-        return command if self.name is None else ["nsenter", f"--net={_HANDLES / self.name}", *command]
+        return command if self.name is None else ["nsenter", f"--net={NAMESPACES / self.name}", *command]
 
     @contextmanager
     def entered(self) -> Iterator[None]:
-        """This thread is in it meanwhile: sockets made within stay in it for good. Do not await within. Raises `HostRefused`."""
-        if self.name is None:
-            yield
-            return
-        libc = ctypes.CDLL(None, use_errno=True)
-        with open("/proc/thread-self/ns/net", "rb") as home:
+        """This thread is in it meanwhile (network_namespace.py). Raises `HostRefused`."""
+        with ExitStack() as stack:
             try:
-                handle = os.open(_HANDLES / self.name, os.O_RDONLY | os.O_CLOEXEC)
+                stack.enter_context(within(self.name))
             except OSError as error:
-                raise HostRefused(f"there is no network namespace {self.name} ({error.strerror})") from error
-            try:
-                if libc.setns(handle, CLONE_NEWNET):
-                    raise HostRefused(f"cannot enter the network namespace {self.name} ({os.strerror(ctypes.get_errno())}); run as root")
-            finally:
-                os.close(handle)
-            try:
-                yield
-            finally:
-                if libc.setns(home.fileno(), CLONE_NEWNET):
-                    os._exit(70)  # a process that does not know where its sockets are must not go on
+                raise HostRefused(
+                    f"cannot enter the network namespace {self.name} ({error.strerror}): is it there, and this root?"
+                ) from error
+            yield
 
     def set_sysctl(self, name: str, value: int) -> None:
         """name: below /proc/sys/net, such as `ipv4/ip_forward`. Raises `HostRefused`."""

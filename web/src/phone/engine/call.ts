@@ -172,10 +172,13 @@ const preparing: Row = {
   disconnected: (state) => [{ ...state, pathReady: false }, []],
 };
 
-/** Answered, and the answer is on its way or here: with a path that is ready the call stands. */
-function answered(state: CallState, now: number): CallState {
-  if (state.pathReady) return { ...state, phase: "active", deadline: null, invite: null };
+function connecting(state: CallState, now: number): CallState {
   return { ...state, phase: "connecting", deadline: now + CONNECT_MS, restartAt: now + FIRST_RESTART_MS, invite: null };
+}
+
+/** The answer is on its way or here: with a path that is ready the call stands. */
+function answered(state: CallState, now: number): CallState {
+  return state.pathReady ? { ...state, phase: "active", deadline: null, restartAt: null, invite: null } : connecting(state, now);
 }
 
 /** An invite during another call: heard if it is of a higher level, and told busy otherwise. */
@@ -227,7 +230,7 @@ function giveWay(state: CallState, next: NextCall, now: number): CallStepResult 
 const pressAnswer: Handler<"pressAnswer"> = (state, _input, now) => {
   const { callId, peerAccountId, invite } = state;
   if (invite === null) return [state, []];
-  return [{ ...answered({ ...state, pathReady: false }, now), pathReady: state.pathReady }, [{ kind: "prepareAnswer", callId, peerAccountId, invite }]];
+  return [connecting(state, now), [{ kind: "prepareAnswer", callId, peerAccountId, invite }]];
 };
 
 const preempted: Handler<"preempted"> = (state, { by }, now) => {

@@ -85,8 +85,10 @@ interface Line {
   keys: EpochKeys | null;
   /** Of the epochs in which this call said or heard something: somebody may commit while an answer is on its way. */
   epochs: EpochKeys[];
-  /** The callee's description that he sent while it rang, and the device that he sent it from. */
-  prepared: { sdp: string; deviceId: string } | null;
+  /** The callee's: the description that he sent while it rang. */
+  prepared: string | null;
+  /** The caller's: the device that sent such a description. */
+  preparedBy: string | null;
   path: CallPath;
   /** Of the last report. */
   counts: FrameCounts | null;
@@ -190,7 +192,7 @@ export class Calls {
       this.line.peerDeviceId = deviceId;
       this.line.keys = this.line.epochs.find((each) => each.epoch === epoch) ?? null;
     }
-    if (step.step === "prepared" && this.line?.callId === callId && this.line.peer === peer) this.line.prepared ??= { sdp: step.sdp, deviceId };
+    if (step.step === "prepared" && this.line?.callId === callId && this.line.peer === peer) this.line.preparedBy ??= deviceId;
     this.step({ kind: "message", callId, peerAccountId: peer, message: step });
   }
 
@@ -245,7 +247,7 @@ export class Calls {
       if (this.profile !== null) path.ownChanged(this.profile);
       const line = { callId: next.callId, peer: next.peerAccountId, precedence: next.precedence, beganAt: now, ownNonce: newNonce(), work: new Lane(), path, counts: null };
       const previous = this.line;
-      this.line = { ...line, peerDeviceId: this.invitedBy[next.callId] ?? null, media: null, candidates: [], commitment: next.invite?.commitment ?? null, peerNonce: null, keys: null, epochs: [], prepared: null, released: false };
+      this.line = { ...line, peerDeviceId: this.invitedBy[next.callId] ?? null, media: null, candidates: [], commitment: next.invite?.commitment ?? null, peerNonce: null, keys: null, epochs: [], prepared: null, preparedBy: null, released: false };
       if (previous !== null) this.release(previous);
     }
     for (const effect of effects) this.carryOut(effect);
@@ -343,7 +345,7 @@ export class Calls {
       const media = await this.openMedia(line, true);
       const sdp = await media.answerOffer(offer);
       await media.addCandidates(line.candidates);
-      line.prepared = { sdp, deviceId: "" };
+      line.prepared = sdp;
       this.step({ kind: "prepared", callId: line.callId, sdp });
     } catch (error) {
       line.media?.close();
@@ -353,8 +355,8 @@ export class Calls {
   }
 
   private async prepareAnswer(line: Line, offer: string): Promise<void> {
-    let sdp = line.media === null ? undefined : line.prepared?.sdp;
-    if (sdp === undefined) {
+    let sdp = line.media === null ? null : line.prepared;
+    if (sdp === null) {
       const media = await this.openMedia(line);
       sdp = await media.answerOffer(offer);
       await media.addCandidates(line.candidates);
@@ -377,7 +379,7 @@ export class Calls {
         break;
       case "answer":
         if (media === null) throw new MediaBlocked("an answer without an offer");
-        if (line.prepared !== null && line.prepared.deviceId !== line.peerDeviceId) throw new MediaBlocked("another device than the one that prepared the call has answered");
+        if (line.preparedBy !== null && line.preparedBy !== line.peerDeviceId) throw new MediaBlocked("another device than the one that prepared the call has answered");
         line.peerNonce = message.nonce;
         await this.useKeys(line, true);
         await media.acceptAnswer(message.sdp);
