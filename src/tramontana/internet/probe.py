@@ -399,8 +399,10 @@ class TunnelProbe:
         return now - self._traffic_received_at >= for_s + _K * self._rttvar
 
     def _is_dead(self, now: float) -> bool:
+        if self._overdue_in_a_row < LEAST_OVERDUE or self._overdue_in_a_row < self._overdue_needed(now):
+            return False
         run = self._unanswered()
-        if self._overdue_in_a_row < self._overdue_needed(now) or now - self._due(run[0]) < 2 * CARRYING_S:
+        if now - self._due(run[0]) < 2 * CARRYING_S:
             return False
         mute = now - self._due(run[0]) >= MUTE_S
         return mute or self._quiet(now, 2 * CARRYING_S)

@@ -69,6 +69,8 @@ class _Router(_Strict):
     organisation: str
     """The fingerprint of the organisation, as in invitations."""
     mtu: Annotated[int, Field(ge=1280, le=9000)] = DEFAULT_MTU
+    tcp_proxy: bool = False
+    """Take TCP connections apart at this end, so that what it sends over the carriers goes by BBR (docs/uplinks.md)."""
     renewal: Renewal = Renewal()
 
 

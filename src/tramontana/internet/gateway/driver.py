@@ -31,13 +31,14 @@ from tramontana.internet.driver import (
 )
 from tramontana.internet.flow_class import FlowClass
 from tramontana.internet.key_renewal import GatewayKey, Message
-from tramontana.internet.linux import firewall, links
+from tramontana.internet.linux import firewall, links, tcp_proxy
 from tramontana.internet.linux.flow_marks import FlowMarks
 from tramontana.internet.linux.gateway_uplinks import GatewaySite, GatewayUplinks
 from tramontana.internet.linux.namespace import Namespace
 from tramontana.internet.linux.wireguard import WireGuard, public_key_of, wireguard_here
 from tramontana.internet.overlay import CONTROL_PORT, GATEWAY_END, WIREGUARD_PORT, TunnelId, gateway_interface, tunnel_address
 from tramontana.internet.settings import GatewaySettings, SitePlace
+from tramontana.internet.tcp_proxy import ProxySettings, Role
 from tramontana.internet.tunnel_keys import Event, GatewayConversation, Introduced, KeyProposed, Said, WrongPeer, check_standing
 from tramontana.keys.refused import Refused
 
@@ -135,7 +136,15 @@ class GatewayAgent:
         listener = _listener(str(self.settings.address))
         server = await asyncio.start_server(self._serve, sock=listener)
         status = await serve_status(self.state, self.status)
+        proxy_socket = self.settings.state / tcp_proxy.STATUS_SOCKET
+        proxy = ProxySettings(
+            role=Role.GATEWAY,
+            inside=tuple(self.interface(uplink) for uplink in self.settings.uplinks),
+            outside=self.settings.outside,
+            status_socket=str(proxy_socket),
+        )
         async with server, status, asyncio.TaskGroup() as tasks:
+            tasks.create_task(tcp_proxy.keep(proxy if self.settings.tcp_proxy else None, proxy_socket))
             while True:
                 self._route(tasks)
                 try:
@@ -344,6 +353,7 @@ class _Connection:
 def take_down(settings: GatewaySettings, wireguard: WireGuard | None = None) -> None:
     """Remove interfaces and rules. Raises `HostRefused`."""
     tool, here = wireguard or wireguard_here(), Namespace()
+    tcp_proxy.stop(settings.state / tcp_proxy.STATUS_SOCKET)
     for uplink in settings.uplinks:
         tool.remove(gateway_interface(settings.tag, uplink), here)
     table = f"inet {kill_switch.GATEWAY_TABLE}"

@@ -84,6 +84,8 @@ class _Live:
         self.up = ShapedRate(tunnel.nominal_bps[0])
         self.down = ShapedRate(tunnel.nominal_bps[1])
         self.shaped = False
+        self.shape_kbps = _kbps(self.down)
+        """What the gateway is asked to shape to."""
 
 
 class SiteUplinks:
@@ -237,7 +239,7 @@ class SiteUplinks:
             received_octets, sent_octets = seen.get(live.tunnel.device, (0, 0))
             live.probe.handle_counters(received_octets, sent_octets, now)
             if now >= live.probe.next_probe_at:
-                live.probe.shape_kbps = min(2**32 - 1, round(plan(live.down.bps).rate_bps / 1e3)) if self._shape else 0
+                live.probe.shape_kbps = live.shape_kbps if self._shape else 0
                 send(live.socket, live.probe.probe(now, sent_octets).encode(), live.tunnel.gateway_address)
             health = live.probe.health(now)
             changed = changed or health is not live.health
@@ -332,7 +334,8 @@ class SiteUplinks:
         for live in self._live.values():
             estimate = live.probe.estimate(now)
             up, down = estimate.capacity_up, estimate.capacity_down
-            live.down.update(down.bps, down.measured_full, estimate.queue_down_s)
+            if live.down.update(down.bps, down.measured_full, estimate.queue_down_s):
+                live.shape_kbps = _kbps(live.down)
             if live.up.update(up.bps, up.measured_full, estimate.queue_up_s) or not live.shaped:
                 traffic_control.apply(live.tunnel.device, {1: plan(live.up.bps)})
                 live.shaped = True
@@ -382,6 +385,10 @@ class SiteUplinks:
                 temporary = self._sequence_file.with_suffix(".new")
                 temporary.write_text(f"{sequence}\n")
                 temporary.replace(self._sequence_file)
+
+
+def _kbps(rate: ShapedRate) -> int:
+    return min(2**32 - 1, round(plan(rate.bps).rate_bps / 1e3))
 
 
 def _kept_sequence(file: Path | None) -> int:

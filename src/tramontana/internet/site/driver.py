@@ -7,6 +7,7 @@ import logging
 import socket
 import time
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from tramontana.carriers.catalogue import carrier
@@ -33,7 +34,7 @@ from tramontana.internet.driver import (
 )
 from tramontana.internet.flow_class import FlowClass, VoiceService
 from tramontana.internet.key_renewal import Message, SiteKey
-from tramontana.internet.linux import firewall, links
+from tramontana.internet.linux import firewall, links, tcp_proxy
 from tramontana.internet.linux.carrier_events import CarrierEvents
 from tramontana.internet.linux.flow_marks import FlowMarks, LocalNetwork
 from tramontana.internet.linux.flow_routes import EVERYTHING
@@ -45,6 +46,7 @@ from tramontana.internet.overlay import CONTROL_PORT, GATEWAY_END, WIREGUARD_POR
 from tramontana.internet.policy import Policy, Rule, parse_policy
 from tramontana.internet.probe import METERED, UNMETERED
 from tramontana.internet.settings import GatewayPlace, SiteSettings, Uplink
+from tramontana.internet.tcp_proxy import ProxySettings, Role
 from tramontana.internet.tunnel_keys import Event, Opened, Said, SiteConversation, check_standing
 from tramontana.internet.uplink_choice import Changed
 from tramontana.precedence import Precedence
@@ -163,6 +165,16 @@ class SiteAgent:
             tasks.create_task(self._watch_links())
             tasks.create_task(self._count())
             tasks.create_task(self._choose())
+            tasks.create_task(tcp_proxy.keep(self._proxy() if self.settings.tcp_proxy else None, self._proxy_socket))
+
+    def _proxy(self) -> ProxySettings:
+        return ProxySettings(
+            role=Role.SITE, inside=self.settings.local, networks=self.settings.networks, status_socket=str(self._proxy_socket)
+        )
+
+    @property
+    def _proxy_socket(self) -> Path:
+        return self.settings.state / tcp_proxy.STATUS_SOCKET
 
     async def _choose(self) -> None:
         """Let the choice of uplinks run; anew where an interface went or was made anew, whose routes went with it."""
@@ -450,6 +462,7 @@ class _Channel:
 def take_down(settings: SiteSettings, wireguard: WireGuard | None = None) -> None:
     """Make the machine as it was: tunnels first, then the uplinks' namespace, the kill switch last. Raises `HostRefused`."""
     tool, main, underlay = wireguard or wireguard_here(), Namespace(), Namespace(settings.underlay)
+    tcp_proxy.stop(settings.state / tcp_proxy.STATUS_SOCKET)
     for gateway in settings.gateway:
         for uplink in settings.uplink:
             tool.remove(site_interface(settings.tag, gateway.number, uplink.index), main)
