@@ -1,6 +1,6 @@
 """What the TCP proxy is worth on a carrier that loses packets at random: beside hosts that do without it, in one run.
 
-A carrier of 150 Mbit/s, 20 ms each way, is played between a site and a gateway by the product's path player. One connection a turn (iperf3):
+A carrier of 150 Mbit/s, 20 ms each way, is played between a site and a gateway by the path player. One connection a turn (iperf3):
 
 - *cubic, end to end*: what the hosts of a local network do by themselves;
 - *cubic, proxy*: the same hosts, with the product's proxies at site and gateway;
@@ -41,9 +41,10 @@ WAYS = {"cubic, end to end": ("cubic", False), "cubic, proxy": ("cubic", True), 
 def profile(loss: float) -> PathProfile:
     pair, none = np.ones(2), np.asarray([], dtype=np.float64)
     start = time.time() - 1
+    nobody = np.full(2, -1, np.int32)
     return PathProfile(
         "bench", "bench", "simulated, for a benchmark", "bench", (), (), np.asarray([start, start + 86_400.0]), pair * DELAY_S,
-        pair * CAPACITY_BPS, pair * CAPACITY_BPS, pair * loss, pair * 50, np.full(2, -1, np.int32), np.full(2, -1, np.int32), none, none, none,
+        pair * CAPACITY_BPS, pair * CAPACITY_BPS, pair * loss, pair * 50, nobody, nobody, none, none, none,
     )  # fmt: skip
 
 
@@ -63,11 +64,12 @@ class Carrier:
         self.lose(0.0)
         for name, end in (("site", 2), ("gateway", 1)):
             ends.made.run(name, "ip", "address", "add", f"100.64.3.{end}/24", "dev", "w3")
+            ends.made.run(name, "ip", "address", "add", f"fd99:3::{end}/64", "dev", "w3", "nodad")
             ends.made.run(name, "ip", "link", "set", "w3", "up")
         ends.use(3)
 
     def lose(self, loss: float) -> None:
-        near, far = (Interface("w3", self._ends.made.real(name)) for name in ("site", "gateway"))
+        near, far = (Interface(self._ends.made.real(name), "w3") for name in ("site", "gateway"))
         self._control.sendall(Wire("bench", profile(loss), 1, near, far).encode())
         answer = json.loads(self._answers.readline())
         if not answer["ok"]:
@@ -117,7 +119,8 @@ def main() -> None:
     for loss in LOSSES:
         for direction in DIRECTIONS:
             plain, ours, bound = (float(np.median(found[loss, direction, name])) for name in WAYS)
-            print(f"{loss:>6.1%} {direction:5}{plain:>15.0f} Mb/s{ours:>15.0f} Mb/s{bound:>15.0f} Mb/s{ours / plain:>16.1f}{ours / bound:>14.2f}")
+            rates = "".join(f"{mbps:>13.0f} Mbit/s" for mbps in (plain, ours, bound))
+            print(f"{loss:>6.1%} {direction:5}{rates}{ours / plain:>16.1f}{ours / bound:>14.2f}")
     print(f"Both proxies together took {spent / proxied_s:.0%} of one core.")
 
 

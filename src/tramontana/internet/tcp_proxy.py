@@ -139,7 +139,7 @@ def unreachable(syn: Syn) -> bytes:
 def _checksum(data: bytes) -> int:
     """RFC 1071."""
     even = data + bytes(len(data) % 2)
-    total = sum(struct.unpack(f"!{len(even) // 2}H", even))
+    total: int = sum(struct.unpack(f"!{len(even) // 2}H", even))
     while total >> 16:
         total = (total & 0xFFFF) + (total >> 16)
     return total ^ 0xFFFF
