@@ -1,0 +1,1 @@
+"""Connections to base-station controllers."""
