@@ -1,7 +1,7 @@
 """A real base-station controller (Debian's osmo-bsc) with two cells, 1-6969 and 1-6970, for tests.
 
-Its ports for base stations and for its terminal are fixed, so one of it runs at a time. Without SCTP in the kernel it goes on without a switching
-centre, which cell broadcast does not need.
+Its ports for base stations and for its terminal are fixed, so one of it runs at a time. Without SCTP in the kernel it goes on without a
+switching centre, which cell broadcast does not need.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def osmo_bsc(directory: Path, *, cbsp_port: int | None = None) -> Iterator[OsmoB
     running = OsmoBsc(cbsp_port or _free_port())
     settings = directory / "osmo-bsc.cfg"
     settings.write_text(
-        f"log stderr\n logging level set-all notice\nline vty\n bind 127.0.0.1\n"
+        "log stderr\n logging level set-all notice\nline vty\n bind 127.0.0.1\n"
         "e1_input\n e1_line 0 driver ipa\nnetwork\n network country code 222\n mobile network code 1\n"
         + "".join(_BTS.format(number=n, ci=6969 + n, arfcn=871 + 2 * n) for n in range(len(CELLS)))
         + f"cbc\n mode server\n server\n  local-ip 127.0.0.1\n  local-port {running.cbsp_port}\n"
