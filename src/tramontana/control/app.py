@@ -34,6 +34,7 @@ from tramontana.control.api import (
     log,
     loss,
     me,
+    routers,
     socket,
 )
 from tramontana.control.attachments import AttachmentRules, Attachments
@@ -53,6 +54,7 @@ from tramontana.control.player import PathPlayer
 from tramontana.control.problem import Problem, answer_problem
 from tramontana.control.processes import Processes
 from tramontana.control.rooms import Rooms
+from tramontana.control.routers import Routers
 from tramontana.control.services import Services
 from tramontana.control.sky import SkyService
 from tramontana.control.store import accounts, key_packages, mailbox, retention, sessions, trees
@@ -116,6 +118,7 @@ async def _assemble(parts: Parts, buckets: TokenBuckets) -> Services:
         processes=Processes(parts.store, hub, parts.clock),
         events_key=_derived(secret, b"tramontana events 1"),
         forwarders=forwarders,
+        routers=Routers(parts.store, parts.clock),
         sky=parts.sky,
         buckets=buckets,
         limits=parts.limits,
@@ -228,7 +231,7 @@ def _bare_app(lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]] |
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(StoreUnavailable, _store_unavailable)
     app.include_router(log.open_router)
-    for module in (entry, log, me, custody, conversations, attachments, calls, admin, admin_conversations, console, loss, socket):
+    for module in (entry, log, me, custody, conversations, attachments, calls, admin, admin_conversations, console, loss, routers, socket):
         app.include_router(module.router)
     app.include_router(loss.for_strangers)
     return app

@@ -15,6 +15,7 @@ from tramontana.control.hub import Hub
 from tramontana.control.limits import Limits, TokenBuckets
 from tramontana.control.membership import Membership
 from tramontana.control.processes import Processes
+from tramontana.control.routers import Routers
 from tramontana.control.sky import SkyService
 from tramontana.control.store.database import Store
 
@@ -33,6 +34,7 @@ class Services:
     custody: Custody
     processes: Processes
     forwarders: Forwarders
+    routers: Routers
     events_key: bytes = field(repr=False)
     sky: SkyService
     buckets: TokenBuckets

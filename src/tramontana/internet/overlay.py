@@ -6,10 +6,13 @@ A tunnel is a WireGuard connection of one site with one gateway over one uplink.
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv4Network
 from typing import NamedTuple
 
 TUNNEL_BLOCK = IPv4Address("100.64.0.0")
+TUNNEL_NETWORK = IPv4Network("100.64.0.0/10")
+SITE_BLOCK = IPv4Network("10.64.0.0/10")
+"""Of local networks that sites get unless they ask for others: a /24 for each number."""
 MAX_GATEWAY_NUMBER = 15
 MAX_UPLINK_INDEX = 15
 MAX_SITE_NUMBER = (1 << 14) - 2
@@ -35,6 +38,11 @@ class TunnelId(NamedTuple):
 def tunnel_address(gateway_number: int, uplink: int, site_number: int) -> IPv4Address:
     """The end of a site in its tunnel, or of the gateway with `GATEWAY_END`."""
     return TUNNEL_BLOCK + (gateway_number << 18) + (uplink << 14) + site_number
+
+
+def site_network(number: int) -> IPv4Network:
+    """The local network of the site with this number, unless it asked for another."""
+    return IPv4Network((SITE_BLOCK.network_address + (number << 8), 24))
 
 
 def site_interface(tag: str, gateway_number: int, uplink: int) -> str:

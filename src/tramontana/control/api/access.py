@@ -130,6 +130,21 @@ CustodianOf = Annotated[Sender, Depends(_custodian)]
 """A certified device of a custodian."""
 
 
+def _router(role: str) -> Callable[[sessions.Session, Sender], Sender]:
+    def check(session: SessionOf, sender: DeviceOf) -> Sender:
+        if role not in (session.certified_roles or "").split(","):
+            raise Problem("not_a_router")
+        return sender
+
+    return check
+
+
+SiteOf = Annotated[Sender, Depends(_router("site"))]
+"""A certified device of a site."""
+GatewayOf = Annotated[Sender, Depends(_router("gateway"))]
+"""A certified device of a gateway."""
+
+
 def _audited_sender(sender: DeviceOf, services: ServicesOf) -> Sender:
     limit(services, "audited", sender.account_id, services.limits.audited)
     return sender

@@ -417,3 +417,31 @@ retention = Table(
     Column("call_records_days", Integer, nullable=False),
     Column("attachments_days", Integer, nullable=False, server_default="30"),
 )
+
+sites = Table(
+    "sites",
+    metadata,
+    Column("device_id", Id, ForeignKey("devices.device_id"), primary_key=True),
+    Column("number", Integer, nullable=False, unique=True),  # of its ends of tunnels
+    Column("networks", Text, nullable=False),  # JSON: its local networks, as gateways route them
+    Column("changed_at", Double, nullable=False),
+)
+
+gateways = Table(
+    "gateways",
+    metadata,
+    Column("device_id", Id, ForeignKey("devices.device_id"), primary_key=True),
+    Column("number", Integer, nullable=False, unique=True),
+    Column("address", String(45), nullable=False),  # at which sites reach it
+    Column("changed_at", Double, nullable=False),
+)
+
+router_reports = Table(
+    "router_reports",
+    metadata,
+    Column("device_id", Id, ForeignKey("devices.device_id"), primary_key=True),  # the last one of each site and gateway, no more
+    Column("at", Double, nullable=False),  # by the router's clock
+    Column("received_at", Double, nullable=False, index=True),
+    Column("gateway_id", Id, nullable=False),  # whose hands it came by
+    Column("report", Text, nullable=False),
+)
