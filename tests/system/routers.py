@@ -90,6 +90,10 @@ class Agent:
         command = [sys.executable, "-m", "tramontana.cli.main", self.word, "run", "--config", str(self.config)]
         if dies_at_new_key:
             command = [sys.executable, "-c", _DIES, self.word, "run", "--config", str(self.config)]
+        self.start_command(command)
+
+    def start_command(self, command: list[str]) -> None:
+        """Another one that ends in running it."""
         output = self.config.with_suffix(".log").open("ab")
         self.process = subprocess.Popen(self.namespace.command(command), stdin=subprocess.DEVNULL, stdout=output, stderr=output)
         output.close()
@@ -346,10 +350,25 @@ class Routers:
 @contextmanager
 def routers(folder: Path, *, uplinks: int = 2) -> Iterator[Routers]:
     """A site with uplinks to one gateway; the agents are not running yet."""
+    with laid_out(folder, uplinks=uplinks) as made:
+        for word, identity, text in (("site", made.ship, _site_settings(made)), ("gateway", made.rome, _gateway_settings(made))):
+            own = folder / word
+            own.mkdir(mode=0o700)
+            made.add_to_log(word, *made.ministry.entries)
+            make_private(own / "device.key", identity.key.reveal())
+            (own / "certificate").write_bytes(identity.certificate.encoded)
+            config = folder / f"{word}.toml"
+            config.write_text(text)
+            made.agents[word] = Agent(word, made.namespace("site" if word == "site" else "gate"), config, own)
+        yield made
+
+
+@contextmanager
+def laid_out(folder: Path, *, uplinks: int) -> Iterator[Routers]:
+    """Namespaces and wires alone; whatever agents are given to it end with it."""
     name = f"t{os.getpid() % 10000}"
     ministry = Ministry(now=int(time.time()) - 60)
-    ship, rome = ministry.certify("Ship", "site"), ministry.certify("Rome", "gateway")
-    made = Routers(ministry, ship, rome, folder, name, uplinks)
+    made = Routers(ministry, ministry.certify("Ship", "site"), ministry.certify("Rome", "gateway"), folder, name, uplinks)
     spaces = {part: made.namespace(part) for part in ("site", "gate", "net", "host", "under")}
     try:
         for part, space in spaces.items():
@@ -357,15 +376,6 @@ def routers(folder: Path, *, uplinks: int = 2) -> Iterator[Routers]:
                 space.ensure()
                 run(["ip", "-n", str(space.name), "link", "set", "lo", "up"])
         _wires(made)
-        for word, identity, text in (("site", ship, _site_settings(made)), ("gateway", rome, _gateway_settings(made))):
-            own = folder / word
-            own.mkdir(mode=0o700)
-            made.add_to_log(word, *ministry.entries)
-            make_private(own / "device.key", identity.key.reveal())
-            (own / "certificate").write_bytes(identity.certificate.encoded)
-            config = folder / f"{word}.toml"
-            config.write_text(text)
-            made.agents[word] = Agent(word, spaces["site" if word == "site" else "gate"], config, own)
         yield made
     finally:
         for agent in made.agents.values():

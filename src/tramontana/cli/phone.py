@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from tramontana.cli.beside import beside
 from tramontana.cli.passphrases import passphrase, passphrase_fd_option, passphrase_option
 from tramontana.device.device import Device
 from tramontana.device.driver import OnlineDevice, ask_once
 from tramontana.device.enrolment import Enrolment, Invitation, enrol
 from tramontana.device.storage.driver import FILE_NAME, SealedStore
-from tramontana.errors import LocalError, RemoteError, TramontanaError
+from tramontana.errors import LocalError, RemoteError
 from tramontana.precedence import Precedence
 
 if TYPE_CHECKING:
@@ -142,7 +143,7 @@ async def _certified(device: Device) -> None:
         await connected.online.wait()  # its key packages are at the server then: it can be called from now on
 
     try:
-        await _beside(connected.run(), known())
+        await beside(connected.run(), known())
     finally:
         await connected.close()
 
@@ -170,7 +171,7 @@ async def _answering(made: HeadlessPhone, say: _Say, seconds: float | None, call
             seen = state.call_id
             await _accompany(made, say, seen, seconds)
 
-    await _beside(made.run(), work())
+    await beside(made.run(), work())
 
 
 @phone.command()
@@ -196,7 +197,7 @@ async def _calling(made: HeadlessPhone, say: _Say, name: str, precedence: Preced
             fault = made.line.fault if made.line is not None else None
             raise CallFailed(f"the call did not come about: {state.outcome}{f' ({fault})' if fault else ''}; try again later")
 
-    await _beside(made.run(), work())
+    await beside(made.run(), work())
 
 
 async def _accompany(made: HeadlessPhone, say: _Say, call_id: str, seconds: float | None) -> CallState:
@@ -265,7 +266,7 @@ async def _measuring(
             taken = await _measured(made, account_id, name, precedence, seconds)
             click.echo(json.dumps(taken.document(), ensure_ascii=False) if as_json else _sentence(taken))
 
-    await _beside(made.run(), work())
+    await beside(made.run(), work())
 
 
 async def _measured(made: HeadlessPhone, account_id: str, name: str, precedence: Precedence, seconds: float) -> Measurement:
@@ -343,30 +344,6 @@ def _phone(store: SealedStore, say: _Say, play: Path | None, record: Path | None
     finally:
         if recorder is not None:
             recorder.close()
-
-
-async def _beside(running: Awaitable[None], work: Awaitable[T]) -> T:
-    """Do the work while something runs; whichever fails first ends both. Raises its error."""
-    beside, doing = asyncio.ensure_future(running), asyncio.ensure_future(work)
-    try:
-        await asyncio.wait([beside, doing], return_when=asyncio.FIRST_COMPLETED)
-        if not doing.done():
-            await beside
-        return await doing
-    except BaseExceptionGroup as several:
-        expected, rest = several.split(TramontanaError)
-        if rest is not None or expected is None:
-            raise
-        raise _first(expected) from None
-    finally:
-        for each in (doing, beside):
-            each.cancel()
-        await asyncio.wait([beside, doing])
-
-
-def _first(group: BaseExceptionGroup[TramontanaError]) -> TramontanaError:
-    found = group.exceptions[0]
-    return _first(found) if isinstance(found, BaseExceptionGroup) else found
 
 
 def _run(work: Awaitable[None]) -> None:

@@ -13,7 +13,11 @@ from typing import Any, TypeVar
 
 import click
 
+from tramontana.cli import join as joining
+from tramontana.cli.beside import beside
 from tramontana.cli.dish import dish
+from tramontana.cli.router_link import ServerLink
+from tramontana.device.storage.driver import SealedStore
 from tramontana.errors import LocalError
 from tramontana.internet.driver import STATUS_SOCKET
 from tramontana.internet.gateway import driver as gateways
@@ -41,15 +45,147 @@ def gateway() -> None:
 @site.command("run")
 @config_option
 def run_site(config: Path) -> None:
-    """Make this machine a site and keep it one. Ctrl-C stops the agent and blocks; the kill switch stays (`site down` takes it away)."""
-    _run(sites.SiteAgent(_settings(config, SiteSettings)).run())
+    """Make this machine a site and keep it one. Ctrl-C stops the agent; tunnels and the kill switch stay (`site down` takes them away)."""
+    _run(_site(config))
 
 
 @gateway.command("run")
 @config_option
 def run_gateway(config: Path) -> None:
     """Make this machine a gateway and keep it one. Ctrl-C stops the agent; tunnels stay (`gateway down` takes them away)."""
-    _run(gateways.GatewayAgent(_settings(config, GatewaySettings)).run())
+    _run(_gateway(_settings(config, GatewaySettings)))
+
+
+async def _site(config: Path) -> None:
+    """The agent, made anew whenever other gateways are there: tunnels outlive that."""
+    while True:
+        agent = sites.SiteAgent(_settings(config, SiteSettings))
+        changed = asyncio.ensure_future(agent.gateways_changed.wait())
+        running = asyncio.ensure_future(agent.run())
+        try:
+            await asyncio.wait([changed, running], return_when=asyncio.FIRST_COMPLETED)
+            if running.done():
+                await running
+        finally:
+            for task in (changed, running):
+                task.cancel()
+            await asyncio.wait([changed, running])
+
+
+async def _gateway(settings: GatewaySettings) -> None:
+    agent = gateways.GatewayAgent(settings)
+    if not settings.joined:
+        await agent.run()
+        return
+    store = SealedStore.of_machine(settings.state)
+    try:
+        await beside(ServerLink(agent, store).run(), agent.run())
+    finally:
+        store.close()
+
+
+directory_option = click.option(
+    "--directory",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Where its keys are kept; by default below /var/lib/tramontana.",
+)
+name_option = click.option("--name", default=socket.gethostname, help="What it is called; by default the machine's name.")
+tag_option = click.option("--tag", help="Begins the names of its interfaces: at most 6 of a–z and 0–9, unique on the machine.")
+foreground_option = click.option("--foreground", is_flag=True, help="Run here until Ctrl-C instead of as a service of systemd.")
+
+
+@site.command("join")
+@directory_option
+@click.option("--config", type=click.Path(dir_okay=False, path_type=Path), default=Path("/etc/tramontana/site.toml"), show_default=True)
+@name_option
+@click.option(
+    "--uplink",
+    "uplinks",
+    multiple=True,
+    metavar="INTERFACE=CARRIER",
+    help="An uplink, the preferred one first; also INTERFACE=CARRIER,ADDRESS/LENGTH,VIA. By default every way to the internet.",
+)
+@click.option("--local", multiple=True, metavar="INTERFACE", help="Towards the local network; by default whatever is no uplink.")
+@click.option("--network", "networks", multiple=True, metavar="NETWORK", help="The local network; by default the one that is there.")
+@tag_option
+@click.option("--underlay", default="uplinks", show_default=True, help="What the namespace of the uplinks is called.")
+@foreground_option
+@click.argument("link", required=False)
+def join_site(
+    directory: Path | None,
+    config: Path,
+    name: str,
+    uplinks: tuple[str, ...],
+    local: tuple[str, ...],
+    networks: tuple[str, ...],
+    tag: str | None,
+    underlay: str,
+    foreground: bool,
+    link: str | None,
+) -> None:
+    """Make this machine a site of the organisation that the invitation LINK names. Begun before, it goes on without LINK.
+
+    From the moment the site runs, this machine and its local network reach the internet through its gateways only.
+    """
+    joining.check_root("site")
+    found = joining.machine()
+    by_local = joining.find_local(local, found, [text.partition("=")[0] for text in uplinks])
+    chosen = joining.find_uplinks(uplinks, found, by_local)
+    wanted = joining.wanted_networks(networks, by_local, found)
+    certified, place = joining.join_router(
+        "site", link, name.strip(), directory or Path("/var/lib/tramontana/site"), lambda connected: joining.site_place(connected, wanted)
+    )
+    address = joining.local_address(place["networks"], by_local, found)
+    text = joining.site_config(certified.common_lines(tag or "site"), underlay, place, chosen, by_local, address)
+    joining.write_config(config, text, "site")
+    click.echo(f"Site {place['number']}, network {', '.join(place['networks'])} on {', '.join(by_local)}.")
+    for uplink in chosen:
+        click.echo(f"Uplink {uplink.interface}: {uplink.carrier}{'' if uplink.address is None else f', {uplink.address}'}")
+    if foreground or not joining.install_service("site", config):
+        click.echo("Runs in the foreground; Ctrl-C stops the agent, and tunnels and the kill switch stay.")
+        _run(_site(config))
+
+
+@gateway.command("join")
+@directory_option
+@click.option("--config", type=click.Path(dir_okay=False, path_type=Path), default=Path("/etc/tramontana/gateway.toml"), show_default=True)
+@name_option
+@click.option("--outside", metavar="INTERFACE", help="Towards the internet; by default the one with the way there.")
+@click.option("--address", metavar="ADDRESS", help="At which sites reach it; by default that of the interface.")
+@click.option("--uplinks", type=click.IntRange(1, 15), default=4, show_default=True, help="How many uplinks of a site it serves.")
+@click.option("--site-to-site", is_flag=True, help="Sites may reach each other.")
+@tag_option
+@foreground_option
+@click.argument("link", required=False)
+def join_gateway(
+    directory: Path | None,
+    config: Path,
+    name: str,
+    outside: str | None,
+    address: str | None,
+    uplinks: int,
+    site_to_site: bool,
+    tag: str | None,
+    foreground: bool,
+    link: str | None,
+) -> None:
+    """Make this machine a gateway of the organisation that the invitation LINK names. Begun before, it goes on without LINK."""
+    joining.check_root("gateway")
+    interface, at = joining.outside_of(joining.machine(), outside, address)
+    certified, place = joining.join_router(
+        "gateway",
+        link,
+        name.strip(),
+        directory or Path("/var/lib/tramontana/gateway"),
+        lambda connected: joining.gateway_place(connected, at),
+    )
+    common = certified.common_lines(tag or "gate")
+    text = joining.gateway_config(common, place["number"], at, interface, uplinks, site_to_site=site_to_site)
+    joining.write_config(config, text, "gateway")
+    click.echo(f"Gateway {place['number']} at {at}, towards the internet by {interface}.")
+    if foreground or not joining.install_service("gateway", config):
+        click.echo("Runs in the foreground; Ctrl-C stops the agent, and tunnels stay.")
+        _run(_gateway(_settings(config, GatewaySettings)))
 
 
 @site.command("down")

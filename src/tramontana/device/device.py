@@ -12,7 +12,7 @@ from tramontana.device import messages
 from tramontana.device.conversations import Conversations, Item, NotReady, Received
 from tramontana.device.enrolment import Enrolment, login
 from tramontana.device.key_packages import KeyPackages
-from tramontana.device.membership import Membership, Standing, credential_of
+from tramontana.device.membership import KeepEntries, Membership, Standing, credential_of
 from tramontana.device.requests import Procedure, Refusal, Request, Unreachable, b64, unb64
 from tramontana.device.store import Change, Store
 from tramontana.errors import LocalError, RemoteError
@@ -42,8 +42,10 @@ class Condemned(LocalError):
 class Device:
     """Made from its store. Procedures are run one at a time for each conversation."""
 
-    def __init__(self, store: Store) -> None:
-        """Raises `NotEnrolled`, `Condemned`, `StateDamaged`, `Refused`."""
+    def __init__(self, store: Store, keep: KeepEntries | None = None) -> None:
+        """keep: for a router, which holds no conversations and keeps the log as a whole: is given its new entries (`Membership.follow`).
+
+        Raises `NotEnrolled`, `Condemned`, `StateDamaged`, `Refused`."""
         found = Enrolment.read(store)
         if found is None:
             raise NotEnrolled("there is no device here yet; enrol one with its invitation first")
@@ -51,7 +53,7 @@ class Device:
             sentence = json.loads(store.read(LOG_TABLE)[EVIDENCE_ROW])["sentence"]
             raise Condemned(f"this device has evidence against its server: {sentence}. Show it to the custodians")
         self.enrolment, self._key = found
-        self._store = store
+        self._store, self._keep = store, keep
         self.membership = Membership.load(store, parse_fingerprint(self.enrolment.fingerprint))
         account_id, device_id = self.enrolment.account_id, self.enrolment.device_id
         client = Client(self._key, credential_of(account_id, device_id), self.membership)
@@ -76,11 +78,13 @@ class Device:
     def follow(self, now: float) -> Procedure[None]:
         """Read the log on, and the directory. Raises `Alarm`, after its evidence was stored."""
         try:
-            if (yield from self.membership.follow(self._store, now)):
+            if (yield from self.membership.follow(self._store, now, self._keep)):
                 self._told.clear()
         except Alarm as alarm:
             self._condemn(alarm)
             raise
+        if self._keep is not None:
+            return
         answer = yield Request("GET", f"/accounts?certificates_from={self.membership.size}")
         self._directory = {account["account_id"]: account for account in answer}
 
@@ -99,7 +103,9 @@ class Device:
         return True
 
     def replenish(self, now: float) -> Procedure[None]:
-        """Keep key packages at the server."""
+        """Keep key packages at the server; a router has none there, so nobody can call it."""
+        if self._keep is not None:
+            return nothing()
         return self._key_packages.replenish(now)
 
     def tidy(self, conversation_id: str, now: float) -> Procedure[None]:
@@ -178,6 +184,11 @@ class Device:
 def posting(conversation_id: str, sealed: bytes) -> Request:
     """The request that hands a sealed message to the server; sent again unchanged it does no harm."""
     return Request("POST", f"/conversations/{conversation_id}/messages", {"message_id": secrets.token_hex(16), "message": b64(sealed)})
+
+
+def nothing() -> Procedure[None]:
+    """Asks for nothing."""
+    yield from ()
 
 
 def quietly(procedure: Procedure[None] | Procedure[EpochKeys]) -> Procedure[None]:

@@ -7,7 +7,7 @@ saw: two that do not fit prove that the server shows different people different 
 from __future__ import annotations
 
 import hmac
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Literal
 
 from tramontana.device.requests import Procedure, Refusal, Request, unb64
@@ -27,6 +27,7 @@ CERTIFICATES = "certificates"
 ENTRIES_AT_ONCE = 64
 """The most that the server gives."""
 
+KeepEntries = Callable[[int, Sequence[bytes]], object]
 Standing = Literal["waiting", "certified", "expired", "revoked"]
 
 
@@ -92,17 +93,22 @@ class Membership:
         rows = [Change(CERTIFICATES, device, self._certificates[device].encoded) for device in changed]
         return [*rows, Change(TABLE, STATE_ROW, self._follower.dump())]
 
-    def follow(self, store: Store, now: float) -> Procedure[bool]:
-        """Read what the log has got since; whether there was anything. Raises `Alarm`, `Refusal`, `Unreachable`."""
+    def follow(self, store: Store, now: float, keep: KeepEntries | None = None) -> Procedure[bool]:
+        """Read what the log has got since; whether there was anything. Raises `Alarm`, `Refusal`, `Unreachable`.
+
+        keep: is given the place of the first new entry and all of them as they were signed, before it is stored that they were read.
+        """
         shown = yield Request("GET", "/organisation", needs_session=False)
         self._follower.check_organisation(unb64(shown["organisation"]), unb64(shown["log_key"]))
         head = self._follower.check_head(parse_head((yield Request("GET", "/log/head"))), now=now)
         before = None if self.head is None else self.head.tree_size
+        start, kept = self.size, list[bytes]()
         while self.size < head.tree_size:
             wanted = min(ENTRIES_AT_ONCE, head.tree_size - self.size)
             page = yield Request("GET", f"/log/entries?start={self.size}&count={wanted}")
             for encoded in page["entries"][:wanted]:
-                entry = self._follower.read(unb64(encoded))
+                kept.append(unb64(encoded))
+                entry = self._follower.read(kept[-1])
                 if isinstance(entry, Certificate):
                     self._certificates[entry.grant.device_id] = entry
                     self._unsaved.add(entry.grant.device_id)
@@ -111,6 +117,8 @@ class Membership:
         self._follower.accept(head)
         if before == head.tree_size:
             return False
+        if keep is not None:
+            keep(start, kept)
         store.write(self.changes())
         return True
 

@@ -11,15 +11,18 @@ from base64 import b64decode, b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Any
 
 from tramontana.errors import RemoteError
 from tramontana.internet.key_renewal import KEY_ID_BYTES, Message, Word
-from tramontana.internet.overlay import MAX_UPLINK_INDEX
+from tramontana.internet.overlay import MAX_GATEWAY_NUMBER, MAX_UPLINK_INDEX
 
 MAX_FRAME_BYTES = 64 * 1024
 WIREGUARD_KEY_BYTES = 32
+DEVICE_ID_BYTES = 16
+LOG_PART_BYTES = 24 * 1024
+"""Entries of the log in one message are at most so large together, unless it is one alone: it grows by a third twice on its way."""
 Network = IPv4Network | IPv6Network
 
 
@@ -116,7 +119,39 @@ class Alive:
     """Nothing but that the sender is there; it is answered by nothing."""
 
 
-Sealed = Introduction | Acceptance | Refusal | Renewal | Alive
+@dataclass(frozen=True, slots=True)
+class LogWanted:
+    """Site: it has so many entries of the organisation's log, and wants the next ones."""
+
+    start: int
+
+
+@dataclass(frozen=True, slots=True)
+class LogPart:
+    """Gateway: the log has so many entries now; these begin at `start`. None of them: the site may ask."""
+
+    size: int
+    start: int = 0
+    entries: tuple[bytes, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayAt:
+    """Where the server says that a gateway is."""
+
+    id: str
+    number: int
+    address: IPv4Address | IPv6Address
+
+
+@dataclass(frozen=True, slots=True)
+class Gateways:
+    """Gateway: all gateways that there are now."""
+
+    gateways: tuple[GatewayAt, ...]
+
+
+Sealed = Introduction | Acceptance | Refusal | Renewal | Alive | LogWanted | LogPart | Gateways
 
 
 def encode_sealed(message: Sealed) -> bytes:
@@ -139,6 +174,14 @@ def encode_sealed(message: Sealed) -> bytes:
             fields = {"say": "renewal", "uplink": message.uplink, "word": key.word, "number": key.number, "key": key.key_id.hex()}
         case Alive():
             fields = {"say": "alive"}
+        case LogWanted():
+            fields = {"say": "log_wanted", "start": message.start}
+        case LogPart():
+            entries = [b64encode(entry).decode() for entry in message.entries]
+            fields = {"say": "log_part", "size": message.size, "start": message.start, "entries": entries}
+        case Gateways():
+            places = [{"id": each.id, "number": each.number, "address": str(each.address)} for each in message.gateways]
+            fields = {"say": "gateways", "gateways": places}
     return json.dumps(fields, separators=(",", ":")).encode()
 
 
@@ -160,6 +203,13 @@ def parse_sealed(plaintext: bytes) -> Sealed:
                 return Renewal(_uplink(fields["uplink"]), message)
             case "alive":
                 return Alive()
+            case "log_wanted":
+                return LogWanted(_number(fields["start"]))
+            case "log_part":
+                entries = tuple(b64decode(each, validate=True) for each in fields["entries"])
+                return LogPart(_number(fields["size"]), _number(fields["start"]), entries)
+            case "gateways":
+                return Gateways(tuple(_gateway(each) for each in fields["gateways"]))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ChannelRefused(f"a sealed message that is not one ({type(error).__name__}); the other end may be newer") from error
     raise ChannelRefused("a sealed message of an unknown kind; the other end may be newer")
@@ -191,6 +241,13 @@ def _uplink(value: object) -> int:
     if not 1 <= number <= MAX_UPLINK_INDEX:
         raise ValueError("not an uplink")
     return number
+
+
+def _gateway(fields: dict[str, Any]) -> GatewayAt:
+    number = _number(fields["number"])
+    if number > MAX_GATEWAY_NUMBER:
+        raise ValueError("not a gateway's number")
+    return GatewayAt(_octets(fields["id"], DEVICE_ID_BYTES).hex(), number, ip_address(fields["address"]))
 
 
 def _octets(value: str, length: int) -> bytes:

@@ -14,6 +14,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+from pydantic import BaseModel
+
 from tramontana.errors import LocalError
 from tramontana.internet.key_renewal import (
     Action,
@@ -30,13 +32,13 @@ from tramontana.internet.key_renewal import (
 )
 from tramontana.internet.linux.namespace import Namespace
 from tramontana.internet.linux.wireguard import Peer, PeerState, WireGuard, new_private_key
+from tramontana.internet.log_file import LogFile
 from tramontana.internet.overlay import TunnelId
 from tramontana.internet.tunnel_keys import Identity
 from tramontana.internet.usage import Usage, UsageDamaged
 from tramontana.keys.certificate import UnverifiedCertificate
 from tramontana.keys.identity import DeviceKey
-from tramontana.keys.organisation import Root, parse_fingerprint, verify_root
-from tramontana.keys.register import Register, Standing
+from tramontana.keys.organisation import Root
 from tramontana.private_file import make_private, read_private, replace_private
 
 TICK_S = 0.5
@@ -69,53 +71,10 @@ def boot_id() -> str:
     return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
 
-class LogFile:
-    """The organisation's log as a file that grows: signed statements, each behind its length in 4 octets. It is a `Trust`."""
-
-    def __init__(self, path: Path, fingerprint: str) -> None:
-        """Raises `LocalError`, `Refused`."""
-        self._path, self._read = path, 0
-        entries = self._new_entries()
-        if not entries:
-            raise LocalError(f"the log {path} is empty; it begins with the organisation's root")
-        self._register = Register(verify_root(entries[0], parse_fingerprint(fingerprint)))
-        for entry in entries:
-            self._register.read(entry)
-
-    @property
-    def root(self) -> Root:
-        return self._register.root
-
-    def last(self, device_id: str) -> Standing | None:
-        return self._register.last(device_id)
-
-    def refresh(self) -> bool:
-        """Read what is new; whether there was anything. Raises `LocalError`, `Refused`: what was known before still counts."""
-        entries = self._new_entries()
-        for entry in entries:
-            self._register.read(entry)
-        return bool(entries)
-
-    def _new_entries(self) -> list[bytes]:
-        try:
-            with self._path.open("rb") as file:
-                file.seek(self._read)
-                data = file.read()
-        except OSError as error:
-            raise LocalError(f"cannot read the log {self._path} ({error.strerror})") from error
-        entries, at = [], 0
-        while at + 4 <= len(data) and at + 4 + int.from_bytes(data[at : at + 4], "big") <= len(data):
-            end = at + 4 + int.from_bytes(data[at : at + 4], "big")
-            entries.append(data[at + 4 : end])
-            at = end
-        self._read += at  # what is cut off is still being written
-        return entries
-
-
 def standing_fault(trust: LogFile, device_id: str, role: str, now: float) -> str | None:
     """Why a device whose certificate is not at hand does not count any more. `now`: POSIX seconds."""
     standing = trust.last(device_id)
-    if standing is None or standing.is_revoked:
+    if standing is None or standing.is_revoked or trust.is_out(device_id):
         return "revoked"
     if now >= standing.not_after:
         return "expired"
@@ -132,6 +91,19 @@ def read_identity(key: Path, certificate: Path, root: Root) -> Identity:
     if own.key.public_bytes != own.certificate.grant.signature_public_key:
         raise LocalError(f"{certificate} is of another key than {key}")
     return own
+
+
+def renewed(own: Identity, trust: LogFile, path: Path) -> Identity:
+    """The device with its last certificate, which is kept in `path` if it is a new one. Raises `LocalError`, `Refused`."""
+    standing = trust.last(own.device_id)
+    encoded = None if standing is None or standing.serial == own.certificate.serial else trust.certificate(own.device_id)
+    if encoded is None:
+        return own
+    certificate = UnverifiedCertificate(encoded).verify(trust.root)
+    if certificate.grant.signature_public_key != own.key.public_bytes:
+        return own  # another key stands for this device now: its old certificate counts no more, wherever it is shown
+    replace_private(path, encoded)
+    return Identity(certificate, own.key)
 
 
 class StateDirectory:
@@ -203,6 +175,19 @@ class StateDirectory:
     def write_usage(self, usage: Usage) -> None:
         """Raises `OSError`."""
         replace_private(self.path / "usage.json", usage.serialise())
+
+    def read_places(self, name: str) -> list[Any]:
+        """What was written last under this name; nothing before. Raises `StateDamaged`."""
+        path = self.path / f"{name}.json"
+        try:
+            found = json.loads(read_private(path)) if path.exists() else []
+        except ValueError as error:
+            raise StateDamaged(f"{path} is damaged; remove it: it comes anew") from error
+        return list(found)
+
+    def write_places(self, name: str, places: Iterable[BaseModel]) -> None:
+        """Of other routers, for the next start. Raises `PrivateFileError`."""
+        replace_private(self.path / f"{name}.json", json.dumps([each.model_dump(mode="json") for each in places]).encode())
 
     def forget_tunnel(self, tunnel: TunnelId) -> None:
         self._tunnel(tunnel).unlink(missing_ok=True)

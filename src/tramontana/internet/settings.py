@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Self, TypeVar
 
@@ -68,6 +69,9 @@ class _Router(_Strict):
     """The organisation's log: signed statements, each behind its length in 4 octets."""
     organisation: str
     """The fingerprint of the organisation, as in invitations."""
+    joined: bool = False
+    """It has joined over the server: the log and the other routers' places come from there, for a site through its gateways. False: the
+    log is a file that somebody else adds to, and the other routers are those of this configuration."""
     mtu: Annotated[int, Field(ge=1280, le=9000)] = DEFAULT_MTU
     tcp_proxy: bool = False
     """Take TCP connections apart at this end, so that what it sends over the carriers goes by BBR (docs/uplinks.md)."""
@@ -113,6 +117,8 @@ class SiteSettings(_Router):
     """The name of the namespace for the uplinks; it is made."""
     local: Annotated[tuple[Interface, ...], Field(min_length=1)]
     """Interfaces of the local network."""
+    local_address: IPv4Interface | IPv6Interface | None = None
+    """Given to the first of them. None: they have theirs already."""
     policy: Path | None = None
     """Which carriers which traffic may use (docs/uplinks.md). None: all, in the order of the uplinks."""
     uplink: Annotated[tuple[Uplink, ...], Field(min_length=1)]
@@ -154,11 +160,10 @@ class GatewaySettings(_Router):
     def _all_different(self) -> Self:
         _different("number of a site", [each.number for each in self.site])
         _different("id of a site", [each.id for each in self.site])
-        networks = [network for each in self.site for network in each.networks]
-        for place, network in enumerate(networks):
-            for other in networks[:place]:
-                if network.version == other.version and network.overlaps(other):
-                    raise ValueError(f"the networks {other} and {network} of sites overlap")
+        networks = sorted((network for each in self.site for network in each.networks), key=_place)
+        for before, network in pairwise(networks):  # in this order whatever overlaps stands next to something that it overlaps
+            if before.version == network.version and before.overlaps(network):
+                raise ValueError(f"the networks {before} and {network} of sites overlap")
         return self
 
 
@@ -174,6 +179,10 @@ def parse_settings(text: str, kind: type[S], origin: str) -> S:
     except ValidationError as error:
         faults = "; ".join(f"{'.'.join(map(str, each['loc'])) or 'it'}: {each['msg']}" for each in error.errors())
         raise SettingsRefused(f"{origin} is refused. {faults}") from error
+
+
+def _place(network: IPv4Network | IPv6Network) -> tuple[int, int, int]:
+    return network.version, int(network.network_address), network.prefixlen
 
 
 def _different(what: str, values: list[object] | list[int] | list[str]) -> None:

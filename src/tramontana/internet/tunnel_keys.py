@@ -212,9 +212,14 @@ class SiteConversation(_Conversation):
 
     role_of_peer = "gateway"
 
-    def __init__(self, own: Identity, gateway_id: str, trust: Trust, rng: Callable[[int], bytes] = os.urandom) -> None:
+    def __init__(
+        self, own: Identity, gateway_id: str, trust: Trust, rng: Callable[[int], bytes] = os.urandom, *, may_learn: bool = False
+    ) -> None:
+        """may_learn: a gateway whose certificate is newer than what this site has of the log may be asked for the rest of it. Nothing else
+        counts before `check_peer` agrees."""
         super().__init__(own, trust, rng)
         self._gateway_id = gateway_id
+        self._may_learn = may_learn
         random = rng(RANDOM_BYTES)
         self._put(FrameKind.HELLO, random + hello_proof(trust.root, gateway_id, random))
 
@@ -239,7 +244,11 @@ class SiteConversation(_Conversation):
         certificate = UnverifiedCertificate(offer[2 : 2 + length]).verify(self._trust.root)
         if certificate.grant.device_id != self._gateway_id:
             raise WrongPeer("wrong_device", f"{certificate.grant.display_name} answers where the gateway {self._gateway_id} should")
-        check_standing(certificate, self._trust, self.role_of_peer, now)
+        try:
+            check_standing(certificate, self._trust, self.role_of_peer, now)
+        except Refused as refused:
+            if not self._may_learn or refused.reason not in ("not_logged", "superseded"):
+                raise
         group = self._client(certificate).create(self._rng(GROUP_ID_BYTES), now)
         step = group.commit(Add(parse_key_package(offer[2 + length :])), now=now)
         welcome = group.adopt(step).welcome

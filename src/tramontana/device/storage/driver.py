@@ -20,9 +20,11 @@ from tramontana.device.store import Change
 from tramontana.errors import LocalError
 from tramontana.keys.identity import encode_statement
 from tramontana.keys.organisation import seal, unseal
+from tramontana.private_file import read_or_make_private
 
 FILE_NAME = "device.db"
 ROW_CONTEXT = "tramontana device row 1"
+KEY_NAME = "device.secret"
 LOCK_CONTEXT = "tramontana device store 1"
 KEY_BYTES = 32
 NONCE_BYTES = 12
@@ -85,6 +87,19 @@ class SealedStore:
             connection.close()
             raise
         return cls(path, connection, key)
+
+    @classmethod
+    def of_machine(cls, directory: Path) -> SealedStore:
+        """One that a machine opens by itself: its key is in a private file beside it. Made where there is none.
+
+        Raises `StorageRefused`, `PrivateFileError`.
+        """
+        try:
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise StorageRefused(f"cannot make {directory} ({error.strerror}): choose another directory") from error
+        secret = read_or_make_private(directory / KEY_NAME, lambda: secrets.token_hex(KEY_BYTES).encode()).decode("ascii")
+        return cls.open(directory, secret) if _path(directory).exists() else cls.make(directory, secret)
 
     def close(self) -> None:
         self._connection.close()

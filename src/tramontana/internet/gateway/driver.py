@@ -5,26 +5,41 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+from collections.abc import Sequence
 from contextlib import suppress
 from ipaddress import IPv4Address, ip_network
+from itertools import count
 from typing import Any
 
 from tramontana.errors import TramontanaError
 from tramontana.internet import kill_switch
-from tramontana.internet.control_channel import Acceptance, Alive, ChannelRefused, Introduction, Refusal, Renewal
+from tramontana.internet.control_channel import (
+    LOG_PART_BYTES,
+    Acceptance,
+    Alive,
+    ChannelRefused,
+    GatewayAt,
+    Gateways,
+    Introduction,
+    LogPart,
+    LogWanted,
+    Refusal,
+    Renewal,
+    Sealed,
+)
 from tramontana.internet.driver import (
     ALIVE_S,
     KEEPALIVE_S,
     PIECE_BYTES,
     SILENT_S,
     TICK_S,
-    LogFile,
     PeerPlan,
     StateDirectory,
     TunnelEnd,
     close_quietly,
     now_s,
     read_identity,
+    renewed,
     serve_status,
     standing_fault,
     unix_s,
@@ -36,13 +51,20 @@ from tramontana.internet.linux.flow_marks import FlowMarks
 from tramontana.internet.linux.gateway_uplinks import GatewaySite, GatewayUplinks
 from tramontana.internet.linux.namespace import Namespace
 from tramontana.internet.linux.wireguard import WireGuard, public_key_of, wireguard_here
+from tramontana.internet.log_file import LogFile
 from tramontana.internet.overlay import CONTROL_PORT, GATEWAY_END, WIREGUARD_PORT, TunnelId, gateway_interface, tunnel_address
+<<<<<<< HEAD
 from tramontana.internet.settings import GatewaySettings, SitePlace
 from tramontana.internet.tcp_proxy import ProxySettings, Role
+=======
+from tramontana.internet.settings import GatewaySettings, SettingsRefused, SitePlace
+>>>>>>> 0bab631 (wip join)
 from tramontana.internet.tunnel_keys import Event, GatewayConversation, Introduced, KeyProposed, Said, WrongPeer, check_standing
 from tramontana.keys.refused import Refused
 
 INTRODUCTION_TIMEOUT_S = 15.0
+SITES = "sites"
+"""The file of the state directory in which those that the server named are kept."""
 MAX_STRANGERS = 64
 """Connections that have not introduced themselves."""
 
@@ -61,7 +83,13 @@ class GatewayAgent:
         self.here = Namespace()
         self.wireguard = wireguard or wireguard_here()
         self.state = StateDirectory(settings.state)
+        if settings.joined:
+            self.settings = settings = _with_sites(settings, self.state.read_places(SITES))
         self.places = {place.id: place for place in settings.site}
+        self.branches = {place.id: branch for branch, place in enumerate(settings.site, start=1)}
+        """Each site's place in traffic control."""
+        self.gateways: tuple[GatewayAt, ...] = ()
+        """All of them, for sites to know; none before the server has said so."""
         self.tunnels: dict[TunnelId, TunnelEnd[GatewayKey]] = {}
         for tunnel in self.state.tunnels():
             if tunnel.gateway == self.own.device_id and tunnel.site in self.places and tunnel.uplink in settings.uplinks:
@@ -74,6 +102,7 @@ class GatewayAgent:
         """While the agent runs: it answers probes, and owns the routes to the sites' networks."""
         self._routing: asyncio.Task[None] | None = None
         self._admitted: set[str] = set()
+        self._log_size = self.trust.size
         self.strangers = 0
         self.fault: str | None = None
 
@@ -101,8 +130,11 @@ class GatewayAgent:
         )
         firewall.apply_rules(self.here, rules)
         branches = {
-            branch: [*place.networks, *(ip_network(self._address(uplink, place.number)) for uplink in settings.uplinks)]
-            for branch, place in enumerate(settings.site, start=1)
+            self.branches[place.id]: [
+                *place.networks,
+                *(ip_network(self._address(uplink, place.number)) for uplink in settings.uplinks),
+            ]
+            for place in settings.site
         }
         FlowMarks([self.interface(uplink) for uplink in settings.uplinks], believed=True, branches=branches).apply()
         self.here.set_sysctl("ipv4/ip_forward", 1)
@@ -162,12 +194,54 @@ class GatewayAgent:
         devices = {uplink: (self.interface(uplink), str(self._address(uplink, GATEWAY_END))) for uplink in self.settings.uplinks}
         self.uplinks = GatewayUplinks(devices, routes_file=self.settings.state / "routes.json")
         self._admitted.clear()
-        for branch, place in enumerate(self.settings.site, start=1):
-            if standing_fault(self.trust, place.id, "site", unix_s()) is None:
-                addresses = {uplink: str(self._address(uplink, place.number)) for uplink in self.settings.uplinks}
-                self.uplinks.add(GatewaySite(place.id, place.networks, addresses, branch))
-                self._admitted.add(place.id)
+        self._admit()
         self._routing = tasks.create_task(self.uplinks.run())
+
+    def _admit(self) -> None:
+        """Route the networks of every site that counts. Raises `HostRefused`."""
+        assert self.uplinks is not None
+        for place in self.settings.site:
+            if place.id not in self._admitted and standing_fault(self.trust, place.id, "site", unix_s()) is None:
+                addresses = {uplink: str(self._address(uplink, place.number)) for uplink in self.settings.uplinks}
+                self.uplinks.add(GatewaySite(place.id, place.networks, addresses, self.branches[place.id]))
+                self._admitted.add(place.id)
+
+    def set_places(self, sites: Sequence[SitePlace], gateways: tuple[GatewayAt, ...]) -> None:
+        """What the server says of the sites and gateways that there are. A site that it leaves out stays while its certificate counts; one
+        that is elsewhere now is cut off, and comes back.
+
+        Raises `SettingsRefused` where they contradict each other, `HostRefused`.
+        """
+        if gateways != self.gateways:
+            self.gateways = gateways
+            self._say_to_all(Gateways(gateways))
+        left_out = {place.id: place for place in self.places.values() if standing_fault(self.trust, place.id, "site", unix_s()) is None}
+        wanted = left_out | {place.id: place for place in sites}
+        if wanted == self.places:
+            return
+        settings = _with_sites(self.settings, [place.model_dump() for place in wanted.values()])
+        for site in [each for each, place in self.places.items() if wanted.get(each) != place]:
+            self._cut_off(site, Refusal("moved", "the server gives this site no place any more, or another one"))
+            del self.branches[site]
+        free = (branch for branch in count(1) if branch not in set(self.branches.values()))
+        for site in [each for each in wanted if each not in self.branches]:
+            self.branches[site] = next(free)
+        self.settings, self.places = settings, wanted
+        self.prepare()
+        if self.uplinks is not None:
+            self._admit()
+        self.state.write_places(SITES, wanted.values())
+        log.info("there are %d sites", len(wanted))
+
+    def hand_on_log(self) -> None:
+        """Tell the sites that there is more of the log."""
+        if self.settings.joined:
+            self._say_to_all(LogPart(self.trust.size))
+
+    def _say_to_all(self, message: Sealed) -> None:
+        for connection in list(self.connections.values()):
+            with suppress(TramontanaError):
+                connection.say(message)
 
     def _address(self, uplink: int, host: int) -> IPv4Address:
         return tunnel_address(self.settings.number, uplink, host)
@@ -175,8 +249,14 @@ class GatewayAgent:
     def look(self) -> None:
         """What has changed, and what is due. Raises `LocalError`, `Refused`."""
         try:
-            if self.trust.refresh():
-                log.info("the organisation's log has grown")
+            self.trust.refresh()
+            if self.trust.size != self._log_size:
+                self._log_size = self.trust.size
+                log.info("the organisation's log has grown to %d entries", self._log_size)
+                self.own = renewed(self.own, self.trust, self.settings.certificate)
+                if self.uplinks is not None:
+                    self._admit()
+                self.hand_on_log()
         finally:
             self._close_what_is_revoked()
             for uplink in self.settings.uplinks:
@@ -320,7 +400,14 @@ class _Connection:
             case Introduced(certificate, introduction):
                 self.site = certificate.grant.device_id
                 self._conversation.say(self._agent.introduce(self, introduction))
+                if self._agent.settings.joined:
+                    self._conversation.say(LogPart(self._agent.trust.size))
+                if self._agent.gateways:
+                    self._conversation.say(Gateways(self._agent.gateways))
                 log.info("site %s is there", certificate.grant.display_name)
+            case Said(LogWanted(start)) if self._agent.settings.joined:
+                trust = self._agent.trust
+                self._conversation.say(LogPart(trust.size, start, tuple(trust.entries(start, LOG_PART_BYTES))))
             case KeyProposed(uplink, key) if (tunnel := self._tunnel(uplink)) is not None:
                 tunnel.perform(tunnel.key.handle_proposal(key, now_s()))
             case Said(Renewal(uplink, message)) if (tunnel := self._tunnel(uplink)) is not None:
@@ -332,7 +419,10 @@ class _Connection:
         return self._agent.tunnels.get(TunnelId(self.site, self._agent.own.device_id, uplink))
 
     def say_renewal(self, uplink: int, message: Message) -> None:
-        self._conversation.say(Renewal(uplink, message))
+        self.say(Renewal(uplink, message))
+
+    def say(self, message: Sealed) -> None:
+        self._conversation.say(message)
         self._flush()
 
     def refuse(self, refusal: Refusal) -> None:
@@ -358,6 +448,14 @@ def take_down(settings: GatewaySettings, wireguard: WireGuard | None = None) -> 
         tool.remove(gateway_interface(settings.tag, uplink), here)
     table = f"inet {kill_switch.GATEWAY_TABLE}"
     firewall.apply_rules(here, f"table {table}\ndelete table {table}\n")
+
+
+def _with_sites(settings: GatewaySettings, sites: list[Any]) -> GatewaySettings:
+    """Raises `SettingsRefused`."""
+    try:
+        return GatewaySettings.model_validate({**settings.model_dump(), "site": sites})
+    except ValueError as error:
+        raise SettingsRefused(f"the sites that the server names contradict each other ({error}); tell its operator") from error
 
 
 def _listener(address: str) -> socket.socket:

@@ -13,21 +13,33 @@ from typing import Any
 from tramontana.carriers.catalogue import carrier
 from tramontana.errors import LocalError, TramontanaError
 from tramontana.internet import kill_switch
-from tramontana.internet.control_channel import Acceptance, Alive, ChannelRefused, Introduction, Refusal, Renewal
+from tramontana.internet.control_channel import (
+    Acceptance,
+    Alive,
+    ChannelRefused,
+    GatewayAt,
+    Gateways,
+    Introduction,
+    LogPart,
+    LogWanted,
+    Refusal,
+    Renewal,
+)
 from tramontana.internet.driver import (
     ALIVE_S,
     KEEPALIVE_S,
     PIECE_BYTES,
     SILENT_S,
     TICK_S,
-    LogFile,
     PeerPlan,
+    StateDamaged,
     StateDirectory,
     TunnelEnd,
     boot_id,
     close_quietly,
     now_s,
     read_identity,
+    renewed,
     serve_status,
     standing_fault,
     unix_s,
@@ -42,6 +54,7 @@ from tramontana.internet.linux.namespace import Namespace
 from tramontana.internet.linux.site_uplinks import SiteTunnel, SiteUplinks
 from tramontana.internet.linux.tunnel_socket import counters
 from tramontana.internet.linux.wireguard import WireGuard, public_key_of, wireguard_here
+from tramontana.internet.log_file import LogFile
 from tramontana.internet.overlay import CONTROL_PORT, GATEWAY_END, WIREGUARD_PORT, TunnelId, site_interface, tunnel_address
 from tramontana.internet.policy import Policy, Rule, parse_policy
 from tramontana.internet.probe import METERED, UNMETERED
@@ -49,8 +62,11 @@ from tramontana.internet.settings import GatewayPlace, SiteSettings, Uplink
 from tramontana.internet.tcp_proxy import ProxySettings, Role
 from tramontana.internet.tunnel_keys import Event, Opened, Said, SiteConversation, check_standing
 from tramontana.internet.uplink_choice import Changed
+from tramontana.keys.refused import Refused
 from tramontana.precedence import Precedence
 
+GATEWAYS = "gateways"
+"""The file of the state directory in which those that were heard of are kept."""
 CONNECT_TIMEOUT_S = 5.0
 RETRY_S = 2.0
 USAGE_PERIOD_S = 10.0
@@ -65,13 +81,15 @@ class SiteAgent:
 
     def __init__(self, settings: SiteSettings, wireguard: WireGuard | None = None) -> None:
         """Raises `LocalError`, `Refused`."""
-        self.settings = settings
+        self.state = StateDirectory(settings.state)
+        self.settings = settings = with_known_gateways(settings)
+        self.gateways_changed = asyncio.Event()
+        """Gateways came or went: this agent is to be ended, and another one made."""
         self.trust = LogFile(settings.log, settings.organisation)
         self.own = read_identity(settings.device_key, settings.certificate, self.trust.root)
         check_standing(self.own.certificate, self.trust, "site", unix_s())
         self.main, self.underlay = Namespace(), Namespace(settings.underlay)
         self.wireguard = wireguard or wireguard_here()
-        self.state = StateDirectory(settings.state)
         self.tunnels = {
             (gateway.number, uplink.index): self._tunnel(gateway, uplink) for gateway in settings.gateway for uplink in settings.uplink
         }
@@ -125,6 +143,9 @@ class SiteAgent:
         self.underlay.set_sysctl("ipv4/ip_forward", 0)
         for uplink in settings.uplink:
             links.batch(self.underlay, _uplink_lines(uplink))
+        if settings.local_address is not None:
+            lan = settings.local[0]
+            links.batch(self.main, [f"address replace {settings.local_address} dev {lan}", f"link set {lan} up"])
         self.main.set_sysctl("ipv4/ip_forward", 1)
         self.main.set_sysctl("ipv6/conf/all/forwarding", 1)
         for tunnel in self.tunnels.values():
@@ -255,6 +276,7 @@ class SiteAgent:
         """What has changed, and what is due. Raises `LocalError`, `Refused`."""
         try:
             self.trust.refresh()
+            self.own = renewed(self.own, self.trust, self.settings.certificate)
         finally:
             self._close_what_is_revoked()
             for tunnel in self.tunnels.values():
@@ -279,6 +301,21 @@ class SiteAgent:
             fault = own or standing_fault(self.trust, gateway.id, "gateway", unix_s())
             if fault is not None:
                 self.channels[gateway.number].refuse(f"{'this site' if own else 'the gateway'}: {fault}")
+
+    def hear_of_gateways(self, told: tuple[GatewayAt, ...]) -> None:
+        """What a gateway says of all of them. New ones and other addresses count; one goes by its revocation alone, so that no gateway can
+        take the others from this site."""
+        known = {place.id: place for place in self.settings.gateway}
+        for each in told:
+            place = GatewayPlace(id=each.id, number=each.number, address=each.address)
+            if all(other.number != place.number or other.id == place.id for other in known.values()) and (
+                each.id in known or standing_fault(self.trust, each.id, "gateway", unix_s()) is None
+            ):
+                known[each.id] = place
+        left = [place for place in known.values() if standing_fault(self.trust, place.id, "gateway", unix_s()) != "revoked"]
+        if left and tuple(left) != self.settings.gateway:
+            self.state.write_places(GATEWAYS, left)
+            self.gateways_changed.set()
 
     def introduction(self, gateway: GatewayPlace) -> Introduction:
         ends = {tunnel.id.uplink: tunnel for tunnel in self.tunnels.values() if tunnel.id.gateway == gateway.id}
@@ -332,6 +369,8 @@ class _Channel:
         self._conversation: SiteConversation | None = None
         self._writer: asyncio.StreamWriter | None = None
         self._is_accepted = False
+        self._held: Acceptance | None = None
+        """Of a gateway whose certificate this site's log does not know yet."""
 
     @property
     def _tunnels(self) -> dict[int, TunnelEnd[SiteKey]]:
@@ -366,7 +405,8 @@ class _Channel:
         reader, writer = await asyncio.open_connection(sock=connection)
         try:
             self._over, self._writer = uplink, writer
-            self._conversation = SiteConversation(self._agent.own, self._gateway.id, self._agent.trust)
+            may_learn = self._agent.settings.joined
+            self._conversation = SiteConversation(self._agent.own, self._gateway.id, self._agent.trust, may_learn=may_learn)
             self._flush()
             await self._read(reader, self._conversation)
         finally:
@@ -396,7 +436,17 @@ class _Channel:
             case Opened():
                 conversation.say(self._agent.introduction(self._gateway))
             case Said(Acceptance() as acceptance) if not self._is_accepted:
-                self._accepted(acceptance, conversation)
+                try:
+                    conversation.check_peer(unix_s())
+                except Refused:
+                    self._held = acceptance
+                    conversation.say(LogWanted(self._agent.trust.size))
+                else:
+                    self._accepted(acceptance, conversation)
+            case Said(LogPart() as part) if self._agent.settings.joined:
+                self._learn(part, conversation)
+            case Said(Gateways(gateways)) if self._agent.settings.joined and self._is_accepted:
+                self._agent.hear_of_gateways(gateways)
             case Said(Refusal(reason, sentence)):
                 self.refuse(f"{reason}: {sentence}")
                 raise ChannelRefused(f"the gateway refuses: {sentence}")
@@ -406,8 +456,18 @@ class _Channel:
             case _:
                 pass  # alive, or of a newer version
 
+    def _learn(self, part: LogPart, conversation: SiteConversation) -> None:
+        """Entries of the log, or that there are some. Raises `Refused`, `Forked`, `LocalError`."""
+        trust = self._agent.trust
+        is_on = trust.extend(part.start, part.entries) or not part.entries
+        if trust.size < part.size and is_on:
+            conversation.say(LogWanted(trust.size))
+        elif self._held is not None:
+            conversation.check_peer(unix_s())
+            self._accepted(self._held, conversation)
+
     def _accepted(self, acceptance: Acceptance, conversation: SiteConversation) -> None:
-        self._is_accepted, self._refused = True, None
+        self._is_accepted, self._refused, self._held = True, None, None
         self._words = "open"
         for uplink, tunnel in self._tunnels.items():
             public_key = acceptance.public_keys.get(uplink)
@@ -443,7 +503,7 @@ class _Channel:
             self._writer.write(self._conversation.data_to_send())
 
     def _disconnected(self) -> None:
-        self._conversation, self._writer, self._is_accepted = None, None, False
+        self._conversation, self._writer, self._is_accepted, self._held = None, None, False, None
         for tunnel in self._tunnels.values():
             tunnel.send = tunnel.exchange = None
             tunnel.key.handle_channel_down()
@@ -459,8 +519,20 @@ class _Channel:
         }
 
 
+def with_known_gateways(settings: SiteSettings) -> SiteSettings:
+    """Settings with the gateways that this site has heard of since it joined. Raises `StateDamaged`."""
+    found = StateDirectory(settings.state).read_places(GATEWAYS) if settings.joined else []
+    if not found:
+        return settings
+    try:
+        return SiteSettings.model_validate({**settings.model_dump(), "gateway": found})
+    except ValueError as error:
+        raise StateDamaged(f"the gateways kept in {settings.state} are damaged ({error}); remove that file: they come anew") from error
+
+
 def take_down(settings: SiteSettings, wireguard: WireGuard | None = None) -> None:
     """Make the machine as it was: tunnels first, then the uplinks' namespace, the kill switch last. Raises `HostRefused`."""
+    settings = with_known_gateways(settings)
     tool, main, underlay = wireguard or wireguard_here(), Namespace(), Namespace(settings.underlay)
     tcp_proxy.stop(settings.state / tcp_proxy.STATUS_SOCKET)
     for gateway in settings.gateway:

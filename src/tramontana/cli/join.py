@@ -1,0 +1,345 @@
+"""`tramontana site join` and `tramontana gateway join`: a machine becomes a router of the organisation, as a phone becomes a member."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network, ip_address, ip_interface, ip_network
+from pathlib import Path
+from typing import Any, Literal
+
+import click
+
+from tramontana.carriers.catalogue import carrier
+from tramontana.cli.beside import beside
+from tramontana.device.device import Device
+from tramontana.device.driver import OnlineDevice, ask_once
+from tramontana.device.enrolment import KEY_ROW, TABLE, Enrolment, Invitation, enrol
+from tramontana.device.requests import Request
+from tramontana.device.storage.driver import SealedStore
+from tramontana.errors import LocalError
+from tramontana.internet.linux.found import Interface, interfaces
+from tramontana.internet.log_file import EntryFile
+from tramontana.internet.overlay import SITE_BLOCK
+from tramontana.internet.settings import GatewaySettings, SiteSettings, parse_settings
+from tramontana.private_file import make_private
+
+Role = Literal["site", "gateway"]
+LOOK_AGAIN_S = 5.0
+SAY_AGAIN_S = 30.0
+SYSTEMD = Path("/run/systemd/system")
+UNITS = Path("/etc/systemd/system")
+
+
+@dataclass(frozen=True, slots=True)
+class Uplink:
+    interface: str
+    carrier: str
+    address: str | None
+    via: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Certified:
+    """What a site or gateway has once custodians let it in."""
+
+    role: Role
+    fingerprint: str
+    directory: Path
+
+    @property
+    def device_key(self) -> Path:
+        return self.directory / "device.key"
+
+    @property
+    def certificate(self) -> Path:
+        return self.directory / "certificate"
+
+    @property
+    def log(self) -> Path:
+        return self.directory / "log"
+
+    def common_lines(self, tag: str) -> list[str]:
+        """Of its configuration."""
+        values = {
+            "tag": tag,
+            "state": str(self.directory),
+            "device_key": str(self.device_key),
+            "certificate": str(self.certificate),
+            "log": str(self.log),
+            "organisation": self.fingerprint,
+        }
+        return [*(f"{name} = {json.dumps(value)}" for name, value in values.items()), "joined = true"]
+
+
+def join_router(
+    role: Role, link: str | None, name: str, directory: Path, place: Callable[[OnlineDevice], Awaitable[Any]]
+) -> tuple[Certified, Any]:
+    """Enrol, wait for the custodians, get a place of the server: (what it has, the server's answer). Begun before, it goes on.
+
+    Raises what a user has to read.
+    """
+    store = SealedStore.of_machine(directory)
+    try:
+        if Enrolment.read(store) is None:
+            if link is None:
+                raise LocalError(f"there is no device in {directory} yet: give the link of an invitation with the role {role}")
+            invitation = Invitation.parse(link)
+            asyncio.run(ask_once(invitation.origin, enrol(store, invitation, name)))
+        certified = Certified(role, Enrolment.read(store)[0].fingerprint, directory)  # type: ignore[index]
+        file = EntryFile(certified.log)
+        if certified.log.exists():
+            file.read_new()
+        device = Device(store, lambda start, entries: file.append(file.missing(start, entries)))
+        answer = asyncio.run(_certified_and_placed(device, role, place))
+        with suppress(FileExistsError):
+            make_private(certified.device_key, store.read(TABLE)[KEY_ROW])
+        certificate = device.membership.certificate(device.enrolment.device_id)
+        assert certificate is not None
+        certified.certificate.write_bytes(certificate.encoded)
+        return certified, answer
+    finally:
+        store.close()
+
+
+async def _certified_and_placed(device: Device, role: Role, place: Callable[[OnlineDevice], Awaitable[Any]]) -> Any:
+    async def ignore(_received: object) -> None:
+        return
+
+    connected = OnlineDevice(device, on_message=ignore)
+
+    async def work() -> Any:
+        began = time.monotonic()
+        said = False
+        while device.standing(connected.now()) != "certified":
+            waited = int(time.monotonic() - began)
+            if not said:
+                click.echo(
+                    f"Enrolled at {device.membership.root.name}. Device code {device.code}: read it to the custodian who certifies it."
+                )
+            click.echo(f"Waiting for the custodians{f', for {waited} s' if said else ''} …")
+            said = True
+            with suppress(TimeoutError):
+                async with asyncio.timeout(SAY_AGAIN_S):
+                    await connected.until_certified()
+        certificate = device.membership.certificate(device.enrolment.device_id)
+        assert certificate is not None
+        if role not in certificate.grant.roles:
+            raise LocalError(
+                f"the custodians certified {certificate.grant.display_name} without the role {role}; "
+                f"have them change its certificate (tramontana custodian change --role {role}), then join again"
+            )
+        click.echo(f"Certified as {certificate.grant.display_name}.")
+        return await place(connected)
+
+    try:
+        return await beside(connected.run(), work())
+    finally:
+        await connected.close()
+
+
+async def site_place(connected: OnlineDevice, networks: Sequence[str]) -> dict[str, Any]:
+    """Number, networks and gateways, as soon as there is a gateway."""
+    said = False
+    while True:
+        answer: dict[str, Any] = await connected.request(Request("PUT", "/me/site", {"networks": list(networks)}))
+        if answer["gateways"]:
+            return answer
+        if not said:
+            click.echo("Waiting for the first gateway to join …")
+            said = True
+        await asyncio.sleep(LOOK_AGAIN_S)
+
+
+async def gateway_place(connected: OnlineDevice, address: str) -> dict[str, Any]:
+    answer: dict[str, Any] = await connected.request(Request("PUT", "/me/gateway", {"address": address}))
+    return answer
+
+
+# What the machine has
+
+
+def find_uplinks(given: Sequence[str], found: Sequence[Interface], local: Sequence[str]) -> list[Uplink]:
+    """From `INTERFACE=CARRIER[,ADDRESS/LENGTH[,VIA]]`, or every interface with a way to the internet. Raises `LocalError`."""
+    by_name = {each.name: each for each in found}
+    if given:
+        made = [_given_uplink(text, by_name) for text in given]
+    else:
+        made = [_uplink(each, guessed_carrier(each.name)) for each in found if each.via is not None and each.name not in local]
+    if not made:
+        raise LocalError("no interface has a way to the internet; name the uplinks, for example --uplink eth1=starlink")
+    for each in made:
+        carrier(each.carrier)
+    return made
+
+
+def _given_uplink(text: str, by_name: dict[str, Interface]) -> Uplink:
+    interface, equals, rest = text.partition("=")
+    if not equals or interface not in by_name:
+        known = ", ".join(sorted(by_name)) or "none"
+        raise LocalError(f"--uplink {text}: say INTERFACE=CARRIER, such as eth1=starlink; this machine's interfaces: {known}")
+    name, *address = rest.split(",")
+    if not address:
+        return _uplink(by_name[interface], name)
+    try:
+        own, via = str(ip_interface(address[0])), str(ip_address(address[1])) if len(address) > 1 else None
+    except ValueError as error:
+        raise LocalError(f"--uplink {text}: {error}") from error
+    return Uplink(interface, name, own, via)
+
+
+def _uplink(found: Interface, carrier_id: str) -> Uplink:
+    if found.leased or not found.addresses:  # whatever it gets again, where it will be
+        return Uplink(found.name, carrier_id, None, None)
+    return Uplink(found.name, carrier_id, str(found.addresses[0]), None if found.via is None else str(found.via))
+
+
+def guessed_carrier(interface: str) -> str:
+    """A modem is a mobile network, anything else a line, until somebody says better."""
+    return "4g" if interface.startswith(("ww", "ppp", "usb")) else "fibre"
+
+
+def find_local(given: Sequence[str], found: Sequence[Interface], uplinks: Sequence[str]) -> list[str]:
+    """The interfaces of the local network. Raises `LocalError`."""
+    names = {each.name for each in found}
+    if unknown := [name for name in given if name not in names]:
+        raise LocalError(f"there is no interface {unknown[0]}; this machine's: {', '.join(sorted(names)) or 'none'}")
+    local = list(given) or [each.name for each in found if each.via is None and each.name not in uplinks]
+    if not local:
+        raise LocalError("which interface leads to the local network? Name it, for example --local eth0")
+    return local
+
+
+def wanted_networks(given: Sequence[str], local: Sequence[str], found: Sequence[Interface]) -> list[str]:
+    """Those asked for; else the private ones that the local interfaces are in already. None: whatever the server gives."""
+    if given:
+        try:
+            return [str(ip_network(each)) for each in given]
+        except ValueError as error:
+            raise LocalError(f"--network: {error}") from error
+    there = [address.network for each in found if each.name in local for address in each.addresses]
+    return [str(network) for network in there if network.is_private and not network.overlaps(SITE_BLOCK) and network.prefixlen <= 30]
+
+
+def local_address(networks: Sequence[str], local: Sequence[str], found: Sequence[Interface]) -> str | None:
+    """The first address of the first network, unless a local interface has one of it."""
+    first = ip_network(networks[0])
+    if not isinstance(first, IPv4Network) or any(address.ip in first for each in found if each.name in local for address in each.addresses):
+        return None
+    return str(IPv4Interface((first.network_address + 1, first.prefixlen)))
+
+
+def outside_of(found: Sequence[Interface], interface: str | None, address: str | None) -> tuple[str, str]:
+    """(interface, address) of a gateway towards the internet. Raises `LocalError`."""
+    candidates = [each for each in found if (each.name == interface if interface else each.via is not None)]
+    if not candidates:
+        raise LocalError(
+            f"{'there is no interface ' + interface if interface else 'no interface has a way to the internet'}; use --outside"
+        )
+    chosen = candidates[0]
+    if address is None and not chosen.addresses:
+        raise LocalError(f"{chosen.name} has no address; say at which address sites reach this gateway with --address")
+    given = address or str(chosen.addresses[0].ip)
+    try:
+        told = ip_address(given)
+    except ValueError as error:
+        raise LocalError(f"--address: {error}") from error
+    if address is None and isinstance(told, IPv4Address) and told.is_private:
+        click.echo(f"{given} is a private address: if sites come over the internet, say the public one with --address.", err=True)
+    return chosen.name, str(told)
+
+
+# Configuration
+
+
+def site_config(
+    common: Sequence[str], underlay: str, place: dict[str, Any], uplinks: Sequence[Uplink], local: Sequence[str], address: str | None
+) -> str:
+    lines = ["# Written by `tramontana site join`. Format: docs/internet.md", *common]
+    lines += [f"number = {place['number']}", f"networks = {json.dumps(place['networks'])}", f"underlay = {json.dumps(underlay)}"]
+    lines.append(f"local = {json.dumps(list(local))}")
+    if address is not None:
+        lines.append(f"local_address = {json.dumps(address)}")
+    for index, uplink in enumerate(uplinks, start=1):
+        lines += ["", "[[uplink]]", f"index = {index}", f"interface = {json.dumps(uplink.interface)}"]
+        lines.append(f"carrier = {json.dumps(uplink.carrier)}")
+        lines += [f"address = {json.dumps(uplink.address)}"] if uplink.address else []
+        lines += [f"via = {json.dumps(uplink.via)}"] if uplink.via else []
+    for gateway in place["gateways"]:
+        lines += ["", "[[gateway]]", f"id = {json.dumps(gateway['device_id'])}", f"number = {gateway['number']}"]
+        lines.append(f"address = {json.dumps(gateway['address'])}")
+    return "\n".join(lines) + "\n"
+
+
+def gateway_config(common: Sequence[str], number: int, address: str, outside: str, uplinks: int, *, site_to_site: bool) -> str:
+    lines = ["# Written by `tramontana gateway join`. Format: docs/internet.md", *common]
+    lines += [f"number = {number}", f"address = {json.dumps(address)}", f"outside = {json.dumps(outside)}"]
+    lines += [f"uplinks = {json.dumps(list(range(1, uplinks + 1)))}", f"site_to_site = {json.dumps(site_to_site)}"]
+    return "\n".join(lines) + "\n"
+
+
+def write_config(path: Path, text: str, role: Role) -> None:
+    """Checked first. Raises `SettingsRefused`, `LocalError`."""
+    parse_settings(text, SiteSettings if role == "site" else GatewaySettings, str(path))
+    try:
+        path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        path.write_text(text)
+    except OSError as error:
+        raise LocalError(f"cannot write {path} ({error.strerror})") from error
+    click.echo(f"Configuration: {path}")
+
+
+# The service
+
+
+def unit_text(role: Role, config: Path) -> str:
+    """A systemd unit. A site's comes up before the network does, so that nothing leaves before its kill switch stands."""
+    order = (
+        "DefaultDependencies=no\nAfter=local-fs.target systemd-udevd.service\nBefore=network-pre.target shutdown.target\n"
+        "Wants=network-pre.target\nConflicts=shutdown.target\n"
+        if role == "site"
+        else "After=network-online.target\nWants=network-online.target\n"
+    )
+    command = f"{sys.executable} -m tramontana.cli.main {role} run --config {config}"
+    return (
+        f"[Unit]\nDescription=Tramontana {role}\n{order}StartLimitIntervalSec=0\n\n"
+        f"[Service]\nType=exec\nExecStart={command}\nRestart=always\nRestartSec=2\n"
+        "# Tunnels, routes and the kill switch outlive the agent.\nKillMode=process\n"
+        "CPUSchedulingPolicy=fifo\nCPUSchedulingPriority=5\nUMask=0077\n\n"
+        "[Install]\nWantedBy=multi-user.target\n"
+    )
+
+
+def install_service(role: Role, config: Path) -> bool:
+    """Whether there is systemd here; the unit runs then. Raises `LocalError`."""
+    if not SYSTEMD.exists() or shutil.which("systemctl") is None:
+        return False
+    name = f"tramontana-{role}.service"
+    try:
+        (UNITS / name).write_text(unit_text(role, config))
+        for words in (["daemon-reload"], ["enable", name], ["restart", name]):
+            subprocess.run(["systemctl", *words], check=True, capture_output=True, text=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        said = getattr(error, "stderr", "") or str(error)
+        raise LocalError(
+            f"the service {name} cannot be installed ({said.strip()}); run `tramontana {role} run --config {config}`"
+        ) from error
+    click.echo(f"Service {name} runs, and starts with the machine. What it says: journalctl -u {name}")
+    return True
+
+
+def check_root(role: Role) -> None:
+    if os.geteuid() != 0:
+        raise LocalError(f"a {role} changes interfaces, routes and rules of this machine: run this as root")
+
+
+def machine() -> list[Interface]:
+    return interfaces()

@@ -1,0 +1,45 @@
+"""What a machine has: interfaces, their addresses, and which of them lead to the internet."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Interface
+from typing import Any
+
+from tramontana.internet.linux.namespace import run
+
+_VIRTUAL = ("bridge", "bond", "dummy", "tun", "wireguard", "vxlan", "ipip", "sit", "gre", "docker")
+
+
+@dataclass(frozen=True, slots=True)
+class Interface:
+    """addresses: its IPv4 ones; via: its gateway to the internet, None where it is no way there; leased: its address came by DHCP."""
+
+    name: str
+    addresses: tuple[IPv4Interface, ...]
+    via: IPv4Address | None
+    leased: bool
+
+
+def interfaces() -> list[Interface]:
+    """Those that can be an uplink or a local network, ways to the internet first, the preferred one foremost. Raises `HostRefused`."""
+    routes: list[dict[str, Any]] = json.loads(run(["ip", "-json", "-4", "route", "show", "default"]) or "[]")
+    links: list[dict[str, Any]] = json.loads(run(["ip", "-json", "-details", "address", "show"]) or "[]")
+    return parse_interfaces(routes, links)
+
+
+def parse_interfaces(routes: list[dict[str, Any]], links: list[dict[str, Any]]) -> list[Interface]:
+    """From what `ip -json route show default` and `ip -json -details address show` say."""
+    via = {route["dev"]: route.get("gateway") for route in sorted(routes, key=lambda route: route.get("metric", 0), reverse=True)}
+    order = {name: place for place, name in enumerate(reversed(via))}
+    found = []
+    for link in links:
+        name, kind = link.get("ifname", ""), link.get("linkinfo", {}).get("info_kind", "")
+        if not name or link.get("link_type") not in ("ether", "none", "ppp") or (kind in _VIRTUAL and name not in via):
+            continue
+        own = [each for each in link.get("addr_info", []) if each["family"] == "inet" and each.get("scope") == "global"]
+        addresses = tuple(IPv4Interface(f"{each['local']}/{each['prefixlen']}") for each in own)
+        gateway = IPv4Address(via[name]) if via.get(name) else None
+        found.append(Interface(name, addresses, gateway, any(each.get("dynamic") for each in own)))
+    return sorted(found, key=lambda each: order.get(each.name, len(order)))

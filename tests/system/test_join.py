@@ -1,0 +1,169 @@
+"""A site and a gateway from an invitation to traffic, and out again: real server, custodians, agents, WireGuard, in namespaces."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.system.routers import Agent, Routers, laid_out, missing_for_routers, wait_for
+from tramontana.cli.desk import Desk
+from tramontana.cli.organisation_key import sign_for_server
+from tramontana.control.bootstrap import make_invitation, organisation_of
+from tramontana.control.store.requests import Proposal
+from tramontana.internet.linux.namespace import run
+from tramontana.keys.organisation import OrganisationKey
+from tramontana.keys.profiles import DEFAULT_PROFILE
+
+MISSING = missing_for_routers()
+pytestmark = [pytest.mark.system, pytest.mark.skipif(MISSING is not None, reason=str(MISSING))]
+ORIGIN = "http://203.0.113.1:8440"
+SECRET = "a passphrase of the tests"
+
+
+class Ministry:
+    """An organisation with its server, which stands beside the gateway, and one custodian at work."""
+
+    def __init__(self, network: Routers) -> None:
+        self.network = network
+        self.data = network.folder / "server"
+        self.key = OrganisationKey.generate("Ministry", DEFAULT_PROFILE, now=int(time.time()) - 60)
+        organisation_of(self.data, lambda service, log_key: (self.key.root.encoded, sign_for_server(self.key, service, log_key)))
+        self.server: subprocess.Popen[bytes] | None = None
+        self.desks: list[Desk] = []
+
+    def start(self) -> None:
+        command = [
+            sys.executable,
+            "-m",
+            "tramontana.cli.main",
+            "serve",
+            "--data",
+            str(self.data),
+            "--host",
+            "203.0.113.1",
+            "--behind-proxy",
+        ]
+        with (self.network.folder / "server.log").open("ab") as output:
+            self.server = subprocess.Popen(self.network.namespace("gate").command(command), stdout=output, stderr=output)
+        wait_for(self._listens, "the server listens")
+
+    def _listens(self) -> bool:
+        return "8440" in run(["ss", "-Hltn", "sport = :8440"], namespace=self.network.namespace("gate"))
+
+    def stop(self) -> None:
+        assert self.server is not None
+        self.server.send_signal(signal.SIGTERM)
+        self.server.wait(60)
+        self.server = None
+
+    def link(self, role: str) -> str:
+        made = make_invitation(self.data, role, Proposal(roles=(role,)))
+        return f"{ORIGIN}/phone#invite={made.token.reveal()}&org={self.key.root.fingerprint_text}"
+
+    def found(self) -> None:
+        with self.network.namespace("gate").entered():
+            for number in (1, 2):
+                desk = Desk.enrol(self.link("custodian"), f"Custodian {number}", self.network.folder / f"desk{number}", SECRET)
+                desk.follow_log()
+                desk.found(self.key)
+                self.desks.append(desk)
+
+    def certify(self, name: str) -> str:
+        """Wait for the request of this name, certify it; the device."""
+        desk = self.desks[0]
+        with self.network.namespace("gate").entered():
+            wait_for(lambda: any(each["display_name"] == name for each in desk.requests()), f"{name} asks to be certified")
+            request = next(each for each in desk.requests() if each["display_name"] == name)
+            desk.follow_log()
+            grant = desk.grant_for(request)
+            desk.approve(request, grant)
+            desk.issue(self.key, desk.find_request(request["request_id"]), grant)
+        return str(request["device_id"])
+
+    def revoke(self, device_id: str) -> None:
+        with self.network.namespace("gate").entered():
+            self.desks[0].follow_log()
+            self.desks[0].revoke(self.key, device_id, "stolen")
+
+
+@contextmanager
+def ministry_of(network: Routers) -> Iterator[Ministry]:
+    made = Ministry(network)
+    made.start()
+    try:
+        made.found()
+        yield made
+    finally:
+        for desk in made.desks:
+            desk.api.close()
+        if made.server is not None:
+            made.server.kill()
+            made.server.wait()
+
+
+def _join(network: Routers, word: str, link: str, *options: str) -> Agent:
+    config, state = network.folder / f"{word}.toml", network.folder / word
+    agent = Agent(word, network.namespace("site" if word == "site" else "gate"), config, state)
+    network.agents[word] = agent
+    names = ["--config", str(config), "--directory", str(state), "--name", word.capitalize(), "--foreground"]
+    agent.start_command([sys.executable, "-m", "tramontana.cli.main", word, "join", *names, *options, link])
+    return agent
+
+
+def test_invited_approved_connected_revoked(tmp_path: Path) -> None:
+    with laid_out(tmp_path, uplinks=1) as network, ministry_of(network) as ministry:
+        tag = f"t{os.getpid() % 10000}"
+        gate, site = (network.namespace(part) for part in ("gate", "site"))
+        run(["ip", "-n", str(site.name), "address", "add", "192.0.2.18/28", "dev", "up1"])
+        run(["ip", "-n", str(site.name), "link", "set", "up1", "up"])
+        run(["ip", "-n", str(site.name), "route", "add", "default", "via", "192.0.2.17"])
+        gateway = _join(
+            network,
+            "gateway",
+            ministry.link("gateway"),
+            "--outside",
+            "out",
+            "--address",
+            "203.0.113.1",
+            "--uplinks",
+            "1",
+            "--tag",
+            f"{tag}g"[:6],
+        )
+        ministry.certify("Gateway")
+        network.wait_for(lambda: gateway.status() is not None, "the gateway runs")
+        ship = _join(
+            network,
+            "site",
+            ministry.link("site"),
+            "--local",
+            "lan",
+            "--tag",
+            f"{tag}s"[:6],
+            "--underlay",
+            network.namespace("under").name or "",
+        )
+        device_id = ministry.certify("Site")
+        network.wait_until_up()
+        assert gate.exists
+        assert "10.64.2.0/24" in ship.config.read_text()
+
+        ministry.stop()
+        with network.traffic() as traffic:
+            wait_for(lambda: len(traffic.answered) > 300, "traffic while the server is away")
+        assert traffic.lost == 0
+
+        ministry.start()
+        ministry.revoke(device_id)
+        wait_for(lambda: network.tunnels(gateway) == [], "the gateway has no tunnel of the site", patience_s=40)
+        assert not network.reaches()
+        wait_for(lambda: "revoked" in str((ship.status() or {}).get("blocked")), "the site says why")
+        assert all(not tunnel["keyed"] for tunnel in network.tunnels(ship))
