@@ -53,12 +53,8 @@ from tramontana.internet.linux.namespace import Namespace
 from tramontana.internet.linux.wireguard import WireGuard, public_key_of, wireguard_here
 from tramontana.internet.log_file import LogFile
 from tramontana.internet.overlay import CONTROL_PORT, GATEWAY_END, WIREGUARD_PORT, TunnelId, gateway_interface, tunnel_address
-<<<<<<< HEAD
-from tramontana.internet.settings import GatewaySettings, SitePlace
-from tramontana.internet.tcp_proxy import ProxySettings, Role
-=======
 from tramontana.internet.settings import GatewaySettings, SettingsRefused, SitePlace
->>>>>>> 0bab631 (wip join)
+from tramontana.internet.tcp_proxy import ProxySettings, Role
 from tramontana.internet.tunnel_keys import Event, GatewayConversation, Introduced, KeyProposed, Said, WrongPeer, check_standing
 from tramontana.keys.refused import Refused
 
