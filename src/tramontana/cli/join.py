@@ -173,7 +173,7 @@ def find_uplinks(given: Sequence[str], found: Sequence[Interface], local: Sequen
     if given:
         made = [_given_uplink(text, by_name) for text in given]
     else:
-        made = [_uplink(each, guessed_carrier(each.name)) for each in found if each.via is not None and each.name not in local]
+        made = [_uplink(each, guessed_carrier(each.name)) for each in found if each.leads_out and each.name not in local]
     if not made:
         raise LocalError("no interface has a way to the internet; name the uplinks, for example --uplink eth1=starlink")
     for each in made:
@@ -212,7 +212,7 @@ def find_local(given: Sequence[str], found: Sequence[Interface], uplinks: Sequen
     names = {each.name for each in found}
     if unknown := [name for name in given if name not in names]:
         raise LocalError(f"there is no interface {unknown[0]}; this machine's: {', '.join(sorted(names)) or 'none'}")
-    local = list(given) or [each.name for each in found if each.via is None and each.name not in uplinks]
+    local = list(given) or [each.name for each in found if not each.leads_out and each.name not in uplinks]
     if not local:
         raise LocalError("which interface leads to the local network? Name it, for example --local eth0")
     return local
@@ -239,7 +239,7 @@ def local_address(networks: Sequence[str], local: Sequence[str], found: Sequence
 
 def outside_of(found: Sequence[Interface], interface: str | None, address: str | None) -> tuple[str, str]:
     """(interface, address) of a gateway towards the internet. Raises `LocalError`."""
-    candidates = [each for each in found if (each.name == interface if interface else each.via is not None)]
+    candidates = [each for each in found if (each.name == interface if interface else each.leads_out)]
     if not candidates:
         raise LocalError(
             f"{'there is no interface ' + interface if interface else 'no interface has a way to the internet'}; use --outside"

@@ -1208,6 +1208,66 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/me/site": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /**
+         * Place Site
+         * @description Ask for the site's number and networks, and the gateways. Asked again, the answer is the same.
+         */
+        put: operations["place_site"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/me/gateway": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /**
+         * Place Gateway
+         * @description Say at which address sites reach this gateway, and ask for its number.
+         */
+        put: operations["place_gateway"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/gateways/places": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Places
+         * @description The sites that gateways serve, and all gateways.
+         */
+        get: operations["places"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/presence": {
         parameters: {
             query?: never;
@@ -2194,6 +2254,39 @@ export interface components {
             precedence: "routine" | "priority" | "immediate" | "flash" | "flash-override";
         };
         /**
+         * GatewayAssigned
+         * @description The place of the gateway that asks.
+         */
+        GatewayAssigned: {
+            /** Number */
+            number: number;
+        };
+        /** GatewayPlace */
+        GatewayPlace: {
+            /**
+             * Device Id
+             * @description 16 bytes in lower-case hex
+             */
+            device_id: string;
+            /** Display Name */
+            display_name: string;
+            /** Number */
+            number: number;
+            /**
+             * Address
+             * @description an IP address
+             */
+            address: string;
+        };
+        /** GatewayWish */
+        GatewayWish: {
+            /**
+             * Address
+             * @description an IP address
+             */
+            address: string;
+        };
+        /**
          * Health
          * @description Whether the server can do its work, for a supervisor; says nothing about who uses it.
          */
@@ -2670,6 +2763,21 @@ export interface components {
             longitude_deg: number;
         };
         /**
+         * Places
+         * @description Every site and gateway whose certificate is in force.
+         */
+        Places: {
+            /**
+             * Revision
+             * @description another text whenever a site or gateway joined or changed its place
+             */
+            revision: string;
+            /** Sites */
+            sites: components["schemas"]["SitePlace"][];
+            /** Gateways */
+            gateways: components["schemas"]["GatewayPlace"][];
+        };
+        /**
          * Pong
          * @description The answer to a ping.
          */
@@ -2734,7 +2842,7 @@ export interface components {
              * Code
              * @enum {string}
              */
-            code: "administrator_link_refused" | "already_enrolled" | "archive_fixed" | "attachment_exists" | "attachment_missing" | "attachment_quota" | "attachment_too_large" | "bad_mls_message" | "call_elsewhere" | "call_ended" | "call_not_forwarded" | "call_preempted" | "call_waiting" | "certificate_expired" | "certificate_refused" | "conversation_exists" | "device_revoked" | "enrolment_rejected" | "epoch_out_of_range" | "epoch_taken" | "internal" | "invalid_request" | "invitation_refused" | "key_package_refused" | "login_refused" | "mailbox_full" | "media_unavailable" | "members_fixed" | "message_id_reused" | "method_not_allowed" | "no_capacity" | "no_organisation" | "not_an_archive" | "not_certified" | "not_custodian" | "not_found" | "not_joined" | "not_logged_in" | "not_yours" | "offer_refused" | "origin_refused" | "owner_needed" | "precedence_refused" | "removal_refused" | "store_unavailable" | "too_large" | "too_many_members" | "too_many_requests" | "unknown_access" | "welcome_refused" | "wrong_host";
+            code: "administrator_link_refused" | "already_enrolled" | "archive_fixed" | "attachment_exists" | "attachment_missing" | "attachment_quota" | "attachment_too_large" | "bad_mls_message" | "call_elsewhere" | "call_ended" | "call_not_forwarded" | "call_preempted" | "call_waiting" | "certificate_expired" | "certificate_refused" | "conversation_exists" | "device_revoked" | "enrolment_rejected" | "epoch_out_of_range" | "epoch_taken" | "internal" | "invalid_request" | "invitation_refused" | "key_package_refused" | "login_refused" | "mailbox_full" | "media_unavailable" | "members_fixed" | "message_id_reused" | "method_not_allowed" | "no_capacity" | "no_number" | "no_organisation" | "not_a_router" | "not_an_archive" | "not_certified" | "not_custodian" | "not_found" | "not_joined" | "not_logged_in" | "not_yours" | "offer_refused" | "origin_refused" | "owner_needed" | "place_taken" | "precedence_refused" | "removal_refused" | "store_unavailable" | "too_large" | "too_many_members" | "too_many_requests" | "unknown_access" | "welcome_refused" | "wrong_host";
             /** Detail */
             detail: string;
             /**
@@ -2851,6 +2959,42 @@ export interface components {
         SignedRevocation: {
             /** Revocation */
             revocation: string;
+        };
+        /**
+         * SiteAssigned
+         * @description The place of the site that asks.
+         */
+        SiteAssigned: {
+            /** Number */
+            number: number;
+            /** Networks */
+            networks: string[];
+            /** Gateways */
+            gateways: components["schemas"]["GatewayPlace"][];
+        };
+        /** SitePlace */
+        SitePlace: {
+            /**
+             * Device Id
+             * @description 16 bytes in lower-case hex
+             */
+            device_id: string;
+            /** Display Name */
+            display_name: string;
+            /** Unit */
+            unit: string;
+            /** Number */
+            number: number;
+            /** Networks */
+            networks: string[];
+        };
+        /** SiteWish */
+        SiteWish: {
+            /**
+             * Networks
+             * @description of the site; empty: whatever the server gives, or gave before
+             */
+            networks: string[];
         };
         /**
          * SkySite
@@ -9624,6 +9768,308 @@ export interface operations {
             };
             /** @description `not_logged_in`: Log in again: this needs a valid session. */
             401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `too_large`: The request is too large. Send less at once. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `wrong_host`: The server does not answer under this name. Use the address that it printed, or start it with --host-name. */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `invalid_request`: The request is not as the API document describes; `errors` names the fields. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `too_many_requests`: Too many requests. Wait as long as Retry-After says. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `internal`: The server failed; the operator finds the cause in its log. Try again later. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `store_unavailable`: The server cannot write its data now (disk full or busy). Nothing was changed. Try again later. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+        };
+    };
+    place_site: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SiteWish"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SiteAssigned"];
+                };
+            };
+            /** @description `not_logged_in`: Log in again: this needs a valid session. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `certificate_expired`: The certificate of this device has expired. Ask a custodian to renew it.; `not_a_router`: Only a device that the organisation certified as a site or a gateway may do this.; `not_certified`: This device is not certified yet. Wait until a custodian has approved it. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `no_number`: There is no number left for another one. Revoke one first.; `place_taken`: Another site or gateway has this network or address; `detail` says which. Choose another one. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `too_large`: The request is too large. Send less at once. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `wrong_host`: The server does not answer under this name. Use the address that it printed, or start it with --host-name. */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `invalid_request`: The request is not as the API document describes; `errors` names the fields. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `too_many_requests`: Too many requests. Wait as long as Retry-After says. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `internal`: The server failed; the operator finds the cause in its log. Try again later. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `store_unavailable`: The server cannot write its data now (disk full or busy). Nothing was changed. Try again later. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+        };
+    };
+    place_gateway: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["GatewayWish"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["GatewayAssigned"];
+                };
+            };
+            /** @description `not_logged_in`: Log in again: this needs a valid session. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `certificate_expired`: The certificate of this device has expired. Ask a custodian to renew it.; `not_a_router`: Only a device that the organisation certified as a site or a gateway may do this.; `not_certified`: This device is not certified yet. Wait until a custodian has approved it. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `no_number`: There is no number left for another one. Revoke one first.; `place_taken`: Another site or gateway has this network or address; `detail` says which. Choose another one. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `too_large`: The request is too large. Send less at once. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `wrong_host`: The server does not answer under this name. Use the address that it printed, or start it with --host-name. */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `invalid_request`: The request is not as the API document describes; `errors` names the fields. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `too_many_requests`: Too many requests. Wait as long as Retry-After says. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `internal`: The server failed; the operator finds the cause in its log. Try again later. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `store_unavailable`: The server cannot write its data now (disk full or busy). Nothing was changed. Try again later. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+        };
+    };
+    places: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Places"];
+                };
+            };
+            /** @description `not_logged_in`: Log in again: this needs a valid session. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `certificate_expired`: The certificate of this device has expired. Ask a custodian to renew it.; `not_a_router`: Only a device that the organisation certified as a site or a gateway may do this.; `not_certified`: This device is not certified yet. Wait until a custodian has approved it. */
+            403: {
                 headers: {
                     [name: string]: unknown;
                 };

@@ -14,10 +14,11 @@ _VIRTUAL = ("bridge", "bond", "dummy", "tun", "wireguard", "vxlan", "ipip", "sit
 
 @dataclass(frozen=True, slots=True)
 class Interface:
-    """addresses: its IPv4 ones; via: its gateway to the internet, None where it is no way there; leased: its address came by DHCP."""
+    """addresses: its IPv4 ones; leads_out: it has a default route, by `via` where there is one; leased: its address came by DHCP."""
 
     name: str
     addresses: tuple[IPv4Interface, ...]
+    leads_out: bool
     via: IPv4Address | None
     leased: bool
 
@@ -41,5 +42,5 @@ def parse_interfaces(routes: list[dict[str, Any]], links: list[dict[str, Any]]) 
         own = [each for each in link.get("addr_info", []) if each["family"] == "inet" and each.get("scope") == "global"]
         addresses = tuple(IPv4Interface(f"{each['local']}/{each['prefixlen']}") for each in own)
         gateway = IPv4Address(via[name]) if via.get(name) else None
-        found.append(Interface(name, addresses, gateway, any(each.get("dynamic") for each in own)))
+        found.append(Interface(name, addresses, name in via, gateway, any(each.get("dynamic") for each in own)))
     return sorted(found, key=lambda each: order.get(each.name, len(order)))

@@ -1,0 +1,92 @@
+"""What `join` finds on a machine, and the configuration and unit that it writes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tramontana.cli import join
+from tramontana.errors import LocalError
+from tramontana.internet.linux.found import parse_interfaces
+from tramontana.internet.settings import GatewaySettings, SiteSettings, parse_settings
+
+ROUTES = [{"dst": "default", "gateway": "192.0.2.1", "dev": "eth1", "metric": 200}, {"dst": "default", "dev": "wwan0", "metric": 700}]
+
+
+def _link(name: str, *addresses: str, kind: str = "", dynamic: bool = False) -> dict[str, object]:
+    pairs = [each.split("/") for each in addresses]
+    info = [{"family": "inet", "local": ip, "prefixlen": int(length), "scope": "global", "dynamic": dynamic} for ip, length in pairs]
+    kind_of = {"linkinfo": {"info_kind": kind}} if kind else {}
+    return {"ifname": name, "link_type": "loopback" if name == "lo" else "ether", "addr_info": info, **kind_of}
+
+
+LINKS = [
+    _link("lo", "127.0.0.1/8"),
+    _link("wwan0", "10.1.2.3/30", dynamic=True),
+    _link("eth0", "192.168.7.1/24"),
+    _link("eth1", "192.0.2.2/28"),
+    _link("docker0", "172.17.0.1/16", kind="bridge"),
+]
+FOUND = parse_interfaces(ROUTES, LINKS)
+
+
+def test_ways_to_the_internet_are_uplinks_and_the_rest_is_local() -> None:
+    assert [each.name for each in FOUND] == ["eth1", "wwan0", "eth0"]
+    local = join.find_local((), FOUND, ())
+    assert local == ["eth0"]
+    uplinks = join.find_uplinks((), FOUND, local)
+    assert uplinks == [join.Uplink("eth1", "fibre", "192.0.2.2/28", "192.0.2.1"), join.Uplink("wwan0", "4g", None, None)]
+    assert join.wanted_networks((), local, FOUND) == ["192.168.7.0/24"]
+    assert join.local_address(["192.168.7.0/24"], local, FOUND) is None
+    assert join.local_address(["10.64.3.0/24"], local, FOUND) == "10.64.3.1/24"
+
+
+def test_uplinks_as_they_are_given() -> None:
+    given = ("eth1=starlink", "wwan0=4g,198.51.100.2/30,198.51.100.1")
+    uplinks = join.find_uplinks(given, FOUND, ["eth0"])
+    assert uplinks == [
+        join.Uplink("eth1", "starlink", "192.0.2.2/28", "192.0.2.1"),
+        join.Uplink("wwan0", "4g", "198.51.100.2/30", "198.51.100.1"),
+    ]
+    for wrong in ("eth1", "eth9=starlink", "eth1=nobody", "eth1=starlink,here"):
+        with pytest.raises(LocalError):
+            join.find_uplinks((wrong,), FOUND, ["eth0"])
+    with pytest.raises(LocalError, match="no interface"):
+        join.find_local(("eth9",), FOUND, ())
+    with pytest.raises(LocalError, match="--uplink"):
+        join.find_uplinks((), FOUND, ["eth1", "wwan0"])
+
+
+def test_the_configuration_that_is_written_is_one(tmp_path: Path) -> None:
+    certified = join.Certified("site", "fingerprint", tmp_path / 'a "quoted" folder')
+    gateways = [{"device_id": "ab" * 16, "number": 3, "address": "203.0.113.1"}]
+    place = {"number": 7, "networks": ["10.64.7.0/24"], "gateways": gateways}
+    uplinks = join.find_uplinks((), FOUND, ["eth0"])
+    text = join.site_config(certified.common_lines("site"), "uplinks", place, uplinks, ["eth0"], "10.64.7.1/24")
+    site = parse_settings(text, SiteSettings, "it")
+    assert (site.number, site.joined, str(site.local_address), len(site.uplink)) == (7, True, "10.64.7.1/24", 2)
+    assert site.gateway[0].number == 3
+    assert site.device_key == certified.device_key
+    text = join.gateway_config(certified.common_lines("gate"), 3, "203.0.113.1", "eth1", 2, site_to_site=True)
+    gateway = parse_settings(text, GatewaySettings, "it")
+    assert (gateway.number, gateway.uplinks, gateway.site_to_site, gateway.site) == (3, (1, 2), True, ())
+
+
+def test_a_gateway_is_at_the_address_of_its_way_out(capsys: pytest.CaptureFixture[str]) -> None:
+    assert join.outside_of(FOUND, None, None) == ("eth1", "192.0.2.2")
+    assert join.outside_of(FOUND, "eth0", None) == ("eth0", "192.168.7.1")
+    assert "private" in capsys.readouterr().err
+    assert join.outside_of(FOUND, "eth0", "2001:db8::1") == ("eth0", "2001:db8::1")
+    for interface, address in (("eth9", None), (None, "nowhere")):
+        with pytest.raises(LocalError):
+            join.outside_of(FOUND, interface, address)
+
+
+def test_the_unit_keeps_tunnels_and_comes_before_the_network() -> None:
+    unit = join.unit_text("site", Path("/etc/tramontana/site.toml"))
+    assert "KillMode=process" in unit
+    assert "Before=network-pre.target" in unit
+    assert "network-online" in join.unit_text("gateway", Path("/etc/tramontana/gateway.toml"))
+    assert json.dumps(unit).isascii()
