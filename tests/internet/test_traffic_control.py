@@ -32,7 +32,7 @@ for _ in range(2):
     traffic_control.apply("wg1", {1: plan(float(sys.argv[1]))})
 """
 
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, pytest.mark.routers]
 
 
 def chain_of_four(made: Lab) -> None:

@@ -19,7 +19,11 @@ from tests.system.routers import ETH_P_ALL, MARK, Agent, Routers, missing_for_ro
 from tramontana.internet.linux.namespace import Namespace
 from tramontana.internet.linux.wireguard import SOCKETS
 
-pytestmark = [pytest.mark.system, pytest.mark.skipif(missing_for_routers() is not None, reason=str(missing_for_routers()))]
+pytestmark = [
+    pytest.mark.system,
+    pytest.mark.routers,
+    pytest.mark.skipif(missing_for_routers() is not None, reason=str(missing_for_routers())),
+]
 
 
 @pytest.fixture
