@@ -14,27 +14,28 @@ from tramontana.errors import TramontanaError
 
 PR_SET_PDEATHSIG = 1  # prctl(2)
 
+# Where each is, and one line on it: asking for help imports none of them.
 COMMANDS = {
-    "up": "tramontana.cli.up:up",
-    "serve": "tramontana.cli.serve:serve",
-    "relay": "tramontana.cli.media:relay",
-    "player": "tramontana.cli.media:player",
-    "forwarder": "tramontana.cli.forwarder:forwarder",
-    "drain": "tramontana.cli.drain:drain",
-    "sky": "tramontana.cli.sky:sky",
-    "evidence": "tramontana.cli.evidence:evidence",
-    "invite": "tramontana.cli.invite:invite",
-    "admin-link": "tramontana.cli.invite:admin_link",
-    "auditor-link": "tramontana.cli.invite:auditor_link",
-    "init": "tramontana.cli.organisation:init",
-    "organisation": "tramontana.cli.organisation:organisation",
-    "custodian": "tramontana.cli.custodian:custodian",
-    "log": "tramontana.cli.log:log",
-    "site": "tramontana.cli.site:site",
-    "gateway": "tramontana.cli.site:gateway",
-    "lab": "tramontana.cli.lab:lab",
-    "phone": "tramontana.cli.phone:phone",
-    "trial": "tramontana.cli.trial:trial",
+    "up": ("tramontana.cli.up:up", "Run the whole service on this machine."),
+    "serve": ("tramontana.cli.serve:serve", "Run the server: accounts, delivery, calls, console."),
+    "relay": ("tramontana.cli.media:relay", "Relay the media of calls (TURN)."),
+    "player": ("tramontana.cli.media:player", "Play simulated paths on the media of phones."),
+    "forwarder": ("tramontana.cli.forwarder:forwarder", "Forward conferences and talk groups."),
+    "drain": ("tramontana.cli.drain:drain", "Take a forwarder out of service without dropping a call."),
+    "sky": ("tramontana.cli.sky:sky", "Constellations: load, look at, compute paths."),
+    "evidence": ("tramontana.cli.evidence:evidence", "Write the evidence pack: materials, keys, audit."),
+    "invite": ("tramontana.cli.invite:invite", "Invite a phone: a link and its QR code."),
+    "admin-link": ("tramontana.cli.invite:admin_link", "A one-time link to the console."),
+    "auditor-link": ("tramontana.cli.invite:auditor_link", "A link with which an auditor follows the log."),
+    "init": ("tramontana.cli.organisation:init", "Make an organisation: the key that certifies devices."),
+    "organisation": ("tramontana.cli.organisation:organisation", "Bring an organisation and a server together."),
+    "custodian": ("tramontana.cli.custodian:custodian", "Certify and revoke devices."),
+    "log": ("tramontana.cli.log:log", "The organisation's transparency log."),
+    "site": ("tramontana.cli.site:site", "A site's router: tunnels over all its uplinks."),
+    "gateway": ("tramontana.cli.site:gateway", "A gateway: the tunnels of many sites."),
+    "lab": ("tramontana.cli.lab:lab", "A site, gateways and carriers on this machine."),
+    "phone": ("tramontana.cli.phone:phone", "A phone without a browser: answers, calls, measures."),
+    "trial": ("tramontana.cli.trial:trial", "Measure a line for hours or weeks, with a report."),
 }
 
 
@@ -47,9 +48,13 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        module, _, name = COMMANDS[cmd_name].partition(":")
+        module, _, name = COMMANDS[cmd_name][0].partition(":")
         command: click.Command = getattr(import_module(module), name)
         return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
