@@ -161,8 +161,8 @@ def _may_leave(frame: bytes) -> bool:
     transport = frame[14 + (frame[14] & 15) * 4 :]
     port = int.from_bytes(transport[2:4], "big")
     if frame[23] == 17:  # UDP: a message of WireGuard has its type in the first octet and zeros in the next three
-        return 51821 <= port <= 51835 and transport[8] in (1, 2, 3, 4) and transport[9:12] == bytes(3)
-    return frame[23] == 6 and port == 51819
+        return (port == 443 or 51821 <= port <= 51835) and transport[8] in (1, 2, 3, 4) and transport[9:12] == bytes(3)
+    return frame[23] == 6 and port in (443, 51819)
 
 
 class Traffic:
@@ -275,6 +275,17 @@ class Routers:
                     echo.sendto(b"yes", sender)
                     return asker.recv(100) == b"yes"
         return False
+
+    def block(self, *drops: str) -> None:
+        """What the carriers of all uplinks let through no more, in the words of nft; nothing: all passes again."""
+        chains = "".join(
+            f'chain in{uplink} {{ type filter hook ingress device "in{uplink}" priority 0; policy accept;\n'
+            + "".join(f"{drop} drop\n" for drop in drops)
+            + "}\n"
+            for uplink in range(1, self.uplinks + 1)
+        )
+        table = "table netdev carriers"
+        run(["nft", "-f", "-"], stdin=f"{table}\ndelete {table}\n{table} {{\n{chains}}}\n", namespace=self.namespace("gate"))
 
     @contextmanager
     def capture(self) -> Iterator[Capture]:

@@ -30,6 +30,7 @@ from tramontana.internet.key_renewal import (
     Store,
     TunnelKeys,
 )
+from tramontana.internet.ladder import Networks, Rung
 from tramontana.internet.linux.namespace import Namespace
 from tramontana.internet.linux.wireguard import Peer, PeerState, WireGuard, new_private_key
 from tramontana.internet.log_file import LogFile
@@ -188,6 +189,19 @@ class StateDirectory:
     def write_places(self, name: str, places: Iterable[BaseModel]) -> None:
         """Of other routers, for the next start. Raises `PrivateFileError`."""
         replace_private(self.path / f"{name}.json", json.dumps([each.model_dump(mode="json") for each in places]).encode())
+
+    def read_networks(self) -> Networks:
+        """Raises `StateDamaged`."""
+        path = self.path / "networks.json"
+        try:
+            stored = json.loads(path.read_bytes()) if path.exists() else []
+            return Networks([(str(network), str(gateway), Rung(rung)) for network, gateway, rung in stored])
+        except (OSError, ValueError, TypeError) as error:
+            raise StateDamaged(f"{path} cannot be read; remove it: the ways out of each network are found anew") from error
+
+    def write_networks(self, networks: Networks) -> None:
+        """Raises `OSError`."""
+        replace_private(self.path / "networks.json", json.dumps(networks.kept).encode())
 
     def forget_tunnel(self, tunnel: TunnelId) -> None:
         self._tunnel(tunnel).unlink(missing_ok=True)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from ipaddress import ip_address
 
-from tramontana.internet.overlay import CONTROL_PORT, MAX_UPLINK_INDEX, WIREGUARD_PORT
+from tramontana.internet.overlay import CONTROL_PORT, HTTPS_PORT, MAX_UPLINK_INDEX, WIREGUARD_PORT
 
 MAIN_TABLE = "tramontana_site"
 UPLINK_TABLE = "tramontana_uplinks"
@@ -64,8 +64,8 @@ def uplink_rules(uplinks: dict[int, str], gateways: Iterable[str]) -> str:
         for version, word in ((4, "ip"), (6, "ip6")):
             own = ", ".join(sorted(str(address) for address in addresses if address.version == version))
             if own:
-                ours += f"""    meta mark {index} {word} daddr {{ {own} }} udp dport {TUNNEL_PORTS} accept
-    meta mark {index} {word} daddr {{ {own} }} tcp dport {CONTROL_PORT} accept
+                ours += f"""    meta mark {index} {word} daddr {{ {own} }} udp dport {{ {HTTPS_PORT}, {TUNNEL_PORTS} }} accept
+    meta mark {index} {word} daddr {{ {own} }} tcp dport {{ {HTTPS_PORT}, {CONTROL_PORT} }} accept
 """
         body += f"""  chain uplink{index} {{
     type filter hook egress device "{interface}" priority 0; policy drop;

@@ -21,6 +21,11 @@ GATEWAY_END = 1
 WIREGUARD_PORT = 51820
 """The gateway listens at this port plus the uplink's index."""
 CONTROL_PORT = 51819
+FIRST_SITE_PORT = 51836
+SCOUT_PORT = 51818
+"""Of the gateway's agent; scouts come to it by way of every rung's port."""
+HTTPS_PORT = 443
+"""Of UDP and TLS where a network blocks the others; all tunnels of all sites share it."""
 
 
 class TunnelId(NamedTuple):
@@ -43,6 +48,11 @@ def tunnel_address(gateway_number: int, uplink: int, site_number: int) -> IPv4Ad
 def site_network(number: int) -> IPv4Network:
     """The local network of the site with this number, unless it asked for another."""
     return IPv4Network((SITE_BLOCK.network_address + (number << 8), 24))
+
+
+def site_port(gateway_number: int, uplink: int) -> int:
+    """From which the site's end of a tunnel sends: a dynamic port (RFC 6335 §6), the same after every restart."""
+    return FIRST_SITE_PORT + (gateway_number << 4) + uplink
 
 
 def site_interface(tag: str, gateway_number: int, uplink: int) -> str:

@@ -248,6 +248,8 @@ class TunnelProbe:
     def __init__(self, now: float, *, budget: ProbeBudget | None = UNMETERED) -> None:
         self.next_probe_at = now
         self.shape_kbps = 0
+        self.answered_at: float | None = None
+        """When the newest probe that was answered was sent."""
         self._carrying = False
         self._urgent_until = -math.inf
         self._budget = budget
@@ -328,6 +330,7 @@ class TunnelProbe:
         self._in_a_row = self._in_a_row + 1 if sent.sequence == self._newest_answered + 1 else 1
         if sent.sequence > self._newest_answered:
             self._newest_answered = sent.sequence
+            self.answered_at = sent.at
             self._answered_octets = sent.octets_before
             self._switch_sequence = echo.switch_sequence
             self._up.add(echo.received_us / 1e6, echo.received_octets or sent.octets_before, self._queue_up_s, now)

@@ -92,6 +92,12 @@ class Uplink(_Strict):
     metered: bool = False
     """Probing keeps to a budget; so it does wherever the policy has a cap."""
 
+    @property
+    def version(self) -> int | None:
+        """Of the Internet Protocol of its addresses; None where only the network will tell."""
+        given = self.address or self.via
+        return None if given is None else given.version
+
 
 class VoicePlace(_Strict):
     """Where media of the phone service go: a relay or forwarder, and its UDP ports."""
@@ -107,6 +113,16 @@ class GatewayPlace(_Strict):
     id: DeviceId
     number: GatewayNumber
     address: IPv4Address | IPv6Address
+    address_6: IPv6Address | None = None
+    """For uplinks with IPv6 alone, if `address` is of IPv4."""
+
+    def reached_over(self, uplink: Uplink) -> str:
+        """Its address for this uplink."""
+        return str(self.address_6 if uplink.version == 6 and self.address_6 is not None else self.address)
+
+    @property
+    def addresses(self) -> list[str]:
+        return [str(each) for each in (self.address, self.address_6) if each is not None]
 
 
 class SiteSettings(_Router):
@@ -149,11 +165,20 @@ class GatewaySettings(_Router):
     number: GatewayNumber
     address: IPv4Address | IPv6Address
     """At which sites reach it."""
+    address_6: IPv6Address | None = None
+    """At which sites with IPv6 alone reach it, if `address` is of IPv4."""
+    port_443: bool = True
+    """Serve UDP/443 and TLS/443 as well, for sites in networks that block the rest; false where another service has that port."""
     outside: Interface
     """The interface towards the internet."""
     uplinks: Annotated[tuple[UplinkIndex, ...], Field(min_length=1)]
     """Indexes of the sites' uplinks that it serves; it listens at UDP 51820 + index."""
     site_to_site: bool = False
+
+    @property
+    def addresses(self) -> list[str]:
+        return [str(each) for each in (self.address, self.address_6) if each is not None]
+
     site: tuple[SitePlace, ...] = ()
 
     @model_validator(mode="after")

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import socket
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from ipaddress import IPv4Address, ip_network
 from itertools import count
 from typing import Any
@@ -48,6 +48,7 @@ from tramontana.internet.flow_class import FlowClass
 from tramontana.internet.key_renewal import GatewayKey, Message
 from tramontana.internet.linux import firewall, links, tcp_proxy
 from tramontana.internet.linux.flow_marks import FlowMarks
+from tramontana.internet.linux.gateway_front import remove_rules, serving
 from tramontana.internet.linux.gateway_uplinks import GatewaySite, GatewayUplinks
 from tramontana.internet.linux.namespace import Namespace
 from tramontana.internet.linux.wireguard import WireGuard, public_key_of, wireguard_here
@@ -161,9 +162,6 @@ class GatewayAgent:
     async def run(self) -> None:
         """Until it is cancelled. Tunnels and rules stay as they are then."""
         self.prepare()
-        listener = _listener(str(self.settings.address))
-        server = await asyncio.start_server(self._serve, sock=listener)
-        status = await serve_status(self.state, self.status)
         proxy_socket = self.settings.state / tcp_proxy.STATUS_SOCKET
         proxy = ProxySettings(
             role=Role.GATEWAY,
@@ -171,7 +169,16 @@ class GatewayAgent:
             outside=self.settings.outside,
             status_socket=str(proxy_socket),
         )
-        async with server, status, asyncio.TaskGroup() as tasks:
+        async with AsyncExitStack() as open_, asyncio.TaskGroup() as tasks:
+            for address in self.settings.addresses:
+                await open_.enter_async_context(await asyncio.start_server(self._serve, sock=_listener(address)))
+            if self.settings.port_443:
+                interfaces = [self.interface(uplink) for uplink in self.settings.uplinks]
+                front = serving(
+                    self.own, self.trust, self.settings.addresses, self.settings.uplinks, interfaces, self.state.path, self._serve
+                )
+                await open_.enter_async_context(front)
+            await open_.enter_async_context(await serve_status(self.state, self.status))
             tasks.create_task(tcp_proxy.keep(proxy if self.settings.tcp_proxy else None, proxy_socket))
             while True:
                 self._route(tasks)
@@ -442,6 +449,7 @@ def take_down(settings: GatewaySettings, wireguard: WireGuard | None = None) -> 
     tcp_proxy.stop(settings.state / tcp_proxy.STATUS_SOCKET)
     for uplink in settings.uplinks:
         tool.remove(gateway_interface(settings.tag, uplink), here)
+    remove_rules()
     table = f"inet {kill_switch.GATEWAY_TABLE}"
     firewall.apply_rules(here, f"table {table}\ndelete table {table}\n")
 

@@ -72,6 +72,16 @@ class TunnelStatus:
     shaped_up_bps: float
 
 
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """answered_at: when the newest probe that was answered was sent, seconds of `time.monotonic`."""
+
+    keyed: bool
+    dead: bool
+    """Though its link has a carrier."""
+    answered_at: float | None
+
+
 class _Live:
     def __init__(self, tunnel: SiteTunnel, now: float) -> None:
         self.tunnel = tunnel
@@ -186,6 +196,11 @@ class SiteUplinks:
             )
             for id_, live in self._live.items()
         ]
+
+    def heard(self, tunnel: TunnelId) -> Heard | None:
+        """What the ladder has to know of a tunnel; None of one that was never added."""
+        live = self._live.get(tunnel)
+        return None if live is None else Heard(live.keyed, live.health is Health.DEAD and live.link_up, live.probe.answered_at)
 
     async def run(self) -> None:
         """Until cancelled; routes then stay as they are, for the agent that comes after. It goes on with those that it finds.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import socket
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -46,19 +45,32 @@ from tramontana.internet.driver import (
 )
 from tramontana.internet.flow_class import FlowClass, VoiceService
 from tramontana.internet.key_renewal import Message, SiteKey
+from tramontana.internet.ladder import Rung
 from tramontana.internet.linux import firewall, links, tcp_proxy
 from tramontana.internet.linux.carrier_events import CarrierEvents
 from tramontana.internet.linux.flow_marks import FlowMarks, LocalNetwork
 from tramontana.internet.linux.flow_routes import EVERYTHING
 from tramontana.internet.linux.namespace import Namespace
-from tramontana.internet.linux.site_uplinks import SiteTunnel, SiteUplinks
+from tramontana.internet.linux.site_ladder import LadderTunnel, SiteLadder
+from tramontana.internet.linux.site_uplinks import Heard, SiteTunnel, SiteUplinks
+from tramontana.internet.linux.tls_stream import connect, open_stream
 from tramontana.internet.linux.tunnel_socket import counters
 from tramontana.internet.linux.wireguard import WireGuard, public_key_of, wireguard_here
 from tramontana.internet.log_file import LogFile
-from tramontana.internet.overlay import CONTROL_PORT, GATEWAY_END, WIREGUARD_PORT, TunnelId, site_interface, tunnel_address
+from tramontana.internet.overlay import (
+    CONTROL_PORT,
+    GATEWAY_END,
+    HTTPS_PORT,
+    WIREGUARD_PORT,
+    TunnelId,
+    site_interface,
+    site_port,
+    tunnel_address,
+)
 from tramontana.internet.policy import Policy, Rule, parse_policy
 from tramontana.internet.probe import METERED, UNMETERED
 from tramontana.internet.settings import GatewayPlace, SiteSettings, Uplink
+from tramontana.internet.stream import CONTROL
 from tramontana.internet.tcp_proxy import ProxySettings, Role
 from tramontana.internet.tunnel_keys import Event, Opened, Said, SiteConversation, check_standing
 from tramontana.internet.uplink_choice import Changed
@@ -67,7 +79,6 @@ from tramontana.precedence import Precedence
 
 GATEWAYS = "gateways"
 """The file of the state directory in which those that were heard of are kept."""
-CONNECT_TIMEOUT_S = 5.0
 RETRY_S = 2.0
 USAGE_PERIOD_S = 10.0
 UNSOLD_BPS = 1e9
@@ -102,12 +113,14 @@ class SiteAgent:
         self._keyed: dict[TunnelId, bool] = {}
         self._links: dict[int, bool] = {}
         """Whether each uplink's interface has a carrier."""
+        self.ladder: SiteLadder | None = None
+        """While the agent runs: by which way the packets of each tunnel reach its gateway."""
         self.usage = self.state.read_usage()
         self.fault: str | None = None
 
     def _tunnel(self, gateway: GatewayPlace, uplink: Uplink) -> TunnelEnd[SiteKey]:
         settings = self.settings
-        plan = PeerPlan((str(gateway.address), WIREGUARD_PORT + uplink.index), ("0.0.0.0/0", "::/0"), KEEPALIVE_S)
+        plan = PeerPlan((gateway.reached_over(uplink), WIREGUARD_PORT + uplink.index), ("0.0.0.0/0", "::/0"), KEEPALIVE_S)
         tunnel = TunnelId(self.own.device_id, gateway.id, uplink.index)
         name = site_interface(settings.tag, gateway.number, uplink.index)
         timing = settings.renewal.timing()
@@ -136,7 +149,9 @@ class SiteAgent:
         for uplink in settings.uplink:
             links.move_link(uplink.interface, self.main, self.underlay)
         uplinks = {uplink.index: uplink.interface for uplink in settings.uplink}
-        firewall.apply_rules(self.underlay, kill_switch.uplink_rules(uplinks, [str(gateway.address) for gateway in settings.gateway]))
+        gateways = [address for gateway in settings.gateway for address in gateway.addresses]
+        firewall.apply_rules(self.underlay, kill_switch.uplink_rules(uplinks, gateways))
+        links.batch(self.underlay, ["link set lo up"])  # the TLS relay is reached there
         links.ensure_rules(self.underlay, uplinks)
         for name in ("all", "default", *uplinks.values()):
             self.underlay.set_sysctl(f"ipv4/conf/{name}/rp_filter", 0)  # answers come to addresses whose route has a mark
@@ -156,7 +171,8 @@ class SiteAgent:
         uplink = tunnel.id.uplink
         self.wireguard.ensure(tunnel.interface, self.underlay, self.main)
         private_key = self.state.private_key(tunnel.interface)
-        self.wireguard.configure(tunnel.interface, self.main, private_key=private_key, listen_port=0, mark=uplink)
+        port = self._site_port(tunnel.id)
+        self.wireguard.configure(tunnel.interface, self.main, private_key=private_key, listen_port=port, mark=uplink)
         own, other = self._addresses(tunnel)
         lines = (
             f"address replace {own}/32 dev {tunnel.interface}",
@@ -166,6 +182,10 @@ class SiteAgent:
         links.batch(self.main, lines)
         self.main.set_sysctl(f"ipv4/conf/{tunnel.interface}/rp_filter", 2)  # answers may come by another tunnel
         tunnel.start()
+
+    def _site_port(self, tunnel: TunnelId) -> int:
+        number = next(gateway.number for gateway in self.settings.gateway if gateway.id == tunnel.gateway)
+        return site_port(number, tunnel.uplink)
 
     def _addresses(self, tunnel: TunnelEnd[SiteKey]) -> tuple[str, str]:
         """This end's, the gateway's."""
@@ -187,6 +207,8 @@ class SiteAgent:
             tasks.create_task(self._count())
             tasks.create_task(self._choose())
             tasks.create_task(tcp_proxy.keep(self._proxy() if self.settings.tcp_proxy else None, self._proxy_socket))
+            self.ladder = self._make_ladder()
+            tasks.create_task(self.ladder.run())
 
     def _proxy(self) -> ProxySettings:
         return ProxySettings(
@@ -196,6 +218,18 @@ class SiteAgent:
     @property
     def _proxy_socket(self) -> Path:
         return self.settings.state / tcp_proxy.STATUS_SOCKET
+
+    def _make_ladder(self) -> SiteLadder:
+        tunnels = []
+        for gateway in self.settings.gateway:
+            for uplink in self.settings.uplink:
+                id = self.tunnels[gateway.number, uplink.index].id
+                tunnels.append(LadderTunnel(id, uplink.interface, gateway.reached_over(uplink), self._site_port(id)))
+        networks, keep = self.state.read_networks(), self.state.write_networks
+        return SiteLadder(self.underlay, self.trust, tunnels, networks, self._heard, keep)
+
+    def _heard(self, tunnel: TunnelId) -> Heard | None:
+        return None if self.uplinks is None else self.uplinks.heard(tunnel)
 
     async def _choose(self) -> None:
         """Let the choice of uplinks run; anew where an interface went or was made anew, whose routes went with it."""
@@ -346,9 +380,16 @@ class SiteAgent:
             "month": {"of": self.usage.month, "octets": {carrier: round(octets) for carrier, octets in self.usage.octets.items()}},
             "links": {uplink.interface: self._links.get(uplink.index) for uplink in self.settings.uplink},
             "gateways": [channel.status() for channel in self.channels.values()],
-            "tunnels": [{**tunnel.status(), **self._measured(tunnel.id)} for tunnel in self.tunnels.values()],
+            "tunnels": [{**tunnel.status(), **self._measured(tunnel.id), **self._rung(tunnel.id)} for tunnel in self.tunnels.values()],
             "history": [] if choice is None else [_changed(change) for change in choice.history],
         }
+
+    def needs_tls(self, gateway: GatewayPlace, uplink: Uplink) -> bool:
+        """Whether this uplink's network lets nothing else through to the gateway, as far as is known."""
+        return self.ladder is not None and self.ladder.rung(self.tunnels[gateway.number, uplink.index].id) is Rung.TLS_443
+
+    def _rung(self, tunnel: TunnelId) -> dict[str, str]:
+        return {} if self.ladder is None else self.ladder.status(tunnel)
 
     def _measured(self, tunnel: TunnelId) -> dict[str, Any]:
         """What the probes of a tunnel say."""
@@ -364,6 +405,8 @@ class _Channel:
     def __init__(self, agent: SiteAgent, gateway: GatewayPlace) -> None:
         self._agent, self._gateway = agent, gateway
         self._over: Uplink | None = None
+        self._last: tuple[Uplink, bool] | None = None
+        """The way of the last connection: over which uplink, and whether inside TLS."""
         self._words = "not connected yet"
         self._refused: str | None = None
         self._conversation: SiteConversation | None = None
@@ -377,34 +420,33 @@ class _Channel:
         return {tunnel.id.uplink: tunnel for tunnel in self._agent.tunnels.values() if tunnel.id.gateway == self._gateway.id}
 
     async def run(self) -> None:
-        uplinks = list(self._agent.settings.uplink)
+        ways = [(uplink, tls) for uplink in self._agent.settings.uplink for tls in (False, True)]
         while True:
-            for uplink in sorted(uplinks, key=lambda each: each is not self._over):
+            for uplink, tls in sorted(ways, key=self._rank):
                 try:
-                    await self._connect(uplink)
+                    await self._connect(uplink, tls)
                 except (OSError, TimeoutError, TramontanaError) as error:
                     self._words = str(error) or "no answer in time"
-                    log.info("gateway %s over %s: %s", self._gateway.id, uplink.interface, self._words)
+                    log.info("gateway %s over %s%s: %s", self._gateway.id, uplink.interface, " by TLS" if tls else "", self._words)
                 finally:
                     self._disconnected()
             await asyncio.sleep(RETRY_S)
 
-    async def _connect(self, uplink: Uplink) -> None:
-        with self._agent.underlay.entered():
-            connection = socket.socket(socket.AF_INET6 if self._gateway.address.version == 6 else socket.AF_INET, socket.SOCK_STREAM)
+    def _rank(self, way: tuple[Uplink, bool]) -> tuple[bool, bool]:
+        """What worked last first, then TLS where the tunnel needs it as well."""
+        uplink, tls = way
+        return way != self._last, tls != self._agent.needs_tls(self._gateway, uplink)
+
+    async def _connect(self, uplink: Uplink, tls: bool) -> None:
+        """tls: inside TLS at port 443, where the network blocks the channel's own port."""
+        gateway = self._gateway
+        connection = await connect(self._agent.underlay, uplink.index, gateway.reached_over(uplink), HTTPS_PORT if tls else CONTROL_PORT)
+        if tls:
+            reader, writer = await open_stream(connection, CONTROL, gateway.id, self._agent.trust)
+        else:
+            reader, writer = await asyncio.open_connection(sock=connection)
         try:
-            connection.setblocking(False)
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, uplink.index)
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(SILENT_S * 1000))
-            async with asyncio.timeout(CONNECT_TIMEOUT_S):
-                await asyncio.get_running_loop().sock_connect(connection, (str(self._gateway.address), CONTROL_PORT))
-        except BaseException:
-            connection.close()
-            raise
-        reader, writer = await asyncio.open_connection(sock=connection)
-        try:
-            self._over, self._writer = uplink, writer
+            self._over, self._last, self._writer = uplink, (uplink, tls), writer
             may_learn = self._agent.settings.joined
             self._conversation = SiteConversation(self._agent.own, self._gateway.id, self._agent.trust, may_learn=may_learn)
             self._flush()
@@ -515,6 +557,7 @@ class _Channel:
             "address": str(self._gateway.address),
             "control": "open" if is_open else self._words,
             "over_uplink": self._over.index if is_open and self._over else None,
+            "inside_tls": self._last[1] if is_open and self._last else None,
             "refused": self._refused,
         }
 
