@@ -43,6 +43,8 @@ class MemoryCourier:
         self.news.set()
         return [self.verdict(message) for message in messages]
 
+    def ended(self, session: str) -> None: ...
+
     async def state_of(self, link: str, message_id: str) -> int | None:
         return self.states.get(message_id)
 

@@ -17,6 +17,7 @@ import click
 import uvicorn
 from fastapi import FastAPI
 
+from tramontana.cell.operators import Operators, OperatorsFileError, parse_operators
 from tramontana.cli.address import DEFAULT_PORT
 from tramontana.cli.datadir import data_dir, data_option, database_option, database_password_option
 from tramontana.control import live, logs
@@ -192,6 +193,17 @@ async def _talk(started: asyncio.Event, app: FastAPI) -> None:
     await live.print_status(app.state.services, click.echo)
 
 
+def _operators(file: Path | None) -> Operators:
+    if file is None:
+        return Operators()
+    try:
+        return parse_operators(file.read_text(encoding="utf-8"), file.parent)
+    except (OSError, UnicodeDecodeError) as error:
+        raise OperatorsFileError(f"{file} cannot be read ({error}); check --operators") from None
+    except OperatorsFileError as error:
+        raise OperatorsFileError(f"{file}: {error}") from None
+
+
 @click.command()
 @data_option
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen at.")
@@ -237,6 +249,12 @@ async def _talk(started: asyncio.Event, app: FastAPI) -> None:
 )
 @click.option("--attachment-mib", default=32, show_default=True, type=click.IntRange(1, 512), help="The largest attachment, in MiB.")
 @click.option("--attachments-mib", default=512, show_default=True, type=click.IntRange(1), help="Attachments kept of one account, in MiB.")
+@click.option(
+    "--operators",
+    "operators_file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Message centres of mobile operators, who may bind to ours, and the emergency numbers (TOML, docs/sms.md).",
+)
 @click.option("--live", "say_live", is_flag=True, help="Print every 15 s what is going on.")
 @click.option("--log-level", default="warning", show_default=True, type=click.Choice(["debug", "info", "warning", "error"]))
 def serve(
@@ -260,6 +278,7 @@ def serve(
     events_password_file: Path | None,
     attachment_mib: int,
     attachments_mib: int,
+    operators_file: Path | None,
     say_live: bool,
     log_level: str,
 ) -> None:
@@ -283,6 +302,7 @@ def serve(
         _check_certificate(tls_cert, tls_key)
     address = PostgresqlAddress.parse(database, database_password_file) if database else None
     bus: Events = NatsEvents(NatsAddress.parse(events_url, events_password_file)) if events_url else LocalEvents()
+    operators = _operators(operators_file)
     logs.set_up(log_level)
     _allow_descriptors()
     directory = data_dir(data)
@@ -313,6 +333,7 @@ def serve(
                 forwarders=clients,
                 attachments=rules,
                 log_key=signs,
+                operators=operators,
             )
 
         def config(app: FastAPI) -> uvicorn.Config:

@@ -20,6 +20,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from tramontana import __version__
+from tramontana.cell.operators import Operators
 from tramontana.control import frames, pages
 from tramontana.control.admission import Admission
 from tramontana.control.api import (
@@ -36,6 +37,7 @@ from tramontana.control.api import (
     me,
     routers,
     socket,
+    texts,
 )
 from tramontana.control.attachments import AttachmentRules, Attachments
 from tramontana.control.calls import Calls
@@ -61,6 +63,7 @@ from tramontana.control.store import accounts, key_packages, mailbox, retention,
 from tramontana.control.store import attachments as attachment_rows
 from tramontana.control.store import calls as call_rows
 from tramontana.control.store.database import Store, StoreUnavailable
+from tramontana.control.texts import Texts
 from tramontana.keys.log import LogKey
 from tramontana.phone.forwarder.client.driver import ForwarderClient
 
@@ -88,6 +91,8 @@ class Parts:
     events: Events = field(default_factory=LocalEvents)
     forwarders: tuple[ForwarderClient, ...] = ()
     attachments: AttachmentRules = field(default_factory=AttachmentRules)
+    operators: Operators = field(default_factory=Operators)
+    """Message centres, who may bind to ours, and the emergency numbers; without any there are no texts and no SOS."""
     log_key: LogKey = field(default_factory=LogKey.generate)
     """Signs the heads of the transparency log; without the one that the organisation has signed there is no enrolment."""
 
@@ -119,6 +124,7 @@ async def _assemble(parts: Parts, buckets: TokenBuckets) -> Services:
         events_key=_derived(secret, b"tramontana events 1"),
         forwarders=forwarders,
         routers=Routers(parts.store, parts.clock),
+        texts=Texts(parts.store, parts.operators, parts.clock),
         sky=parts.sky,
         buckets=buckets,
         limits=parts.limits,
@@ -193,10 +199,12 @@ def create_app(parts: Parts) -> FastAPI:
                 group.create_task(services.processes.run()),
             ]
             background.append(group.create_task(services.forwarders.run()))
+            background.append(group.create_task(services.texts.run()))
             if parts.player is not None:
                 background.append(group.create_task(parts.player.run()))
             yield
             services.hub.close_all(frames.CLOSE_RESTARTING)
+            await services.texts.stop()
             for task in background:
                 task.cancel()
 
@@ -231,7 +239,8 @@ def _bare_app(lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]] |
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(StoreUnavailable, _store_unavailable)
     app.include_router(log.open_router)
-    for module in (entry, log, me, custody, conversations, attachments, calls, admin, admin_conversations, console, loss, routers, socket):
+    people = (entry, log, me, custody, conversations, attachments, calls, admin, admin_conversations, console, loss)
+    for module in (*people, routers, texts, socket):
         app.include_router(module.router)
     app.include_router(loss.for_strangers)
     return app

@@ -18,6 +18,7 @@ from tramontana.control.processes import Processes
 from tramontana.control.routers import Routers
 from tramontana.control.sky import SkyService
 from tramontana.control.store.database import Store
+from tramontana.control.texts import Texts
 
 
 @dataclass(slots=True)
@@ -35,6 +36,7 @@ class Services:
     processes: Processes
     forwarders: Forwarders
     routers: Routers
+    texts: Texts
     events_key: bytes = field(repr=False)
     sky: SkyService
     buckets: TokenBuckets

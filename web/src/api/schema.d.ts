@@ -1268,6 +1268,70 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/texts": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Texts
+         * @description Links with what waits for them, and the newest texts.
+         */
+        get: operations["list_texts"];
+        put?: never;
+        /**
+         * Send Text
+         * @description Send a text. It is on disk when this answers.
+         */
+        post: operations["send_text"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/texts/{text_id}/again": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Send Again
+         * @description Send the unknown messages of a text once more; the phone may get them twice.
+         */
+        post: operations["send_again"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/texts/{text_id}/withdraw": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Withdraw Text
+         * @description Send no more of a text: what waits is withdrawn, and what is unknown is settled as such.
+         */
+        post: operations["withdraw_text"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/presence": {
         parameters: {
             query?: never;
@@ -2479,6 +2543,27 @@ export interface components {
             /** Next Satellite Index */
             next_satellite_index: number | null;
         };
+        /** LinkShown */
+        LinkShown: {
+            /** Name */
+            name: string;
+            /** State */
+            state: string;
+            /**
+             * Messages
+             * @description by state
+             */
+            messages: {
+                [key: string]: number;
+            };
+            /**
+             * Beams
+             * @description messages that wait, by beam
+             */
+            beams: {
+                [key: string]: number;
+            };
+        };
         /** Links */
         Links: {
             /**
@@ -2842,7 +2927,7 @@ export interface components {
              * Code
              * @enum {string}
              */
-            code: "administrator_link_refused" | "already_enrolled" | "archive_fixed" | "attachment_exists" | "attachment_missing" | "attachment_quota" | "attachment_too_large" | "bad_mls_message" | "call_elsewhere" | "call_ended" | "call_not_forwarded" | "call_preempted" | "call_waiting" | "certificate_expired" | "certificate_refused" | "conversation_exists" | "device_revoked" | "enrolment_rejected" | "epoch_out_of_range" | "epoch_taken" | "internal" | "invalid_request" | "invitation_refused" | "key_package_refused" | "login_refused" | "mailbox_full" | "media_unavailable" | "members_fixed" | "message_id_reused" | "method_not_allowed" | "no_capacity" | "no_number" | "no_organisation" | "not_a_router" | "not_an_archive" | "not_certified" | "not_custodian" | "not_found" | "not_joined" | "not_logged_in" | "not_yours" | "offer_refused" | "origin_refused" | "owner_needed" | "place_taken" | "precedence_refused" | "removal_refused" | "store_unavailable" | "too_large" | "too_many_members" | "too_many_requests" | "unknown_access" | "welcome_refused" | "wrong_host";
+            code: "administrator_link_refused" | "already_enrolled" | "archive_fixed" | "attachment_exists" | "attachment_missing" | "attachment_quota" | "attachment_too_large" | "bad_mls_message" | "call_elsewhere" | "call_ended" | "call_not_forwarded" | "call_preempted" | "call_waiting" | "certificate_expired" | "certificate_refused" | "conversation_exists" | "device_revoked" | "enrolment_rejected" | "epoch_out_of_range" | "epoch_taken" | "internal" | "invalid_request" | "invitation_refused" | "key_package_refused" | "login_refused" | "mailbox_full" | "media_unavailable" | "members_fixed" | "message_id_reused" | "method_not_allowed" | "no_capacity" | "no_number" | "no_organisation" | "no_route" | "not_a_router" | "not_an_archive" | "not_certified" | "not_custodian" | "not_found" | "not_joined" | "not_logged_in" | "not_yours" | "offer_refused" | "origin_refused" | "owner_needed" | "place_taken" | "precedence_refused" | "removal_refused" | "store_unavailable" | "text_settled" | "text_too_long" | "too_large" | "too_many_members" | "too_many_requests" | "unknown_access" | "welcome_refused" | "wrong_host";
             /** Detail */
             detail: string;
             /**
@@ -3124,6 +3209,85 @@ export interface components {
              * @description the least level at which this member asks for the floor, up to the own ceiling; none: listens only
              */
             floor?: ("routine" | "priority" | "immediate" | "flash" | "flash-override") | "none" | null;
+        };
+        /** TextPage */
+        TextPage: {
+            /** Links */
+            links: components["schemas"]["LinkShown"][];
+            /** Texts */
+            texts: components["schemas"]["TextShown"][];
+        };
+        /** TextQueued */
+        TextQueued: {
+            /**
+             * Text Id
+             * @description 16 bytes in lower-case hex
+             */
+            text_id: string;
+            /**
+             * Wait S
+             * @description about how long it waits for its turn; null where nobody can say
+             */
+            wait_s: number | null;
+        };
+        /**
+         * TextRequest
+         * @description `request_id` makes a repeated request harmless. `if_unknown`: what happens when nobody can know whether the centre took it.
+         */
+        TextRequest: {
+            /** Destination */
+            destination: string;
+            /** Body */
+            body: string;
+            /**
+             * Precedence
+             * @default routine
+             * @enum {string}
+             */
+            precedence: "routine" | "priority" | "immediate" | "flash" | "flash-override";
+            /** Request Id */
+            request_id: string;
+            /**
+             * If Unknown
+             * @default hold
+             * @enum {string}
+             */
+            if_unknown: "hold" | "again";
+            /**
+             * Beam
+             * @default
+             */
+            beam: string;
+        };
+        /** TextShown */
+        TextShown: {
+            /**
+             * Text Id
+             * @description 16 bytes in lower-case hex
+             */
+            text_id: string;
+            /** Origin */
+            origin: string;
+            /** Link */
+            link: string;
+            /** Destination */
+            destination: string;
+            /** Body */
+            body: string;
+            /** Rank */
+            rank: string;
+            /**
+             * Created At
+             * @description POSIX seconds (UTC)
+             */
+            created_at: number;
+            /** State */
+            state: string;
+            /**
+             * Messages
+             * @description the states of its short messages
+             */
+            messages: string[];
         };
         /** TreeHead */
         TreeHead: {
@@ -10070,6 +10234,392 @@ export interface operations {
             };
             /** @description `certificate_expired`: The certificate of this device has expired. Ask a custodian to renew it.; `not_a_router`: Only a device that the organisation certified as a site or a gateway may do this.; `not_certified`: This device is not certified yet. Wait until a custodian has approved it. */
             403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `too_large`: The request is too large. Send less at once. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `wrong_host`: The server does not answer under this name. Use the address that it printed, or start it with --host-name. */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `invalid_request`: The request is not as the API document describes; `errors` names the fields. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `too_many_requests`: Too many requests. Wait as long as Retry-After says. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `internal`: The server failed; the operator finds the cause in its log. Try again later. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `store_unavailable`: The server cannot write its data now (disk full or busy). Nothing was changed. Try again later. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+        };
+    };
+    list_texts: {
+        parameters: {
+            query?: {
+                /** @description only those of which nobody knows whether they arrived */
+                unsettled?: boolean;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TextPage"];
+                };
+            };
+            /** @description `not_logged_in`: Log in again: this needs a valid session. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `too_large`: The request is too large. Send less at once. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `wrong_host`: The server does not answer under this name. Use the address that it printed, or start it with --host-name. */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `invalid_request`: The request is not as the API document describes; `errors` names the fields. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `too_many_requests`: Too many requests. Wait as long as Retry-After says. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `internal`: The server failed; the operator finds the cause in its log. Try again later. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `store_unavailable`: The server cannot write its data now (disk full or busy). Nothing was changed. Try again later. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+        };
+    };
+    send_text: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["TextRequest"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TextQueued"];
+                };
+            };
+            /** @description `not_logged_in`: Log in again: this needs a valid session. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `no_route`: No message centre is configured for this number. Add one to the operators' file, or correct the number.; `text_too_long`: The text needs more short messages than one text may have. Shorten it. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `too_large`: The request is too large. Send less at once. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `wrong_host`: The server does not answer under this name. Use the address that it printed, or start it with --host-name. */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `invalid_request`: The request is not as the API document describes; `errors` names the fields. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `too_many_requests`: Too many requests. Wait as long as Retry-After says. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `internal`: The server failed; the operator finds the cause in its log. Try again later. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `store_unavailable`: The server cannot write its data now (disk full or busy). Nothing was changed. Try again later. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+        };
+    };
+    send_again: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description 16 bytes in lower-case hex */
+                text_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description `not_logged_in`: Log in again: this needs a valid session. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `not_found`: There is nothing here for you. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `text_settled`: This text cannot be changed any more. Look at its state. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `too_large`: The request is too large. Send less at once. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `wrong_host`: The server does not answer under this name. Use the address that it printed, or start it with --host-name. */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `invalid_request`: The request is not as the API document describes; `errors` names the fields. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `too_many_requests`: Too many requests. Wait as long as Retry-After says. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `internal`: The server failed; the operator finds the cause in its log. Try again later. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `store_unavailable`: The server cannot write its data now (disk full or busy). Nothing was changed. Try again later. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+        };
+    };
+    withdraw_text: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description 16 bytes in lower-case hex */
+                text_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description `not_logged_in`: Log in again: this needs a valid session. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `not_found`: There is nothing here for you. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `text_settled`: This text cannot be changed any more. Look at its state. */
+            409: {
                 headers: {
                     [name: string]: unknown;
                 };

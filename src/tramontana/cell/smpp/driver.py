@@ -65,6 +65,9 @@ class Courier(Protocol):
     async def received(self, link: str, session: str, messages: Sequence[Message]) -> Sequence[tuple[int, str]]:
         """Messages of the peer; for each a command status and, for a submit_sm, our message id."""
 
+    def ended(self, session: str) -> None:
+        """This session is over: what it sent and was not answered may come again over another."""
+
     async def state_of(self, link: str, message_id: str) -> int | None:
         """What became of a message that the peer submitted (query_sm)."""
 
@@ -121,6 +124,7 @@ class _Flow:
             left = self.session.connection_lost("this end stopped")
             if left and isinstance(left[0], Closed) and left[0].unanswered:
                 await asyncio.shield(self.courier.unanswered(self.link, left[0].unanswered))
+            self.courier.ended(self.name)
             self.writer.close()
 
     async def _read(self, incoming: asyncio.Future[bytes]) -> None:

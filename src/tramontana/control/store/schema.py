@@ -445,3 +445,98 @@ router_reports = Table(
     Column("gateway_id", Id, nullable=False),  # whose hands it came by
     Column("report", Text, nullable=False),
 )
+
+outgoing_texts = Table(
+    "outgoing_texts",
+    metadata,
+    Column("text_id", Id, primary_key=True),
+    Column("origin", String(64), nullable=False),  # "sos CASE", "peer SYSTEM", "administrator", …
+    Column("link", String(32), nullable=False),
+    Column("source", String(24), nullable=False),
+    Column("destination", String(24), nullable=False),
+    Column("body", Text, nullable=False),
+    Column("rank", Integer, nullable=False),
+    Column("beam", String(64), nullable=False),
+    Column("created_at", Double, nullable=False, index=True),
+    Column("expires_at", Double, nullable=False),
+    Column("if_unknown", String(8), nullable=False),  # "hold", or "again": twice is better than never
+    Column("request_id", String(64)),  # the sender's own id: the same request twice is one text
+    UniqueConstraint("origin", "request_id"),
+)
+
+outgoing_messages = Table(
+    "outgoing_messages",
+    metadata,
+    Column("message_key", Id, primary_key=True),
+    Column("text_id", Id, ForeignKey("outgoing_texts.text_id"), nullable=False, index=True),
+    Column("part", Integer, nullable=False),
+    Column("link", String(32), nullable=False),
+    Column("pdu", LargeBinary, nullable=False),  # as it goes on the wire, with sequence number 0
+    Column("reference", Integer, nullable=False),  # user_message_reference
+    Column("state", String(16), nullable=False),
+    Column("state_at", Double, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("not_before", Double, nullable=False),
+    Column("operator_id", String(64)),  # the centre's message id, as its receipts write it
+    Column("status", Integer),  # the last command status
+    Column("error", String(8)),  # of the receipt
+    Index(None, "link", "state"),
+    Index(None, "link", "operator_id"),
+)
+
+incoming_messages = Table(
+    "incoming_messages",
+    metadata,
+    Column("message_id", Id, primary_key=True),
+    Column("link", String(32), nullable=False),
+    Column("session", String(16), nullable=False),
+    Column("digest", Digest, nullable=False),
+    Column("source", String(24), nullable=False),
+    Column("destination", String(24), nullable=False),
+    Column("pdu", LargeBinary, nullable=False),
+    Column("reference", Integer, nullable=False),
+    Column("total", Integer, nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("received_at", Double, nullable=False),
+    Column("repeats", Integer, nullable=False),
+    Column("text_id", Id, index=True),  # null until the parts are joined
+    Index(None, "digest", "received_at"),
+)
+
+incoming_texts = Table(
+    "incoming_texts",
+    metadata,
+    Column("text_id", Id, primary_key=True),
+    Column("link", String(32), nullable=False),
+    Column("source", String(24), nullable=False),
+    Column("destination", String(24), nullable=False),
+    Column("body", Text, nullable=False),
+    Column("complete", Boolean, nullable=False),
+    Column("received_at", Double, nullable=False, index=True),
+    Column("handled_at", Double, index=True),  # null until an SOS case or a route has it
+)
+
+sos_cases = Table(
+    "sos_cases",
+    metadata,
+    Column("case_id", Id, primary_key=True),
+    Column("number", Integer, nullable=False, unique=True),
+    Column("phone", String(24), nullable=False, index=True),
+    Column("state", String(16), nullable=False, index=True),
+    Column("opened_at", Double, nullable=False),
+    Column("updated_at", Double, nullable=False),
+    Column("version", Integer, nullable=False),  # goes up with every change; whoever changes says which he saw
+    Column("record", Text, nullable=False),  # the case as JSON (cell/sos_case.py)
+)
+
+sos_entries = Table(
+    "sos_entries",
+    metadata,
+    Column("case_id", Id, ForeignKey("sos_cases.case_id"), primary_key=True),
+    Column("seq", Integer, primary_key=True, autoincrement=False),
+    Column("at", Double, nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("author", String(64), nullable=False),
+    Column("body", Text, nullable=False),
+    Column("text_id", Id),  # of the outgoing or incoming text
+)

@@ -1,0 +1,389 @@
+"""Texts over message centres: what goes out, message by message, with its state (cell/forwarding.py), and what came in.
+
+Every step is one transaction. A message is `sending` here before it is on the wire, and what came in is here before it is answered.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+from sqlalchemy import Row, and_, func, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from tramontana.cell.forwarding import FINAL, TRANSITIONS, Happening, State
+from tramontana.cell.short_message import DefaultAlphabet, Part, join, read
+from tramontana.cell.smpp.pdu import Message, Pdu, parse_pdu
+from tramontana.control.store.accounts import new_id
+from tramontana.control.store.schema import incoming_messages, incoming_texts, outgoing_messages, outgoing_texts
+
+REPEATED_WITHIN_S = 900.0
+"""A peer that lost our answer sends the same octets again over its next session; later the same octets are a new message."""
+PARTS_AWAITED_S = 90.0
+"""After this long without a further part a text is joined from what there is: somebody may hang on it."""
+MAX_LISTED = 500
+
+
+@dataclass(frozen=True, slots=True)
+class NewText:
+    """A text to send."""
+
+    origin: str
+    link: str
+    source: str
+    destination: str
+    body: str
+    rank: int
+    expires_at: float
+    beam: str = ""
+    if_unknown: str = "hold"
+    request_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class IncomingText:
+    """A text that came in, joined from its parts."""
+
+    text_id: str
+    link: str
+    source: str
+    destination: str
+    body: str
+    complete: bool
+    received_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A message that waits for its turn."""
+
+    message_key: str
+    text_id: str
+    link: str
+    destination: str
+    rank: int
+    beam: str
+    created_at: float
+    not_before: float
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """A message that changed its state, and its text."""
+
+    message_key: str
+    text_id: str
+    state: State
+    if_unknown: str
+
+
+async def put(connection: AsyncConnection, text: NewText, messages: Iterable[Message], reference: int, now: float) -> tuple[str, bool]:
+    """Keep a text and its messages, to be sent. Returns its id, and False where the same request was kept before."""
+    if text.request_id is not None:
+        same = (outgoing_texts.c.origin == text.origin, outgoing_texts.c.request_id == text.request_id)
+        known = (await connection.execute(select(outgoing_texts.c.text_id).where(*same))).scalar()
+        if known is not None:
+            return cast(str, known), False
+    text_id = new_id()
+    row = {
+        "text_id": text_id,
+        "origin": text.origin,
+        "link": text.link,
+        "source": text.source,
+        "destination": text.destination,
+        "body": text.body,
+        "rank": text.rank,
+        "beam": text.beam,
+        "created_at": now,
+        "expires_at": text.expires_at,
+        "if_unknown": text.if_unknown,
+        "request_id": text.request_id,
+    }
+    await connection.execute(insert(outgoing_texts).values(row))
+    rows = [
+        {
+            "message_key": new_id(),
+            "text_id": text_id,
+            "part": part,
+            "link": text.link,
+            "pdu": Pdu(message, 0).encode(),
+            "reference": reference,
+            "state": "queued",
+            "state_at": now,
+            "attempts": 0,
+            "not_before": 0.0,
+        }
+        for part, message in enumerate(messages, 1)
+    ]
+    await connection.execute(insert(outgoing_messages), rows)
+    return text_id, True
+
+
+async def waiting(connection: AsyncConnection, links: Sequence[str]) -> list[Waiting]:
+    """All messages that wait for these links, in the order of their texts and parts."""
+    query = (
+        select(
+            outgoing_messages.c.message_key,
+            outgoing_messages.c.text_id,
+            outgoing_messages.c.link,
+            outgoing_texts.c.destination,
+            outgoing_texts.c.rank,
+            outgoing_texts.c.beam,
+            outgoing_texts.c.created_at,
+            outgoing_messages.c.not_before,
+        )
+        .join_from(outgoing_messages, outgoing_texts)
+        .where(outgoing_messages.c.link.in_(links), outgoing_messages.c.state == "queued")
+        .order_by(outgoing_texts.c.created_at, outgoing_messages.c.text_id, outgoing_messages.c.part)
+    )
+    return [Waiting(**row) for row in (await connection.execute(query)).mappings()]
+
+
+async def take(connection: AsyncConnection, keys: Sequence[str], now: float) -> dict[str, Message]:
+    """Mark messages as being sent, and give what is to be put on the wire. Those that no longer wait, or have expired, are left out."""
+    alive = select(outgoing_texts.c.text_id).where(outgoing_texts.c.expires_at > now)
+    chosen = and_(outgoing_messages.c.message_key.in_(keys), outgoing_messages.c.state == "queued", outgoing_messages.c.text_id.in_(alive))
+    changed = await connection.execute(
+        update(outgoing_messages)
+        .where(chosen)
+        .values(state=TRANSITIONS["queued", "taken"], state_at=now, attempts=outgoing_messages.c.attempts + 1)
+        .returning(outgoing_messages.c.message_key, outgoing_messages.c.pdu)
+    )
+    return {row.message_key: _message(row.pdu) for row in changed.all()}
+
+
+def _message(pdu: bytes) -> Message:
+    body = parse_pdu(pdu).body
+    assert isinstance(body, Message)
+    return body
+
+
+async def apply(
+    connection: AsyncConnection,
+    happening: Happening,
+    now: float,
+    *,
+    keys: Sequence[str] | None = None,
+    link: str | None = None,
+    **values: Any,
+) -> list[Changed]:
+    """Let something happen to messages, by key or all of a link; those to which it cannot happen stay as they are."""
+    changed: list[Changed] = []
+    for (state, what), then in TRANSITIONS.items():
+        if what != happening:
+            continue
+        # Rows that an earlier turn has just moved must not move again.
+        done = [each.message_key for each in changed]
+        where = [outgoing_messages.c.state == state]
+        if keys is not None:
+            left = [key for key in keys if key not in done]
+            if not left:
+                break
+            where.append(outgoing_messages.c.message_key.in_(left))
+        if link is not None:
+            where.append(outgoing_messages.c.link == link)
+        found = await connection.execute(
+            update(outgoing_messages)
+            .where(*where)
+            .values(state=then, state_at=now, **values)
+            .returning(outgoing_messages.c.message_key, outgoing_messages.c.text_id)
+        )
+        rows = found.all()
+        if rows:
+            ids = {row.text_id for row in rows}
+            texts = await connection.execute(
+                select(outgoing_texts.c.text_id, outgoing_texts.c.if_unknown).where(outgoing_texts.c.text_id.in_(ids))
+            )
+            policy = {row.text_id: row.if_unknown for row in texts.all()}
+            changed += [Changed(row.message_key, row.text_id, then, policy[row.text_id]) for row in rows]
+    return changed
+
+
+async def expire(connection: AsyncConnection, now: float) -> list[Changed]:
+    """Give up what waited too long."""
+    late = select(outgoing_texts.c.text_id).where(outgoing_texts.c.expires_at <= now)
+    query = select(outgoing_messages.c.message_key).where(outgoing_messages.c.state == "queued", outgoing_messages.c.text_id.in_(late))
+    keys = list((await connection.execute(query)).scalars())
+    return await apply(connection, "expired", now, keys=keys) if keys else []
+
+
+async def of_receipt(connection: AsyncConnection, link: str, operator_id: str, reference: int | None) -> str | None:
+    """The message that a receipt is about: by the centre's id, else by our reference where that names exactly one whose id is unknown."""
+    mine = outgoing_messages.c.link == link
+    if operator_id:
+        query = select(outgoing_messages.c.message_key).where(mine, outgoing_messages.c.operator_id == operator_id)
+        found = list((await connection.execute(query.order_by(outgoing_messages.c.state_at.desc()).limit(1))).scalars())
+        if found:
+            return cast(str, found[0])
+    if reference is None:
+        return None
+    query = select(outgoing_messages.c.message_key).where(
+        mine, outgoing_messages.c.reference == reference, outgoing_messages.c.state.in_(("sending", "unknown"))
+    )
+    found = list((await connection.execute(query.limit(2))).scalars())
+    return cast(str, found[0]) if len(found) == 1 else None
+
+
+async def attempts(connection: AsyncConnection, key: str) -> int:
+    query = select(outgoing_messages.c.attempts).where(outgoing_messages.c.message_key == key)
+    return int((await connection.execute(query)).scalar() or 0)
+
+
+async def parts_of(connection: AsyncConnection, text_id: str) -> list[State]:
+    """The states of a text's messages."""
+    query = select(outgoing_messages.c.state).where(outgoing_messages.c.text_id == text_id).order_by(outgoing_messages.c.part)
+    return [cast(State, state) for state in (await connection.execute(query)).scalars()]
+
+
+async def keys_of(connection: AsyncConnection, text_id: str, states: Sequence[State]) -> list[str]:
+    """The messages of a text that are in one of these states."""
+    mine = (outgoing_messages.c.text_id == text_id, outgoing_messages.c.state.in_(states))
+    return list((await connection.execute(select(outgoing_messages.c.message_key).where(*mine))).scalars())
+
+
+async def find(connection: AsyncConnection, text_id: str) -> Row[Any] | None:
+    return (await connection.execute(select(outgoing_texts).where(outgoing_texts.c.text_id == text_id))).first()
+
+
+async def listed(connection: AsyncConnection, *, unsettled: bool) -> list[tuple[Row[Any], list[State]]]:
+    """Texts and their messages' states, newest first; with `unsettled` those of which nobody knows whether they arrived."""
+    query = select(outgoing_texts).order_by(outgoing_texts.c.created_at.desc(), outgoing_texts.c.text_id).limit(MAX_LISTED)
+    if unsettled:
+        query = query.where(outgoing_texts.c.text_id.in_(select(outgoing_messages.c.text_id).where(outgoing_messages.c.state == "unknown")))
+    texts = (await connection.execute(query)).all()
+    states: dict[str, list[State]] = {text.text_id: [] for text in texts}
+    parts = select(outgoing_messages.c.text_id, outgoing_messages.c.state).where(outgoing_messages.c.text_id.in_(states))
+    for row in (await connection.execute(parts.order_by(outgoing_messages.c.part))).all():
+        states[row.text_id].append(row.state)
+    return [(text, states[text.text_id]) for text in texts]
+
+
+async def counts(connection: AsyncConnection) -> dict[tuple[str, str], int]:
+    """Messages by link and state."""
+    query = select(outgoing_messages.c.link, outgoing_messages.c.state, func.count()).group_by(
+        outgoing_messages.c.link, outgoing_messages.c.state
+    )
+    return {(link, state): number for link, state, number in (await connection.execute(query)).all()}
+
+
+# What comes in
+
+
+def _digest(link: str, message: Message) -> bytes:
+    return hashlib.sha256(link.encode() + b"\0" + Pdu(message, 0).encode()).digest()
+
+
+async def take_in(connection: AsyncConnection, link: str, session: str, message: Message, now: float, live: Collection[str]) -> str:
+    """Keep a message of a peer; returns our id for it. One that was sent again after a lost answer gets the id that it had.
+
+    live: sessions that still stand; what came over them was answered, so the same octets are another message.
+    """
+    digest = _digest(link, message)
+    again = (
+        incoming_messages.c.digest == digest,
+        incoming_messages.c.session.not_in({session, *live}),
+        incoming_messages.c.received_at > now - REPEATED_WITHIN_S,
+    )
+    query = select(incoming_messages.c.message_id).where(*again).order_by(incoming_messages.c.received_at.desc())
+    if known := (await connection.execute(query)).scalar():
+        # The session becomes the new one: the same octets once more over this one are what somebody wrote twice.
+        values = {"repeats": incoming_messages.c.repeats + 1, "session": session}
+        await connection.execute(update(incoming_messages).where(incoming_messages.c.message_id == known).values(values))
+        return cast(str, known)
+    part = read(message)
+    message_id = new_id()
+    row = {
+        "message_id": message_id,
+        "link": link,
+        "session": session,
+        "digest": digest,
+        "source": message.source.number[:24],
+        "destination": message.destination.number[:24],
+        "pdu": Pdu(message, 0).encode(),
+        "reference": part.reference,
+        "total": part.total,
+        "number": part.number,
+        "received_at": now,
+        "repeats": 0,
+    }
+    await connection.execute(insert(incoming_messages).values(row))
+    return message_id
+
+
+async def join_parts(connection: AsyncConnection, now: float, alphabets: dict[str, DefaultAlphabet]) -> list[IncomingText]:
+    """Make texts of the messages that are whole, or that have waited for their other parts long enough."""
+    query = select(incoming_messages).where(incoming_messages.c.text_id.is_(None)).order_by(incoming_messages.c.received_at)
+    groups: dict[tuple[object, ...], list[Row[Any]]] = {}
+    for row in (await connection.execute(query)).all():
+        key: tuple[object, ...] = (row.link, row.source, row.destination, row.reference, row.total)
+        if row.total == 1:
+            key = (row.message_id,)
+        elif any(other.number == row.number for other in groups.get(key, ())):
+            key = (*key, row.message_id)  # a reference that came round again
+        groups.setdefault(key, []).append(row)
+    made = []
+    for rows in groups.values():
+        complete = len(rows) == rows[0].total
+        if not complete and max(row.received_at for row in rows) > now - PARTS_AWAITED_S:
+            continue
+        parts: list[Part] = [read(_message(row.pdu)) for row in rows]
+        body = join(parts, alphabets.get(rows[0].link, "gsm-7"))
+        text = IncomingText(new_id(), rows[0].link, rows[0].source, rows[0].destination, body, complete, rows[0].received_at)
+        values = {name: getattr(text, name) for name in text.__slots__}
+        await connection.execute(insert(incoming_texts).values(values))
+        ids = [row.message_id for row in rows]
+        await connection.execute(update(incoming_messages).where(incoming_messages.c.message_id.in_(ids)).values(text_id=text.text_id))
+        made.append(text)
+    return made
+
+
+async def unhandled(connection: AsyncConnection, most: int) -> list[IncomingText]:
+    """Texts that came in and have not been given to anybody yet, the oldest first."""
+    query = select(incoming_texts).where(incoming_texts.c.handled_at.is_(None)).order_by(incoming_texts.c.received_at).limit(most)
+    rows = (await connection.execute(query)).mappings()
+    return [IncomingText(**{name: row[name] for name in IncomingText.__slots__}) for row in rows]
+
+
+async def handled(connection: AsyncConnection, text_id: str, now: float) -> None:
+    await connection.execute(update(incoming_texts).where(incoming_texts.c.text_id == text_id).values(handled_at=now))
+
+
+@dataclass(frozen=True, slots=True)
+class ReceiptWanted:
+    """A message that a peer submitted and wants to hear of."""
+
+    message_id: str
+    link: str
+    message: Message
+    received_at: float
+
+
+async def receipts_wanted(connection: AsyncConnection, incoming_text_id: str) -> list[ReceiptWanted]:
+    """The messages of an incoming text whose sender asked for a receipt (registered_delivery, SMPP 3.4 §5.2.17)."""
+    query = select(incoming_messages).where(incoming_messages.c.text_id == incoming_text_id).order_by(incoming_messages.c.number)
+    found = [(row, _message(row.pdu)) for row in (await connection.execute(query)).all()]
+    return [ReceiptWanted(row.message_id, row.link, message, row.received_at) for row, message in found if message.registered_delivery & 3]
+
+
+async def state_for_peer(connection: AsyncConnection, link: str, message_id: str) -> list[State] | None:
+    """The states of what became of a peer's message, None where it is not known."""
+    mine = (incoming_messages.c.message_id == message_id, incoming_messages.c.link == link)
+    found = (await connection.execute(select(incoming_messages.c.text_id).where(*mine))).first()
+    if found is None:
+        return None
+    query = (
+        select(outgoing_messages.c.state).join_from(outgoing_messages, outgoing_texts).where(outgoing_texts.c.request_id == found.text_id)
+    )
+    return [cast(State, state) for state in (await connection.execute(query)).scalars()]
+
+
+def new_reference() -> int:
+    """For user_message_reference and the parts' reference: by chance, so that a restart does not repeat the last ones."""
+    return secrets.randbelow(0x10000)
+
+
+def is_final(states: Sequence[State]) -> bool:
+    return all(state in FINAL for state in states)

@@ -1,0 +1,457 @@
+"""Texts: the books between message centres, those who bind to ours, and whoever sends or answers here.
+
+`Texts` is the courier of every SMPP link (cell/smpp/driver.py). One server process runs the links, the one that leads; the others only
+write into the store, and the leader finds it there within a second.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from tramontana.cell.beam_time import BeamTime, Item, Rank
+from tramontana.cell.forwarding import LATER_PAUSES_S, WAYS_OUT_S, State, of_answer, of_receipt, route, text_state
+from tramontana.cell.operators import CentreRules, Operators
+from tramontana.cell.short_message import submit, write
+from tramontana.cell.smpp.driver import EsmeLink, Outgoing, SmscServer
+from tramontana.cell.smpp.pdu import Address, CommandId, Message, MessageState, Status
+from tramontana.cell.smpp.receipt import FINAL as FINAL_RECEIPTS
+from tramontana.cell.smpp.receipt import Receipt, encode_receipt, id_in_receipts, parse_receipt
+from tramontana.cell.smpp.session import Answered
+from tramontana.control.store import audit
+from tramontana.control.store import texts as rows
+from tramontana.control.store.database import Store, StoreUnavailable
+from tramontana.control.store.texts import IncomingText, NewText
+from tramontana.errors import LocalError
+from tramontana.precedence import Precedence
+
+logger = logging.getLogger(__name__)
+LOOK_EVERY_S = 1.0
+EXPIRE_EVERY_S = 5.0
+HANDLED_AT_ONCE = 50
+ANSWERS_AWAITED_S = 5.0
+"""At a stop in good order: how long answers of centres are waited for before what is open becomes unknown."""
+NO_LIMIT_PER_S = 1e6
+_STATE_FOR_PEERS: dict[State, MessageState] = {
+    "delivered": MessageState.DELIVERED,
+    "undelivered": MessageState.UNDELIVERABLE,
+    "refused": MessageState.REJECTED,
+    "expired": MessageState.EXPIRED,
+    "withdrawn": MessageState.DELETED,
+    "accepted": MessageState.ACCEPTED,
+}
+
+
+class NoRoute(LocalError):
+    """No message centre is configured for this number. Add one to the operators' file, or correct the number."""
+
+
+@dataclass(frozen=True, slots=True)
+class Queued:
+    """What a sender is told: `wait_s` is about how long it will wait for its turn, None where nobody can say."""
+
+    text_id: str
+    wait_s: float | None
+
+
+HandleSos = Callable[[AsyncConnection, IncomingText, float], Awaitable[None]]
+
+
+@dataclass
+class Texts:
+    """The service. `operators` is what the file says; without it nothing is sent and nothing comes in."""
+
+    store: Store
+    operators: Operators
+    clock: Callable[[], float]
+    on_sos: HandleSos | None = None
+    on_listening: Callable[[int], None] = lambda port: None
+    links: dict[str, EsmeLink] = field(default_factory=dict, init=False)
+    _rules: dict[str, CentreRules] = field(init=False)
+    _beams: dict[str, BeamTime] = field(init=False)
+    _server: SmscServer | None = field(default=None, init=False)
+    _live: set[str] = field(default_factory=set, init=False)
+    _look: asyncio.Event = field(default_factory=asyncio.Event, init=False)
+    _stopping: bool = field(default=False, init=False)
+    _in_flight: set[str] = field(default_factory=set, init=False)
+
+    def __post_init__(self) -> None:
+        self._rules = {rules.centre.name: rules for rules in self.operators.centres}
+        per_s = {name: rules.beam_messages_per_s or NO_LIMIT_PER_S for name, rules in self._rules.items()}
+        per_s |= {peer.system_id: NO_LIMIT_PER_S for peer in self.operators.peers}
+        self._beams = {name: BeamTime(rate) for name, rate in per_s.items()}
+        if self.operators.listen is not None:
+            self._server = SmscServer(self.operators.system_id, self.operators.peers, self)
+
+    # Sending
+
+    def link_for(self, number: str) -> str | None:
+        """By which link a number is reached."""
+        return route(number, self.operators.routes)
+
+    async def put(
+        self,
+        connection: AsyncConnection,
+        *,
+        origin: str,
+        destination: str,
+        body: str,
+        rank: Rank,
+        source: str = "",
+        beam: str = "",
+        ways_s: float = WAYS_OUT_S,
+        if_unknown: str = "hold",
+        request_id: str | None = None,
+        link: str | None = None,
+    ) -> Queued:
+        """Keep a text in the transaction of what it belongs to; call `wake` after it. Raises `NoRoute`, `TextTooLong`, `PduError`."""
+        by = link or self.link_for(destination)
+        if by is None:
+            raise NoRoute(f"no message centre is configured for numbers like {destination[:6]}…; add one to the operators' file")
+        now = self.clock()
+        reference = rows.new_reference()
+        rules = self._rules.get(by)
+        messages = submit(
+            write(body, reference),
+            Address.of(source or self.operators.sender or self.operators.system_id),
+            Address.of(destination),
+            way=rules.concatenation if rules else "udh",
+            precedence=Precedence(min(int(rank), int(Precedence.FLASH_OVERRIDE))),
+            receipt=bool(rules and rules.receipts),
+            validity_s=ways_s if rules else None,
+            user_reference=reference if rules else None,
+            command_id=CommandId.SUBMIT_SM if rules else CommandId.DELIVER_SM,
+        )
+        text = NewText(origin, by, source or self.operators.sender, destination, body, rank, now + ways_s, beam, if_unknown, request_id)
+        text_id, new = await rows.put(connection, text, messages, reference, now)
+        wait_s = self._beams[by].beam(beam).wait_s(rank, destination) if by in self._beams else None
+        return Queued(text_id, wait_s if new else None)
+
+    def wake(self) -> None:
+        """Something new stands in the store."""
+        self._look.set()
+
+    def set_beam_capacity(self, link: str, beam: str, messages_per_s: float) -> None:
+        """What a beam carries from now on; 0 while no satellite serves it: then what waits for it waits on."""
+        self._beams[link].beam(beam).messages_per_s = messages_per_s
+        self._wake_link(link)
+
+    def queue_lengths(self) -> dict[str, dict[str, int]]:
+        """By link and beam."""
+        return {link: {name: len(queue) for name, queue in beams.beams()} for link, beams in self._beams.items()}
+
+    def bound(self) -> dict[str, str]:
+        """What each link is doing."""
+        found = {name: link.state for name, link in self.links.items()}
+        if self._server is not None:
+            sessions = self._server.bound()
+            found |= {peer.system_id: "bound" if sessions.get(peer.system_id) else "closed" for peer in self.operators.peers}
+        return found
+
+    # Running
+
+    async def run(self) -> None:
+        """Until cancelled: wait to be the leader, then keep all links."""
+        if not self._beams and self._server is None:
+            await asyncio.Event().wait()
+        while True:
+            if await self.store.leads():
+                await self._lead()
+            await asyncio.sleep(LOOK_EVERY_S)
+
+    async def stop(self) -> None:
+        """Send nothing new and wait a little for the answers that are under way; then cancel `run`."""
+        self._stopping = True
+        for _ in range(int(ANSWERS_AWAITED_S / 0.05)):
+            if not self._in_flight:
+                return
+            await asyncio.sleep(0.05)
+
+    async def _lead(self) -> None:
+        names = list(self._beams)
+        async with self.store.write() as connection:
+            # Whoever ran the links before died with these on the wire, or perhaps not on it.
+            lost = [change for name in names for change in await rows.apply(connection, "unanswered", self.clock(), link=name)]
+            await self._after_unknown(connection, lost)
+        self.links = {name: EsmeLink(rules.centre, self) for name, rules in self._rules.items()}
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(link.run()) for link in self.links.values()]
+            tasks += [group.create_task(self._deliver()), group.create_task(self._expire())]
+            if self._server is not None and self.operators.listen is not None:
+                tasks.append(group.create_task(self._server.run(*self.operators.listen, on_ready=self.on_listening)))
+            leads = True
+            while leads:
+                await asyncio.sleep(LOOK_EVERY_S)
+                leads = await self._still_leads()
+            logger.warning("another server process leads now: this one closes its message links")
+            for task in tasks:
+                task.cancel()
+
+    async def _still_leads(self) -> bool:
+        try:
+            return await self.store.leads()
+        except StoreUnavailable:
+            return True  # nobody else can lead over a store that does not answer, and nothing is sent without it
+
+    async def _deliver(self) -> None:
+        """What stands in the store goes on: new messages to their queues, texts that came in to whoever they are for."""
+        while True:
+            self._look.clear()
+            try:
+                await self._fill()
+                await self._hand_on()
+            except Exception:
+                logger.exception("handing texts on failed; it is tried again")
+            try:
+                async with asyncio.timeout(LOOK_EVERY_S):
+                    await self._look.wait()
+            except TimeoutError:
+                pass
+
+    async def _fill(self) -> None:
+        now = self.clock()
+        async with self.store.read() as connection:
+            found = await rows.waiting(connection, list(self._beams))
+        woken = set()
+        for each in found:
+            if each.not_before > now or each.message_key in self._in_flight:
+                continue
+            queue = self._beams[each.link].beam(each.beam)
+            if each.message_key not in queue:
+                queue.put(Item(each.message_key, Rank(each.rank), each.destination, each.created_at, each.text_id))
+                woken.add(each.link)
+        for link in woken:
+            self._wake_link(link)
+
+    def _wake_link(self, link: str) -> None:
+        if link in self.links:
+            self.links[link].wake()
+        elif self._server is not None:
+            self._server.wake(link)
+
+    async def _hand_on(self) -> None:
+        alphabets = {name: rules.alphabet for name, rules in self._rules.items()}
+        async with self.store.write() as connection:
+            await rows.join_parts(connection, self.clock(), alphabets)
+            texts = await rows.unhandled(connection, HANDLED_AT_ONCE)
+        for text in texts:
+            try:
+                async with self.store.write() as connection:
+                    await self._hand_on_one(connection, text)
+                    await rows.handled(connection, text.text_id, self.clock())
+            except StoreUnavailable:
+                raise
+            except Exception:
+                # One that cannot be handled must not hold up the others; it stays unhandled, and is tried again.
+                logger.exception("text %s could not be handed on", text.text_id)
+        if len(texts) == HANDLED_AT_ONCE:
+            self._look.set()
+        elif texts:
+            await self._fill()
+
+    async def _hand_on_one(self, connection: AsyncConnection, text: IncomingText) -> None:
+        if self._is_emergency(text.destination) and self.on_sos is not None:
+            await self.on_sos(connection, text, self.clock())
+            return
+        link = self.link_for(text.destination)
+        if link is None or link == text.link:
+            await self._record(connection, "text.unrouted", text, link=text.link)
+            return
+        origin = f"link {text.link}"
+        wanted = await rows.receipts_wanted(connection, text.text_id)
+        priority = max((each.message.priority_flag for each in wanted), default=0)
+        rank = Rank(min(priority, int(Rank.IMMEDIATE)))  # flash is for those whose right to it we know ourselves
+        try:
+            await self.put(
+                connection,
+                origin=origin,
+                destination=text.destination,
+                body=text.body,
+                rank=rank,
+                source=text.source,
+                request_id=text.text_id,
+                link=link,
+            )
+        except LocalError as error:
+            await self._record(connection, "text.undeliverable", text, reason=str(error))
+
+    async def _record(self, connection: AsyncConnection, action: str, text: IncomingText, **details: str) -> None:
+        subject = f"text {text.text_id}"
+        await audit.append(connection, now=self.clock(), actor=audit.SERVER, action=action, subject=subject, details=details)
+
+    def _is_emergency(self, number: str) -> bool:
+        return number.lstrip("+") in {each.lstrip("+") for each in self.operators.emergency_numbers}
+
+    async def _expire(self) -> None:
+        while True:
+            try:
+                async with self.store.write() as connection:
+                    expired = await rows.expire(connection, self.clock())
+                    await self._tell_peers(connection, {change.text_id for change in expired})
+                for change in expired:
+                    for beams in self._beams.values():
+                        for _, queue in beams.beams():
+                            queue.remove(change.message_key)
+            except Exception:
+                logger.exception("giving up what waited too long failed; it is tried again")
+            await asyncio.sleep(EXPIRE_EVERY_S)
+
+    # The courier of the links
+
+    async def take(self, link: str, room: int) -> Sequence[Outgoing]:
+        if self._stopping:
+            return ()
+        beams = self._beams[link]
+        items = beams.take(self.clock(), room)
+        if not items:
+            return ()
+        try:
+            async with self.store.write() as connection:
+                taken = await rows.take(connection, [item.key for item in items], self.clock())
+                await self._audit_preemptions(connection, link)
+        except BaseException:
+            # Whether this was written is not known: the next look into the store puts back what still waits there.
+            self._look.set()
+            raise
+        self._in_flight |= set(taken)
+        return [Outgoing(item.key, taken[item.key]) for item in items if item.key in taken]
+
+    async def _audit_preemptions(self, connection: AsyncConnection, link: str) -> None:
+        for name, queue in self._beams[link].beams():
+            for event in queue.audit:
+                details = {"link": link, "beam": name, "rank": event.rank.name.lower(), "for": event.by_rank.name.lower()}
+                await audit.append(
+                    connection, now=self.clock(), actor=audit.SERVER, action="text.preempted", subject=f"text {event.text}", details=details
+                )
+            queue.audit.clear()
+
+    async def answered(self, link: str, answers: Sequence[Answered]) -> None:
+        now = self.clock()
+        way = self._rules[link].receipt_ids if link in self._rules else "as-is"
+        texts: set[str] = set()
+        async with self.store.write() as connection:
+            for answer in answers:
+                happening = of_answer(answer.status)
+                values: dict[str, Any] = {"status": answer.status}
+                if happening == "answered":
+                    values["operator_id"] = id_in_receipts(answer.message_id, way)
+                elif happening == "told later":
+                    tried = await rows.attempts(connection, answer.key)
+                    values["not_before"] = now + LATER_PAUSES_S[min(tried, len(LATER_PAUSES_S)) - 1]
+                texts |= {change.text_id for change in await rows.apply(connection, happening, now, keys=[answer.key], **values)}
+                if happening == "answered" and link not in self._rules:
+                    # A system that binds to ours has its message with its answer: no receipt comes back from it.
+                    await rows.apply(connection, "receipt delivered", now, keys=[answer.key])
+            await self._tell_peers(connection, texts)
+        self._in_flight -= {answer.key for answer in answers}
+
+    async def unanswered(self, link: str, keys: Sequence[str]) -> None:
+        async with self.store.write() as connection:
+            lost = await rows.apply(connection, "unanswered", self.clock(), keys=list(keys))
+            await self._after_unknown(connection, lost)
+        self._in_flight -= set(keys)
+        self._look.set()
+
+    async def _after_unknown(self, connection: AsyncConnection, lost: Sequence[rows.Changed]) -> None:
+        again = [change.message_key for change in lost if change.if_unknown == "again"]
+        if again:
+            await rows.apply(connection, "send again", self.clock(), keys=again)
+        held = len(lost) - len(again)
+        if held:
+            await audit.append(
+                connection, now=self.clock(), actor=audit.SERVER, action="text.unknown", details={"held": held, "again": len(again)}
+            )
+
+    async def received(self, link: str, session: str, messages: Sequence[Message]) -> Sequence[tuple[int, str]]:
+        self._live.add(session)
+        verdicts: list[tuple[int, str]] = []
+        async with self.store.write() as connection:
+            for message in messages:
+                receipt = parse_receipt(message)
+                if receipt is not None and link in self._rules:
+                    await self._apply_receipt(connection, link, receipt)
+                    verdicts.append((Status.ROK, ""))
+                elif message.is_receipt:
+                    verdicts.append((Status.ROK, ""))  # one that nobody can read is taken: again it would not read better
+                elif self._may_take(link, message):
+                    others = self._live - {session}
+                    verdicts.append((Status.ROK, await rows.take_in(connection, link, session, message, self.clock(), others)))
+                else:
+                    verdicts.append((Status.RINVDSTADR, ""))
+        self._look.set()
+        return verdicts
+
+    def _may_take(self, link: str, message: Message) -> bool:
+        if link in self._rules:
+            return True  # from an operator everything is taken: a text for nobody is recorded, not refused
+        number = message.destination.number
+        return self._is_emergency(number) or self.link_for(number) not in (None, link)
+
+    def ended(self, session: str) -> None:
+        self._live.discard(session)
+
+    async def _apply_receipt(self, connection: AsyncConnection, link: str, receipt: Receipt) -> None:
+        happening = of_receipt(receipt.state)
+        if happening is None or receipt.state not in FINAL_RECEIPTS:
+            return
+        key = await rows.of_receipt(connection, link, receipt.message_id, receipt.reference)
+        if key is None:
+            logger.warning("a receipt of %s is about no message of ours", link)
+            return
+        values = {"error": receipt.error[:8]} | ({"operator_id": receipt.message_id} if receipt.message_id else {})
+        changed = await rows.apply(connection, happening, self.clock(), keys=[key], **values)
+        await self._tell_peers(connection, {change.text_id for change in changed})
+
+    async def _tell_peers(self, connection: AsyncConnection, text_ids: set[str]) -> None:
+        """Receipts for those who submitted a text over our centre, once all of its messages are settled."""
+        for text_id in text_ids:
+            text = await rows.find(connection, text_id)
+            if text is None or not text.origin.startswith("link ") or text.request_id is None:
+                continue
+            states = await rows.parts_of(connection, text_id)
+            receipts_come = text.link in self._rules and self._rules[text.link].receipts
+            if not (rows.is_final(states) or (not receipts_come and all(state in ("accepted", "delivered") for state in states))):
+                continue
+            state = _STATE_FOR_PEERS[text_state(states)]
+            for wanted in await rows.receipts_wanted(connection, text.request_id):
+                if wanted.link in self._rules:
+                    continue  # from an operator: its centre makes its own receipts
+                if wanted.message.registered_delivery & 3 == 2 and state is MessageState.DELIVERED:
+                    continue  # failures only
+                await self._put_receipt(connection, wanted, state)
+
+    async def _put_receipt(self, connection: AsyncConnection, wanted: rows.ReceiptWanted, state: MessageState) -> None:
+        now = self.clock()
+        message = encode_receipt(
+            Receipt(wanted.message_id, state),
+            source=wanted.message.destination,
+            destination=wanted.message.source,
+            submitted_at=wanted.received_at,
+            done_at=now,
+        )
+        to = wanted.message.source.number[:24]
+        text = NewText(
+            origin="receipt",
+            link=wanted.link,
+            source=wanted.message.destination.number[:24],
+            destination=to,
+            body="",
+            rank=Rank.PRIORITY,
+            expires_at=now + WAYS_OUT_S,
+            if_unknown="again",  # a receipt twice does no harm
+            request_id=wanted.message_id,
+        )
+        await rows.put(connection, text, [message], rows.new_reference(), now)
+        self._look.set()
+
+    async def state_of(self, link: str, message_id: str) -> int | None:
+        async with self.store.read() as connection:
+            states = await rows.state_for_peer(connection, link, message_id)
+        if states is None:
+            return None
+        return int(_STATE_FOR_PEERS.get(text_state(states), MessageState.ENROUTE)) if states else int(MessageState.ENROUTE)
