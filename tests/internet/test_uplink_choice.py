@@ -20,6 +20,7 @@ from tramontana.internet.overlay import TunnelId
 from tramontana.internet.policy import parse_policy
 from tramontana.internet.probe import Health
 from tramontana.internet.uplink_choice import (
+    BRIEF_MARGIN_S,
     FIRST_STABLE_S,
     LEAD_MARGIN_S,
     LEAD_S,
@@ -228,17 +229,34 @@ def test_contradictions_change_nothing() -> None:
     assert choice.assigned == before
 
 
-def test_forecasts_and_profiles_become_plans_if_it_is_worth_moving() -> None:
+def test_a_short_predicted_outage_moves_nothing_but_sends_urgent_packets_twice() -> None:
+    choice = UplinkChoice(ANYTHING)
+    seen = {DISH: replace(tunnel(STARLINK), planned=(PlannedOutage(10.0, 10.05, "handover"),)), LINE: tunnel(FIBRE)}
+    choice.step(0.0, seen)
+    assert choice.assigned[VOICE] == DISH
+    now, copies = 0.0, []
+    while now < 12.0:
+        now = min(now + 1.0, choice.next_change_at(now, seen))
+        for action in choice.step(now, seen):
+            assert isinstance(action, Duplicate)
+            assert set(action.flows) == {flow for flow in FlowClass if flow.is_urgent}
+            copies.append((now, action.over))
+    assert copies == [(10.0 - BRIEF_MARGIN_S, LINE), (10.05 + BRIEF_MARGIN_S, None)]
+
+
+def test_forecasts_and_profiles_become_plans() -> None:
     n = np.zeros(2)
     flat = Quantiles(n, n, n)
     events = tuple(
         ForecastEvent(EventKind.HANDOVER, START + at, START + at + 0.1, confidence, outage, "")
-        for at, confidence, outage in [(10, 0.9, 0.5), (20, 0.9, 0.1), (30, 0.3, 2.0)]
+        for at, confidence, outage in [(10, 0.9, 0.5), (20, 0.9, 0.125), (30, 0.3, 2.0)]
     )
     forecast = Forecast("p", "c", "s", START, START + 60, START + np.arange(2.0), flat, flat, flat, n, events)
-    assert outages_of_forecast(forecast, 5.0 - START) == (PlannedOutage(15.0, 15.5, "handover"),)
+    assert outages_of_forecast(forecast, 5.0 - START) == (PlannedOutage(15.0, 15.5, "handover"), PlannedOutage(25.0, 25.125, "handover"))
     profile = steady(outages=[(10.0, 12.0), (20.0, 20.1)])
-    assert outages_of_profile(profile, -START) == (PlannedOutage(10.0, 12.0, "outage"),)
+    long, short = outages_of_profile(profile, -START)
+    assert long == PlannedOutage(10.0, 12.0, "outage")
+    assert (long.is_brief, short.is_brief) == (False, True)
 
 
 CARRIERS = {DISH: STARLINK, LINE: FIBRE, MILSAT: SICRAL_2, SECOND: STARLINK}

@@ -54,7 +54,7 @@ def up(name: str, place_id: str, data: Path | None, seed: int, plain: bool) -> N
     network = Network(name)
     sky = Sky(load_fleet(data_dir(data)), seed=seed)
     with sole(network):
-        laboratory = Laboratory(network, sky.ground.place(place_id), sky, seed, click.echo, not plain)
+        laboratory = Laboratory(network, sky.ground.place(place_id), sky, seed, click.echo, not plain, data_dir(data).absolute())
         click.echo(f"Laboratory {name}: hosts and programs are real, the radio paths are simulated ({sky.label}).")
         asyncio.run(laboratory.run(lambda: _welcome(plain=plain)))
     click.echo("The laboratory is gone.")
@@ -127,6 +127,16 @@ def cut(ask: Callable[..., dict[str, Any]], carrier: str) -> None:
     """Let every packet of a carrier vanish. Nobody is told: the site must notice."""
     ask({"op": "cut", "carrier": carrier})
     click.echo(f"{carrier} is cut: packets vanish both ways. `lab restore {carrier}` ends it.")
+
+
+@_command
+@carrier_argument
+@click.option("--in", "in_s", type=click.FloatRange(1, 3600), default=15.0, show_default=True, help="Seconds from now.")
+@click.option("--for", "for_s", type=click.FloatRange(0.3, 3600), default=10.0, show_default=True, help="Seconds.")
+def outage(ask: Callable[..., dict[str, Any]], carrier: str, in_s: float, for_s: float) -> None:
+    """Announce an outage of a carrier, and play it when its time has come: the site can leave before."""
+    ask({"op": "outage", "carrier": carrier, "in_s": in_s, "for_s": for_s})
+    click.echo(f"{carrier} will be out in {in_s:.0f} s, for {for_s:.0f} s. The site knows.")
 
 
 @_command

@@ -14,6 +14,7 @@ import socket
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,6 +26,7 @@ from tramontana.keys.organisation import OrganisationKey
 from tramontana.keys.profiles import DEFAULT_PROFILE
 from tramontana.precedence import Precedence
 from tramontana.private_file import make_private
+from tramontana.space.ground import Place
 
 SITE_NUMBER: Final = 2
 SITE_NETWORK: Final = "10.64.1.0/24"
@@ -39,6 +41,8 @@ class Agents:
 
     network: Network
     directory: Path
+    place: Place
+    data: Path
     hosts: dict[str, str] = field(default_factory=dict)
     """By device id."""
 
@@ -70,6 +74,16 @@ class Agents:
             text += self._site(ids) if host == "site" else self._gateway(int(host[-1]) - 1, ids)
             self._config(host).write_text(text)
 
+    def announce(self, outages: dict[str, tuple[float, float]]) -> None:
+        """Tell the site of outages as its carriers would: by a file."""
+        text = ""
+        for carrier, (start, end) in outages.items():
+            begins, ends = (datetime.fromtimestamp(at, UTC).isoformat() for at in (start, end))
+            text += f'[[outage]]\ncarrier = "{carrier}"\nfrom = {begins}\nuntil = {ends}\nreason = "announced outage"\n'
+        temporary = self.directory / "announced.new"
+        temporary.write_text(text)
+        temporary.replace(self.directory / "announced.toml")
+
     def status(self, host: str) -> dict[str, Any] | None:
         """What an agent says of itself; None while nobody answers."""
         with suppress(OSError, ValueError), socket.socket(socket.AF_UNIX) as connection:
@@ -90,6 +104,9 @@ class Agents:
     def _site(self, ids: dict[str, str]) -> str:
         underlay = self.network.namespace("underlay")
         text = f'number = {SITE_NUMBER}\nnetworks = ["{SITE_NETWORK}"]\nunderlay = "{underlay}"\nlocal = ["lan"]\n'
+        text += f'announced = "{self.directory}/announced.toml"\n'
+        place = f"latitude_deg = {self.place.latitude_deg}\nlongitude_deg = {self.place.longitude_deg}\nheight_m = {self.place.height_m}\n"
+        text += f'[lookout]\n{place}data = "{self.data}"\nsimulated = true\n'
         for uplink in UPLINKS:
             text += (
                 f'[[uplink]]\nindex = {uplink.number}\ninterface = "{uplink.carrier_id}"\ncarrier = "{uplink.carrier_id}"\n'

@@ -44,6 +44,8 @@ class PlayedCarrier:
     sky: Sky
     treatment: Treatment = Treatment.CLEAR
     exceedance: float = USUAL_EXCEEDANCE
+    announced: tuple[float, float] | None = None
+    """An outage that the site was told of beforehand: from, until; POSIX seconds."""
     _clear: PathProfile | None = None
 
     @classmethod
@@ -60,7 +62,7 @@ class PlayedCarrier:
         if self.treatment is Treatment.RAIN:
             return in_rain(self._clear, self.carrier, self.place, self.sky, exceedance=self.exceedance)
         if self.treatment is Treatment.CLEAR:
-            return self._clear
+            return self._clear if self.announced is None else _with_outage(self._clear, self.announced)
         start = self._clear.start_unix_s
         return replace(
             self._clear,
@@ -86,3 +88,16 @@ class PlayedCarrier:
             "next_handover_s": None if handover is None else handover - now,
             "source": path.source,
         }
+
+
+def _with_outage(profile: PathProfile, span: tuple[float, float]) -> PathProfile:
+    """One more outage; those that it touches become part of it."""
+    spans = sorted([*zip(profile.outage_start_unix_s.tolist(), profile.outage_end_unix_s.tolist(), strict=True), span])
+    joined = [spans[0]]
+    for start, end in spans[1:]:
+        if start <= joined[-1][1]:
+            joined[-1] = joined[-1][0], max(joined[-1][1], end)
+        else:
+            joined.append((start, end))
+    starts, ends = np.array(joined).T
+    return replace(profile, source=f"{profile.source}; outage by the laboratory", outage_start_unix_s=starts, outage_end_unix_s=ends)

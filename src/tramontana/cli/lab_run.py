@@ -1,6 +1,7 @@
 """The laboratory while it runs: its network, its path player, its carriers' paths, and the private socket that the other commands ask.
 
-One line of JSON is one request, one line the answer: ``{"op": "status"}``; cut, rain, restore, use (with ``carrier``); rebind; down.
+One line of JSON is one request, one line the answer: ``{"op": "status"}``; cut, rain, outage, restore, use (with ``carrier``); rebind;
+down.
 """
 
 from __future__ import annotations
@@ -51,6 +52,8 @@ class Laboratory:
     say: Callable[[str], None]
     protected: bool
     """With the agents of site and gateways; else the site's traffic goes in the clear."""
+    data: Path
+    """Where the sky comes from, for the forecasts of the site's agent."""
     carriers: dict[str, PlayedCarrier] = field(init=False)
     used: str = field(init=False)
     """The uplink that carries the site's traffic."""
@@ -107,7 +110,7 @@ class Laboratory:
 
     async def _start_agents(self) -> list[asyncio.subprocess.Process]:
         """The agents of gateways and site, each in its namespace; what they say goes into a file beside their configuration."""
-        self._agents = Agents(self.network, self.directory)
+        self._agents = Agents(self.network, self.directory, self.place, self.data)
         await asyncio.to_thread(self._agents.prepare)
         started = []
         for host in ("gateway1", "gateway2", "site"):
@@ -199,6 +202,14 @@ class Laboratory:
         if op == "use":
             await asyncio.to_thread(self.network.use, carrier.uplink)
             self.used = carrier.uplink.carrier_id
+            return {}
+        if op == "outage":
+            start = time.time() + float(request["in_s"])
+            carrier.announced = start, start + float(request["for_s"])
+            await self._play(carrier)
+            if self._agents is not None:
+                self._agents.announce({name: each.announced for name, each in self.carriers.items() if each.announced is not None})
+            self.say(f"{carrier.uplink.carrier_id}: outage announced, in {request['in_s']:.0f} s for {request['for_s']:.0f} s")
             return {}
         try:
             treatment = {"cut": Treatment.CUT, "unplug": Treatment.UNPLUGGED, "rain": Treatment.RAIN, "restore": Treatment.CLEAR}[str(op)]

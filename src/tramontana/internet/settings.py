@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from tramontana.errors import LocalError
 from tramontana.internet.key_renewal import Timing
+from tramontana.internet.outlook import Lookout
 from tramontana.internet.overlay import MAX_GATEWAY_NUMBER, MAX_SITE_NUMBER, MAX_UPLINK_INDEX
 from tramontana.precedence import PrecedenceLabel
 
@@ -140,6 +141,10 @@ class SiteSettings(_Router):
     uplink: Annotated[tuple[Uplink, ...], Field(min_length=1)]
     gateway: Annotated[tuple[GatewayPlace, ...], Field(min_length=1)]
     """The first is preferred."""
+    lookout: Lookout | None = None
+    """Where it stands, so that its carriers can be forecast. None: they are not."""
+    announced: Path | None = None
+    """A file with outages that carriers announced (docs/uplinks.md), read whenever it changes; it need not be there."""
     ceiling: PrecedenceLabel = "priority"
     """The highest precedence that marks of its local networks may claim."""
     voice: tuple[VoicePlace, ...] = ()

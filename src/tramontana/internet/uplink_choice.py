@@ -34,7 +34,9 @@ LEAD_S: Final = 0.5
 LEAD_MARGIN_S: Final = 1.0
 """A tunnel whose outage is predicted within the lead and this much is no refuge from another one."""
 SHORTEST_OUTAGE_S: Final = 0.2
-"""A shorter predicted outage is sat out: calls carry sound over gaps of 200 ms, and moving twice costs more."""
+"""A shorter predicted outage is sat out: calls carry sound over gaps of 200 ms, and moving twice costs more. Urgent packets go twice."""
+BRIEF_MARGIN_S: Final = 0.25
+"""So long before and after a short predicted outage: copies take 20 ms to be in place, and instants are predicted to 100 ms or so."""
 LEAST_CONFIDENCE: Final = 0.5
 STABLE_S: Final = 30.0
 """Good for so long before traffic returns to a preferred carrier: two slots of a Starlink satellite. Doubled with every failure."""
@@ -62,6 +64,10 @@ class PlannedOutage:
     start: float
     end: float
     reason: str
+
+    @property
+    def is_brief(self) -> bool:
+        return self.end - self.start < SHORTEST_OUTAGE_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +207,7 @@ class UplinkChoice:
                 self.blocked[flow] = reason
             else:
                 self.blocked.pop(flow, None)
-            if second is not None:
+            if second is not None and after is not None and observations[after].health is Health.SUSPECT:
                 hurried.add(second)
             wanted = second if flow.is_urgent else None
             if wanted != self.duplicated[flow]:
@@ -216,7 +222,9 @@ class UplinkChoice:
 
     def next_change_at(self, now: float, observations: Mapping[TunnelId, TunnelObservation]) -> float:
         """When `step` may decide otherwise though nothing else happens: a planned outage nears or ends, a tunnel has become stable."""
-        instants = [t for o in observations.values() for plan in o.planned for t in (plan.start - LEAD_S, plan.end)]
+        plans = [plan for o in observations.values() for plan in o.planned]
+        instants = [t for plan in plans if not plan.is_brief for t in (plan.start - LEAD_S, plan.end)]
+        instants += [t for plan in plans if plan.is_brief for t in (plan.start - BRIEF_MARGIN_S, plan.end + BRIEF_MARGIN_S)]
         records = [self._records[tunnel] for tunnel in observations if tunnel in self._records]
         instants += [until for tunnel, until in self._adopted.items() if tunnel in observations]
         instants += [r.good_since + r.stable_s(now) for r in records if r.good_since is not None]
@@ -257,8 +265,8 @@ class UplinkChoice:
         return current, ""
 
     def _second(self, current: TunnelId | None, now: float, allowed: Mapping[TunnelId, TunnelObservation]) -> TunnelId | None:
-        """Where to turn if the suspect tunnel of a class is dead indeed."""
-        if current is None or allowed[current].health is not Health.SUSPECT:
+        """Where to turn if the suspect tunnel of a class is dead indeed, and what carries on meanwhile while it changes satellites."""
+        if current is None or not (allowed[current].health is Health.SUSPECT or _is_brief_gap(allowed[current], now)):
             return None
         others = [tunnel for tunnel, o in allowed.items() if tunnel != current and self._lives(o)]
         return min(others, key=lambda tunnel: self._order(tunnel, allowed[tunnel], now, False), default=None)
@@ -347,12 +355,17 @@ class UplinkChoice:
 
 
 def _soon(o: TunnelObservation, now: float, margin_s: float = 0.0) -> PlannedOutage | None:
-    """The planned outage that is under way or begins within the lead."""
-    return next((plan for plan in o.planned if plan.start - LEAD_S - margin_s <= now < plan.end), None)
+    """The planned outage that is under way or begins within the lead, and is worth moving for."""
+    return next((plan for plan in o.planned if not plan.is_brief and plan.start - LEAD_S - margin_s <= now < plan.end), None)
+
+
+def _is_brief_gap(o: TunnelObservation, now: float) -> bool:
+    """A short outage is predicted for now, more or less."""
+    return any(plan.is_brief and plan.start - BRIEF_MARGIN_S <= now < plan.end + BRIEF_MARGIN_S for plan in o.planned)
 
 
 def outages_of_forecast(forecast: Forecast, to_clock_s: float) -> tuple[PlannedOutage, ...]:
-    """Events of a forecast that are likely and long enough to move for. to_clock_s: what turns POSIX seconds into `now`'s clock."""
+    """Events of a forecast that are likely and put the path out. to_clock_s: what turns POSIX seconds into `now`'s clock."""
     kinds = set(EventKind) - {EventKind.OLD_ELEMENTS}
     return tuple(
         PlannedOutage(
@@ -361,11 +374,11 @@ def outages_of_forecast(forecast: Forecast, to_clock_s: float) -> tuple[PlannedO
             reason=event.kind.value,
         )
         for event in forecast.events
-        if event.kind in kinds and event.outage_s >= SHORTEST_OUTAGE_S and event.confidence >= LEAST_CONFIDENCE
+        if event.kind in kinds and event.outage_s > 0 and event.confidence >= LEAST_CONFIDENCE
     )
 
 
 def outages_of_profile(profile: PathProfile, to_clock_s: float) -> tuple[PlannedOutage, ...]:
-    """The outage windows of a path profile that are long enough to move for."""
+    """The outage windows of a path profile."""
     spans: Sequence[tuple[float, float]] = list(zip(profile.outage_start_unix_s.tolist(), profile.outage_end_unix_s.tolist(), strict=True))
-    return tuple(PlannedOutage(start + to_clock_s, end + to_clock_s, "outage") for start, end in spans if end - start >= SHORTEST_OUTAGE_S)
+    return tuple(PlannedOutage(start + to_clock_s, end + to_clock_s, "outage") for start, end in spans)

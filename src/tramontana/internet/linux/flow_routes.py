@@ -7,7 +7,7 @@ find another way. Packets without a mark (this machine's own) go as routine data
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from ipaddress import ip_network
 from typing import Final
 
@@ -37,7 +37,7 @@ def prepare() -> None:
 
 def secure(networks: Sequence[Network]) -> None:
     """Make sure that the networks are blocked wherever a tunnel's interface vanishes; what is routed stays. Raises `HostRefused`."""
-    _replace(networks, dict.fromkeys(FlowClass, f"unreachable {{}} metric {LAST_RESORT_METRIC}"))
+    _replace((networks, flow, f"unreachable {{}} metric {LAST_RESORT_METRIC}") for flow in FlowClass)
 
 
 def current(networks: Sequence[Network]) -> dict[FlowClass, str | None]:
@@ -59,21 +59,28 @@ def route(networks: Sequence[Network], devices: Mapping[FlowClass, str | None]) 
 
     Blocking comes first, so that an error on the way leaves less open than was asked, never more.
     """
-    ordered = sorted(devices.items(), key=lambda item: item[1] is not None)
-    _replace(networks, {flow: f"{{}} dev {device} metric 1" if device else "unreachable {} metric 1" for flow, device in ordered})
+    route_all([(networks, devices)])
 
 
-def _replace(networks: Sequence[Network], ways: Mapping[FlowClass, str]) -> None:
-    for version in (4, 6):
-        lines = [
-            f"route replace {way.format(network)} table {name}"
-            for flow, way in ways.items()
-            for network in networks
-            if network.version == version
-            for name in (str(table(flow)), *(["main"] if flow is FlowClass.DATA_ROUTINE else []))
-        ]
-        if lines:
-            run(["ip", f"-{version}", "-batch", "-"], stdin="\n".join(lines) + "\n")
+def route_all(wanted: Iterable[tuple[Sequence[Network], Mapping[FlowClass, str | None]]]) -> None:
+    """`route` for many, in one go each for IPv4 and IPv6. Raises `HostRefused`."""
+    ways = [
+        (networks, flow, f"{{}} dev {device} metric 1" if device else "unreachable {} metric 1")
+        for networks, devices in wanted
+        for flow, device in devices.items()
+    ]
+    _replace(sorted(ways, key=lambda way: not way[2].startswith("unreachable")))
+
+
+def _replace(ways: Iterable[tuple[Sequence[Network], FlowClass, str]]) -> None:
+    lines: dict[int, list[str]] = {4: [], 6: []}
+    for networks, flow, way in ways:
+        for network in networks:
+            for name in (str(table(flow)), *(["main"] if flow is FlowClass.DATA_ROUTINE else [])):
+                lines[network.version].append(f"route replace {way.format(network)} table {name}")
+    for version, batch in lines.items():
+        if batch:
+            run(["ip", f"-{version}", "-batch", "-"], stdin="\n".join(batch) + "\n")
 
 
 def forget(networks: Sequence[Network]) -> None:

@@ -64,6 +64,11 @@ class GatewayUplinks:
         self._shape_changed: set[int] = set()
         self._sockets: dict[int, socket.socket] = {}
         self.routes = SiteRoutes(_kept_routes(routes_file))
+        self.switches: dict[str, int] = {}
+        """How often each site moved traffic since the start."""
+        self._asked: dict[str, Callable[[], object]] = {}
+        """What to answer to the sites whose routes are to be set next."""
+        self._is_routing = False
         self.heard_at: dict[str, float] = {}
         """When each site's last probe came, seconds of `time.monotonic`."""
         self.malformed = 0
@@ -82,8 +87,10 @@ class GatewayUplinks:
         self._shape_kbps = {key: kbps for key, kbps in self._shape_kbps.items() if key[0] != site_id}
         self._shape_changed |= set(site.addresses)
         self.heard_at.pop(site_id, None)
+        self._asked.pop(site_id, None)
+        self.switches.pop(site_id, None)
         if self.routes.forget(site_id):
-            self._keep()
+            self._hand.submit(self._keep, dict(self.routes.in_force)).result()
         self._hand.submit(flow_routes.forget, site.networks).result()
 
     async def run(self) -> None:
@@ -129,23 +136,39 @@ class GatewayUplinks:
         return responder.echo(probe, now, *self._counted(site, uplink), self.routes.sequence(site))
 
     def _switch(self, site: str, asked: Assignment, reply: Callable[[bytes], object]) -> None:
-        """The answer goes out when the routes are in place."""
+        """The answer goes out when the routes are in place. Whatever comes while others are set is set together afterwards."""
         changed, answer = self.routes.handle_switch(site, asked)
         if not changed:
             reply(answer)
             return
-        self._keep()
-        loop = asyncio.get_running_loop()
-        done = loop.run_in_executor(self._hand, self._route, self._sites[site], asked)
+        self.switches[site] = self.switches.get(site, 0) + 1
+        self._asked[site] = partial(reply, answer)
+        if not self._is_routing:
+            self._route_asked()
+
+    def _route_asked(self) -> None:
+        asked, self._asked = self._asked, {}
+        wanted = [self._ways(self._sites[site], self.routes.in_force[site]) for site in asked if site in self._sites]
+        self._is_routing = True
+        kept = dict(self.routes.in_force)
+        done = asyncio.get_running_loop().run_in_executor(self._hand, self._set_routes, wanted, kept)
 
         def routed(future: asyncio.Future[None]) -> None:
+            self._is_routing = False
             error = future.exception()
             if error is None:
-                reply(answer)
+                for reply in asked.values():
+                    reply()
+                if self._asked:
+                    self._route_asked()
             elif not self._failed.done():
                 self._failed.set_exception(error)
 
         done.add_done_callback(routed)
+
+    def _set_routes(self, wanted: Sequence[tuple[Sequence[Network], dict[FlowClass, str | None]]], kept: Mapping[str, Assignment]) -> None:
+        self._keep(kept)
+        flow_routes.route_all(wanted)
 
     def _counted(self, site: str, uplink: int) -> tuple[int, int]:
         if self._octets is not None:
@@ -156,11 +179,10 @@ class GatewayUplinks:
 
     def _admit(self, site: GatewaySite) -> None:
         flow_routes.secure(site.networks)
-        self._route(site, self.routes.in_force.get(site.id, Assignment(0)))  # what stands already is replaced by itself
+        flow_routes.route(*self._ways(site, self.routes.in_force.get(site.id, Assignment(0))))  # what stands already is replaced by itself
 
-    def _route(self, site: GatewaySite, assignment: Assignment) -> None:
-        devices = {flow: self._devices.get(assignment.uplink(flow), (None, ""))[0] for flow in FlowClass}
-        flow_routes.route(site.networks, devices)
+    def _ways(self, site: GatewaySite, assignment: Assignment) -> tuple[Sequence[Network], dict[FlowClass, str | None]]:
+        return site.networks, {flow: self._devices.get(assignment.uplink(flow), (None, ""))[0] for flow in FlowClass}
 
     async def _shape(self) -> None:
         changed = self._shape_changed & set(self._devices)
@@ -174,11 +196,11 @@ class GatewayUplinks:
             else:
                 await asyncio.to_thread(traffic_control.remove, device)
 
-    def _keep(self) -> None:
+    def _keep(self, in_force: Mapping[str, Assignment]) -> None:
+        """In the hand's thread."""
         if self._routes_file is not None:
-            kept = {site: [a.sequence, *a.uplinks] for site, a in self.routes.in_force.items()}
             temporary = self._routes_file.with_suffix(".new")
-            temporary.write_text(json.dumps(kept))
+            temporary.write_text(json.dumps({site: [a.sequence, *a.uplinks] for site, a in in_force.items()}))
             temporary.replace(self._routes_file)
 
     def silent_since(self, site: str) -> float:

@@ -46,7 +46,7 @@ from tramontana.internet.driver import (
 from tramontana.internet.flow_class import FlowClass, VoiceService
 from tramontana.internet.key_renewal import Message, SiteKey
 from tramontana.internet.ladder import Rung
-from tramontana.internet.linux import firewall, links, tcp_proxy
+from tramontana.internet.linux import firewall, links, outlook_process, tcp_proxy
 from tramontana.internet.linux.carrier_events import CarrierEvents
 from tramontana.internet.linux.flow_marks import FlowMarks, LocalNetwork
 from tramontana.internet.linux.flow_routes import EVERYTHING
@@ -57,6 +57,7 @@ from tramontana.internet.linux.tls_stream import connect, open_stream
 from tramontana.internet.linux.tunnel_socket import counters
 from tramontana.internet.linux.wireguard import WireGuard, public_key_of, wireguard_here
 from tramontana.internet.log_file import LogFile
+from tramontana.internet.outlook import Outlook, parse_announcements, planned
 from tramontana.internet.overlay import (
     CONTROL_PORT,
     GATEWAY_END,
@@ -81,6 +82,7 @@ GATEWAYS = "gateways"
 """The file of the state directory in which those that were heard of are kept."""
 RETRY_S = 2.0
 USAGE_PERIOD_S = 10.0
+FORESEEN_SHOWN = 20
 UNSOLD_BPS = 1e9
 """More than any uplink of a site carries: shaping then follows what is measured."""
 
@@ -115,6 +117,10 @@ class SiteAgent:
         """Whether each uplink's interface has a carrier."""
         self.ladder: SiteLadder | None = None
         """While the agent runs: by which way the packets of each tunnel reach its gateway."""
+        self._announced: Outlook = {}
+        self._forecast: Outlook = {}
+        self._announced_as_of: float | None = None
+        self._announced_fault: str | None = None
         self.usage = self.state.read_usage()
         self.fault: str | None = None
 
@@ -206,6 +212,9 @@ class SiteAgent:
             tasks.create_task(self._watch_links())
             tasks.create_task(self._count())
             tasks.create_task(self._choose())
+            if self.settings.lookout is not None:
+                carriers = tuple(dict.fromkeys(uplink.carrier for uplink in self.settings.uplink))
+                tasks.create_task(outlook_process.follow(self.settings.lookout, carriers, self._foresee))
             tasks.create_task(tcp_proxy.keep(self._proxy() if self.settings.tcp_proxy else None, self._proxy_socket))
             self.ladder = self._make_ladder()
             tasks.create_task(self.ladder.run())
@@ -258,9 +267,39 @@ class SiteAgent:
             for index, up in self._links.items():
                 uplinks.set_link(index, up)
             uplinks.set_used(self.usage.octets)
+            self._tell_planned()
             await uplinks.run()
         except LocalError as error:
             log.warning("the choice of uplinks begins anew: %s", error)
+
+    def _foresee(self, outlook: Outlook) -> None:
+        self._forecast = outlook
+        self._tell_planned()
+
+    def _read_announced(self) -> None:
+        """What carriers announced, if the file is another one than before. A bad file changes nothing, and is told of once."""
+        path = self.settings.announced
+        if path is None:
+            return
+        try:
+            as_of = path.stat().st_mtime if path.exists() else None
+            if as_of == self._announced_as_of:
+                return
+            self._announced_as_of = as_of
+            text = "" if as_of is None else path.read_text()
+            self._announced = parse_announcements(text, (each.carrier for each in self.settings.uplink), str(path))
+            self._announced_fault = None
+        except (OSError, UnicodeDecodeError, LocalError) as error:
+            self._announced_fault = f"announced outages: {error}"
+            log.warning("%s", self._announced_fault)
+        self._tell_planned()
+
+    def _tell_planned(self) -> None:
+        if self.uplinks is not None:
+            to_clock_s = time.monotonic() - unix_s()
+            for live in self.uplinks.status():
+                found = planned((self._announced, self._forecast), live.tunnel.carrier.id, to_clock_s)
+                self.uplinks.set_planned(live.tunnel.id, found)
 
     async def _watch_links(self) -> None:
         """A pulled cable moves traffic before any probe is missed."""
@@ -298,6 +337,7 @@ class SiteAgent:
 
     async def _tick(self) -> None:
         while True:
+            self._read_announced()
             try:
                 self.look()
                 self.fault = None
@@ -381,6 +421,8 @@ class SiteAgent:
             "links": {uplink.interface: self._links.get(uplink.index) for uplink in self.settings.uplink},
             "gateways": [channel.status() for channel in self.channels.values()],
             "tunnels": [{**tunnel.status(), **self._measured(tunnel.id), **self._rung(tunnel.id)} for tunnel in self.tunnels.values()],
+            "foreseen": self._foreseen(),
+            "announced_fault": self._announced_fault,
             "history": [] if choice is None else [_changed(change) for change in choice.history],
         }
 
@@ -390,6 +432,17 @@ class SiteAgent:
 
     def _rung(self, tunnel: TunnelId) -> dict[str, str]:
         return {} if self.ladder is None else self.ladder.status(tunnel)
+
+    def _foreseen(self) -> list[dict[str, Any]]:
+        """What is still to come, the next first."""
+        now = unix_s()
+        sources = (self._announced, self._forecast)
+        coming = [(each.start - now, carrier, each) for source in sources for carrier, found in source.items() for each in found]
+        return [
+            {"carrier": carrier, "in_s": round(in_s, 1), "for_s": round(each.end - each.start, 2), "reason": each.reason}
+            for in_s, carrier, each in sorted(coming, key=lambda found: found[:2])
+            if each.end > now
+        ][:FORESEEN_SHOWN]
 
     def _measured(self, tunnel: TunnelId) -> dict[str, Any]:
         """What the probes of a tunnel say."""
