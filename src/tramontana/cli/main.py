@@ -35,6 +35,7 @@ COMMANDS = {
     "gateway": ("tramontana.cli.site:gateway", "A gateway: the tunnels of many sites."),
     "lab": ("tramontana.cli.lab:lab", "A site, gateways and carriers on this machine."),
     "phone": ("tramontana.cli.phone:phone", "A phone without a browser: answers, calls, measures."),
+    "plan": ("tramontana.cli.plan:plan", "Compare the alternatives of a study by what they cost."),
     "trial": ("tramontana.cli.trial:trial", "Measure a line for hours or weeks, with a report."),
 }
 

@@ -98,12 +98,15 @@ class Report:
     @property
     def label(self) -> str:
         """One line that says what the figures are, for the last column of every row and the foot of every picture."""
-        return "; ".join(text for word, text in self.about if word in ("Simulated", "Constellation", "Satellites", "Elements"))
+        return "; ".join(
+            text for word, text in self.about if word in ("Simulated", "Constellation", "Satellites", "Elements", "Years", "Ranges")
+        )
 
     def as_text(self, most_rows: int) -> str:
         """What a person sees in a terminal."""
         lines = [self.title, ""]
-        lines += [f"{word:<15}{text}" for word, text in self.about]
+        width = max(15, *(len(word) + 2 for word, _ in (*self.about, *self.summary)))
+        lines += [f"{word:<{width}}{text}" for word, text in self.about]
         rows = min(self.count, most_rows)
         cells = [[c.name, *(c.shown(row) for row in range(rows))] for c in self.columns]
         widths = [max(len(cell) for cell in column) for column in cells]
@@ -116,7 +119,7 @@ class Report:
         elif not self.count:
             lines.append("(no row)")
         if self.summary:
-            lines += ["", *(f"{word:<15}{text}" for word, text in self.summary)]
+            lines += ["", *(f"{word:<{width}}{text}" for word, text in self.summary)]
         return "\n".join(lines)
 
     def as_csv(self) -> str:

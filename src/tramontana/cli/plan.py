@@ -1,0 +1,158 @@
+"""`tramontana plan`: what the alternatives of a study cost, within what range, and where every figure comes from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import numpy as np
+
+from tramontana.cli.output import Column, Report, check_writable, write_whole
+from tramontana.errors import LocalError
+from tramontana.planning.figure import Draws, Figure, Input, Values, ancestry, drivers, evaluate
+from tramontana.planning.study import Alternative, Study, StudyError, parse_study
+from tramontana.planning.units import shown
+
+PERCENTILES = (10, 50, 90)
+NAMED_DRIVERS = 3
+MILLION = 1e6
+
+_study = click.argument("study", type=click.Path(path_type=Path, dir_okay=False))
+
+
+@click.group()
+def plan() -> None:
+    """Compare the alternatives of a study: what each costs, within what range, and why."""
+
+
+@plan.command()
+@_study
+@click.option("--csv", "csv_path", type=click.Path(path_type=Path, dir_okay=False), help="Write the table here as well.")
+@click.option("--parquet", "parquet_path", type=click.Path(path_type=Path, dir_okay=False), help="Write the table here as well.")
+def run(study: Path, csv_path: Path | None, parquet_path: Path | None) -> None:
+    """Compute STUDY (TOML) and show its alternatives side by side."""
+    for path in (csv_path, parquet_path):
+        if path is not None:
+            check_writable(path)
+    report = compared(_read(study))
+    click.echo(report.as_text(most_rows=1000))
+    if csv_path is not None:
+        write_whole(csv_path, report.as_csv().encode())
+    if parquet_path is not None:
+        write_whole(parquet_path, report.as_parquet())
+
+
+@plan.command()
+@_study
+@click.argument("alternative")
+@click.argument("figure", required=False)
+def explain(study: Path, alternative: str, figure: str | None) -> None:
+    """Show how FIGURE of ALTERNATIVE in STUDY comes about: its formula, what it is made of, and the source of every input.
+
+    Without FIGURE: the present value of the cost, on which alternatives are compared.
+    """
+    read = _read(study)
+    found = {one.id: one for one in read.alternatives}
+    if alternative not in found:
+        raise LocalError(f"the study has no alternative {alternative}; it has {', '.join(found)}")
+    chosen = found[alternative]
+    target = chosen.costs.present_value if figure is None else _named(chosen, figure)
+    click.echo("\n".join(explanation(target, Draws.random([target], read.head.draws, read.head.seed))))
+
+
+def compared(study: Study) -> Report:
+    """One row for each alternative. Money in millions; the three figures are percentiles over the draws."""
+    alternatives = study.alternatives
+    wanted = [
+        figure for one in alternatives for figure in (one.costs.undiscounted, one.costs.present_value, one.per_user) if figure is not None
+    ]
+    values = evaluate(wanted, Draws.random(wanted, study.head.draws, study.head.seed))
+    money = f"M{study.head.currency}"  # millions
+
+    def percentiles(figures: list[Figure], name: str, scale: float, digits: int) -> Iterator[Column]:
+        rows = np.array([np.percentile(values[figure], PERCENTILES) / scale for figure in figures])
+        for column, percent in enumerate(PERCENTILES):
+            yield Column(name.format(percent), rows[:, column], digits=digits)
+
+    columns = [
+        Column("alternative", [one.id for one in alternatives], "text"),
+        *percentiles([one.costs.undiscounted for one in alternatives], f"cost_p{{}}_{money}", MILLION, 0),
+        *percentiles([one.costs.present_value for one in alternatives], f"present_value_p{{}}_{money}", MILLION, 0),
+    ]
+    per_user = [one.per_user for one in alternatives if one.per_user is not None]
+    if per_user:
+        columns += percentiles(per_user, f"by_user_and_year_p{{}}_{study.head.currency}", 1.0, 0)
+    last = study.head.first_year + study.head.years - 1
+    return Report(
+        study.head.title,
+        (
+            ("Years", f"{study.head.first_year} to {last}, in {study.head.currency} of {study.head.price_year}"),
+            (
+                "Ranges",
+                f"10th, 50th and 90th percentile of {study.head.draws:,} draws; every input between the bounds that the study gives it",
+            ),
+            ("Compared", "by cost alone: coverage, delay, capacity, availability and sovereignty are not part of a study yet"),
+        ),
+        tuple(columns),
+        tuple((one.id, f"{one.title}. Driven by {_drivers(one)}.") for one in alternatives),
+    )
+
+
+def explanation(target: Figure, draws: Draws) -> Iterator[str]:
+    """Lines: the figure and all named figures that it is made of, from the whole to the parts, then the inputs with their sources."""
+    values = evaluate([target], draws)
+    made = [figure for figure in ancestry([target]) if figure.name is not None]
+    for figure in reversed(made):
+        if not isinstance(figure, Input) and figure.operands:
+            yield f"{figure.words} = {figure.formula}"
+            yield f"    {_range(values[figure])}{_unit(figure)}"
+    yield ""
+    yield "Inputs"
+    for figure in made:
+        if isinstance(figure, Input):
+            given = figure.estimate
+            certain = given.low == given.high
+            bounds = "" if certain else f", from {given.low:,.6g} to {given.high:,.6g}"
+            yield f"{figure.words} = {given.likely:,.6g}{_unit(figure)}{bounds}"
+            yield f"    {given.source.title}, {given.source.date}"
+            yield f"    {given.source.url}"
+            if given.note:
+                yield f"    {given.note}"
+
+
+def _range(values: Values) -> str:
+    if values.shape[1] > 1:
+        middle = np.median(values, axis=0)
+        return "by year " + ", ".join(f"{value:,.6g}" for value in middle)
+    low, middle, high = np.percentile(values, PERCENTILES)
+    return f"{middle:,.6g}" if low == high else f"{middle:,.6g} (from {low:,.6g} to {high:,.6g})"
+
+
+def _unit(figure: Figure) -> str:
+    words = shown(figure.unit)
+    return "" if words == "1" else f" {words}"
+
+
+def _drivers(one: Alternative) -> str:
+    found = [driver for driver in drivers(one.costs.present_value) if driver.swing > 0][:NAMED_DRIVERS]
+    if not found:
+        return "nothing uncertain"
+    return ", ".join(f"{driver.input.words} ({driver.swing / MILLION:,.0f} million)" for driver in found)
+
+
+def _named(chosen: Alternative, figure: str) -> Figure:
+    roots = [chosen.costs.present_value, chosen.costs.undiscounted, *([chosen.per_user] if chosen.per_user is not None else [])]
+    known = {one.words: one for one in ancestry(roots) if one.name is not None}
+    if figure not in known:
+        raise LocalError(f"{chosen.id} has no figure {figure}; it has: {', '.join(sorted(known))}")
+    return known[figure]
+
+
+def _read(path: Path) -> Study:
+    try:
+        return parse_study(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise LocalError(f"cannot read {path} ({error.strerror})") from error
+    except UnicodeDecodeError as error:
+        raise StudyError(f"{path} is not a text in UTF-8") from error

@@ -1,0 +1,1 @@
+"""Planning: which sky to buy. Studies, costs, and where every figure comes from."""

@@ -1,0 +1,191 @@
+"""Studies: the file, its errors, and an open model whose totals ours must reproduce."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from tests.planning.test_figure import likely
+from tramontana.cli.main import tramontana
+from tramontana.planning.figure import Draws, Input, ancestry, evaluate
+from tramontana.planning.study import StudyError, parse_study
+
+ITALY = Path(__file__).parents[2] / "studies" / "italy-2025.toml"
+
+TINY = """
+[study]
+title = "Tiny"
+currency = "EUR"
+price_year = 2025
+first_year = 2026
+years = 2
+discount_rate = "rate"
+users = "users"
+
+[sources.offer]
+title = "An offer"
+url = "https://example.org/offer"
+date = "2025-01-06"
+
+[inputs.rate]
+value = 0.1
+unit = "1"
+source = "offer"
+
+[inputs.users]
+value = 4
+unit = "user"
+source = "offer"
+
+[inputs.price]
+low = 10
+likely = 20
+high = 30
+unit = "USD/site/month"
+price_year = 2023
+source = "offer"
+
+[inputs.sites]
+value = 3
+unit = "site"
+source = "offer"
+
+[inputs.dollar]
+value = 0.5
+unit = "EUR/USD"
+source = "offer"
+
+[inputs.rise]
+value = 0.1
+unit = "1"
+source = "offer"
+
+[currencies.USD]
+rate = "dollar"
+inflation = "rise"
+
+[[alternatives]]
+id = "lease"
+title = "Lease"
+[[alternatives.lines]]
+name = "subscriptions"
+product = ["price", "sites"]
+"""
+
+
+def test_a_tiny_study_by_hand() -> None:
+    study = parse_study(TINY)
+    costs = study.alternatives[0].costs
+    a_year = 20 * 3 * 12 * 0.5 * 1.1**2
+    assert likely(costs.by_year) == pytest.approx([a_year, a_year])
+    assert likely(costs.present_value) == pytest.approx([a_year * (1 + 1 / 1.1)])
+    per_user = study.alternatives[0].per_user
+    assert per_user is not None
+    assert likely(per_user) == pytest.approx([a_year * (1 + 1 / 1.1) / 4 / 2])
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "complaint"),
+    [
+        ("years = 2", "years = 0", "study.years"),
+        ("years = 2", "yeers = 2", "study.yeers is not known here"),
+        ('product = ["price", "sites"]', 'product = ["price"]', "comes out as EUR/month/site; it must be EUR"),
+        ('product = ["price", "sites"]', 'product = ["price", "ships"]', "there is no input ships"),
+        ('product = ["price", "sites"]', 'product = ["price", "sites"]\nlast = 9', "years 1 to 9 are not within"),
+        ('unit = "site"', 'unit = "sight"', '"sight" is not a unit'),
+        ("[inputs.sites]\nvalue = 3", "[inputs.sites]\nvalue = 3\nlow = 2", "give low, likely and high, or else value alone"),
+        ("low = 10", "low = 25", "they must be in this order"),
+        ("price_year = 2023\n", "", "inputs.price is money: say of which year"),
+        ('inflation = "rise"', "", "give currencies.USD.inflation"),
+        ('rate = "dollar"', "", "give currencies.USD.rate"),
+        ('unit = "EUR/USD"', 'unit = "USD/EUR"', "USD/EUR is not EUR/USD"),
+        ('source = "offer"\n\n[inputs.users]', 'source = "rumour"\n\n[inputs.users]', "there is no source rumour"),
+        ('users = "users"', "", "inputs that nothing uses: users"),
+        ('title = "Lease"', 'title = "Lease"\nincludes = ["lease"]', "includes itself"),
+        ('title = "Lease"', 'title = "Lease"\nincludes = ["fibre"]', "there is no alternative fibre"),
+        ('url = "https://example.org/offer"', 'url = "hearsay"', "sources.offer.url"),
+        ("[study]", "[study", "not TOML"),
+    ],
+)
+def test_what_cannot_be_used_says_where_and_what_to_do(old: str, new: str, complaint: str) -> None:
+    assert old in TINY
+    with pytest.raises(StudyError, match=None) as refused:
+        parse_study(TINY.replace(old, new, 1))
+    assert complaint in str(refused.value)
+
+
+OPEN_MODEL = {
+    # Inputs of the open model of Starlink, OneWeb and Kuiper (docs/sources.md), US dollars: capital, then a year's running costs.
+    "starlink": ((250e6, 48.86e6, 125e6, 0.72e6, 3.55e6), (3.25e6, 50e6, 7.5e6, 60e6, 13e6)),
+    "oneweb": ((720e6, 48.86e6, 125e6, 7.2e6, 3.55e6), (3.25e6, 50e6, 7.5e6, 60e6, 13e6)),
+    "kuiper": ((180e6, 33e6, 125e6, 7.2e6, 2.5e6), (15e6, 50e6, 7.5e6, 60e6, 55e6)),
+}
+
+
+@pytest.mark.parametrize("constellation", OPEN_MODEL)
+def test_the_open_model_is_reproduced(constellation: str) -> None:
+    """Its total cost of ownership: capital and a first year of running costs at once, four further years discounted at 5 %."""
+    capital, running = OPEN_MODEL[constellation]
+    entries = [(f"capital-{n}", value, "USD") for n, value in enumerate(capital)] + [
+        (f"running-{n}", value, "USD/year") for n, value in enumerate(running)
+    ]
+    text = f"""
+        [study]
+        title = "{constellation}"
+        currency = "USD"
+        price_year = 2022
+        first_year = 2022
+        years = 5
+        discount_rate = "rate"
+        [sources.model]
+        title = "Open model"
+        url = "https://github.com/Bonface-Osoro/saleos"
+        date = "2022-12"
+        [inputs.rate]
+        value = 0.05
+        unit = "1"
+        source = "model"
+        [[alternatives]]
+        id = "{constellation}"
+        title = "{constellation}"
+        """
+    for name, _, of in entries:
+        text += f'[[alternatives.lines]]\nname = "{name}"\nproduct = ["{name}"]\n' + ("last = 1\n" if of == "USD" else "")
+    for name, value, of in entries:
+        text += f'[inputs.{name}]\nvalue = {value}\nunit = "{of}"\nprice_year = 2022\nsource = "model"\n'
+    theirs = sum(capital) + sum(running) + sum(sum(running) / 1.05**year for year in range(1, 5))
+    assert likely(parse_study(text).alternatives[0].costs.present_value) == pytest.approx([theirs], rel=1e-12)
+
+
+def test_the_case_of_italy() -> None:
+    study = parse_study(ITALY.read_text(encoding="utf-8"))
+    found = {one.id: one.costs for one in study.alternatives}
+    figures = [costs.present_value for costs in found.values()]
+    values = evaluate(figures, Draws.random(figures, 2000, seed=1))
+    for figure in ancestry(figures):
+        if isinstance(figure, Input):
+            assert figure.estimate.source.url.startswith("https://")
+    # The same draws in every alternative: the mix is its parts, draw by draw.
+    parts = values[found["lease"].present_value] + values[found["iris2"].present_value]
+    assert np.allclose(values[found["lease-and-iris2"].present_value], parts)
+    assert likely(found["lease"].undiscounted) == pytest.approx([1.5e9])
+
+
+def test_the_command_shows_alternatives_and_explains_a_figure(tmp_path: Path) -> None:
+    file = tmp_path / "tiny.toml"
+    file.write_text(TINY)
+    shown = CliRunner().invoke(tramontana, ["plan", "run", str(file), "--csv", str(tmp_path / "tiny.csv")])
+    assert shown.exit_code == 0, shown.output
+    assert "Driven by price" in shown.output
+    rows = (tmp_path / "tiny.csv").read_text().splitlines()
+    assert rows[0].startswith("alternative,cost_p10_MEUR,cost_p50_MEUR")
+    assert rows[1].startswith("lease,")
+    explained = CliRunner().invoke(tramontana, ["plan", "explain", str(file), "lease"])
+    assert explained.exit_code == 0, explained.output
+    assert "price in EUR of 2025 = (price × ((1 + rise)^2)) × dollar" in explained.output
+    assert "https://example.org/offer" in explained.output
+    unknown = CliRunner().invoke(tramontana, ["plan", "explain", str(file), "lease", "profit"])
+    assert "has no figure profit; it has: " in str(unknown.exception)
