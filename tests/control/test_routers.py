@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
+from typing import Any
 
 import pytest
 
-from tests.control.house import House, Houses, Phone
+from tests.control.house import House, Houses, Phone, b64
+from tramontana.internet.report import Carrying, GatewayReport, SignedReport, SiteReport, Switched, Tunnel, sign_report
 
 pytestmark = pytest.mark.anyio
 
@@ -84,3 +87,82 @@ async def test_a_revoked_site_has_no_place_any_more(houses: Houses) -> None:
         await site.put("/me/site", {"networks": []})
         await house.custodians.revoke(house, site)
         assert (await gateway.get("/gateways/places")).json()["sites"] == []
+
+
+async def _handed(house: House, gateway: Phone, *reports: SignedReport) -> dict[str, Any]:
+    shapes = [{"device_id": each.device_id, "report": b64(each.report), "signature": b64(each.signature)} for each in reports]
+    answer = await gateway.post("/gateways/reports", {"reports": shapes})
+    assert answer.status_code == 200, answer.text
+    return dict(answer.json())
+
+
+def _report(house: House, site: Phone, gateway: Phone, at: float, **changes: Any) -> SignedReport:
+    tunnel = Tunnel(
+        gateway=gateway.device_id,
+        uplink=1,
+        carrier="starlink",
+        up=True,
+        health="alive",
+        delay_ms=31.5,
+        loss=0.01,
+        key_age_s=12.0,
+        handshake_age_s=50.0,
+    )
+    switch = Switched(at=at - 9, before=None, after="starlink", reason="first choice that lives and is allowed")
+    carrying = Carrying(gateway=gateway.device_id, uplink=1, carrier="starlink")
+    fields: dict[str, Any] = {"carrying": carrying, "blocked": None, "tunnels": (tunnel,), "switches": (switch,)}
+    report = SiteReport(at=at, log_size=6, **(fields | changes))
+    return sign_report(report, site.device_id, house.custodians.key.root.organisation_id, site.key)
+
+
+async def test_what_a_site_reports_reaches_the_console_by_the_hands_of_a_gateway(houses: Houses) -> None:
+    async with houses() as house:
+        site, gateway = await _router(house, "Ship", "site"), await _router(house, "Rome", "gateway")
+        await gateway.put("/me/gateway", {"address": "203.0.113.1"})
+        await site.put("/me/site", {"networks": []})
+        administrator, now = await house.administrator(), house.clock()
+        assert (await house.http.get("/api/v1/admin/routers", headers=administrator)).json()["sites"][0]["state"] is None
+        own = GatewayReport(at=now, log_size=6, sites=1, fault=None)
+        signed = sign_report(own, gateway.device_id, house.custodians.key.root.organisation_id, gateway.key)
+        answer = await _handed(house, gateway, _report(house, site, gateway, now), signed)
+        assert answer == {"refused": 0, "revision": (await gateway.get("/gateways/places")).json()["revision"]}
+
+        shown = (await house.http.get("/api/v1/admin/routers", headers=administrator)).json()
+        assert shown["log_size"] == 6
+        state = shown["sites"][0]["state"]
+        assert (state["tunnel"]["carrier_id"], state["tunnel"]["delay_ms"], state["tunnels_up"], state["blocked"]) == (
+            "starlink",
+            31.5,
+            1,
+            None,
+        )
+        assert shown["gateways"][0]["state"]["sites"] == 1
+        details = (await house.http.get(f"/api/v1/admin/routers/{site.device_id}", headers=administrator)).json()
+        assert details["switches"][0]["reason"]["it"] == "prima scelta attiva e consentita"
+
+        blocked = "no carrier lives that the policy allows: Starlink is dead"
+        await _handed(house, gateway, _report(house, site, gateway, now + 1, carrying=None, blocked=blocked))
+        await _handed(house, gateway, _report(house, site, gateway, now))  # an old one, again: the newest stays
+        state = (await house.http.get("/api/v1/admin/routers", headers=administrator)).json()["sites"][0]["state"]
+        assert state["tunnel"] is None
+        assert state["blocked"]["it"] == "nessun vettore consentito dalle regole è attivo: Starlink non risponde più"
+        assert (await site.post("/gateways/reports", {"reports": []})).json()["code"] == "not_a_router"
+
+
+async def test_reports_that_their_router_did_not_sign_are_refused(houses: Houses) -> None:
+    async with houses() as house:
+        site, gateway = await _router(house, "Ship", "site"), await _router(house, "Rome", "gateway")
+        phone, now = await house.phone(), house.clock()
+        await site.put("/me/site", {"networks": []})
+        true = _report(house, site, gateway, now)
+        forged = replace(true, report=true.report.replace(b"31.5", b"11.5"))
+        of_another = replace(true, device_id=gateway.device_id)
+        no_router = _report(house, phone, gateway, now)
+        too_long = replace(true, report=true.report + b" " * 20_000)
+        no_report = SignedReport(site.device_id, b"{}", site.key.sign(b"{}"))
+        assert (await _handed(house, gateway, forged, of_another, no_router, no_report))["refused"] == 4
+        shape = {"device_id": too_long.device_id, "report": b64(too_long.report), "signature": b64(too_long.signature)}
+        assert (await gateway.post("/gateways/reports", {"reports": [shape]})).json()["code"] == "invalid_request"
+        await house.custodians.revoke(house, site)
+        assert (await _handed(house, gateway, true))["refused"] == 1
+        assert await house.services.routers.reported() == {}

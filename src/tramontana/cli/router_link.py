@@ -1,4 +1,4 @@
-"""What a running gateway has of the server: the organisation's log, and which sites and gateways there are.
+"""What a running gateway has of the server: the organisation's log, and which sites and gateways there are; it hands on their reports.
 
 It is beside the agent, never in its way: whatever fails here is tried again, and tunnels live on meanwhile.
 """
@@ -12,14 +12,21 @@ from ipaddress import ip_address
 from tramontana.cli.beside import beside
 from tramontana.device.device import Condemned, Device
 from tramontana.device.driver import OnlineDevice, PutOut
-from tramontana.device.requests import Request, Unreachable, unb64
+from tramontana.device.requests import Refusal, Request, Unreachable, b64, unb64
 from tramontana.device.storage.driver import SealedStore
 from tramontana.errors import TramontanaError
 from tramontana.internet.control_channel import GatewayAt
+from tramontana.internet.driver import now_s
 from tramontana.internet.gateway.driver import GatewayAgent
+from tramontana.internet.report import SignedReport
 from tramontana.internet.settings import SitePlace
 
-LOOK_EVERY_S = 5.0
+LOOK_EVERY_S = 2.0
+BATCH_EVERY_S = 0.2
+"""Between requests while reports wait."""
+BATCH_BYTES = 200 * 1024
+MOST_REPORTS = 100
+REPORT_PERIOD_S = 30.0
 AGAIN_S = 10.0
 
 log = logging.getLogger("tramontana.gateway")
@@ -58,13 +65,44 @@ class ServerLink:
             await online.close()
 
     async def _look(self, online: OnlineDevice) -> None:
+        """Hand reports on, and ask for the places again whenever the server says that they changed."""
+        revision, told_at = "", -REPORT_PERIOD_S
         while True:
             await online.online.wait()
+            if now_s() >= told_at + REPORT_PERIOD_S:
+                own = self._agent.report()
+                self._agent.reports[own.device_id] = own
+                told_at = now_s()
+            batch = self._batch()
             try:
-                self._take(await online.request(Request("GET", "/gateways/places")))
-            except Unreachable as error:
-                log.info("%s", error)
-            await asyncio.sleep(LOOK_EVERY_S)
+                answer = await online.request(Request("POST", "/gateways/reports", {"reports": [_shape(each) for each in batch]}))
+                if answer["revision"] != revision:
+                    places = await online.request(Request("GET", "/gateways/places"))
+                    self._take(places)
+                    revision = str(places["revision"])
+            except (Unreachable, Refusal) as error:
+                for report in batch:
+                    self._agent.reports.setdefault(report.device_id, report)
+                log.info("the server: %s", error)
+            except (ValueError, KeyError, TypeError) as error:
+                log.warning("the server speaks otherwise than this program (%r); use programs of one version", error)
+            if not self._agent.reports:
+                await asyncio.sleep(LOOK_EVERY_S)
+            else:
+                await asyncio.sleep(BATCH_EVERY_S)
+
+    def _batch(self) -> list[SignedReport]:
+        """Those that waited longest, as many as one request takes."""
+        chosen: list[SignedReport] = []
+        octets = 0
+        for report in self._agent.reports.values():
+            octets += len(report.report) * 4 // 3 + 200
+            if chosen and (octets > BATCH_BYTES or len(chosen) == MOST_REPORTS):
+                break
+            chosen.append(report)
+        for report in chosen:
+            del self._agent.reports[report.device_id]
+        return chosen
 
     def _take(self, told: dict[str, list[dict[str, object]]]) -> None:
         sites = [
@@ -88,3 +126,7 @@ class ServerLink:
             log.warning("the server: %s", error)
         finally:
             await online.close()
+
+
+def _shape(report: SignedReport) -> dict[str, str]:
+    return {"device_id": report.device_id, "report": b64(report.report), "signature": b64(report.signature)}

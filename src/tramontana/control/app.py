@@ -62,6 +62,7 @@ from tramontana.control.sky import SkyService
 from tramontana.control.store import accounts, key_packages, mailbox, retention, sessions, trees
 from tramontana.control.store import attachments as attachment_rows
 from tramontana.control.store import calls as call_rows
+from tramontana.control.store import routers as router_rows
 from tramontana.control.store.database import Store, StoreUnavailable
 from tramontana.control.texts import Texts
 from tramontana.keys.log import LogKey
@@ -147,6 +148,7 @@ async def forget_old(store: Store, now: float) -> None:
         if kept.undelivered_days is not None:
             await mailbox.forget_undelivered(connection, now - kept.undelivered_days * retention.DAY_S)
         await trees.forget_old(connection, now)
+        await router_rows.forget_reports(connection, now - kept.call_records_days * retention.DAY_S)
         await attachment_rows.forget_expired(connection, now)
     # Beside everybody else: these may be many rows, which nobody touches any more.
     await store.beside(lambda connection: mailbox.forget_old_message_ids(connection, now))

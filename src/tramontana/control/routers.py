@@ -6,10 +6,12 @@ Gateways hand its reports on, signed by its own key, and bring it the organisati
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from typing import Annotated
 
+from pydantic import Field, TypeAdapter
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from tramontana.control.delivery import Sender
@@ -17,8 +19,13 @@ from tramontana.control.problem import Problem
 from tramontana.control.store import audit, routers
 from tramontana.control.store.database import Store
 from tramontana.internet.overlay import MAX_GATEWAY_NUMBER, MAX_SITE_NUMBER, SITE_BLOCK, TUNNEL_NETWORK, site_network
+from tramontana.internet.report import GatewayReport, ReportRefused, SignedReport, SiteReport, verify_report
+from tramontana.keys.identity import SignatureRefused
 
 MAX_NETWORKS = 8
+CLOCKS_DIFFER_S = 300.0
+KINDS: Mapping[str, type[SiteReport] | type[GatewayReport]] = {"site": SiteReport, "gateway": GatewayReport}
+_REPORT: TypeAdapter[SiteReport | GatewayReport] = TypeAdapter(Annotated[SiteReport | GatewayReport, Field(discriminator="role")])
 FIRST_SITE_NUMBER = 2
 """1 is the gateways' own end."""
 
@@ -41,12 +48,22 @@ class Places:
     gateways: Sequence[routers.Gateway]
 
 
+@dataclass(frozen=True, slots=True)
+class Reported:
+    """A router's last report. at: by its clock; received_at: by the server's."""
+
+    at: float
+    received_at: float
+    report: SiteReport | GatewayReport
+
+
 class Routers:
     """Gives places to sites and gateways that the organisation has certified as such."""
 
     def __init__(self, store: Store, clock: Callable[[], float]) -> None:
         self._store = store
         self._clock = clock
+        self._read: dict[str, Reported] = {}
 
     async def place_site(self, sender: Sender, wanted: Sequence[str]) -> Place:
         """The site's place, made on its first request and kept; networks that it asks for replace the ones before. Raises `Problem`."""
@@ -95,10 +112,58 @@ class Routers:
             revision = await routers.revision(connection)
             return Places(revision, await routers.all_sites(connection, now), await routers.all_gateways(connection, now))
 
+    async def take_reports(self, gateway: Sender, organisation_id: str, given: Sequence[SignedReport]) -> int:
+        """Keep the newest of each router, as far as its own key signed it; how many were refused."""
+        now = self._clock()
+        async with self._store.read() as connection:
+            known = await routers.reporters(connection, {each.device_id for each in given}, now)
+        newest: dict[str, routers.Report] = {}
+        refused = 0
+        for signed in given:
+            reporter = known.get(signed.device_id)
+            try:
+                if reporter is None:
+                    raise ReportRefused("its certificate does not count")
+                kind = next((kind for role, kind in KINDS.items() if role in reporter.roles), None)
+                if kind is None:
+                    raise ReportRefused("it is no router")
+                report = verify_report(signed, kind, organisation_id, reporter.signature_public_key)
+            except (ReportRefused, SignatureRefused):
+                refused += 1
+                continue
+            last = newest[signed.device_id].at if signed.device_id in newest else reporter.last_at
+            if report.at <= now + CLOCKS_DIFFER_S and (last is None or report.at > last):
+                text = signed.report.decode("utf-8")
+                newest[signed.device_id] = routers.Report(signed.device_id, report.at, now, gateway.device_id, text)
+        if newest:
+            async with self._store.write() as connection:
+                await routers.keep_reports(connection, list(newest.values()))
+        return refused
+
+    async def revision(self) -> str:
+        """As in `Places`."""
+        async with self._store.read() as connection:
+            return await routers.revision(connection)
+
+    async def reported(self) -> Mapping[str, Reported]:
+        """The last report of each router, by device id."""
+        async with self._store.read() as connection:
+            rows = await routers.reports(connection)
+        # Most are those of the last time, and reading thousands takes a moment that everybody else would wait.
+        self._read = {
+            device_id: known if (known := self._read.get(device_id)) and known.at == row.at else _reported(row)
+            for device_id, row in rows.items()
+        }
+        return self._read
+
     async def _audit(self, connection: AsyncConnection, sender: Sender, action: str, details: dict[str, object], now: float) -> None:
         subject = f"device {sender.device_id}"
         actor = audit.device_actor(sender.device_id)
         await audit.append(connection, now=now, actor=actor, action=action, subject=subject, details=details)
+
+
+def _reported(row: routers.Report) -> Reported:
+    return Reported(row.at, row.received_at, _REPORT.validate_json(row.report))
 
 
 def _network(text: str) -> IPv4Network | IPv6Network:

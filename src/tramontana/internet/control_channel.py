@@ -151,7 +151,15 @@ class Gateways:
     gateways: tuple[GatewayAt, ...]
 
 
-Sealed = Introduction | Acceptance | Refusal | Renewal | Alive | LogWanted | LogPart | Gateways
+@dataclass(frozen=True, slots=True)
+class Reported:
+    """Site: its signed report, for the server (`report.py`)."""
+
+    report: bytes
+    signature: bytes
+
+
+Sealed = Introduction | Acceptance | Refusal | Renewal | Alive | LogWanted | LogPart | Gateways | Reported
 
 
 def encode_sealed(message: Sealed) -> bytes:
@@ -182,6 +190,12 @@ def encode_sealed(message: Sealed) -> bytes:
         case Gateways():
             places = [{"id": each.id, "number": each.number, "address": str(each.address)} for each in message.gateways]
             fields = {"say": "gateways", "gateways": places}
+        case Reported():
+            fields = {
+                "say": "report",
+                "report": b64encode(message.report).decode(),
+                "signature": b64encode(message.signature).decode(),
+            }
     return json.dumps(fields, separators=(",", ":")).encode()
 
 
@@ -208,6 +222,8 @@ def parse_sealed(plaintext: bytes) -> Sealed:
             case "log_part":
                 entries = tuple(b64decode(each, validate=True) for each in fields["entries"])
                 return LogPart(_number(fields["size"]), _number(fields["start"]), entries)
+            case "report":
+                return Reported(b64decode(fields["report"], validate=True), b64decode(fields["signature"], validate=True))
             case "gateways":
                 return Gateways(tuple(_gateway(each) for each in fields["gateways"]))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:

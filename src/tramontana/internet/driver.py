@@ -35,6 +35,8 @@ from tramontana.internet.linux.namespace import Namespace
 from tramontana.internet.linux.wireguard import Peer, PeerState, WireGuard, new_private_key
 from tramontana.internet.log_file import LogFile
 from tramontana.internet.overlay import TunnelId
+from tramontana.internet.report import Position
+from tramontana.internet.settings import GatewaySettings, SiteSettings
 from tramontana.internet.tunnel_keys import Identity
 from tramontana.internet.usage import Usage, UsageDamaged
 from tramontana.keys.certificate import UnverifiedCertificate
@@ -92,6 +94,12 @@ def read_identity(key: Path, certificate: Path, root: Root) -> Identity:
     if own.key.public_bytes != own.certificate.grant.signature_public_key:
         raise LocalError(f"{certificate} is of another key than {key}")
     return own
+
+
+def position_of(settings: SiteSettings | GatewaySettings) -> Position | None:
+    if settings.latitude_deg is None or settings.longitude_deg is None:
+        return None
+    return Position(latitude_deg=settings.latitude_deg, longitude_deg=settings.longitude_deg)
 
 
 def renewed(own: Identity, trust: LogFile, path: Path) -> Identity:

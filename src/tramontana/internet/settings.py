@@ -73,6 +73,9 @@ class _Router(_Strict):
     joined: bool = False
     """It has joined over the server: the log and the other routers' places come from there, for a site through its gateways. False: the
     log is a file that somebody else adds to, and the other routers are those of this configuration."""
+    latitude_deg: Annotated[float, Field(ge=-90, le=90)] | None = None
+    longitude_deg: Annotated[float, Field(ge=-180, le=180)] | None = None
+    """Where it stands, for the console's map."""
     mtu: Annotated[int, Field(ge=1280, le=9000)] = DEFAULT_MTU
     tcp_proxy: bool = False
     """Take TCP connections apart at this end, so that what it sends over the carriers goes by BBR (docs/uplinks.md)."""

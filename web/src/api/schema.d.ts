@@ -1268,6 +1268,66 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/gateways/reports": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Hand On Reports
+         * @description Hand on what sites, and the gateway itself, report. The newest of each is kept.
+         */
+        post: operations["hand_on_reports"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/admin/routers": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Shown Routers
+         * @description Every site and gateway, and what it said last.
+         */
+        get: operations["shown_routers"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/admin/routers/{device_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Site Details
+         * @description What one site said last of its tunnels, and of how it came to use them.
+         */
+        get: operations["site_details"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/texts": {
         parameters: {
             query?: never;
@@ -1785,6 +1845,13 @@ export interface components {
             carrier_bps: {
                 [key: string]: number;
             };
+        };
+        /** CarrierName */
+        CarrierName: {
+            /** Carrier Id */
+            carrier_id: string;
+            /** Name */
+            name: string;
         };
         /** CarrierOption */
         CarrierOption: {
@@ -2342,6 +2409,44 @@ export interface components {
              */
             address: string;
         };
+        /** GatewayShown */
+        GatewayShown: {
+            /**
+             * Device Id
+             * @description 16 bytes in lower-case hex
+             */
+            device_id: string;
+            /** Display Name */
+            display_name: string;
+            /** Number */
+            number: number;
+            /**
+             * Address
+             * @description an IP address
+             */
+            address: string;
+            state: components["schemas"]["GatewayState"] | null;
+        };
+        /** GatewayState */
+        GatewayState: {
+            /**
+             * At
+             * @description POSIX seconds (UTC)
+             */
+            at: number;
+            /**
+             * Received At
+             * @description POSIX seconds (UTC)
+             */
+            received_at: number;
+            /** Log Size */
+            log_size: number;
+            /** Sites */
+            sites: number;
+            /** Fault */
+            fault: string | null;
+            position: components["schemas"]["RouterPosition"] | null;
+        };
         /** GatewayWish */
         GatewayWish: {
             /**
@@ -2349,6 +2454,29 @@ export interface components {
              * @description an IP address
              */
             address: string;
+        };
+        /**
+         * HandedReport
+         * @description What a router reports, signed by its own key: context `tramontana router report 1`, docs/protocols.md.
+         */
+        HandedReport: {
+            /**
+             * Device Id
+             * @description 16 bytes in lower-case hex
+             */
+            device_id: string;
+            /** Report */
+            report: string;
+            /** Signature */
+            signature: string;
+        };
+        /**
+         * HandedReports
+         * @description May be empty: whoever only wants to know whether places changed.
+         */
+        HandedReports: {
+            /** Reports */
+            reports: components["schemas"]["HandedReport"][];
         };
         /**
          * Health
@@ -2985,6 +3113,19 @@ export interface components {
              */
             call_id: string;
         };
+        /** ReportsTaken */
+        ReportsTaken: {
+            /**
+             * Refused
+             * @description how many were malformed, or not signed by the router that they name
+             */
+            refused: number;
+            /**
+             * Revision
+             * @description another text whenever a site or gateway joined or changed its place
+             */
+            revision: string;
+        };
         /** RequestMade */
         RequestMade: {
             /**
@@ -3004,6 +3145,27 @@ export interface components {
             call_records_days: number;
             /** Attachments Days */
             attachments_days: number;
+        };
+        /** RouterPosition */
+        RouterPosition: {
+            /** Latitude Deg */
+            latitude_deg: number;
+            /** Longitude Deg */
+            longitude_deg: number;
+        };
+        /**
+         * RoutersShown
+         * @description Sites and gateways in force, and what they said last.
+         */
+        RoutersShown: {
+            /** Sites */
+            sites: components["schemas"]["SiteShown"][];
+            /** Gateways */
+            gateways: components["schemas"]["GatewayShown"][];
+            /** Carriers */
+            carriers: components["schemas"]["CarrierName"][];
+            /** Log Size */
+            log_size: number;
         };
         ServerFrame: components["schemas"]["Ready"] | components["schemas"]["Deliver"] | components["schemas"]["Presence"] | components["schemas"]["DirectoryChanged"] | components["schemas"]["ConversationChanged"] | components["schemas"]["ApprovalsChanged"] | components["schemas"]["Preempted"] | components["schemas"]["FloorState"] | components["schemas"]["Reconnect"] | components["schemas"]["Ping"] | components["schemas"]["Pong"];
         /**
@@ -3057,6 +3219,16 @@ export interface components {
             /** Gateways */
             gateways: components["schemas"]["GatewayPlace"][];
         };
+        /**
+         * SiteDetails
+         * @description Every tunnel, and the last switches of routine data, the newest first.
+         */
+        SiteDetails: {
+            /** Tunnels */
+            tunnels: components["schemas"]["SiteTunnel"][];
+            /** Switches */
+            switches: components["schemas"]["SiteSwitch"][];
+        };
         /** SitePlace */
         SitePlace: {
             /**
@@ -3072,6 +3244,91 @@ export interface components {
             number: number;
             /** Networks */
             networks: string[];
+        };
+        /**
+         * SiteShown
+         * @description `state` is null until the first report.
+         */
+        SiteShown: {
+            /**
+             * Device Id
+             * @description 16 bytes in lower-case hex
+             */
+            device_id: string;
+            /** Display Name */
+            display_name: string;
+            /** Unit */
+            unit: string;
+            /** Number */
+            number: number;
+            /** Networks */
+            networks: string[];
+            state: components["schemas"]["SiteSummary"] | null;
+        };
+        /**
+         * SiteSummary
+         * @description What the site said last. `at`: by its clock; `log_size`: how much of the organisation's log it has; `tunnel`: the one that carries.
+         */
+        SiteSummary: {
+            /**
+             * At
+             * @description POSIX seconds (UTC)
+             */
+            at: number;
+            /**
+             * Received At
+             * @description POSIX seconds (UTC)
+             */
+            received_at: number;
+            /** Log Size */
+            log_size: number;
+            tunnel: components["schemas"]["SiteTunnel"] | null;
+            blocked: components["schemas"]["Words"] | null;
+            /** Tunnels */
+            tunnels: number;
+            /** Tunnels Up */
+            tunnels_up: number;
+            position: components["schemas"]["RouterPosition"] | null;
+        };
+        /** SiteSwitch */
+        SiteSwitch: {
+            /**
+             * At
+             * @description POSIX seconds (UTC)
+             */
+            at: number;
+            /** Before */
+            before: string | null;
+            /** After */
+            after: string | null;
+            reason: components["schemas"]["Words"];
+        };
+        /**
+         * SiteTunnel
+         * @description delay_ms: round trip; loss: a share; key_age_s: of the post-quantum key in force; handshake_age_s: of WireGuard's session.
+         */
+        SiteTunnel: {
+            /**
+             * Gateway Id
+             * @description 16 bytes in lower-case hex
+             */
+            gateway_id: string;
+            /** Uplink */
+            uplink: number;
+            /** Carrier Id */
+            carrier_id: string;
+            /** Up */
+            up: boolean;
+            /** Health */
+            health: string | null;
+            /** Delay Ms */
+            delay_ms: number | null;
+            /** Loss */
+            loss: number | null;
+            /** Key Age S */
+            key_age_s: number | null;
+            /** Handshake Age S */
+            handshake_age_s: number | null;
         };
         /** SiteWish */
         SiteWish: {
@@ -3304,6 +3561,16 @@ export interface components {
             at: number;
             /** Signature */
             signature: string;
+        };
+        /**
+         * Words
+         * @description A sentence of an agent in the console's languages.
+         */
+        Words: {
+            /** En */
+            en: string;
+            /** It */
+            it: string;
         };
         /**
          * Zeroised
@@ -10234,6 +10501,280 @@ export interface operations {
             };
             /** @description `certificate_expired`: The certificate of this device has expired. Ask a custodian to renew it.; `not_a_router`: Only a device that the organisation certified as a site or a gateway may do this.; `not_certified`: This device is not certified yet. Wait until a custodian has approved it. */
             403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `too_large`: The request is too large. Send less at once. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `wrong_host`: The server does not answer under this name. Use the address that it printed, or start it with --host-name. */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `invalid_request`: The request is not as the API document describes; `errors` names the fields. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `too_many_requests`: Too many requests. Wait as long as Retry-After says. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `internal`: The server failed; the operator finds the cause in its log. Try again later. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `store_unavailable`: The server cannot write its data now (disk full or busy). Nothing was changed. Try again later. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+        };
+    };
+    hand_on_reports: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["HandedReports"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ReportsTaken"];
+                };
+            };
+            /** @description `not_logged_in`: Log in again: this needs a valid session. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `certificate_expired`: The certificate of this device has expired. Ask a custodian to renew it.; `not_a_router`: Only a device that the organisation certified as a site or a gateway may do this.; `not_certified`: This device is not certified yet. Wait until a custodian has approved it. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `too_large`: The request is too large. Send less at once. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `wrong_host`: The server does not answer under this name. Use the address that it printed, or start it with --host-name. */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `invalid_request`: The request is not as the API document describes; `errors` names the fields. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `too_many_requests`: Too many requests. Wait as long as Retry-After says. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `internal`: The server failed; the operator finds the cause in its log. Try again later. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `no_organisation`: This server has no organisation yet. Its operator installs one with `tramontana organisation install`.; `store_unavailable`: The server cannot write its data now (disk full or busy). Nothing was changed. Try again later. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+        };
+    };
+    shown_routers: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RoutersShown"];
+                };
+            };
+            /** @description `not_logged_in`: Log in again: this needs a valid session. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `too_large`: The request is too large. Send less at once. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `wrong_host`: The server does not answer under this name. Use the address that it printed, or start it with --host-name. */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `invalid_request`: The request is not as the API document describes; `errors` names the fields. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `too_many_requests`: Too many requests. Wait as long as Retry-After says. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `internal`: The server failed; the operator finds the cause in its log. Try again later. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `store_unavailable`: The server cannot write its data now (disk full or busy). Nothing was changed. Try again later. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+        };
+    };
+    site_details: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description 16 bytes in lower-case hex */
+                device_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SiteDetails"];
+                };
+            };
+            /** @description `not_logged_in`: Log in again: this needs a valid session. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `not_found`: There is nothing here for you. */
+            404: {
                 headers: {
                     [name: string]: unknown;
                 };

@@ -25,6 +25,7 @@ from tramontana.internet.control_channel import (
     LogWanted,
     Refusal,
     Renewal,
+    Reported,
     Sealed,
 )
 from tramontana.internet.driver import (
@@ -38,6 +39,7 @@ from tramontana.internet.driver import (
     TunnelEnd,
     close_quietly,
     now_s,
+    position_of,
     read_identity,
     renewed,
     serve_status,
@@ -54,6 +56,7 @@ from tramontana.internet.linux.namespace import Namespace
 from tramontana.internet.linux.wireguard import WireGuard, public_key_of, wireguard_here
 from tramontana.internet.log_file import LogFile
 from tramontana.internet.overlay import CONTROL_PORT, GATEWAY_END, WIREGUARD_PORT, TunnelId, gateway_interface, tunnel_address
+from tramontana.internet.report import MAX_WORDS, GatewayReport, SignedReport, sign_report
 from tramontana.internet.settings import GatewaySettings, SettingsRefused, SitePlace
 from tramontana.internet.tcp_proxy import ProxySettings, Role
 from tramontana.internet.tunnel_keys import Event, GatewayConversation, Introduced, KeyProposed, Said, WrongPeer, check_standing
@@ -93,6 +96,8 @@ class GatewayAgent:
                 self.tunnels[tunnel] = self._tunnel(tunnel)
             else:
                 self.state.forget_tunnel(tunnel)
+        self.reports: dict[str, SignedReport] = {}
+        """The last of each site that was not handed on to the server yet; whoever hands them on takes them out."""
         self.connections: dict[str, _Connection] = {}
         """By site."""
         self.uplinks: GatewayUplinks | None = None
@@ -336,6 +341,14 @@ class GatewayAgent:
                     tunnel.send = None
             await close_quietly(writer)
 
+    def report(self) -> SignedReport:
+        """What the gateway says of itself to the server."""
+        fault = None if self.fault is None else self.fault[:MAX_WORDS]
+        made = GatewayReport(
+            at=unix_s(), log_size=self.trust.size, sites=len(self.connections), fault=fault, position=position_of(self.settings)
+        )
+        return sign_report(made, self.own.device_id, self.trust.root.organisation_id, self.own.key)
+
     def status(self) -> dict[str, Any]:
         """For the console and `tramontana gateway status`."""
         return {
@@ -408,6 +421,8 @@ class _Connection:
                 if self._agent.gateways:
                     self._conversation.say(Gateways(self._agent.gateways))
                 log.info("site %s is there", certificate.grant.display_name)
+            case Said(Reported(report, signature)) if self.site:
+                self._agent.reports[self.site] = SignedReport(self.site, report, signature)
             case Said(LogWanted(start)) if self._agent.settings.joined:
                 trust = self._agent.trust
                 self._conversation.say(LogPart(trust.size, start, tuple(trust.entries(start, LOG_PART_BYTES))))

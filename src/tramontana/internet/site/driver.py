@@ -23,6 +23,7 @@ from tramontana.internet.control_channel import (
     LogWanted,
     Refusal,
     Renewal,
+    Reported,
 )
 from tramontana.internet.driver import (
     ALIVE_S,
@@ -37,6 +38,7 @@ from tramontana.internet.driver import (
     boot_id,
     close_quietly,
     now_s,
+    position_of,
     read_identity,
     renewed,
     serve_status,
@@ -70,6 +72,17 @@ from tramontana.internet.overlay import (
 )
 from tramontana.internet.policy import Policy, Rule, parse_policy
 from tramontana.internet.probe import METERED, UNMETERED
+from tramontana.internet.report import (
+    MAX_WORDS,
+    MOST_SWITCHES,
+    MOST_TUNNELS,
+    Carrying,
+    SignedReport,
+    SiteReport,
+    Switched,
+    Tunnel,
+    sign_report,
+)
 from tramontana.internet.settings import GatewayPlace, SiteSettings, Uplink
 from tramontana.internet.stream import CONTROL
 from tramontana.internet.tcp_proxy import ProxySettings, Role
@@ -80,6 +93,9 @@ from tramontana.precedence import Precedence
 
 GATEWAYS = "gateways"
 """The file of the state directory in which those that were heard of are kept."""
+REPORT_PERIOD_S = 30.0
+"""A site reports so often; 10,000 of them are 333 reports a second at the server."""
+REPORT_SOONEST_S = 2.0
 RETRY_S = 2.0
 USAGE_PERIOD_S = 10.0
 FORESEEN_SHOWN = 20
@@ -215,6 +231,8 @@ class SiteAgent:
             if self.settings.lookout is not None:
                 carriers = tuple(dict.fromkeys(uplink.carrier for uplink in self.settings.uplink))
                 tasks.create_task(outlook_process.follow(self.settings.lookout, carriers, self._foresee))
+            if self.settings.joined:
+                tasks.create_task(self._report())
             tasks.create_task(tcp_proxy.keep(self._proxy() if self.settings.tcp_proxy else None, self._proxy_socket))
             self.ladder = self._make_ladder()
             tasks.create_task(self.ladder.run())
@@ -390,6 +408,47 @@ class SiteAgent:
         if left and tuple(left) != self.settings.gateway:
             self.state.write_places(GATEWAYS, left)
             self.gateways_changed.set()
+
+    async def _report(self) -> None:
+        """To the server, by the hands of whichever gateway there is: now and then, and soon after what carries has changed."""
+        told, at = None, -REPORT_PERIOD_S
+        while True:
+            open_channel = next((channel for channel in self.channels.values() if channel.is_open), None)
+            if open_channel is not None:
+                try:
+                    made = self.report()
+                except ValueError as error:
+                    log.error("no report can be made: %s", error)
+                    return
+                state = made.carrying, made.blocked
+                if state != told or now_s() >= at + REPORT_PERIOD_S:
+                    open_channel.hand_over(sign_report(made, self.own.device_id, self.trust.root.organisation_id, self.own.key))
+                    told, at = state, now_s()
+            await asyncio.sleep(REPORT_SOONEST_S)
+
+    def report(self) -> SiteReport:
+        """What the site says of itself to the server."""
+        status = self.status()
+        carriers = {uplink.index: uplink.carrier for uplink in self.settings.uplink}
+        carrying, now = status["carrying"], unix_s()
+        return SiteReport(
+            at=now,
+            log_size=self.trust.size,
+            carrying=None if carrying is None else Carrying(**carrying, carrier=carriers[carrying["uplink"]]),
+            blocked=None if status["blocked"] is None else status["blocked"][:MAX_WORDS],
+            tunnels=tuple(_tunnel_report(each, carriers) for each in status["tunnels"][:MOST_TUNNELS]),
+            switches=tuple(
+                Switched(
+                    at=now - each["ago_s"],
+                    before=carriers.get(each["from"]),
+                    after=carriers.get(each["to"]),
+                    reason=each["reason"][:MAX_WORDS],
+                )
+                for each in status["history"]
+                if FlowClass.DATA_ROUTINE.label in each["flows"]
+            )[-MOST_SWITCHES:],
+            position=position_of(self.settings),
+        )
 
     def introduction(self, gateway: GatewayPlace) -> Introduction:
         ends = {tunnel.id.uplink: tunnel for tunnel in self.tunnels.values() if tunnel.id.gateway == gateway.id}
@@ -580,6 +639,16 @@ class _Channel:
             self._conversation.say(Renewal(uplink, message))
             self._flush()
 
+    @property
+    def is_open(self) -> bool:
+        return self._is_accepted
+
+    def hand_over(self, report: SignedReport) -> None:
+        """Give a report to the gateway, for the server."""
+        if self._conversation is not None:
+            self._conversation.say(Reported(report.report, report.signature))
+            self._flush()
+
     def refuse(self, why: str) -> None:
         """This site or this gateway is out: nothing of their tunnels stays. Raises `HostRefused`."""
         if self._refused == why:
@@ -642,6 +711,21 @@ def take_down(settings: SiteSettings, wireguard: WireGuard | None = None) -> Non
                 links.move_link(uplink.interface, underlay, main)
         underlay.remove()
     firewall.apply_rules(main, f"table inet {kill_switch.MAIN_TABLE}\ndelete table inet {kill_switch.MAIN_TABLE}\n")
+
+
+def _tunnel_report(status: dict[str, Any], carriers: dict[int, str]) -> Tunnel:
+    round_trip_s = status["round_trip_s"]
+    return Tunnel(
+        gateway=status["gateway"],
+        uplink=status["uplink"],
+        carrier=carriers[status["uplink"]],
+        up=status["up"],
+        health=status["health"],
+        delay_ms=None if round_trip_s is None else round(round_trip_s * 1e3, 1),
+        loss=status["loss"],
+        key_age_s=status["key_age_s"],
+        handshake_age_s=status["last_handshake_age_s"],
+    )
 
 
 def _changed(change: Changed) -> dict[str, Any]:
