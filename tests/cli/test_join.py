@@ -64,10 +64,11 @@ def test_the_configuration_that_is_written_is_one(tmp_path: Path) -> None:
     gateways = [{"device_id": "ab" * 16, "number": 3, "address": "203.0.113.1"}]
     place = {"number": 7, "networks": ["10.64.7.0/24"], "gateways": gateways}
     uplinks = join.find_uplinks((), FOUND, ["eth0"])
-    text = join.site_config(certified.common_lines("site"), "uplinks", place, uplinks, ["eth0"], "10.64.7.1/24")
+    text = join.site_config(certified.common_lines("site", (41.9, -12.5)), "uplinks", place, uplinks, ["eth0"], "10.64.7.1/24")
     site = parse_settings(text, SiteSettings, "it")
     assert (site.number, site.joined, str(site.local_address), len(site.uplink)) == (7, True, "10.64.7.1/24", 2)
     assert site.gateway[0].number == 3
+    assert (site.latitude_deg, site.longitude_deg) == (41.9, -12.5)
     assert site.device_key == certified.device_key
     text = join.gateway_config(certified.common_lines("gate"), 3, "203.0.113.1", "eth1", 2, site_to_site=True)
     gateway = parse_settings(text, GatewaySettings, "it")

@@ -10,13 +10,15 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+import httpx
 import pytest
 
 from tests.system.routers import Agent, Routers, laid_out, missing_for_routers, wait_for
 from tramontana.cli.desk import Desk
 from tramontana.cli.organisation_key import sign_for_server
-from tramontana.control.bootstrap import make_invitation, organisation_of
+from tramontana.control.bootstrap import make_administrator_link, make_invitation, organisation_of
 from tramontana.control.store.requests import Proposal
 from tramontana.internet.linux.namespace import run
 from tramontana.keys.organisation import OrganisationKey
@@ -88,6 +90,14 @@ class Ministry:
             desk.issue(self.key, desk.find_request(request["request_id"]), grant)
         return str(request["device_id"])
 
+    def shown(self, device_id: str) -> dict[str, Any]:
+        """What the console shows of a site."""
+        token = make_administrator_link(self.data)[0].reveal()
+        with self.network.namespace("gate").entered(), httpx.Client(base_url=f"{ORIGIN}/api/v1", timeout=60) as http:
+            bearer = http.post("/admin/sessions", json={"token": token}).json()["token"]
+            found = http.get("/admin/routers", headers={"Authorization": f"Bearer {bearer}"}).json()
+        return next(dict(each) for each in found["sites"] if each["device_id"] == device_id)
+
     def revoke(self, device_id: str) -> None:
         with self.network.namespace("gate").entered():
             self.desks[0].follow_log()
@@ -155,6 +165,10 @@ def test_invited_approved_connected_revoked(tmp_path: Path) -> None:
         network.wait_until_up()
         assert gate.exists
         assert "10.64.2.0/24" in ship.config.read_text()
+
+        network.wait_for(lambda: ministry.shown(device_id)["state"] is not None, "the console knows how the site is")
+        state = ministry.shown(device_id)["state"]
+        assert (state["tunnel"]["carrier_id"], state["tunnel"]["up"], state["blocked"]) == ("fibre", True, None)
 
         ministry.stop()
         with network.traffic() as traffic:

@@ -67,8 +67,8 @@ class Certified:
     def log(self) -> Path:
         return self.directory / "log"
 
-    def common_lines(self, tag: str) -> list[str]:
-        """Of its configuration."""
+    def common_lines(self, tag: str, position: tuple[float, float] | None = None) -> list[str]:
+        """Of its configuration. position: degrees north and east."""
         values = {
             "tag": tag,
             "state": str(self.directory),
@@ -77,7 +77,8 @@ class Certified:
             "log": str(self.log),
             "organisation": self.fingerprint,
         }
-        return [*(f"{name} = {json.dumps(value)}" for name, value in values.items()), "joined = true"]
+        lines = [*(f"{name} = {json.dumps(value)}" for name, value in values.items()), "joined = true"]
+        return lines if position is None else [*lines, f"latitude_deg = {position[0]}", f"longitude_deg = {position[1]}"]
 
 
 def join_router(

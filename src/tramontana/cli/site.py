@@ -91,6 +91,9 @@ directory_option = click.option(
 )
 name_option = click.option("--name", default=socket.gethostname, help="What it is called; by default the machine's name.")
 tag_option = click.option("--tag", help="Begins the names of its interfaces: at most 6 of a–z and 0–9, unique on the machine.")
+position_option = click.option(
+    "--position", nargs=2, type=float, metavar="LATITUDE LONGITUDE", help="Where it stands, in degrees, for the console's map."
+)
 foreground_option = click.option("--foreground", is_flag=True, help="Run here until Ctrl-C instead of as a service of systemd.")
 
 
@@ -109,6 +112,7 @@ foreground_option = click.option("--foreground", is_flag=True, help="Run here un
 @click.option("--network", "networks", multiple=True, metavar="NETWORK", help="The local network; by default the one that is there.")
 @tag_option
 @click.option("--underlay", default="uplinks", show_default=True, help="What the namespace of the uplinks is called.")
+@position_option
 @foreground_option
 @click.argument("link", required=False)
 def join_site(
@@ -120,6 +124,7 @@ def join_site(
     networks: tuple[str, ...],
     tag: str | None,
     underlay: str,
+    position: tuple[float, float] | None,
     foreground: bool,
     link: str | None,
 ) -> None:
@@ -136,7 +141,7 @@ def join_site(
         "site", link, name.strip(), directory or Path("/var/lib/tramontana/site"), lambda connected: joining.site_place(connected, wanted)
     )
     address = joining.local_address(place["networks"], by_local, found)
-    text = joining.site_config(certified.common_lines(tag or "site"), underlay, place, chosen, by_local, address)
+    text = joining.site_config(certified.common_lines(tag or "site", position), underlay, place, chosen, by_local, address)
     joining.write_config(config, text, "site")
     click.echo(f"Site {place['number']}, network {', '.join(place['networks'])} on {', '.join(by_local)}.")
     for uplink in chosen:
@@ -155,6 +160,7 @@ def join_site(
 @click.option("--uplinks", type=click.IntRange(1, 15), default=4, show_default=True, help="How many uplinks of a site it serves.")
 @click.option("--site-to-site", is_flag=True, help="Sites may reach each other.")
 @tag_option
+@position_option
 @foreground_option
 @click.argument("link", required=False)
 def join_gateway(
@@ -166,6 +172,7 @@ def join_gateway(
     uplinks: int,
     site_to_site: bool,
     tag: str | None,
+    position: tuple[float, float] | None,
     foreground: bool,
     link: str | None,
 ) -> None:
@@ -179,7 +186,7 @@ def join_gateway(
         directory or Path("/var/lib/tramontana/gateway"),
         lambda connected: joining.gateway_place(connected, at),
     )
-    common = certified.common_lines(tag or "gate")
+    common = certified.common_lines(tag or "gate", position)
     text = joining.gateway_config(common, place["number"], at, interface, uplinks, site_to_site=site_to_site)
     joining.write_config(config, text, "gateway")
     click.echo(f"Gateway {place['number']} at {at}, towards the internet by {interface}.")

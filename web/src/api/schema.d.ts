@@ -3267,7 +3267,7 @@ export interface components {
         };
         /**
          * SiteSummary
-         * @description What the site said last. `at`: by its clock; `log_size`: how much of the organisation's log it has; `tunnel`: the one that carries.
+         * @description What the site said last. `at`: by its clock; `log_size`: of the organisation's log, as it has it; `tunnel`: the one that carries.
          */
         SiteSummary: {
             /**

@@ -14,12 +14,13 @@ import { MembersLog } from "./MembersLog";
 import { People } from "./People";
 import { SignIn } from "./SignIn";
 import type { ConsoleSession } from "./session";
+import { Sites } from "./sites/Sites";
 import { SkyView } from "./sky/SkyView";
 
-const VIEWS = ["sky", "invitations", "approvals", "people", "conversations", "calls", "log", "audit"] as const;
+const VIEWS = ["sky", "sites", "invitations", "approvals", "people", "conversations", "calls", "log", "audit"] as const;
 type View = (typeof VIEWS)[number];
 
-const ICONS: Record<View, IconName> = { sky: "satellite", invitations: "ticket", approvals: "check", people: "person", conversations: "message", calls: "handset", log: "lock", audit: "list" };
+const ICONS: Record<View, IconName> = { sky: "satellite", sites: "router", invitations: "ticket", approvals: "check", people: "person", conversations: "message", calls: "handset", log: "lock", audit: "list" };
 
 function viewInAddress(): View {
   const named = location.hash.replace(/^#\//, "");
@@ -33,6 +34,8 @@ function Present({ session }: { session: ConsoleSession }) {
   switch (view.value) {
     case "sky":
       return <SkyView api={api} />;
+    case "sites":
+      return <Sites api={api} />;
     case "invitations":
       return <Invitations api={api} />;
     case "people":

@@ -36,7 +36,14 @@ function CopyButton({ text }: { text: string }) {
   );
 }
 
-function Fresh({ invitation, onDone }: { invitation: NewInvitation; onDone: () => void }) {
+/** What a machine that becomes a site or a gateway runs; null for people. */
+function commandOf(roles: readonly string[], link: string): string | null {
+  const role = ["site", "gateway"].find((each) => roles.includes(each));
+  return role === undefined ? null : `tramontana ${role} join '${link}'`;
+}
+
+function Fresh({ invitation, roles, onDone }: { invitation: NewInvitation; roles: readonly string[]; onDone: () => void }) {
+  const command = commandOf(roles, invitation.link);
   return (
     <section class="card fresh" aria-labelledby="fresh-title">
       <QrCode text={invitation.link} label={t("invitations.qr")} />
@@ -48,10 +55,11 @@ function Fresh({ invitation, onDone }: { invitation: NewInvitation; onDone: () =
           <span>{t("invitations.once")}</span>
         </p>
         <code id="new-link" class="fresh-link">
-          {invitation.link}
+          {command ?? invitation.link}
         </code>
+        {command && <p class="field-hint">{t("invitations.onTheMachine")}</p>}
         <div class="fresh-actions">
-          <CopyButton text={invitation.link} />
+          <CopyButton text={command ?? invitation.link} />
           <button type="button" class="button" onClick={onDone}>
             {t("invitations.done")}
           </button>
@@ -69,7 +77,7 @@ export function Invitations({ api }: { api: ConsoleApi }) {
   const [note, setNote] = useState("");
   const [accountId, setAccountId] = useState("");
   const [rights, setRights] = useState<Rights>({ unit: "", roles: ["member"], ceiling: "routine" });
-  const [fresh, setFresh] = useState<NewInvitation | null>(null);
+  const [fresh, setFresh] = useState<{ invitation: NewInvitation; roles: readonly string[] } | null>(null);
   const [toWithdraw, setToWithdraw] = useState<Invitation | null>(null);
   const [failure, setFailure] = useState<Error | null>(null);
   const [busy, setBusy] = useState(false);
@@ -96,7 +104,9 @@ export function Invitations({ api }: { api: ConsoleApi }) {
           event.preventDefault();
           void change(async () => {
             const further = accounts?.find(({ account_id }) => account_id === accountId);
-            setFresh(await api.invite({ note: note.trim(), account_id: further?.account_id ?? null, unit: rights.unit.trim(), roles: [...rights.roles].sort(), precedence_ceiling: rights.ceiling }));
+            const roles = [...rights.roles].sort();
+            const invitation = await api.invite({ note: note.trim(), account_id: further?.account_id ?? null, unit: rights.unit.trim(), roles, precedence_ceiling: rights.ceiling });
+            setFresh({ invitation, roles });
             setNote("");
           });
         }}
@@ -135,7 +145,7 @@ export function Invitations({ api }: { api: ConsoleApi }) {
         </button>
       </form>
       {failure && <ErrorNotice error={failure} />}
-      {fresh && <Fresh key={fresh.invitation_id} invitation={fresh} onDone={() => setFresh(null)} />}
+      {fresh && <Fresh key={fresh.invitation.invitation_id} {...fresh} onDone={() => setFresh(null)} />}
       {error && <ErrorNotice error={error} />}
       {invitations?.length === 0 && <p class="quiet">{t("invitations.empty")}</p>}
       {invitations && invitations.length > 0 && (

@@ -21,6 +21,11 @@ export type AuditPage = Schemas["AuditPage"];
 export type SkySummary = Schemas["SkySummary"];
 export type Link = Schemas["Link"];
 export type Links = Schemas["Links"];
+export type RoutersShown = Schemas["RoutersShown"];
+export type SiteShown = Schemas["SiteShown"];
+export type SiteTunnel = Schemas["SiteTunnel"];
+export type SiteDetails = Schemas["SiteDetails"];
+export type GatewayShown = Schemas["GatewayShown"];
 
 /** Differences below this are rounding (`Date` has whole seconds) and travel time, not a wrong clock. */
 const CLOCK_TOLERANCE_S = 2.5;
@@ -129,6 +134,14 @@ export class ConsoleApi {
 
   audit(afterSeq: number): Promise<AuditPage> {
     return this.#call("GET", `/admin/audit?after=${afterSeq}`);
+  }
+
+  routers(): Promise<RoutersShown> {
+    return this.#call("GET", "/admin/routers");
+  }
+
+  siteDetails(deviceId: string): Promise<SiteDetails> {
+    return this.#call("GET", `/admin/routers/${deviceId}`);
   }
 
   sky(): Promise<SkySummary> {

@@ -135,6 +135,70 @@ def hexadecimal(number: int) -> str:
     return f"{number * 0x9E3779B97F4A7C15 % 2**128:032x}"
 
 
+def tunnel(gateway: int, uplink: int, carrier: str, delay_ms: float | None) -> dict[str, Any]:
+    up = delay_ms is not None
+    ages = {"key_age_s": 74.2 if up else None, "handshake_age_s": 74.9 if up else None}
+    health = {"health": "alive" if up else "dead", "delay_ms": delay_ms, "loss": 0.012 if up else 1.0}
+    return {"gateway_id": hexadecimal(200 + gateway), "uplink": uplink, "carrier_id": carrier, "up": up, **health, **ages}
+
+
+DEAD = {
+    "en": "no carrier lives that the policy allows: Starlink is dead; 4G has no link",
+    "it": "nessun vettore consentito dalle regole è attivo: Starlink non risponde più; 4G è senza collegamento",
+}
+
+
+def routers(now: float) -> dict[str, Any]:
+    """Sites in every condition, and two gateways."""
+
+    def shown(number: int, name: str, unit: str, state: dict[str, Any] | None) -> dict[str, Any]:
+        networks = [f"10.64.{number}.0/24"]
+        return {
+            "device_id": hexadecimal(210 + number),
+            "display_name": name,
+            "unit": unit,
+            "number": number,
+            "networks": networks,
+            "state": state,
+        }
+
+    def state(heard_s: float, carrier: dict[str, Any] | None, latitude: float, longitude: float) -> dict[str, Any]:
+        position = {"latitude_deg": latitude, "longitude_deg": longitude}
+        counts = {"tunnels": 6, "tunnels_up": 4 if carrier else 0, "position": position, "blocked": None if carrier else DEAD}
+        return {"at": now - heard_s, "received_at": now - heard_s, "log_size": 12, "tunnel": carrier, **counts}
+
+    gateways = [
+        {
+            "device_id": hexadecimal(200 + number),
+            "display_name": name,
+            "number": number,
+            "address": f"203.0.113.{number + 1}",
+            "state": {"at": now - 5, "received_at": now - 5, "log_size": 12 - number, "sites": 2 - number, "fault": None, "position": at},
+        }
+        for number, name, at in ((0, "Roma", {"latitude_deg": 41.9, "longitude_deg": 12.5}), (1, "Milano", None))
+    ]
+    return {
+        "sites": [
+            shown(2, "Nave Etna", "Flotta", state(4, tunnel(0, 1, "starlink", 31.4), 36.4, 15.9)),
+            shown(3, "Embassy Tunis", "Embassies", state(9, None, 36.8, 10.2)),
+            shown(4, "Field post Norcia", "Civil protection", state(900, tunnel(1, 2, "4g", 58.0), 42.8, 13.1)),
+            shown(5, "Embassy Cairo", "Embassies", None),
+        ],
+        "gateways": gateways,
+        "carriers": [{"carrier_id": "starlink", "name": "Starlink"}, {"carrier_id": "4g", "name": "4G"}],
+        "log_size": 12,
+    }
+
+
+def site_details(now: float) -> dict[str, Any]:
+    reason = {"en": "Starlink is dead", "it": "Starlink non risponde più"}
+    switches = [
+        {"at": now - 40, "before": "starlink", "after": None, "reason": DEAD},
+        {"at": now - 300, "before": "4g", "after": "starlink", "reason": reason},
+    ]
+    return {"tunnels": [tunnel(0, 1, "starlink", 31.4), tunnel(1, 2, "4g", None)], "switches": switches}
+
+
 class Api:
     """The made-up administration: what the console asks for, answered from plain lists."""
 
@@ -259,6 +323,10 @@ class Api:
                 return 200, links(self.satellites, now)
             case "GET", "/api/v1/console/positions":
                 return 200, positions(self.satellites, float(query.get("at", [str(now)])[0]))
+            case "GET", "/api/v1/admin/routers":
+                return 200, routers(now)
+            case "GET", _ if path.startswith("/api/v1/admin/routers/"):
+                return 200, site_details(now)
             case "GET", "/api/v1/admin/invitations":
                 return 200, self.invitations
             case "POST", "/api/v1/admin/invitations":

@@ -65,7 +65,7 @@ SCENES = [
     "talkQueued",
     "talkLost",
 ]
-VIEWS = ["sky", "invitations", "approvals", "people", "conversations", "calls", "log", "audit"]
+VIEWS = ["sky", "sites", "invitations", "approvals", "people", "conversations", "calls", "log", "audit"]
 LOADED = {view: ".table" for view in VIEWS} | {"sky": ".sky-table", "calls": ".call-card"}
 LOOKS = [("light", 1280, 800), ("dark", 360, 640)]
 
@@ -107,6 +107,14 @@ def test_telephone(look: Watched, scene: str) -> None:
 def test_console(look: Watched, view: str) -> None:
     page = look.console(view)
     page.wait_for_selector(LOADED[view])
+    assert violations(page) == []
+    assert overflow(page) == 0
+
+
+def test_a_site_in_detail(look: Watched) -> None:
+    page = look.console("sites")
+    page.locator(".row-button").first.click()
+    page.wait_for_selector(".site-history li")
     assert violations(page) == []
     assert overflow(page) == 0
 

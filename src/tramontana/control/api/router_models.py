@@ -115,7 +115,7 @@ class SiteSwitch(Shape):
 
 
 class SiteSummary(Shape):
-    """What the site said last. `at`: by its clock; `log_size`: how much of the organisation's log it has; `tunnel`: the one that carries."""
+    """What the site said last. `at`: by its clock; `log_size`: of the organisation's log, as it has it; `tunnel`: the one that carries."""
 
     at: UnixSeconds
     received_at: UnixSeconds

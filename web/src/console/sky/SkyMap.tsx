@@ -4,7 +4,8 @@ import workerUrl from "maplibre-gl/dist/maplibre-gl-worker.mjs?url";
 import { useEffect, useRef, useState } from "preact/hooks";
 import { t } from "../../i18n";
 import type { SkySummary } from "../api";
-import { baseStyle, loadBaseMap, type MapColours } from "./baseMap";
+import { baseStyle, loadBaseMap } from "./baseMap";
+import { MAP_COLOURS } from "./mapColours";
 import type { PositionTrack } from "./positions";
 import { type Colour, type DrawnLink, SatelliteCanvas, type SatelliteColours } from "./satelliteCanvas";
 
@@ -21,11 +22,6 @@ const ZOOM = { min: 0.6, max: 7.5, place: 5 };
 const RETRY_MS = 1000;
 const MOTION = matchMedia("(prefers-reduced-motion: reduce)");
 const DARK = matchMedia("(prefers-color-scheme: dark)");
-
-const MAP_COLOURS: Record<"light" | "dark", MapColours> = {
-  light: { sea: "#cfdeec", land: "#f5f3ec", border: "#c9c4b6", coast: "#94a8bd", graticule: "#bccfe0" },
-  dark: { sea: "#0a1422", land: "#18253a", border: "#2c3d58", coast: "#3d5373", graticule: "#14233a" },
-};
 
 const SATELLITE_COLOURS: Record<"light" | "dark", SatelliteColours> = {
   light: {
