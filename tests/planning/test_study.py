@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import lxml.html
 import numpy as np
 import pytest
 from click.testing import CliRunner
 
 from tests.planning.test_figure import likely
 from tramontana.cli.main import tramontana
+from tramontana.cli.plan_page import number
 from tramontana.planning.figure import Draws, Input, ancestry, evaluate
 from tramontana.planning.study import StudyError, parse_study
 
@@ -172,6 +174,33 @@ def test_the_case_of_italy() -> None:
     parts = values[found["lease"].present_value] + values[found["iris2"].present_value]
     assert np.allclose(values[found["lease-and-iris2"].present_value], parts)
     assert likely(found["lease"].undiscounted) == pytest.approx([1.5e9])
+
+
+def test_the_page_stands_alone_and_every_figure_leads_to_its_source(tmp_path: Path) -> None:
+    page = tmp_path / "italy.html"
+    answer = CliRunner().invoke(tramontana, ["plan", "report", str(ITALY), str(page)])
+    assert answer.exit_code == 0, answer.output
+    tree = lxml.html.fromstring(page.read_text(encoding="utf-8"))
+    names = {element.get("id") for element in tree.iter() if element.get("id")}
+    links = [element.get("href") for element in tree.iter("a")]
+    assert all(link.removeprefix("#") in names for link in links if link.startswith("#"))
+    # Nothing is loaded: no scripts, style sheets or pictures from elsewhere; only links that a reader may follow.
+    assert not tree.xpath("//script | //link | //img | //iframe | //*[@src]")
+    assert "url(http" not in page.read_text(encoding="utf-8")
+    inputs = parse_study(ITALY.read_text(encoding="utf-8")).inputs
+    for name, given in inputs.items():
+        row = tree.get_element_by_id(f"input-{name}")
+        source = row.xpath(".//a/@href")[0].removeprefix("#")
+        assert given.estimate.source.url in tree.get_element_by_id(source).xpath(".//a/@href")
+    for figure in tree.iter("figure"):
+        assert len(figure.get("aria-label")) > 40
+
+
+@pytest.mark.parametrize(
+    ("value", "words"), [(1.5e9, "1,500 million"), (28.2, "28.2"), (0.126, "0.126"), (12_345.6, "12,346"), (7.9e6, "7.9 million"), (0, "0")]
+)
+def test_numbers_for_people(value: float, words: str) -> None:
+    assert number(value) == words
 
 
 def test_the_command_shows_alternatives_and_explains_a_figure(tmp_path: Path) -> None:

@@ -9,14 +9,13 @@ import click
 import numpy as np
 
 from tramontana.cli.output import Column, Report, check_writable, write_whole
+from tramontana.cli.plan_page import MILLION, PERCENTILES, number, study_page
 from tramontana.errors import LocalError
 from tramontana.planning.figure import Draws, Figure, Input, Values, ancestry, drivers, evaluate
 from tramontana.planning.study import Alternative, Study, StudyError, parse_study
 from tramontana.planning.units import shown
 
-PERCENTILES = (10, 50, 90)
 NAMED_DRIVERS = 3
-MILLION = 1e6
 
 _study = click.argument("study", type=click.Path(path_type=Path, dir_okay=False))
 
@@ -41,6 +40,16 @@ def run(study: Path, csv_path: Path | None, parquet_path: Path | None) -> None:
         write_whole(csv_path, report.as_csv().encode())
     if parquet_path is not None:
         write_whole(parquet_path, report.as_parquet())
+
+
+@plan.command()
+@_study
+@click.argument("page", type=click.Path(path_type=Path, dir_okay=False))
+def report(study: Path, page: Path) -> None:
+    """Write the report of STUDY as one PAGE of HTML: it needs no network, and prints."""
+    check_writable(page)
+    write_whole(page, study_page(_read(study)).encode())
+    click.echo(f"Wrote {page}: open it in a browser.")
 
 
 @plan.command()
@@ -113,8 +122,8 @@ def explanation(target: Figure, draws: Draws) -> Iterator[str]:
         if isinstance(figure, Input):
             given = figure.estimate
             certain = given.low == given.high
-            bounds = "" if certain else f", from {given.low:,.6g} to {given.high:,.6g}"
-            yield f"{figure.words} = {given.likely:,.6g}{_unit(figure)}{bounds}"
+            bounds = "" if certain else f", from {number(given.low)} to {number(given.high)}"
+            yield f"{figure.words} = {number(given.likely)}{_unit(figure)}{bounds}"
             yield f"    {given.source.title}, {given.source.date}"
             yield f"    {given.source.url}"
             if given.note:
@@ -124,9 +133,9 @@ def explanation(target: Figure, draws: Draws) -> Iterator[str]:
 def _range(values: Values) -> str:
     if values.shape[1] > 1:
         middle = np.median(values, axis=0)
-        return "by year " + ", ".join(f"{value:,.6g}" for value in middle)
+        return "by year " + ", ".join(number(value) for value in middle)
     low, middle, high = np.percentile(values, PERCENTILES)
-    return f"{middle:,.6g}" if low == high else f"{middle:,.6g} (from {low:,.6g} to {high:,.6g})"
+    return number(middle) if low == high else f"{number(middle)} (from {number(low)} to {number(high)})"
 
 
 def _unit(figure: Figure) -> str:

@@ -61,7 +61,9 @@ def svg_of(figure: Figure) -> str:
         figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
     drawing = out.getvalue()
     drawing = drawing[drawing.index("<svg") :]
-    return re.sub(r"<metadata>.*?</metadata>", "", drawing, flags=re.DOTALL)
+    drawing = re.sub(r"<metadata>.*?</metadata>", "", drawing, flags=re.DOTALL)
+    # Names that nothing refers to are the same in every drawing, and a page may hold several.
+    return re.sub(r' id="([^"]*)"', lambda found: found.group() if f"#{found.group(1)}" in drawing else "", drawing)
 
 
 def page(report: Report, picture: Picture | None) -> str:

@@ -1,0 +1,216 @@
+"""The report of a study as one page that needs no network: ranges side by side, what drives them, and every figure down to its source."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from html import escape
+from typing import Final
+
+import numpy as np
+from matplotlib.figure import Figure as Drawing
+
+from tramontana.cli.sky_chart import LINES, plain_text
+from tramontana.cli.sky_page import svg_of
+from tramontana.planning.estimate import Source
+from tramontana.planning.figure import Draws, Driver, Figure, Input, Values, ancestry, drivers, evaluate
+from tramontana.planning.study import Alternative, Study
+from tramontana.planning.units import shown
+
+PERCENTILES: Final = (10, 50, 90)
+MILLION: Final = 1e6
+MOST_DRIVERS: Final = 8
+
+
+def study_page(study: Study) -> str:
+    """HTML that prints. Every result is a link to its formula, every input to its source."""
+    roots = [figure for one in study.alternatives for figure in _results(one)]
+    values = evaluate(roots, Draws.random(roots, study.head.draws, study.head.seed))
+    last = study.head.first_year + study.head.years - 1
+    currency = study.head.currency
+    about = (
+        f"{study.head.first_year} to {last}, in {currency} of {study.head.price_year}. Ranges are the 10th, 50th and 90th percentile of "
+        f"{study.head.draws:,} draws; every input lies between the bounds that the study gives it. Compared by cost alone: coverage, "
+        "delay, capacity, availability and sovereignty are not part of a study yet."
+    )
+    with plain_text():
+        ranges = svg_of(_ranges(study, values))
+        parts = "".join(_alternative(study, one, values) for one in study.alternatives)
+    inputs = {figure.words: figure for figure in ancestry(roots) if isinstance(figure, Input)}
+    body = (
+        f"<h1>{escape(study.head.title)}</h1><p>{escape(about)}</p>"
+        f'<figure role="img" aria-label="{escape(_ranges_in_words(study, values))}">{ranges}</figure>'
+        f"{_table(study, values)}{parts}<h2>Inputs</h2>{_inputs(inputs)}<h2>Sources</h2>{_sources(study.sources)}"
+    )
+    return (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+        f"<title>{escape(study.head.title)}</title><style>{_STYLE}</style></head><body><main>{body}</main></body></html>\n"
+    )
+
+
+def number(value: float) -> str:
+    """Four digits for people; large ones in millions, without powers of ten."""
+    scaled, word = (value / MILLION, " million") if abs(value) >= MILLION else (value, "")
+    return (f"{scaled:,.0f}" if abs(scaled) >= 1000 else f"{scaled:.4g}") + word
+
+
+def _results(one: Alternative) -> list[Figure]:
+    return [one.costs.present_value, one.costs.undiscounted, *([one.per_user] if one.per_user is not None else [])]
+
+
+def _table(study: Study, values: Mapping[Figure, Values]) -> str:
+    currency = escape(study.head.currency)
+    heads = [f"Present value, million {currency}", f"Paid, million {currency}"]
+    if study.alternatives[0].per_user is not None:
+        heads.append(f"By user and year, {currency}")
+    rows = ""
+    for one in study.alternatives:
+        cells = ""
+        for figure, scale in zip(_results(one), (MILLION, MILLION, 1.0), strict=False):
+            low, middle, high = np.percentile(values[figure], PERCENTILES) / scale
+            cells += f'<td><a href="#{_anchor(one, figure)}">{middle:,.0f}</a> <small>{low:,.0f} to {high:,.0f}</small></td>'
+        rows += f'<tr><th scope="row"><a href="#{escape(one.id)}">{escape(one.title)}</a></th>{cells}</tr>'
+    head = "".join(f'<th scope="col">{text}</th>' for text in heads)
+    return f'<div class="scroll"><table><thead><tr><th scope="col">Alternative</th>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
+
+
+def _alternative(study: Study, one: Alternative, values: Mapping[Figure, Values]) -> str:
+    figures = [figure for figure in ancestry(_results(one)) if figure.name is not None and figure.operands]
+    tornado, words = _tornado(study, one)
+    drawing = (
+        f'<figure role="img" aria-label="{escape(words)}">{svg_of(tornado)}</figure>' if tornado is not None else f"<p>{escape(words)}</p>"
+    )
+    rows = "".join(_figure(one, figure, values[figure]) for figure in reversed(figures))
+    return (
+        f'<section id="{escape(one.id)}"><h2>{escape(one.title)}</h2>{drawing}'
+        '<details open><summary>How it comes about</summary><div class="scroll"><table class="formulas"><tbody>'
+        f"{rows}</tbody></table></div></details></section>"
+    )
+
+
+def _figure(one: Alternative, figure: Figure, values: Values) -> str:
+    if values.shape[1] > 1:
+        worth = "by year " + ", ".join(number(value) for value in np.median(values, axis=0))
+    else:
+        low, middle, high = np.percentile(values, PERCENTILES)
+        worth = number(middle) if low == high else f"{number(middle)} ({number(low)} to {number(high)})"
+    of = shown(figure.unit)
+    return (
+        f'<tr id="{_anchor(one, figure)}"><th scope="row">{escape(figure.words)}</th>'
+        f"<td>= {_linked(one, figure)}<br><small>{worth} {escape('' if of == '1' else of)}</small></td></tr>"
+    )
+
+
+def _linked(one: Alternative, figure: Figure) -> str:
+    """Its formula, with every named figure in it as a link to that figure's own row."""
+    named = {escape(part.words): _anchor(one, part) for part in _named_parts(figure)}
+    formula = escape(figure.formula)
+    if not named:
+        return formula
+    longest_first = sorted(named, key=len, reverse=True)
+    pattern = "|".join(re.escape(words) for words in longest_first)
+    return re.sub(pattern, lambda found: f'<a href="#{named[found.group()]}">{found.group()}</a>', formula)
+
+
+def _named_parts(figure: Figure) -> Iterator[Figure]:
+    """The named figures that its formula shows: operands, and those of operands without a name."""
+    for operand in figure.operands:
+        if operand.name is None:
+            yield from _named_parts(operand)
+        elif operand.operands or isinstance(operand, Input):
+            yield operand
+
+
+def _anchor(one: Alternative, figure: Figure) -> str:
+    name = re.sub(r"[^a-z0-9]+", "-", figure.words.lower()).strip("-")
+    return f"input-{name}" if isinstance(figure, Input) else f"{one.id}-figure-{name}"
+
+
+def _inputs(inputs: Mapping[str, Input]) -> str:
+    rows = ""
+    for name, figure in sorted(inputs.items()):
+        given = figure.estimate
+        of = shown(given.unit)
+        bounds = "certain" if given.low == given.high else f"{number(given.low)} to {number(given.high)}"
+        anchor = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+        rows += (
+            f'<tr id="input-{anchor}"><th scope="row">{escape(name)}</th><td class="number">{number(given.likely)}</td><td>{bounds}</td>'
+            f'<td>{escape("" if of == "1" else of)}</td><td><a href="#source-{escape(given.source.id)}">{escape(given.source.id)}</a></td>'
+            f"<td>{escape(given.note)}</td></tr>"
+        )
+    head = "".join(f'<th scope="col">{word}</th>' for word in ("Input", "Likely", "From, to", "Unit", "Source", "Note"))
+    return f'<div class="scroll"><table class="wrapped"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
+
+
+def _sources(sources: Mapping[str, Source]) -> str:
+    lines = (
+        f'<li id="source-{escape(source.id)}"><b>{escape(source.id)}</b>: {escape(source.title)}, {escape(source.date)}. '
+        f'<a href="{escape(source.url)}" rel="noreferrer">{escape(source.url)}</a></li>'
+        for source in sources.values()
+    )
+    return f"<ul>{''.join(lines)}</ul>"
+
+
+def _ranges(study: Study, values: Mapping[Figure, Values]) -> Drawing:
+    alternatives = study.alternatives[::-1]  # the first on top
+    drawing = Drawing(figsize=(10, 1.2 + 0.55 * len(alternatives)), layout="constrained", facecolor="white")
+    axes = drawing.add_subplot()
+    for row, one in enumerate(alternatives):
+        low, middle, high = np.percentile(values[one.costs.present_value], PERCENTILES) / MILLION
+        axes.plot([low, high], [row, row], color=LINES[0], linewidth=9, solid_capstyle="butt", alpha=0.45)
+        axes.plot([middle], [row], marker="|", markersize=16, markeredgewidth=3, color=LINES[0])
+    axes.set_yticks(range(len(alternatives)), [one.title for one in alternatives])
+    axes.set_ylim(-0.6, len(alternatives) - 0.4)
+    axes.set_xlim(left=0)
+    axes.set_xlabel(f"Present value of the cost, million {study.head.currency}: 10th to 90th percentile, mark at the 50th")
+    axes.grid(axis="x", alpha=0.3)
+    return drawing
+
+
+def _ranges_in_words(study: Study, values: Mapping[Figure, Values]) -> str:
+    def words(one: Alternative) -> str:
+        low, middle, high = np.percentile(values[one.costs.present_value], PERCENTILES) / MILLION
+        return f"{one.title}: {middle:,.0f}, from {low:,.0f} to {high:,.0f}"
+
+    return f"Present value in million {study.head.currency}. " + "; ".join(words(one) for one in study.alternatives)
+
+
+def _tornado(study: Study, one: Alternative) -> tuple[Drawing | None, str]:
+    found = [driver for driver in drivers(one.costs.present_value) if driver.swing > 0][:MOST_DRIVERS]
+    if not found:
+        return None, "No input of it is uncertain."
+    likely = float(evaluate([one.costs.present_value], Draws.likely([one.costs.present_value]))[one.costs.present_value].item()) / MILLION
+    drawing = Drawing(figsize=(10, 1.1 + 0.4 * len(found)), layout="constrained", facecolor="white")
+    axes = drawing.add_subplot()
+    for row, driver in enumerate(reversed(found)):
+        for end, colour in ((driver.at_low, LINES[2]), (driver.at_high, LINES[1])):
+            axes.barh(row, end / MILLION - likely, left=likely, color=colour, height=0.6, alpha=0.8)
+    axes.axvline(likely, color="#333", linewidth=1)
+    axes.set_yticks(range(len(found)), [driver.input.words for driver in reversed(found)])
+    axes.set_xlabel(f"Present value, million {study.head.currency}, when one input alone is at its low (green) or high (orange) bound")
+    axes.grid(axis="x", alpha=0.3)
+    return drawing, _in_words(found, study.head.currency)
+
+
+def _in_words(found: Iterable[Driver], currency: str) -> str:
+    return f"What moves the present value, million {currency}: " + "; ".join(
+        f"{driver.input.words} from {driver.at_low / MILLION:,.0f} to {driver.at_high / MILLION:,.0f}" for driver in found
+    )
+
+
+_STYLE: Final = """
+:root{color-scheme:light}
+body{font:16px/1.5 system-ui,sans-serif;color:#1d2733;background:#fff;margin:2rem auto;padding:0 1rem;max-width:1100px}
+h1{font-size:1.6rem;line-height:1.2;margin:0 0 .6rem}h2{font-size:1.2rem;margin:2rem 0 .6rem}
+figure{margin:1rem 0}svg{width:100%;height:auto}
+a{color:#0b4f9c}a:focus-visible,summary:focus-visible{outline:3px solid #0b4f9c;outline-offset:2px}
+.scroll{overflow-x:auto}
+table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}
+th,td{padding:.35rem .7rem;border-bottom:1px solid #e1e5e9;text-align:left;vertical-align:top}
+thead th{background:#f2f5f8}tbody th{font-weight:600}
+.number{text-align:right;white-space:nowrap}small{color:#4a5663}
+.formulas th{width:18rem}tr:target,li:target{background:#fff4cf}
+summary{cursor:pointer;padding:.3rem 0}li{margin:.3rem 0;overflow-wrap:anywhere}
+@media print{body{margin:0;max-width:none;font-size:11px}figure,tr{break-inside:avoid}
+a{color:inherit;text-decoration:none}.scroll{overflow:visible}}
+""".replace("\n", "")
