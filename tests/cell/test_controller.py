@@ -93,7 +93,7 @@ def test_what_was_killed_while_the_controller_was_away_does_not_stay_on_the_air(
 def test_a_new_process_takes_over_what_an_older_one_put_on_the_air() -> None:
     peer = Peer(air={(cell, 4370, FIRST.value) for cell in CELLS})
     controller = Controller()
-    controller.desire([broadcast("nuovo", FIRST.updated())], 0.0, still_there={(4370, 7): dict.fromkeys(CELLS, FIRST)})
+    controller.desire([broadcast("nuovo", FIRST.updated())], 0.0, still_there={(4370, 7): {cell: [FIRST] for cell in CELLS}})
     controller.connected(0.0)
     settle(controller, peer, 0.0)
     assert air(peer) == dict.fromkeys(CELLS, FIRST.updated().value)

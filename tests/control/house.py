@@ -32,6 +32,7 @@ from tramontana.control.player import MemoryPlayer
 from tramontana.control.services import Services
 from tramontana.control.sky import SkyService
 from tramontana.control.store.database import PostgresqlAddress, Store
+from tramontana.control.warnings import WarningData
 from tramontana.keys.identity import DeviceKey, UnverifiedEnrolment, UnverifiedLogin
 from tramontana.phone.forwarder.client.driver import ForwarderClient
 from tramontana.phone.relay_secret import RelaySecret
@@ -102,6 +103,7 @@ class House:
         emulated: bool = True,
         with_organisation: bool = True,
         attachments: AttachmentRules | None = None,
+        warning_data: WarningData | None = None,
     ) -> AsyncIterator[House]:
         store = await Store.open(directory, database, sharing="several" if events else "alone")
         clock, player = Clock(), player or MemoryPlayer()
@@ -120,6 +122,7 @@ class House:
             events=events or LocalEvents(),
             attachments=attachments or AttachmentRules(),
             log_key=custodians.log_key,
+            warning_data=warning_data or WarningData(),
         )
         app = create_app(parts)
         listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)

@@ -7,7 +7,7 @@ warning that one cell refused now may be taken in a minute. Without sockets and 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -108,7 +108,7 @@ class Controller:
         self._keep_alive_due = self._heard_at = 0.0
 
     def desire(
-        self, broadcasts: Iterable[Broadcast], now: float, *, still_there: Mapping[Key, Mapping[Cell, SerialNumber]] | None = None
+        self, broadcasts: Iterable[Broadcast], now: float, *, still_there: Mapping[Key, Mapping[Cell, Sequence[SerialNumber]]] | None = None
     ) -> None:
         """What shall be on the air from now on, and nothing else of ours.
 
@@ -116,10 +116,10 @@ class Controller:
         """
         for key, found in (still_there or {}).items():
             track = self._tracks.setdefault(key, _Track())
-            for cell, serial in found.items():
-                track.cells.setdefault(cell, _InCell([serial]))
+            for cell, serials in found.items():
+                track.cells.setdefault(cell, _InCell(list(serials)))
         wanted = {broadcast.key: broadcast for broadcast in broadcasts}
-        for key in self._tracks.keys() | wanted.keys():
+        for key in list(dict.fromkeys([*self._tracks, *wanted])):  # in the order given: the first language goes out first
             track = self._tracks.setdefault(key, _Track())
             before, track.desired = track.desired, wanted.get(key)
             if before != track.desired:
@@ -299,6 +299,9 @@ class Controller:
         in_cell = track.cells[cell]
         is_write = isinstance(request, WriteReplace)
         if is_write:
+            for other in in_cell.possible:
+                if other != request.serial:
+                    self._reports.append(Report(request.message_identifier, other, cell, CellState.OFF_AIR, now))
             in_cell.possible, in_cell.sure = [request.serial], True
         else:
             in_cell.leaves(request.serial)
@@ -312,6 +315,7 @@ class Controller:
         elif cause == Cause.REFERENCE_NOT_IDENTIFIED and isinstance(request, Kill):
             self._confirmed(track, request, cell, now)
         elif cause == Cause.REFERENCE_NOT_IDENTIFIED and isinstance(request, WriteReplace) and request.replaces is not None:
+            self._reports.append(Report(request.message_identifier, request.replaces, cell, CellState.OFF_AIR, now))
             in_cell.leaves(request.replaces)  # it is gone: the new one is written, or replaces another
             in_cell.due = now
             if is_new:

@@ -106,6 +106,10 @@ class Desk:
         """What the custodian reads out when another one approves his desk."""
         return device_code(self.root.fingerprint, self._key.public_bytes)
 
+    def sign(self, statement: bytes) -> bytes:
+        """With this device's key."""
+        return self._key.sign(statement)
+
     def follow_log(self) -> None:
         """Read the log up to now and keep what was seen. Raises `Alarm`."""
         follow(self.api, self._follower, now=time.time())

@@ -36,6 +36,7 @@ COMMANDS = {
     "lab": ("tramontana.cli.lab:lab", "A site, gateways and carriers on this machine."),
     "phone": ("tramontana.cli.phone:phone", "A phone without a browser: answers, calls, measures."),
     "plan": ("tramontana.cli.plan:plan", "Compare the alternatives of a study by what they cost."),
+    "warn": ("tramontana.cli.warn:warn", "Warn every phone in an area: submit, approve, follow."),
     "trial": ("tramontana.cli.trial:trial", "Measure a line for hours or weeks, with a report."),
 }
 

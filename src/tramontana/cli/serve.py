@@ -20,6 +20,7 @@ from fastapi import FastAPI
 from tramontana.cell.operators import Operators, OperatorsFileError, parse_operators
 from tramontana.cli.address import DEFAULT_PORT
 from tramontana.cli.datadir import data_dir, data_option, database_option, database_password_option
+from tramontana.cli.warning_data import load_warning_data
 from tramontana.control import live, logs
 from tramontana.control.app import Parts, create_app
 from tramontana.control.attachments import AttachmentRules
@@ -313,6 +314,7 @@ def serve(
     try:
         names = LOOPBACK_NAMES if _is_loopback(host) else frozenset({host})
         sky = SkyService(Sky(load_fleet(directory)))
+        warning_data = load_warning_data(directory)
         secret_file = relay_secret or directory / "relay.secret"
         relay_at = Relay(*_host_port(relay), load_or_make_relay_secret(secret_file)) if relay else None
         path_player = PathPlayerClient(player) if player and not no_emulation else None
@@ -334,6 +336,7 @@ def serve(
                 attachments=rules,
                 log_key=signs,
                 operators=operators,
+                warning_data=warning_data,
             )
 
         def config(app: FastAPI) -> uvicorn.Config:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -76,18 +77,30 @@ class ServerApi:
         return self._token
 
     def call(self, method: str, path: str, body: object = None, **query: object) -> Any:
-        """Raises `ServerUnreachable`, `ServerRefused`."""
-        headers = {"Authorization": f"Bearer {self._token}"} if self._token else {}
+        """JSON there and back. Raises `ServerUnreachable`, `ServerRefused`."""
+        return self._json(self._asked(method, path, json=body, params={name: str(value) for name, value in query.items()}))
+
+    def send(self, method: str, path: str, content: bytes, media_type: str) -> Any:
+        """Octets there, JSON back. Raises as `call` does."""
+        return self._json(self._asked(method, path, content=content, headers={"Content-Type": media_type}))
+
+    def _json(self, octets: bytes) -> Any:
         try:
-            answer = self._http.request(
-                method,
-                f"/api/v1{path}",
-                json=body,
-                headers=headers,
-                params={name: str(value) for name, value in query.items()},
-            )
+            return json.loads(octets) if octets else None
+        except ValueError as error:
+            raise ServerUnreachable(f"{self.origin} does not answer as a server of Tramontana ({error}); check the address") from error
+
+    def fetch(self, path: str) -> bytes:
+        """What is no JSON. Raises as `call` does."""
+        return self._asked("GET", path)
+
+    def _asked(self, method: str, path: str, *, headers: dict[str, str] | None = None, **options: Any) -> bytes:
+        if self._token:
+            headers = {**(headers or {}), "Authorization": f"Bearer {self._token}"}
+        try:
+            answer = self._http.request(method, f"/api/v1{path}", headers=headers, **options)
             if answer.is_success:
-                return answer.json() if answer.content else None
+                return answer.content
             problem = answer.json()
             raise ServerRefused(str(problem["code"]), problem.get("reason"), str(problem["detail"]))
         except (httpx.HTTPError, ValueError, KeyError) as error:

@@ -38,8 +38,10 @@ from tramontana.control.api import (
     routers,
     socket,
     texts,
+    warnings,
 )
 from tramontana.control.attachments import AttachmentRules, Attachments
+from tramontana.control.broadcast_sky import BroadcastSky
 from tramontana.control.calls import Calls
 from tramontana.control.challenges import Challenges
 from tramontana.control.custody import Custody
@@ -65,6 +67,7 @@ from tramontana.control.store import calls as call_rows
 from tramontana.control.store import routers as router_rows
 from tramontana.control.store.database import Store, StoreUnavailable
 from tramontana.control.texts import Texts
+from tramontana.control.warnings import WarningData, Warnings
 from tramontana.keys.log import LogKey
 from tramontana.phone.forwarder.client.driver import ForwarderClient
 
@@ -94,6 +97,7 @@ class Parts:
     attachments: AttachmentRules = field(default_factory=AttachmentRules)
     operators: Operators = field(default_factory=Operators)
     """Message centres, who may bind to ours, and the emergency numbers; without any there are no texts and no SOS."""
+    warning_data: WarningData = field(default_factory=WarningData)
     log_key: LogKey = field(default_factory=LogKey.generate)
     """Signs the heads of the transparency log; without the one that the organisation has signed there is no enrolment."""
 
@@ -112,6 +116,7 @@ async def _assemble(parts: Parts, buckets: TokenBuckets) -> Services:
         await in_calls.put_out(device_id)
         await forwarders.reconcile()
 
+    custody = Custody(parts.store, hub, leave_calls, parts.log_key, parts.clock)
     return Services(
         store=parts.store,
         hub=hub,
@@ -120,7 +125,9 @@ async def _assemble(parts: Parts, buckets: TokenBuckets) -> Services:
         attachments=Attachments(parts.store, parts.attachments, parts.clock),
         membership=Membership(parts.store, hub, parts.clock),
         calls=in_calls,
-        custody=Custody(parts.store, hub, leave_calls, parts.log_key, parts.clock),
+        custody=custody,
+        broadcast_sky=BroadcastSky(parts.sky.fleet),
+        warnings=Warnings(parts.store, custody, parts.warning_data, parts.clock),
         processes=Processes(parts.store, hub, parts.clock),
         events_key=_derived(secret, b"tramontana events 1"),
         forwarders=forwarders,
@@ -199,6 +206,7 @@ def create_app(parts: Parts) -> FastAPI:
                 group.create_task(_repeat(FORGET_EVERY_S, lambda: _forget_old(services), "forgetting old rows")),
                 group.create_task(parts.events.run(services.admission.service_id, services.events_key)),
                 group.create_task(services.processes.run()),
+                group.create_task(services.warnings.run()),
             ]
             background.append(group.create_task(services.forwarders.run()))
             background.append(group.create_task(services.texts.run()))
@@ -242,7 +250,7 @@ def _bare_app(lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]] |
     app.add_exception_handler(StoreUnavailable, _store_unavailable)
     app.include_router(log.open_router)
     people = (entry, log, me, custody, conversations, attachments, calls, admin, admin_conversations, console, loss)
-    for module in (*people, routers, texts, socket):
+    for module in (*people, routers, texts, warnings, socket):
         app.include_router(module.router)
     app.include_router(loss.for_strangers)
     return app

@@ -33,6 +33,7 @@ CODES: Mapping[str, tuple[int, str]] = {
     "device_revoked": (403, "This device was revoked. Its person needs an invitation for a new one."),
     "enrolment_rejected": (403, "A custodian rejected this device. Ask for a new invitation, and compare the device code."),
     "not_custodian": (403, "Only a custodian of the organisation may do this."),
+    "not_warner": (403, "Only an operator or an approver of warnings may do this. Custodians give these roles."),
     "not_joined": (403, "This device is not yet in the group of this conversation. Wait for its welcome."),
     "origin_refused": (403, "Open the phone or the console from the address of the server itself."),
     "precedence_refused": (
@@ -85,6 +86,7 @@ CODES: Mapping[str, tuple[int, str]] = {
     "internal": (500, "The server failed; the operator finds the cause in its log. Try again later."),
     "no_organisation": (503, "This server has no organisation yet. Its operator installs one with `tramontana organisation install`."),
     "media_unavailable": (503, "The media relay or the path player does not answer. Try again in a few seconds."),
+    "warning_refused": (409, "The warning was refused; `detail` says why."),
     "store_unavailable": (503, "The server cannot write its data now (disk full or busy). Nothing was changed. Try again later."),
 }
 

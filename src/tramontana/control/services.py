@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from tramontana.control.admission import Admission
 from tramontana.control.attachments import Attachments
+from tramontana.control.broadcast_sky import BroadcastSky
 from tramontana.control.calls import Calls
 from tramontana.control.custody import Custody
 from tramontana.control.delivery import Delivery
@@ -19,6 +20,7 @@ from tramontana.control.routers import Routers
 from tramontana.control.sky import SkyService
 from tramontana.control.store.database import Store
 from tramontana.control.texts import Texts
+from tramontana.control.warnings import Warnings
 
 
 @dataclass(slots=True)
@@ -39,6 +41,8 @@ class Services:
     texts: Texts
     events_key: bytes = field(repr=False)
     sky: SkyService
+    warnings: Warnings
+    broadcast_sky: BroadcastSky
     buckets: TokenBuckets
     limits: Limits
     clock: Callable[[], float]

@@ -19,6 +19,7 @@ from tramontana.carriers.catalogue import offered
 from tramontana.carriers.paths import path_profile
 from tramontana.control.api import models
 from tramontana.path_profile import PathProfile
+from tramontana.space.fleet import Fleet
 from tramontana.space.ground import Place
 from tramontana.space.serving import slot_of, slot_start_unix_s
 from tramontana.space.sky import Serving, Sky
@@ -83,6 +84,10 @@ class SkyService:
     @property
     def label(self) -> str:
         return self._sky.label
+
+    @property
+    def fleet(self) -> Fleet:
+        return self._sky.fleet
 
     def age_s(self, now: float) -> float | None:
         """Age of the elements; None for a constellation as filed."""

@@ -47,7 +47,9 @@ class ControllerLink:
     def is_connected(self) -> bool:
         return self._core.is_connected
 
-    def desire(self, broadcasts: Iterable[Broadcast], *, still_there: Mapping[Key, Mapping[Cell, SerialNumber]] | None = None) -> None:
+    def desire(
+        self, broadcasts: Iterable[Broadcast], *, still_there: Mapping[Key, Mapping[Cell, Sequence[SerialNumber]]] | None = None
+    ) -> None:
         """What shall be on the air; what is new goes out before this returns."""
         self._core.desire(broadcasts, time.time(), still_there=still_there)
         self._flush()

@@ -9,6 +9,7 @@ from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from starlette.requests import HTTPConnection
 
+from tramontana.cell.warning import SUBMITTER_ROLES, Person
 from tramontana.control.delivery import Sender
 from tramontana.control.limits import Rate, address_key
 from tramontana.control.problem import Problem
@@ -143,6 +144,29 @@ SiteOf = Annotated[Sender, Depends(_router("site"))]
 """A certified device of a site."""
 GatewayOf = Annotated[Sender, Depends(_router("gateway"))]
 """A certified device of a gateway."""
+
+
+def _warner(session: SessionOf, sender: DeviceOf) -> Person:
+    person = Person(sender.account_id, sender.device_id, frozenset((session.certified_roles or "").split(",")))
+    if not person.roles & SUBMITTER_ROLES:
+        raise Problem("not_warner")
+    return person
+
+
+WarnerOf = Annotated[Person, Depends(_warner)]
+"""A certified device of an operator or of an approver of warnings."""
+
+
+async def _warning_reader(session: Annotated[sessions.Session, Depends(_session)], services: ServicesOf) -> sessions.Session:
+    limit(services, "account", session.account_id or session.role, services.limits.account)
+    if session.role == "administrator":
+        return session
+    _warner(session, _sender(await _device_session(session, services), services))
+    return session
+
+
+WarningReaderOf = Annotated[sessions.Session, Depends(_warning_reader)]
+"""Who may look at warnings: administrators, operators, approvers."""
 
 
 def _audited_sender(sender: DeviceOf, services: ServicesOf) -> Sender:

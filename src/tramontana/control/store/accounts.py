@@ -162,6 +162,12 @@ async def set_precedence_ceiling(connection: AsyncConnection, account_id: str, c
     await connection.execute(update(accounts).where(accounts.c.account_id == account_id).values(precedence_ceiling=ceiling.label))
 
 
+async def names(connection: AsyncConnection, account_ids: Collection[str]) -> dict[str, str]:
+    """Display names by account."""
+    query = select(accounts.c.account_id, accounts.c.display_name).where(accounts.c.account_id.in_(account_ids))
+    return {row.account_id: row.display_name for row in await connection.execute(query)}
+
+
 async def exists(connection: AsyncConnection, account_id: str) -> bool:
     return (await connection.execute(select(accounts.c.account_id).where(accounts.c.account_id == account_id))).first() is not None
 

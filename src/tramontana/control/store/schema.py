@@ -540,3 +540,45 @@ sos_entries = Table(
     Column("body", Text, nullable=False),
     Column("text_id", Id),  # of the outgoing or incoming text
 )
+
+warnings = Table(
+    "warnings",
+    metadata,
+    Column("warning_id", Id, primary_key=True),
+    Column("state", String(16), nullable=False, index=True),
+    Column("content", LargeBinary, nullable=False),  # the octets that were signed
+    Column("author_account_id", Id, ForeignKey("accounts.account_id"), nullable=False),
+    Column("submitted_at", Double, nullable=False, index=True),
+    Column("message_code", Integer),
+    Column("update_number", Integer),
+    Column("approved_at", Double),
+    Column("expires_at", Double),
+    Column("ended_at", Double),
+)
+
+warning_decisions = Table(
+    "warning_decisions",
+    metadata,
+    Column("warning_id", Id, ForeignKey("warnings.warning_id"), primary_key=True),
+    Column("decision", String(16), primary_key=True),  # submit, approve, reject, withdraw: each at most once
+    Column("account_id", Id, ForeignKey("accounts.account_id"), nullable=False),
+    Column("device_id", Id, ForeignKey("devices.device_id"), nullable=False),
+    Column("statement", LargeBinary, nullable=False),
+    Column("signature", LargeBinary(64), nullable=False),
+    Column("at", Double, nullable=False),
+)
+
+warning_cells = Table(
+    "warning_cells",
+    metadata,
+    Column("warning_id", Id, ForeignKey("warnings.warning_id"), primary_key=True),
+    Column("controller", String(64), primary_key=True),
+    Column("message_identifier", Integer, primary_key=True, autoincrement=False),
+    Column("cell", String(16), primary_key=True),  # LAC-CI
+    Column("state", String(16), nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("reason", String(120), nullable=False),
+    Column("at", Double, nullable=False),
+    Column("on_air_at", Double),  # when it was confirmed the first time
+    Column("off_air_at", Double),
+)
