@@ -170,6 +170,11 @@ def test_invited_approved_connected_revoked(tmp_path: Path) -> None:
         state = ministry.shown(device_id)["state"]
         assert (state["tunnel"]["carrier_id"], state["tunnel"]["up"], state["blocked"]) == ("fibre", True, None)
 
+        with network.namespace("host").entered(), httpx.Client(timeout=60) as browser:
+            assert "Collegato tramite" in browser.get("http://10.64.2.1/", headers={"Accept-Language": "it"}).text
+        with network.namespace("gate").entered(), pytest.raises(httpx.TransportError), httpx.Client(timeout=3) as outside:
+            outside.get("http://10.64.2.1/")  # by the tunnel nobody reaches it
+
         ministry.stop()
         with network.traffic() as traffic:
             wait_for(lambda: len(traffic.answered) > 300, "traffic while the server is away")

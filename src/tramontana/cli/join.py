@@ -33,6 +33,7 @@ from tramontana.internet.settings import GatewaySettings, SiteSettings, parse_se
 from tramontana.private_file import make_private
 
 Role = Literal["site", "gateway"]
+PAGE_PORT = 80
 LOOK_AGAIN_S = 5.0
 SAY_AGAIN_S = 30.0
 SYSTEMD = Path("/run/systemd/system")
@@ -266,7 +267,7 @@ def site_config(
 ) -> str:
     lines = ["# Written by `tramontana site join`. Format: docs/internet.md", *common]
     lines += [f"number = {place['number']}", f"networks = {json.dumps(place['networks'])}", f"underlay = {json.dumps(underlay)}"]
-    lines.append(f"local = {json.dumps(list(local))}")
+    lines += [f"local = {json.dumps(list(local))}", f"page_port = {PAGE_PORT}"]
     if address is not None:
         lines.append(f"local_address = {json.dumps(address)}")
     for index, uplink in enumerate(uplinks, start=1):

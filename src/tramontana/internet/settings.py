@@ -139,6 +139,8 @@ class SiteSettings(_Router):
     """Interfaces of the local network."""
     local_address: IPv4Interface | IPv6Interface | None = None
     """Given to the first of them. None: they have theirs already."""
+    page_port: Annotated[int, Field(ge=1, le=65535)] | None = None
+    """TCP port of the site's page, on the local interfaces alone. None: there is none."""
     policy: Path | None = None
     """Which carriers which traffic may use (docs/uplinks.md). None: all, in the order of the uplinks."""
     uplink: Annotated[tuple[Uplink, ...], Field(min_length=1)]

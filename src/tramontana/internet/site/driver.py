@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -84,6 +85,8 @@ from tramontana.internet.report import (
     sign_report,
 )
 from tramontana.internet.settings import GatewayPlace, SiteSettings, Uplink
+from tramontana.internet.site.page import driver as page_driver
+from tramontana.internet.site.page.render import Language, page
 from tramontana.internet.stream import CONTROL
 from tramontana.internet.tcp_proxy import ProxySettings, Role
 from tramontana.internet.tunnel_keys import Event, Opened, Said, SiteConversation, check_standing
@@ -233,6 +236,8 @@ class SiteAgent:
                 tasks.create_task(outlook_process.follow(self.settings.lookout, carriers, self._foresee))
             if self.settings.joined:
                 tasks.create_task(self._report())
+            if self.settings.page_port is not None:
+                tasks.create_task(page_driver.serve(self.settings.local, self.settings.page_port, self._page))
             tasks.create_task(tcp_proxy.keep(self._proxy() if self.settings.tcp_proxy else None, self._proxy_socket))
             self.ladder = self._make_ladder()
             tasks.create_task(self.ladder.run())
@@ -409,6 +414,10 @@ class SiteAgent:
             self.state.write_places(GATEWAYS, left)
             self.gateways_changed.set()
 
+    def _page(self, language: Language) -> str:
+        names = {index: found.name for index, found in self.carriers.items()}
+        return page(self.condition(), names, {gateway.id: gateway.number for gateway in self.settings.gateway}, language)
+
     async def _report(self) -> None:
         """To the server, by the hands of whichever gateway there is: now and then, and soon after what carries has changed."""
         told, at = None, -REPORT_PERIOD_S
@@ -428,7 +437,7 @@ class SiteAgent:
 
     def report(self) -> SiteReport:
         """What the site says of itself to the server."""
-        status = self.status()
+        status = self.condition()
         carriers = {uplink.index: uplink.carrier for uplink in self.settings.uplink}
         carrying, now = status["carrying"], unix_s()
         return SiteReport(
@@ -457,7 +466,15 @@ class SiteAgent:
         return Introduction(self.own.certificate.encoded, self.settings.number, self.settings.networks, keys, ids)
 
     def status(self) -> dict[str, Any]:
-        """For the page of the site, the console, `tramontana site status`."""
+        """For `tramontana site status`."""
+        dropped = {
+            "main": firewall.counted_packets(self.main, "inet", kill_switch.MAIN_TABLE),
+            "uplinks": firewall.counted_packets(self.underlay, "netdev", kill_switch.UPLINK_TABLE),
+        }
+        return {**self.condition(), "dropped": dropped}
+
+    def condition(self) -> dict[str, Any]:
+        """The same without what takes a command to find out, for the site's page and its reports."""
         choice = None if self.uplinks is None else self.uplinks.choice
         carrying = None if choice is None else choice.assigned[FlowClass.DATA_ROUTINE]
         blocked = None
@@ -471,11 +488,8 @@ class SiteAgent:
             "name": self.own.certificate.grant.display_name,
             "carrying": None if carrying is None else {"gateway": carrying.gateway, "uplink": carrying.uplink},
             "blocked": blocked,
+            "blocked_flows": [] if choice is None else _by_reason(choice.blocked),
             "fault": self.fault,
-            "dropped": {
-                "main": firewall.counted_packets(self.main, "inet", kill_switch.MAIN_TABLE),
-                "uplinks": firewall.counted_packets(self.underlay, "netdev", kill_switch.UPLINK_TABLE),
-            },
             "month": {"of": self.usage.month, "octets": {carrier: round(octets) for carrier, octets in self.usage.octets.items()}},
             "links": {uplink.interface: self._links.get(uplink.index) for uplink in self.settings.uplink},
             "gateways": [channel.status() for channel in self.channels.values()],
@@ -711,6 +725,13 @@ def take_down(settings: SiteSettings, wireguard: WireGuard | None = None) -> Non
                 links.move_link(uplink.interface, underlay, main)
         underlay.remove()
     firewall.apply_rules(main, f"table inet {kill_switch.MAIN_TABLE}\ndelete table inet {kill_switch.MAIN_TABLE}\n")
+
+
+def _by_reason(blocked: Mapping[FlowClass, str]) -> list[dict[str, Any]]:
+    reasons: dict[str, list[str]] = {}
+    for flow, reason in blocked.items():
+        reasons.setdefault(reason, []).append(flow.label)
+    return [{"flows": flows, "reason": reason} for reason, flows in reasons.items()]
 
 
 def _tunnel_report(status: dict[str, Any], carriers: dict[int, str]) -> Tunnel:

@@ -1,0 +1,1 @@
+"""The site's own page, for people in its local network."""
