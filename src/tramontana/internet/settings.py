@@ -184,6 +184,8 @@ class GatewaySettings(_Router):
     uplinks: Annotated[tuple[UplinkIndex, ...], Field(min_length=1)]
     """Indexes of the sites' uplinks that it serves; it listens at UDP 51820 + index."""
     site_to_site: bool = False
+    metrics_port: Annotated[int, Field(ge=1, le=65535)] | None = None
+    """Of 127.0.0.1, where Prometheus may ask for `/metrics` (docs/internet.md). None: nowhere."""
 
     @property
     def addresses(self) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+import time
 from collections.abc import Sequence
 from contextlib import AsyncExitStack, suppress
 from ipaddress import IPv4Address, ip_network
@@ -48,13 +49,15 @@ from tramontana.internet.driver import (
 )
 from tramontana.internet.flow_class import FlowClass
 from tramontana.internet.key_renewal import GatewayKey, Message
-from tramontana.internet.linux import firewall, links, tcp_proxy
+from tramontana.internet.linux import firewall, links, tcp_proxy, traffic_control
 from tramontana.internet.linux.flow_marks import FlowMarks
 from tramontana.internet.linux.gateway_front import remove_rules, serving
 from tramontana.internet.linux.gateway_uplinks import GatewaySite, GatewayUplinks
-from tramontana.internet.linux.namespace import Namespace
+from tramontana.internet.linux.metrics_server import serve_metrics
+from tramontana.internet.linux.namespace import HostRefused, Namespace
 from tramontana.internet.linux.wireguard import WireGuard, public_key_of, wireguard_here
 from tramontana.internet.log_file import LogFile
+from tramontana.internet.metrics import ShapedCount, exposition, gateway_families
 from tramontana.internet.overlay import CONTROL_PORT, GATEWAY_END, WIREGUARD_PORT, TunnelId, gateway_interface, tunnel_address
 from tramontana.internet.report import MAX_WORDS, GatewayReport, SignedReport, sign_report
 from tramontana.internet.settings import GatewaySettings, SettingsRefused, SitePlace
@@ -184,6 +187,8 @@ class GatewayAgent:
                 )
                 await open_.enter_async_context(front)
             await open_.enter_async_context(await serve_status(self.state, self.status))
+            if self.settings.metrics_port is not None:
+                tasks.create_task(serve_metrics(self.settings.metrics_port, self.metrics))
             tasks.create_task(tcp_proxy.keep(proxy if self.settings.tcp_proxy else None, proxy_socket))
             while True:
                 self._route(tasks)
@@ -356,6 +361,7 @@ class GatewayAgent:
             "id": self.own.device_id,
             "name": self.own.certificate.grant.display_name,
             "fault": self.fault,
+            "malformed": 0 if self.uplinks is None else self.uplinks.malformed,
             "sites": [self._site_status(place) for place in self.places.values()],
         }
 
@@ -365,8 +371,30 @@ class GatewayAgent:
             "number": place.number,
             "control": "open" if place.id in self.connections else "not connected",
             "carrying": self._carrying(place.id),
+            "switches": 0 if self.uplinks is None else self.uplinks.switches.get(place.id, 0),
+            "probe_age_s": self._probe_age_s(place.id),
             "tunnels": [tunnel.status() for tunnel in self.of_site(place.id)],
         }
+
+    async def metrics(self) -> str:
+        """For Prometheus."""
+        shaped, proxy = await asyncio.to_thread(self._counted)
+        status = self.status()
+        return exposition(gateway_families(status, shaped, proxy))
+
+    def _counted(self) -> tuple[list[ShapedCount], dict[str, Any] | None]:
+        """What each site was sent through its share of each tunnel, and the TCP proxy's status. In a thread: it asks the system's tools."""
+        found = []
+        sites = {branch: site for site, branch in self.branches.items()}
+        for uplink in self.settings.uplinks:
+            with suppress(HostRefused):
+                counted = traffic_control.branch_counters(self.interface(uplink))
+                found += [ShapedCount(sites[branch], uplink, *each) for branch, each in counted.items() if branch in sites]
+        return found, tcp_proxy.read_status(self.settings.state / tcp_proxy.STATUS_SOCKET)
+
+    def _probe_age_s(self, site: str) -> float | None:
+        heard_at = None if self.uplinks is None else self.uplinks.heard_at.get(site)
+        return None if heard_at is None else round(time.monotonic() - heard_at, 3)
 
     def _carrying(self, site: str) -> int | None:
         """By which uplink routine data goes to it."""

@@ -61,6 +61,11 @@ def counters(device: str) -> dict[int, tuple[int, int]]:
     return {int(minor, 16): (int(octets), int(packets)) for minor, octets, packets in found}
 
 
+def branch_counters(device: str) -> dict[int, tuple[int, int]]:
+    """(octets, packets) that each branch sent."""
+    return {minor // _BRANCH_STEP: counted for minor, counted in counters(device).items() if minor % _BRANCH_STEP == 0}
+
+
 def _leaf(device: str, branch: int, parent: int, share: Share, rate_bps: float, burst: int) -> list[str]:
     minor = leaf_minor(branch, share.flow)
     return [
