@@ -20,9 +20,16 @@ FIRST = 10
 HEADER = struct.Struct("!Id")
 
 
+def _family(address: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in address else socket.AF_INET
+
+
 def send(address: str, port: int, seconds: float, rate: float, octets: int, dscp: int) -> None:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as out:
-        out.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, dscp << 2)
+    with socket.socket(_family(address), socket.SOCK_DGRAM) as out:
+        if out.family == socket.AF_INET6:
+            out.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_TCLASS, dscp << 2)
+        else:
+            out.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, dscp << 2)
         began = time.monotonic()
         for number in range(round(seconds * rate)):
             while (wait := began + number / rate - time.monotonic()) > 0:
@@ -37,7 +44,7 @@ def receive(address: str, port: int) -> None:
     delays: list[float] = []
     numbers: list[int] = []
     arrivals: list[float] = []
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as into, selectors.DefaultSelector() as selector:
+    with socket.socket(_family(address), socket.SOCK_DGRAM) as into, selectors.DefaultSelector() as selector:
         into.bind((address, port))
         selector.register(into, selectors.EVENT_READ)
         selector.register(sys.stdin, selectors.EVENT_READ)

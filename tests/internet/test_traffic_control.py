@@ -7,6 +7,7 @@ import json
 import statistics
 import sys
 import time
+from ipaddress import IPv4Address
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ import pytest
 from tests.internet.namespaces import Lab, lab, require_namespaces
 from tramontana.internet.flow_class import FlowClass
 from tramontana.internet.linux.traffic_control import leaf_minor
+from tramontana.internet.overlay import copy_address
 
 FLOW = str(Path(__file__).with_name("flow.py"))
 LINK_BPS = 4e6
@@ -25,8 +27,8 @@ from tramontana.internet.flow_class import VoiceService
 from tramontana.internet.linux import flow_marks, traffic_control
 from tramontana.internet.qos import plan
 from tramontana.precedence import Precedence
-marks = flow_marks.FlowMarks(["wg1"], False, [flow_marks.LocalNetwork(ip_network("10.1.0.0/24"), Precedence.FLASH)],
-                             [VoiceService(ip_network("10.3.0.2/32"), 3000, 3999)])
+own = [flow_marks.LocalNetwork(ip_network(each), Precedence.FLASH) for each in ("10.1.0.0/24", "fd01::/64")]
+marks = flow_marks.FlowMarks(["wg1"], False, own, [VoiceService(ip_network("10.3.0.2/32"), 3000, 3999)])
 for _ in range(2):
     marks.apply()
     traffic_control.apply("wg1", {1: plan(float(sys.argv[1]))})
@@ -127,30 +129,66 @@ def test_marks_above_the_ceiling_of_a_network_are_lowered() -> None:
         assert leaf_packets(made, FlowClass.VOICE_FLASH) == 10
 
 
+DUPLICATE = """
+import sys
+from ipaddress import ip_network
+from tramontana.internet.flow_class import FlowClass
+from tramontana.internet.linux.flow_marks import Copies, duplicate
+networks = tuple(ip_network(each) for each in sys.argv[1:] if each != "off")
+duplicate([] if "off" in sys.argv else [Copies((FlowClass.VOICE_ROUTINE,), "wg2", "10.4.0.2", networks)])
+"""
+
+
+def with_ipv6(made: Lab) -> None:
+    """The same chain over IPv6, and the route by which copies find their way."""
+    for name, device, address in [
+        ("host", "lan", "fd01::2/64"),
+        ("site", "lan", "fd01::1/64"),
+        ("site", "wg1", "fd02::1/64"),
+        ("modem", "in1", "fd02::2/64"),
+        ("site", "wg2", "fd04::1/64"),
+        ("modem", "in2", "fd04::2/64"),
+        ("modem", "air", "fd03::1/64"),
+        ("sink", "air", "fd03::2/64"),
+    ]:
+        made.run(name, "sysctl", "-qw", "net.ipv6.conf.all.forwarding=1")
+        made.run(name, "ip", "address", "add", address, "dev", device, "nodad")
+    for name, gateway in (("host", "fd01::1"), ("site", "fd02::2"), ("sink", "fd03::1")):
+        made.run(name, "ip", "-6", "route", "add", "default", "via", gateway)
+    made.run("modem", "ip", "-6", "route", "add", "fd01::/64", "via", "fd02::1")
+    made.run("site", "ip", "-6", "route", "add", f"{copy_address(IPv4Address('10.4.0.2'))}/128", "via", "fd04::2", "dev", "wg2")
+
+
 def test_small_urgent_packets_go_over_two_links_and_nothing_else_does() -> None:
     require_namespaces()
     with lab() as made:
         chain_of_four(made)
         made.join("site", "wg2", "10.4.0.1/24", "modem", "in2", "10.4.0.2/24")
+        with_ipv6(made)
         made.run("modem", "tc", "qdisc", "del", "dev", "air", "root")
         apply(made, 100e6)
         voice = FlowClass.VOICE_ROUTINE
-        for copies, flow, octets, times in [
-            ({voice: ("wg2", "10.4.0.2")}, voice, 200, 2),
-            ({voice: ("wg2", "10.4.0.2")}, voice, 600, 1),
-            ({voice: ("wg2", "10.4.0.2")}, FlowClass.DATA_ROUTINE, 200, 1),
-            ({}, voice, 200, 1),
+        there = ["10.3.0.0/24", "fd03::/64"]
+        for networks, sink, flow, octets, times in [
+            ([], "10.3.0.2", voice, 200, 2),
+            ([], "10.3.0.2", voice, 600, 1),
+            ([], "10.3.0.2", FlowClass.DATA_ROUTINE, 200, 1),
+            (there, "10.3.0.2", voice, 200, 2),
+            (there, "fd03::2", voice, 200, 2),
+            (["10.3.1.0/24", "fd03:1::/64"], "10.3.0.2", voice, 200, 1),
+            (["10.3.1.0/24", "fd03:1::/64"], "fd03::2", voice, 200, 1),
+            (["off"], "10.3.0.2", voice, 200, 1),
         ]:
-            script = f"from tramontana.internet.linux.flow_marks import duplicate\nduplicate({ {int(f): c for f, c in copies.items()} })"
-            set_up = made.python("site", "-c", script)
+            set_up = made.python("site", "-c", DUPLICATE, *networks)
             _, errors = set_up.communicate(timeout=PATIENCE_S)
             assert set_up.returncode == 0, errors
-            into = made.python("sink", FLOW, "receive", "10.3.0.2", "5004")
+            into = made.python("sink", FLOW, "receive", sink, "5004")
             assert into.stdout is not None
             assert into.stdout.readline() == "ready\n"
-            sender = made.python("host", FLOW, "send", "10.3.0.2", "5004", "0.4", "50", str(octets), str(flow.dscp))
+            sender = made.python("host", FLOW, "send", sink, "5004", "0.4", "50", str(octets), str(flow.dscp))
             sender.communicate(timeout=PATIENCE_S)
-            assert sorted(json.loads(into.communicate(timeout=PATIENCE_S)[0])["numbers"]) == sorted([*range(20)] * times)
+            heard = json.loads(into.communicate(timeout=PATIENCE_S)[0])["numbers"]
+            assert sorted(heard) == sorted([*range(20)] * times), (networks, sink, flow, octets)
 
 
 def test_branches_of_sites_come_and_go_on_a_gateway() -> None:

@@ -6,13 +6,14 @@ A tunnel is a WireGuard connection of one site with one gateway over one uplink.
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address
 from typing import NamedTuple
 
 TUNNEL_BLOCK = IPv4Address("100.64.0.0")
 TUNNEL_NETWORK = IPv4Network("100.64.0.0/10")
 SITE_BLOCK = IPv4Network("10.64.0.0/10")
 """Of local networks that sites get unless they ask for others: a /24 for each number."""
+COPY_BLOCK = IPv6Address("fd74:7261:6d6f:6e74::")
 MAX_GATEWAY_NUMBER = 15
 MAX_UPLINK_INDEX = 15
 MAX_SITE_NUMBER = (1 << 14) - 2
@@ -53,6 +54,11 @@ def site_network(number: int) -> IPv4Network:
 def site_port(gateway_number: int, uplink: int) -> int:
     """From which the site's end of a tunnel sends: a dynamic port (RFC 6335 §6), the same after every restart."""
     return FIRST_SITE_PORT + (gateway_number << 4) + uplink
+
+
+def copy_address(tunnel_end: IPv4Address) -> IPv6Address:
+    """Nobody has it. Its route leads into the tunnel of that end, and by it nftables sends copies of IPv6 packets there."""
+    return COPY_BLOCK + int(tunnel_end)
 
 
 def site_interface(tag: str, gateway_number: int, uplink: int) -> str:

@@ -58,7 +58,7 @@ from tramontana.internet.linux.namespace import HostRefused, Namespace
 from tramontana.internet.linux.wireguard import WireGuard, public_key_of, wireguard_here
 from tramontana.internet.log_file import LogFile
 from tramontana.internet.metrics import ShapedCount, exposition, gateway_families
-from tramontana.internet.overlay import CONTROL_PORT, GATEWAY_END, WIREGUARD_PORT, TunnelId, gateway_interface, tunnel_address
+from tramontana.internet.overlay import CONTROL_PORT, GATEWAY_END, WIREGUARD_PORT, TunnelId, copy_address, gateway_interface, tunnel_address
 from tramontana.internet.report import MAX_WORDS, GatewayReport, SignedReport, sign_report
 from tramontana.internet.settings import GatewaySettings, SettingsRefused, SitePlace
 from tramontana.internet.tcp_proxy import ProxySettings, Role
@@ -158,6 +158,7 @@ class GatewayAgent:
             f"address replace {own}/32 dev {name}",
             f"link set {name} mtu {self.settings.mtu} up",
             f"route replace {block}/18 dev {name} src {own}",
+            f"route replace {copy_address(block)}/114 dev {name}",
         )
         links.batch(self.here, lines)
         self.here.set_sysctl(f"ipv4/conf/{name}/rp_filter", 2)  # a site may send by one tunnel and be answered by another

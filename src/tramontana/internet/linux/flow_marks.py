@@ -7,14 +7,15 @@ The table only marks. What may pass at all is another table's business, so a mis
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from ipaddress import IPv4Network, IPv6Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Network
 from typing import Final
 
 from tramontana.internet.flow_class import CONTROL_DSCP, FlowClass, Kind, VoiceService, of_dscp
 from tramontana.internet.linux.namespace import run
 from tramontana.internet.linux.traffic_control import leaf_minor
+from tramontana.internet.overlay import copy_address
 from tramontana.precedence import Precedence
 
 TABLE: Final = "tramontana_flows"
@@ -106,19 +107,41 @@ class FlowMarks:
         return lines
 
 
-def duplicate(copies: Mapping[FlowClass, tuple[str, str]]) -> None:
-    """Send small UDP packets of these classes a second time, through (interface, IPv4 tunnel address of its gateway); others no more.
+@dataclass(frozen=True, slots=True)
+class Copies:
+    """Packets of these classes go through `device` as well, to the tunnel's other `end`. networks: only what goes there; empty is all."""
+
+    flows: tuple[FlowClass, ...]
+    device: str
+    end: str
+    networks: tuple[Network, ...] = ()
+
+    def rules(self, version: int) -> list[str]:
+        family, to = ("ip", self.end) if version == 4 else ("ip6", str(copy_address(IPv4Address(self.end))))
+        own = [str(network) for network in self.networks if network.version == version]
+        if self.networks and not own:
+            return []
+        where = f"{family} daddr {{ {', '.join(own)} }} " if own else ""
+        marks = ", ".join(f"{mark(flow):#x}" for flow in sorted(self.flows))
+        small = f"meta l4proto udp meta length <= {LONGEST_DUPLICATED}"
+        return [f'iifname != "{self.device}" {where}meta mark {{ {marks} }} {small} dup to {to} device "{self.device}"']
+
+
+def duplicate(copies: Iterable[Copies]) -> None:
+    """Send small UDP packets a second time, as these say; others no more.
 
     UDP alone: media and calls discard what they have already, while a doubled acknowledgement would slow TCP down. The classes are
-    those that the table of marks has set. Raises `HostRefused`; what was duplicated before then stays.
+    those that the table of marks has set; addresses are looked at after address translation. Raises `HostRefused`; what was duplicated
+    before then stays.
     """
-    lines = [f"table ip {DUPLICATES_TABLE}", f"delete table ip {DUPLICATES_TABLE}"]
-    if copies:
-        lines += [f"table ip {DUPLICATES_TABLE} {{", "chain copy {", "type filter hook prerouting priority mangle + 10; policy accept;"]
-        for flow, (device, gateway) in sorted(copies.items()):
-            small = f"meta l4proto udp meta length <= {LONGEST_DUPLICATED}"
-            lines.append(f'iifname != "{device}" meta mark {mark(flow):#x} {small} dup to {gateway} device "{device}"')
-        lines += ["}", "}"]
+    wanted = list(copies)
+    lines = []
+    for version, family in ((4, "ip"), (6, "ip6")):
+        rules = [rule for each in wanted for rule in each.rules(version)]
+        lines += [f"table {family} {DUPLICATES_TABLE}", f"delete table {family} {DUPLICATES_TABLE}"]
+        if rules:
+            hook = "type filter hook prerouting priority dstnat + 10; policy accept;"
+            lines += [f"table {family} {DUPLICATES_TABLE} {{", "chain copy {", hook, *rules, "}", "}"]
     run(["nft", "-f", "-"], stdin="\n".join([*lines, ""]))
 
 

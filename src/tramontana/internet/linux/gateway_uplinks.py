@@ -17,8 +17,9 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+from tramontana.internet.copies import CopyRequests
 from tramontana.internet.flow_class import FlowClass
-from tramontana.internet.linux import flow_routes, traffic_control
+from tramontana.internet.linux import flow_marks, flow_routes, traffic_control
 from tramontana.internet.linux.flow_marks import Network
 from tramontana.internet.linux.tunnel_socket import counters, open_socket, received, send
 from tramontana.internet.probe import PROBE_TYPE, Echo, MalformedDatagram, Probe, Responder
@@ -69,6 +70,10 @@ class GatewayUplinks:
         self._asked: dict[str, Callable[[], object]] = {}
         """What to answer to the sites whose routes are to be set next."""
         self._is_routing = False
+        self._requests = CopyRequests()
+        self._is_copying = self._copies_changed = False
+        self.copies_refused = 0
+        """How often the system would not send urgent packets twice; they then went once."""
         self.heard_at: dict[str, float] = {}
         """When each site's last probe came, seconds of `time.monotonic`."""
         self.malformed = 0
@@ -88,6 +93,8 @@ class GatewayUplinks:
         self._shape_changed |= set(site.addresses)
         self.heard_at.pop(site_id, None)
         self._asked.pop(site_id, None)
+        if self._requests.forget(site_id):
+            self._copy()
         self.switches.pop(site_id, None)
         if self.routes.forget(site_id):
             self._hand.submit(self._keep, dict(self.routes.in_force)).result()
@@ -106,6 +113,8 @@ class GatewayUplinks:
                 await asyncio.wait([self._failed], timeout=SHAPING_PERIOD_S)
                 if self._failed.done():
                     self._failed.result()
+                if self._requests.handle_timer(time.monotonic()):
+                    self._copy()
                 await self._shape()
         finally:
             for sock in self._sockets.values():
@@ -132,6 +141,8 @@ class GatewayUplinks:
         if self._shape_kbps.get((site, uplink)) != probe.shape_kbps:
             self._shape_kbps[site, uplink] = probe.shape_kbps
             self._shape_changed.add(uplink)
+        if self._requests.handle_probe(site, uplink, probe.wants_copies, now):
+            self._copy()
         responder = self._responders.setdefault((site, uplink), Responder())
         return responder.echo(probe, now, *self._counted(site, uplink), self.routes.sequence(site))
 
@@ -169,6 +180,28 @@ class GatewayUplinks:
     def _set_routes(self, wanted: Sequence[tuple[Sequence[Network], dict[FlowClass, str | None]]], kept: Mapping[str, Assignment]) -> None:
         self._keep(kept)
         flow_routes.route_all(wanted)
+
+    def _copy(self) -> None:
+        """Send urgent packets of the sites that ask for it twice; what changes meanwhile is seen to afterwards."""
+        if self._is_copying:
+            self._copies_changed = True
+            return
+        self._is_copying, self._copies_changed = True, False
+        urgent = tuple(flow for flow in FlowClass if flow.is_urgent)
+        wanted = [
+            flow_marks.Copies(urgent, self._devices[uplink][0], self._sites[site].addresses[uplink], tuple(self._sites[site].networks))
+            for site, uplink in self._requests.over.items()
+        ]
+        done = asyncio.get_running_loop().run_in_executor(self._hand, flow_marks.duplicate, wanted)
+
+        def copied(future: asyncio.Future[None]) -> None:
+            self._is_copying = False
+            if future.exception() is not None:
+                self.copies_refused += 1
+            if self._copies_changed:
+                self._copy()
+
+        done.add_done_callback(copied)
 
     def _counted(self, site: str, uplink: int) -> tuple[int, int]:
         if self._octets is not None:

@@ -41,6 +41,8 @@ from tramontana.internet.uplink_choice import (
 
 SHAPING_PERIOD_S: Final = 1.0
 LONGEST_WAIT_S: Final = 1.0
+ASKING_S: Final = 0.1
+"""So long probes go fast when a gateway shall begin or end its copies."""
 ADOPTION_S: Final = 5.0
 """So long a new agent believes in the routes that it found, while it proves their tunnels."""
 
@@ -126,7 +128,7 @@ class SiteUplinks:
         self._decide_at = -math.inf
         self._shape_at = -math.inf
         self._stirred = asyncio.Event()
-        self._copies: dict[FlowClass, tuple[str, str]] = {}
+        self._copies: dict[FlowClass, TunnelId] = {}
         self._hand = ThreadPoolExecutor(1, "duplicates")
         """Sets up copies while this loop finds out whether the suspect tunnel is dead."""
         self.malformed = 0
@@ -222,7 +224,7 @@ class SiteUplinks:
         finally:
             if self._copies:
                 self._copies.clear()
-                self._hand.submit(flow_marks.duplicate, {}).add_done_callback(self._duplicated)
+                self._hand.submit(flow_marks.duplicate, []).add_done_callback(self._duplicated)
             self._hand.shutdown()
             for live in self._live.values():
                 asyncio.get_running_loop().remove_reader(live.socket)
@@ -290,19 +292,31 @@ class SiteUplinks:
             carrying = set(self.choice.assigned.values())
             for id_, live in self._live.items():
                 live.probe.set_carrying(id_ in carrying, now)
-        self._duplicate([action for action in actions if isinstance(action, Duplicate)])
+        self._duplicate([action for action in actions if isinstance(action, Duplicate)], now)
         if actions:
             self._on_actions(actions)
 
-    def _duplicate(self, actions: Sequence[Duplicate]) -> None:
+    def _duplicate(self, actions: Sequence[Duplicate], now: float) -> None:
+        """Send urgent packets twice, and have the gateway do the same: it is asked in the next probe of that tunnel, which goes at once."""
+        if not actions:
+            return
         for action in actions:
             for flow in action.flows:
                 self._copies.pop(flow, None)
-                over = self._live[action.over].tunnel if action.over is not None else None
-                if over is not None and ":" not in over.gateway_address:
-                    self._copies[flow] = (over.device, over.gateway_address)
-        if actions:
-            self._hand.submit(flow_marks.duplicate, dict(self._copies)).add_done_callback(self._duplicated)
+                if action.over is not None:
+                    self._copies[flow] = action.over
+        for id_, live in self._live.items():
+            wanted = id_ in self._copies.values()
+            if wanted != live.probe.wants_copies:
+                live.probe.wants_copies = wanted
+                live.probe.hurry(now, ASKING_S)
+        self._hand.submit(flow_marks.duplicate, self._copies_wanted()).add_done_callback(self._duplicated)
+
+    def _copies_wanted(self) -> list[flow_marks.Copies]:
+        used = [id_ for id_ in self._live if id_ in self._copies.values()]
+        over = {id_: tuple(flow for flow, each in self._copies.items() if each == id_) for id_ in used}
+        live = {id_: self._live[id_].tunnel for id_ in over}
+        return [flow_marks.Copies(flows, live[id_].device, live[id_].gateway_address) for id_, flows in over.items()]
 
     def _duplicated(self, done: Future[None]) -> None:
         if done.exception() is not None:

@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import Mapping
 from contextlib import suppress
+from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,7 @@ from tramontana.internet.overlay import (
     HTTPS_PORT,
     WIREGUARD_PORT,
     TunnelId,
+    copy_address,
     site_interface,
     site_port,
     tunnel_address,
@@ -203,6 +205,7 @@ class SiteAgent:
             f"address replace {own}/32 dev {tunnel.interface}",
             f"link set {tunnel.interface} mtu {self.settings.mtu} up",
             f"route replace {other}/32 dev {tunnel.interface} src {own}",
+            f"route replace {copy_address(IPv4Address(other))}/128 dev {tunnel.interface}",
         )
         links.batch(self.main, lines)
         self.main.set_sysctl(f"ipv4/conf/{tunnel.interface}/rp_filter", 2)  # answers may come by another tunnel
