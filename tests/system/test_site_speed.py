@@ -98,7 +98,8 @@ def test_voice_goes_twice_both_ways_around_short_outages_that_are_predicted(netw
     text = ""
     for number in range(600):  # for as long as the test may take: windows that follow one another
         start = now + timedelta(seconds=0.5 * number)
-        text += f'[[outage]]\ncarrier = "starlink"\nfrom = {start.isoformat()}\nuntil = {(start + timedelta(seconds=0.1)).isoformat()}\n'
+        span = f"from = {start.isoformat()}\nuntil = {(start + timedelta(seconds=0.1)).isoformat()}\n"
+        text += "".join(f'[[outage]]\ncarrier = "{carrier}"\n{span}' for carrier in ("starlink", "fibre"))
     (network.folder / "announced.toml").write_text(text)
     with network.namespace("net").entered():
         there = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
