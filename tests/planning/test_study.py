@@ -110,6 +110,9 @@ def test_a_tiny_study_by_hand() -> None:
         ('title = "Lease"', 'title = "Lease"\nincludes = ["fibre"]', "there is no alternative fibre"),
         ('url = "https://example.org/offer"', 'url = "hearsay"', "sources.offer.url"),
         ("[study]", "[study", "not TOML"),
+        ('title = "Lease"', 'title = "Lease"\nsky = { design = "starshield" }', "alternatives.lease.sky: unknown design"),
+        ('title = "Lease"', 'title = "Lease"\nsky = { design = "iris2", landing = ["NZ"] }', "no gateway stands in NZ"),
+        ('title = "Lease"', 'title = "Lease"\nsky = { landing = ["IT"] }', "give a design, or else shells"),
     ],
 )
 def test_what_cannot_be_used_says_where_and_what_to_do(old: str, new: str, complaint: str) -> None:
@@ -194,6 +197,8 @@ def test_the_page_stands_alone_and_every_figure_leads_to_its_source(tmp_path: Pa
         assert given.estimate.source.url in tree.get_element_by_id(source).xpath(".//a/@href")
     for figure in tree.iter("figure"):
         assert len(figure.get("aria-label")) > 40
+    assert "simulated" in tree.text_content()
+    assert "Embassy, Kyiv" in tree.text_content()
 
 
 @pytest.mark.parametrize(

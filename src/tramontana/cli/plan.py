@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 
 import click
 import numpy as np
 
 from tramontana.cli.output import Column, Report, check_writable, write_whole
-from tramontana.cli.plan_page import MILLION, PERCENTILES, number, study_page
+from tramontana.cli.plan_page import MILLION, PERCENTILES, number, service_in_words, study_page
+from tramontana.cli.sky_options import Work, work_options
 from tramontana.errors import LocalError
 from tramontana.planning.figure import Draws, Figure, Input, Values, ancestry, drivers, evaluate
+from tramontana.planning.measures import Demand, Measures, measure, weighted
 from tramontana.planning.study import Alternative, Study, StudyError, parse_study
 from tramontana.planning.units import shown
 
@@ -27,14 +30,16 @@ def plan() -> None:
 
 @plan.command()
 @_study
+@work_options
 @click.option("--csv", "csv_path", type=click.Path(path_type=Path, dir_okay=False), help="Write the table here as well.")
 @click.option("--parquet", "parquet_path", type=click.Path(path_type=Path, dir_okay=False), help="Write the table here as well.")
-def run(study: Path, csv_path: Path | None, parquet_path: Path | None) -> None:
+def run(study: Path, csv_path: Path | None, parquet_path: Path | None, work: Work) -> None:
     """Compute STUDY (TOML) and show its alternatives side by side."""
     for path in (csv_path, parquet_path):
         if path is not None:
             check_writable(path)
-    report = compared(_read(study))
+    read = _read(study)
+    report = compared(read, _measured(read, work))
     click.echo(report.as_text(most_rows=1000))
     if csv_path is not None:
         write_whole(csv_path, report.as_csv().encode())
@@ -44,11 +49,13 @@ def run(study: Path, csv_path: Path | None, parquet_path: Path | None) -> None:
 
 @plan.command()
 @_study
+@work_options
 @click.argument("page", type=click.Path(path_type=Path, dir_okay=False))
-def report(study: Path, page: Path) -> None:
+def report(study: Path, page: Path, work: Work) -> None:
     """Write the report of STUDY as one PAGE of HTML: it needs no network, and prints."""
     check_writable(page)
-    write_whole(page, study_page(_read(study)).encode())
+    read = _read(study)
+    write_whole(page, study_page(read, _measured(read, work)).encode())
     click.echo(f"Wrote {page}: open it in a browser.")
 
 
@@ -70,8 +77,8 @@ def explain(study: Path, alternative: str, figure: str | None) -> None:
     click.echo("\n".join(explanation(target, Draws.random([target], read.head.draws, read.head.seed))))
 
 
-def compared(study: Study) -> Report:
-    """One row for each alternative. Money in millions; the three figures are percentiles over the draws."""
+def compared(study: Study, measured: Mapping[str, Measures]) -> Report:
+    """One row for each alternative. Money in millions, its three figures percentiles over the draws; measures are means over the demand."""
     alternatives = study.alternatives
     wanted = [
         figure for one in alternatives for figure in (one.costs.undiscounted, one.costs.present_value, one.per_user) if figure is not None
@@ -92,6 +99,8 @@ def compared(study: Study) -> Report:
     per_user = [one.per_user for one in alternatives if one.per_user is not None]
     if per_user:
         columns += percentiles(per_user, f"by_user_and_year_p{{}}_{study.head.currency}", 1.0, 0)
+    if study.demand is not None:
+        columns += _measure_columns(study, study.demand, measured)
     last = study.head.first_year + study.head.years - 1
     return Report(
         study.head.title,
@@ -101,11 +110,28 @@ def compared(study: Study) -> Report:
                 "Ranges",
                 f"10th, 50th and 90th percentile of {study.head.draws:,} draws; every input between the bounds that the study gives it",
             ),
-            ("Compared", "by cost alone: coverage, delay, capacity, availability and sovereignty are not part of a study yet"),
+            ("Service", service_in_words(study)),
         ),
         tuple(columns),
         tuple((one.id, f"{one.title}. Driven by {_drivers(one)}.") for one in alternatives),
     )
+
+
+def _measure_columns(study: Study, demand: Demand, measured: Mapping[str, Measures]) -> Iterator[Column]:
+    def column(name: str, of: Callable[[Measures], float], digits: int) -> Column:
+        return Column(name, np.array([of(measured[one.id]) if one.id in measured else np.nan for one in study.alternatives]), digits=digits)
+
+    shares = demand.shares
+    yield column("served_percent", lambda found: weighted(found.served, shares) * 100, 2)
+    yield column("available_percent", lambda found: weighted(found.available, shares) * 100, 2)
+    yield column("round_trip_median_ms", lambda found: weighted(found.round_trip_s, shares) * 1e3, 0)
+    yield column("round_trip_p99_ms", lambda found: weighted(found.slow_round_trip_s, shares) * 1e3, 0)
+
+
+def _measured(study: Study, work: Work) -> dict[str, Measures]:
+    if study.demand is None:
+        return {}
+    return measure({one.id: one.skies for one in study.alternatives}, study.demand, partial(work.run, "service"))
 
 
 def explanation(target: Figure, draws: Draws) -> Iterator[str]:

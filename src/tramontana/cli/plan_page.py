@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from html import escape
@@ -14,6 +15,7 @@ from tramontana.cli.sky_chart import LINES, plain_text
 from tramontana.cli.sky_page import svg_of
 from tramontana.planning.estimate import Source
 from tramontana.planning.figure import Draws, Driver, Figure, Input, Values, ancestry, drivers, evaluate
+from tramontana.planning.measures import LEAST_BPS, Measures, MeasureSky, weighted
 from tramontana.planning.study import Alternative, Study
 from tramontana.planning.units import shown
 
@@ -22,7 +24,7 @@ MILLION: Final = 1e6
 MOST_DRIVERS: Final = 8
 
 
-def study_page(study: Study) -> str:
+def study_page(study: Study, measured: Mapping[str, Measures]) -> str:
     """HTML that prints. Every result is a link to its formula, every input to its source."""
     roots = [figure for one in study.alternatives for figure in _results(one)]
     values = evaluate(roots, Draws.random(roots, study.head.draws, study.head.seed))
@@ -30,8 +32,7 @@ def study_page(study: Study) -> str:
     currency = study.head.currency
     about = (
         f"{study.head.first_year} to {last}, in {currency} of {study.head.price_year}. Ranges are the 10th, 50th and 90th percentile of "
-        f"{study.head.draws:,} draws; every input lies between the bounds that the study gives it. Compared by cost alone: coverage, "
-        "delay, capacity, availability and sovereignty are not part of a study yet."
+        f"{study.head.draws:,} draws; every input lies between the bounds that the study gives it."
     )
     with plain_text():
         ranges = svg_of(_ranges(study, values))
@@ -40,7 +41,8 @@ def study_page(study: Study) -> str:
     body = (
         f"<h1>{escape(study.head.title)}</h1><p>{escape(about)}</p>"
         f'<figure role="img" aria-label="{escape(_ranges_in_words(study, values))}">{ranges}</figure>'
-        f"{_table(study, values)}{parts}<h2>Inputs</h2>{_inputs(inputs)}<h2>Sources</h2>{_sources(study.sources)}"
+        f"{_table(study, values, measured)}{_service(study, measured)}{parts}"
+        f"<h2>Inputs</h2>{_inputs(inputs)}<h2>Sources</h2>{_sources(study.sources)}"
     )
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
@@ -58,20 +60,69 @@ def _results(one: Alternative) -> list[Figure]:
     return [one.costs.present_value, one.costs.undiscounted, *([one.per_user] if one.per_user is not None else [])]
 
 
-def _table(study: Study, values: Mapping[Figure, Values]) -> str:
+def service_in_words(study: Study) -> str:
+    """What the measures of service rest on, for the label of every output."""
+    if study.demand is None:
+        return "not measured: the study has no places"
+    hours = MeasureSky(study.demand).duration_s / 3600
+    return (
+        f"simulated over {hours:g} h for {len(study.demand.places)} places, weighted by their need: served is the time with a satellite "
+        f"and a gateway; available is the share of an average year in which {LEAST_BPS / 1e6:g} Mbit/s get through rain and handovers "
+        "(ITU-R P.618); round trip to the point of presence. An alternative without satellites, or whose orbits nobody published, has "
+        "none; capacity and sovereignty are not measured yet"
+    )
+
+
+def _table(study: Study, values: Mapping[Figure, Values], measured: Mapping[str, Measures]) -> str:
     currency = escape(study.head.currency)
     heads = [f"Present value, million {currency}", f"Paid, million {currency}"]
     if study.alternatives[0].per_user is not None:
         heads.append(f"By user and year, {currency}")
+    if study.demand is not None:
+        heads += ["Available, simulated", "Round trip, simulated"]
     rows = ""
     for one in study.alternatives:
         cells = ""
         for figure, scale in zip(_results(one), (MILLION, MILLION, 1.0), strict=False):
             low, middle, high = np.percentile(values[figure], PERCENTILES) / scale
             cells += f'<td><a href="#{_anchor(one, figure)}">{middle:,.0f}</a> <small>{low:,.0f} to {high:,.0f}</small></td>'
+        if study.demand is not None and one.id in measured:
+            found, shares = measured[one.id], study.demand.shares
+            cells += f"<td>{_percent(weighted(found.available, shares))}</td><td>{_milliseconds(weighted(found.round_trip_s, shares))}</td>"
+        elif study.demand is not None:
+            cells += "<td>–</td><td>–</td>"
         rows += f'<tr><th scope="row"><a href="#{escape(one.id)}">{escape(one.title)}</a></th>{cells}</tr>'
     head = "".join(f'<th scope="col">{text}</th>' for text in heads)
     return f'<div class="scroll"><table><thead><tr><th scope="col">Alternative</th>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
+
+
+def _service(study: Study, measured: Mapping[str, Measures]) -> str:
+    """By place: the share of a year that holds, and the median round trip."""
+    if study.demand is None or not measured:
+        return ""
+    titles = {one.id: one.title for one in study.alternatives}
+    head = "".join(f'<th scope="col">{escape(titles[name])}</th>' for name in measured)
+    rows = ""
+    for row, place in enumerate(study.demand.places):
+        cells = "".join(
+            f"<td>{_percent(float(found.available[row]))} <small>{_milliseconds(float(found.round_trip_s[row]))}</small></td>"
+            for found in measured.values()
+        )
+        rows += f'<tr><th scope="row">{escape(place.name)}</th>{cells}</tr>'
+    words = service_in_words(study)
+    return (
+        f"<h2>Service by place, simulated</h2><p>{escape(words[0].upper() + words[1:])}.</p>"
+        f'<div class="scroll"><table><thead><tr><th scope="col">Place</th>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
+    )
+
+
+def _percent(share: float) -> str:
+    """Cut off, not rounded: what fails a minute a year is not 100 %."""
+    return f"{math.floor(share * 1e4) / 1e2:.2f} %"
+
+
+def _milliseconds(seconds: float) -> str:
+    return "never" if math.isnan(seconds) else f"{seconds * 1e3:.0f} ms"
 
 
 def _alternative(study: Study, one: Alternative, values: Mapping[Figure, Values]) -> str:

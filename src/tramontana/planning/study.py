@@ -32,16 +32,26 @@ title = "Lease"
 [[alternatives.lines]]
 name = "fee"
 product = ["fee"]                    # multiplied; `divide` what divides; the result is money, or money a year
+[alternatives.sky]                   # left out: no satellites, or none that are measured here
+design = "starlink-gen1"             # a built-in one, or [[alternatives.sky.shells]] of one's own
+landing = ["IT"]                     # countries of gateways; left out: all that are known
+
+[places.rome]                        # where service is needed; measured only where a study has places
+title = "Rome"
+latitude = 41.9
+longitude = 12.5
+share = 3                            # of the need; 1 where left out
 """
 
 from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 from typing import Annotated, Final, Self
 
+import numpy as np
 import pint
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -49,7 +59,11 @@ from tramontana.errors import LocalError
 from tramontana.planning.cost import Constellation, CostError, Costs, Line, constellation, costs, line
 from tramontana.planning.estimate import Estimate, EstimateError, Source
 from tramontana.planning.figure import Figure, Input, constant
+from tramontana.planning.measures import Demand, SkyDesign
 from tramontana.planning.units import CURRENCIES, UnitError, factor, shown, unit
+from tramontana.space.designs import design
+from tramontana.space.ground import Place
+from tramontana.space.shells import Shell, usual_phasing
 
 MOST_YEARS: Final = 50
 MOST_DRAWS: Final = 1_000_000
@@ -132,6 +146,34 @@ class ConstellationEntry(_Strict):
     complete: int
 
 
+class ShellEntry(_Strict):
+    altitude_km: float = Field(gt=150, lt=36_000)
+    inclination_deg: float = Field(ge=0, le=180)
+    planes: int = Field(ge=1, le=1000)
+    satellites_per_plane: int = Field(ge=1, le=1000)
+    phasing: int | None = None
+    """Walker's F; left out: the usual one (space/shells.py)."""
+
+
+class SkyEntry(_Strict):
+    design: Name | None = None
+    shells: tuple[ShellEntry, ...] = ()
+    landing: tuple[Annotated[str, Field(pattern="^[A-Z]{2}$")], ...] = ()
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        if (self.design is None) == (not self.shells):
+            raise ValueError("give a design, or else shells")
+        return self
+
+
+class PlaceEntry(_Strict):
+    title: str = Field(min_length=1)
+    latitude: float = Field(ge=-90, le=90)
+    longitude: float = Field(ge=-180, le=180)
+    share: float = Field(default=1.0, gt=0)
+
+
 class AlternativeEntry(_Strict):
     id: Name
     title: str = Field(min_length=1)
@@ -139,6 +181,7 @@ class AlternativeEntry(_Strict):
     """Other alternatives whose costs are part of this one: a mix."""
     lines: tuple[LineEntry, ...] = ()
     constellation: ConstellationEntry | None = None
+    sky: SkyEntry | None = None
 
 
 class StudyFile(_Strict):
@@ -146,6 +189,7 @@ class StudyFile(_Strict):
     sources: dict[Name, SourceEntry]
     inputs: dict[Name, InputEntry]
     currencies: dict[Currency, CurrencyEntry] = {}
+    places: dict[Name, PlaceEntry] = {}
     alternatives: tuple[AlternativeEntry, ...] = Field(min_length=1)
 
 
@@ -156,6 +200,8 @@ class Alternative:
     costs: Costs
     per_user: Figure | None
     """Present value by protected user and year; None where the study does not count users."""
+    skies: tuple[SkyDesign, ...]
+    """What serves; empty where nothing of it is measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +210,8 @@ class Study:
     sources: Mapping[str, Source]
     inputs: Mapping[str, Input]
     alternatives: tuple[Alternative, ...]
+    demand: Demand | None
+    """None where the study has no places."""
 
 
 def parse_study(text: str) -> Study:
@@ -201,7 +249,15 @@ class _Builder:
             raise StudyError(f"inputs that nothing uses: {', '.join(unused)}; delete them or correct a name")
         if unused := sorted(set(self.sources) - {entry.source for entry in file.inputs.values()}):
             raise StudyError(f"sources that no input names: {', '.join(unused)}; delete them or correct a name")
-        return Study(head, self.sources, self.inputs, alternatives)
+        return Study(head, self.sources, self.inputs, alternatives, self._demand())
+
+    def _demand(self) -> Demand | None:
+        entries = self.file.places
+        if not entries:
+            return None
+        places = tuple(Place(name, entry.title, "", "city", entry.latitude, entry.longitude) for name, entry in entries.items())
+        shares = np.array([entry.share for entry in entries.values()])
+        return Demand(places, shares / shares.sum())
 
     def _input(self, name: str, entry: InputEntry) -> Input:
         if entry.source not in self.sources:
@@ -264,8 +320,11 @@ class _Builder:
         years = self.file.study.years
         terms: list[Figure] = []
         residual: Figure | None = None
+        skies: list[SkyDesign] = []
         for part in self._parts(entry, entries, ()):
             terms += [line(self._line(part.id, given), self.money, years) for given in part.lines]
+            if part.sky is not None:
+                skies.append(_sky(part.id, part.sky))
             if part.constellation is not None:
                 built, left = constellation(self._constellation(part.id, part.constellation), self.money, years)
                 terms += built
@@ -274,7 +333,7 @@ class _Builder:
             raise StudyError(f"alternatives.{entry.id} has no costs: give lines, a constellation, or includes")
         rate = self._named(self.file.study.discount_rate, "study.discount_rate")
         sums = costs(terms, residual, rate, years)
-        return Alternative(entry.id, entry.title, sums, self._per_user(sums))
+        return Alternative(entry.id, entry.title, sums, self._per_user(sums), tuple(skies))
 
     def _parts(
         self, entry: AlternativeEntry, entries: Mapping[str, AlternativeEntry], above: tuple[str, ...]
@@ -321,6 +380,22 @@ class _Builder:
         period = constant(float(head.years), "year", "years of the study")
         share = sums.present_value / self._named(head.users, "study.users") / period
         return share.to(unit(f"{head.currency}/user/year")).called("present value of the cost by user and year")
+
+
+def _sky(alternative: str, entry: SkyEntry) -> SkyDesign:
+    shells = [Shell(one.altitude_km, one.inclination_deg, one.planes, one.satellites_per_plane, one.phasing or 0) for one in entry.shells]
+    phased = tuple(
+        shell if one.phasing is not None else replace(shell, phasing=usual_phasing(shell))
+        for shell, one in zip(shells, entry.shells, strict=True)
+    )
+    found = SkyDesign(entry.design, phased, entry.landing)
+    try:
+        if entry.design is not None:
+            design(entry.design)
+        found.ground()
+    except LocalError as error:
+        raise StudyError(f"alternatives.{alternative}.sky: {error}") from error
+    return found
 
 
 def _currency(of: pint.Unit) -> str | None:

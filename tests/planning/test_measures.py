@@ -1,0 +1,65 @@
+"""What a sky gives to places: more of it is never less, fewer gateways never more, and two are better than each."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tramontana.planning.measures import Demand, Measures, MeasureSky, SkyDesign, measure, together, weighted
+from tramontana.space.ground import Place
+from tramontana.space.shells import Shell
+
+PLACES = (
+    Place("rome", "Rome", "IT", "city", 41.9, 12.5),
+    Place("lampedusa", "Lampedusa", "IT", "city", 35.5, 12.6),
+    Place("pole", "South Pole", "", "city", -90.0, 0.0),
+)
+DEMAND = Demand(PLACES, np.array([0.5, 0.5, 0.0]))
+FEW = Shell(1200, 48, 6, 8, 1)
+MORE = Shell(1200, 48, 12, 10, 1)
+
+
+def measured(shells: tuple[Shell, ...], landing: tuple[str, ...] = ()) -> Measures:
+    return MeasureSky(DEMAND, duration_s=1800.0)(SkyDesign(None, shells, landing))
+
+
+def test_more_satellites_never_serve_less_and_fewer_gateways_never_more() -> None:
+    few, both, at_home = measured((FEW,)), measured((FEW, MORE)), measured((FEW, MORE), ("IT",))
+    assert np.all(both.served >= few.served)
+    assert np.all(both.served >= at_home.served)
+    assert 0.0 < few.served[0] < 1.0
+
+
+def test_where_no_satellite_comes_nothing_is_claimed() -> None:
+    found = measured((MORE,))
+    assert found.served[2] == 0.0
+    assert found.available[2] == 0.0
+    assert np.isnan(found.round_trip_s[2])
+    # Two hops of 1,200 km each way, at the speed of light, are the least: 16 ms.
+    assert np.all(found.round_trip_s[:2] > 4 * 1_200e3 / 299_792_458)
+    assert np.isnan(weighted(found.round_trip_s, np.array([0.4, 0.4, 0.2])))
+
+
+def test_two_skies_fail_together_as_often_as_chance_has_it() -> None:
+    one = Measures(np.array([0.9, 0.0]), np.array([0.05, np.nan]), np.array([0.08, np.nan]), np.array([0.8, 0.0]))
+    other = Measures(np.array([0.5, 0.5]), np.array([0.03, 0.6]), np.array([0.2, 0.7]), np.array([0.5, 0.4]))
+    found = together([one, other])
+    assert found.served == pytest.approx([0.95, 0.5])
+    assert found.available == pytest.approx([0.9, 0.4])
+    assert found.round_trip_s == pytest.approx([0.03, 0.6])
+    assert found.slow_round_trip_s == pytest.approx([0.08, 0.7])
+
+
+def test_a_sky_that_two_alternatives_share_is_measured_once() -> None:
+    asked: list[SkyDesign] = []
+    nothing = Measures(*(np.zeros(3) for _ in range(4)))
+
+    def run(_: MeasureSky, skies: object) -> list[Measures]:
+        assert isinstance(skies, list)
+        asked.extend(skies)
+        return [nothing for _ in skies]
+
+    few, more = SkyDesign(None, (FEW,), ()), SkyDesign(None, (MORE,), ())
+    found = measure({"lease": (few,), "mix": (few, more), "fibre": ()}, DEMAND, run)
+    assert asked == [few, more]
+    assert set(found) == {"lease", "mix"}
