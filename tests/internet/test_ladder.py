@@ -170,6 +170,10 @@ def test_a_new_network_is_begun_with_what_is_remembered_of_it() -> None:
     for number in range(networks.MOST):
         networks.remember(f"hotel {number}", "rome", Rung.UDP)
     assert networks.remembered("harbour", "rome") is None
+    assert networks.remember("hotel 1", "rome", Rung.UDP, 1400)
+    assert not networks.remember("hotel 1", "rome", Rung.UDP)
+    assert networks.length("hotel 1", "rome") == 1400
+    assert networks.length("hotel 2", "rome") is None
     assert Networks(networks.kept).kept == networks.kept
     world = World()
     world.run(5)

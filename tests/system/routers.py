@@ -15,9 +15,10 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -34,9 +35,36 @@ MARK = b"tramontana in the clear "
 """In every datagram of the tests' traffic: what may not be seen on an uplink."""
 PATIENCE_S = 90.0
 ETH_P_ALL = 3
+INTERNET, INTERNET_6 = "198.51.99.9", "2001:db8:51:99::9"
 SITE_NUMBER = 2
+NETWORKS = '["10.64.2.0/24", "fd64:2::/64"]'
 GUARD_S, FRESH_S = 1.2, 12.0
 RENEWAL = f"[renewal]\ninterval_s = 1.0\nfresh_s = {FRESH_S}\nproof_s = 15.0\nguard_s = {GUARD_S}\nresend_s = 1.0\n"
+
+
+@dataclass(frozen=True)
+class _Place:
+    """A gateway's: in the namespace `part`, its agent is `word`."""
+
+    number: int
+    word: str
+    part: str
+
+    @property
+    def address(self) -> str:
+        return f"203.0.113.{self.number * 4 + 1}"
+
+    @property
+    def address_6(self) -> str:
+        return f"2001:db8:113:{self.number}::1"
+
+    @property
+    def lines(self) -> str:
+        return f'number = {self.number}\naddress = "{self.address}"\naddress_6 = "{self.address_6}"\n'
+
+
+_GATEWAYS = (_Place(0, "gateway", "gate"), _Place(1, "gateway2", "gate2"))
+_MAY_BE_REACHED = {ip_address(address).packed for place in _GATEWAYS for address in (place.address, place.address_6)}
 
 
 def missing_for_routers() -> str | None:
@@ -154,15 +182,18 @@ def _may_leave(frame: bytes) -> bool:
     kind = int.from_bytes(frame[12:14], "big")
     if kind == 0x0806:  # ARP
         return True
-    if kind == 0x86DD:  # ICMPv6: router and neighbour solicitation, neighbour advertisement (RFC 4861 §4)
-        return frame[20] == 58 and frame[54] in (133, 135, 136)
-    if kind != 0x0800 or frame[30:34] != bytes((203, 0, 113, 1)):
+    if kind == 0x86DD and frame[20] == 58:  # ICMPv6: router and neighbour solicitation, neighbour advertisement (RFC 4861 §4)
+        return frame[54] in (133, 135, 136)
+    if kind == 0x0800 and frame[30:34] in _MAY_BE_REACHED:
+        protocol, transport = frame[23], frame[14 + (frame[14] & 15) * 4 :]
+    elif kind == 0x86DD and frame[38:54] in _MAY_BE_REACHED:
+        protocol, transport = frame[20], frame[54:]
+    else:
         return False
-    transport = frame[14 + (frame[14] & 15) * 4 :]
     port = int.from_bytes(transport[2:4], "big")
-    if frame[23] == 17:  # UDP: a message of WireGuard has its type in the first octet and zeros in the next three
+    if protocol == 17:  # UDP: a message of WireGuard has its type in the first octet and zeros in the next three
         return (port == 443 or 51821 <= port <= 51835) and transport[8] in (1, 2, 3, 4) and transport[9:12] == bytes(3)
-    return frame[23] == 6 and port in (443, 51819)
+    return protocol == 6 and port in (443, 51819)
 
 
 class Traffic:
@@ -217,7 +248,10 @@ class Routers:
     folder: Path
     name: str
     uplinks: int
+    is_6: bool = False
+    """Uplinks with IPv6 alone, and IPv6 behind the site as well."""
     agents: dict[str, Agent] = field(default_factory=dict)
+    _ports: int = 20_000
 
     def namespace(self, part: str) -> Namespace:
         return Namespace(f"{self.name}-{part}")
@@ -246,10 +280,14 @@ class Routers:
             return list(status["tunnels"])
         return [tunnel for each in status["sites"] for tunnel in each["tunnels"]]
 
+    @property
+    def gateways(self) -> list[Agent]:
+        return [agent for word, agent in self.agents.items() if word != "site"]
+
     def are_up(self) -> bool:
-        tunnels = [*self.tunnels(self.site), *self.tunnels(self.gateway)]
+        tunnels = [tunnel for agent in self.agents.values() for tunnel in self.tunnels(agent)]
         carries = (self.site.status() or {}).get("carrying") is not None and self.reaches()
-        return len(tunnels) == 2 * self.uplinks and all(tunnel["up"] for tunnel in tunnels) and carries
+        return len(tunnels) == 2 * len(self.gateways) * self.uplinks and all(tunnel["up"] for tunnel in tunnels) and carries
 
     def wait_until_up(self) -> None:
         self.wait_for(self.are_up, "every tunnel is up at both ends, and one carries")
@@ -259,38 +297,105 @@ class Routers:
         try:
             wait_for(condition, what)
         except BaseException:
-            print(self.site.output(), self.gateway.output(), self.site.status(), self.gateway.status(), sep="\n")
+            for agent in self.agents.values():
+                print(agent.output(), agent.status(), sep="\n")
             raise
 
-    def reaches(self) -> bool:
+    def reaches(self, address: str = INTERNET) -> bool:
         """Whether the host behind the site gets an answer from the internet."""
-        with self.namespace("net").entered(), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as echo:
-            echo.bind(("198.51.100.9", 0))
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        with self.namespace("net").entered(), socket.socket(family, socket.SOCK_DGRAM) as echo:
+            echo.bind((address, 0))
             echo.settimeout(2)
-            with self.namespace("host").entered(), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asker:
+            with self.namespace("host").entered(), socket.socket(family, socket.SOCK_DGRAM) as asker:
                 asker.settimeout(2)
                 with suppress(OSError):
-                    asker.sendto(b"anybody?", echo.getsockname())
+                    asker.sendto(MARK, echo.getsockname())
                     _, sender = echo.recvfrom(100)
                     echo.sendto(b"yes", sender)
                     return asker.recv(100) == b"yes"
         return False
 
-    def block(self, *drops: str) -> None:
-        """What the carriers of all uplinks let through no more, in the words of nft; nothing: all passes again."""
+    def ip(self, part: str, *words: str) -> None:
+        run(["ip", "-n", str(self.namespace(part).name), *words])
+
+    def make_namespace(self, part: str) -> None:
+        self.namespace(part).ensure()
+        self.ip(part, "link", "set", "lo", "up")
+
+    def wire(self, *ends: tuple[str, ...]) -> None:
+        """A veth pair; each end: part, name, addresses. An end without addresses stays down."""
+        (one, first, *_), (two, second, *_) = ends
+        self.ip(one, "link", "add", first, "type", "veth", "peer", "name", second, "netns", str(self.namespace(two).name))
+        for part, link, *addresses in ends:
+            if addresses:
+                self.ip(part, "link", "set", link, "up")
+            for address in addresses:
+                self.ip(part, "address", "add", address, "dev", link, *(["nodad"] if ":" in address else []))
+
+    def uplink_address(self, uplink: int, host: int) -> str:
+        return f"2001:db8:2:{uplink}::{host}/64" if self.is_6 else f"192.0.2.{uplink * 16 + host}/28"
+
+    def wire_site(self) -> None:
+        """Its uplinks, and its local network with a host."""
+        for uplink in range(1, self.uplinks + 1):
+            self.wire(("site", f"up{uplink}"), ("sky", f"in{uplink}", self.uplink_address(uplink, 1)))
+            self.ip("sky", "link", "set", f"in{uplink}", "address", f"02:00:5e:00:00:{uplink:02x}")  # the carrier's router stays the same
+        self.wire(("site", "lan", "10.64.2.1/24", "fd64:2::1/64"), ("host", "eth", "10.64.2.2/24", "fd64:2::2/64"))
+        for router in ("10.64.2.1", "fd64:2::1"):
+            self.ip("host", "route", "add", "default", "via", router)
+
+    def reboot_site(self) -> None:
+        """The machine loses all that is not on its disk: processes, interfaces, namespaces, rules. Nothing of the product runs then."""
+        if self.site.process is not None:
+            self.site.stop(signal.SIGKILL)
+        self.end_wireguard("s")
+        for part in ("under", "site"):
+            self.namespace(part).remove()
+        wait_for(lambda: not self._has_uplinks(), "the uplinks went with the machine")
+        self.make_namespace("site")
+        self.wire_site()
+
+    def _has_uplinks(self) -> bool:
+        with self.namespace("sky").entered():
+            return any(name.startswith("in") for _, name in socket.if_nameindex())
+
+    def end_wireguard(self, of: str) -> None:
+        """Of the site (`s`), the gateways (`g`, `h`), or of all."""
+        tool = UserspaceWireGuard()
+        for path in SOCKETS.glob(f"{self.name[:5]}{of}*.sock"):
+            tool.remove(path.name.removesuffix(".sock"), Namespace())
+
+    def block(self, *drops: str, uplinks: Sequence[int] = (1, 2)) -> None:
+        """What the carriers of these uplinks let through no more towards the gateways, in the words of nft; nothing: all passes again."""
         chains = "".join(
             f'chain in{uplink} {{ type filter hook ingress device "in{uplink}" priority 0; policy accept;\n'
             + "".join(f"{drop} drop\n" for drop in drops)
             + "}\n"
-            for uplink in range(1, self.uplinks + 1)
+            for uplink in uplinks
+            if uplink <= self.uplinks
         )
         table = "table netdev carriers"
-        run(["nft", "-f", "-"], stdin=f"{table}\ndelete {table}\n{table} {{\n{chains}}}\n", namespace=self.namespace("gate"))
+        run(["nft", "-f", "-"], stdin=f"{table}\ndelete {table}\n{table} {{\n{chains}}}\n", namespace=self.namespace("sky"))
+
+    def translate(self) -> None:
+        """The carriers translate addresses; again: every flow gets another address and port, without a word to anybody."""
+        table, ports = "table inet carriers", self._ports
+        self._ports += 1000
+        body = "chain out { type nat hook postrouting priority srcnat; policy accept;\n"
+        body += "".join(
+            f'oifname "g{place.number}" meta l4proto {{ tcp, udp }} masquerade to :{ports}-{ports + 999} random\n' for place in _GATEWAYS
+        )
+        run(["nft", "-f", "-"], stdin=f"{table}\ndelete {table}\n{table} {{\n{body}}}\n}}\n", namespace=self.namespace("sky"))
+        for place in _GATEWAYS:  # Linux forgets what is masqueraded by an interface whose address goes
+            address = (f"203.0.113.{place.number * 4 + 2}/30", "dev", f"g{place.number}")
+            self.ip("sky", "address", "del", *address)
+            self.ip("sky", "address", "add", *address)
 
     @contextmanager
     def capture(self) -> Iterator[Capture]:
         """Everything that comes over the uplinks, as their carriers see it."""
-        with self.namespace("gate").entered():
+        with self.namespace("sky").entered():
             sockets = [socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0) for _ in range(self.uplinks)]
         capture = Capture(sockets)
         for uplink, each in enumerate(sockets, start=1):
@@ -305,13 +410,14 @@ class Routers:
             thread.join()
 
     @contextmanager
-    def traffic(self) -> Iterator[Traffic]:
+    def traffic(self, address: str = INTERNET) -> Iterator[Traffic]:
         """A hundred datagrams a second from the host behind the site to the internet, and an answer to each, until the block ends."""
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
         with self.namespace("net").entered():
-            echo = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+            echo = socket.socket(family, socket.SOCK_DGRAM)
         with self.namespace("host").entered():
-            asker = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        echo.bind(("198.51.100.9", 0))
+            asker = socket.socket(family, socket.SOCK_DGRAM)
+        echo.bind((address, 0))
         traffic = Traffic(asker, echo)
         threads = [threading.Thread(target=each) for each in (traffic.ask, traffic.echo_all, traffic.listen)]
         for thread in threads:
@@ -359,10 +465,15 @@ class Routers:
 
 
 @contextmanager
-def routers(folder: Path, *, uplinks: int = 2) -> Iterator[Routers]:
-    """A site with uplinks to one gateway; the agents are not running yet."""
-    with laid_out(folder, uplinks=uplinks) as made:
-        for word, identity, text in (("site", made.ship, _site_settings(made)), ("gateway", made.rome, _gateway_settings(made))):
+def routers(folder: Path, *, uplinks: int = 2, is_6: bool = False, gateways: int = 1) -> Iterator[Routers]:
+    """A site with uplinks to one or two gateways; the agents are not running yet."""
+    with laid_out(folder, uplinks=uplinks, is_6=is_6) as made:
+        places = _GATEWAYS[:gateways]
+        identities = [made.rome, made.ministry.certify("Milan", "gateway")][:gateways]
+        texts = [("site", "site", made.ship, _site_settings(made, identities))]
+        for place, identity in zip(places, identities, strict=True):
+            texts.append((place.word, place.part, identity, _gateway_settings(made, place)))
+        for word, part, identity, text in texts:
             own = folder / word
             own.mkdir(mode=0o700)
             made.add_to_log(word, *made.ministry.entries)
@@ -370,53 +481,54 @@ def routers(folder: Path, *, uplinks: int = 2) -> Iterator[Routers]:
             (own / "certificate").write_bytes(identity.certificate.encoded)
             config = folder / f"{word}.toml"
             config.write_text(text)
-            made.agents[word] = Agent(word, made.namespace("site" if word == "site" else "gate"), config, own)
+            made.agents[word] = Agent("site" if word == "site" else "gateway", made.namespace(part), config, own)
         yield made
 
 
 @contextmanager
-def laid_out(folder: Path, *, uplinks: int) -> Iterator[Routers]:
+def laid_out(folder: Path, *, uplinks: int, is_6: bool = False) -> Iterator[Routers]:
     """Namespaces and wires alone; whatever agents are given to it end with it."""
     name = f"t{os.getpid() % 10000}"
     ministry = Ministry(now=int(time.time()) - 60)
-    made = Routers(ministry, ministry.certify("Ship", "site"), ministry.certify("Rome", "gateway"), folder, name, uplinks)
-    spaces = {part: made.namespace(part) for part in ("site", "gate", "net", "host", "under")}
+    made = Routers(ministry, ministry.certify("Ship", "site"), ministry.certify("Rome", "gateway"), folder, name, uplinks, is_6)
+    spaces = {part: made.namespace(part) for part in ("site", "sky", "gate", "gate2", "net", "host", "under")}
     try:
-        for part, space in spaces.items():
+        for part in spaces:
             if part != "under":  # the agent's own work
-                space.ensure()
-                run(["ip", "-n", str(space.name), "link", "set", "lo", "up"])
+                made.make_namespace(part)
         _wires(made)
         yield made
     finally:
         for agent in made.agents.values():
             if agent.process is not None:
                 agent.stop(signal.SIGKILL)
-        tool = UserspaceWireGuard()
-        for path in SOCKETS.glob(f"{name}*.sock"):
-            tool.remove(path.name.removesuffix(".sock"), Namespace())
+        made.end_wireguard("")
         for space in spaces.values():
             with suppress(Exception):
                 space.remove()
 
 
 def _wires(made: Routers) -> None:
-    """Uplinks from the site to the gateway, the gateway to the internet host, the site to its local host."""
-
-    def wire(first: str, first_name: str, first_address: str, second: str, second_name: str, second_address: str) -> None:
-        one, two = str(made.namespace(first).name), str(made.namespace(second).name)
-        run(["ip", "-n", one, "link", "add", first_name, "type", "veth", "peer", "name", second_name, "netns", two])
-        for space, link, address in ((one, first_name, first_address), (two, second_name, second_address)):
-            if address:
-                run(["ip", "-n", space, "address", "add", address, "dev", link])
-                run(["ip", "-n", space, "link", "set", link, "up"])
-
-    for uplink in range(1, made.uplinks + 1):
-        wire("site", f"up{uplink}", "", "gate", f"in{uplink}", f"192.0.2.{uplink * 16 + 1}/28")
-    wire("gate", "out", "198.51.100.1/24", "net", "eth", "198.51.100.9/24")
-    wire("site", "lan", "10.64.2.1/24", "host", "eth", "10.64.2.2/24")
-    run(["ip", "-n", str(made.namespace("host").name), "route", "add", "default", "via", "10.64.2.1"])
-    run(["ip", "-n", str(made.namespace("gate").name), "address", "add", "203.0.113.1/32", "dev", "lo"])
+    """Uplinks from the site to the carriers, from there to the gateways, from these to the internet host."""
+    for part, address in (("net", INTERNET), ("net", INTERNET_6)):
+        made.ip(part, "address", "add", address, "dev", "lo")
+    made.namespace("sky").set_sysctl("ipv4/ip_forward", 1)
+    made.namespace("sky").set_sysctl("ipv6/conf/all/forwarding", 1)
+    for place in _GATEWAYS:
+        n = place.number
+        made.wire(
+            ("sky", f"g{n}", f"203.0.113.{n * 4 + 2}/30", f"2001:db8:113:{n}::2/64"),
+            (place.part, "wan", f"{place.address}/30", f"{place.address_6}/64"),
+        )
+        made.wire(
+            (place.part, "out", f"198.51.{100 + n}.1/24", f"2001:db8:51:{n}::1/64"),
+            ("net", f"eth{n}", f"198.51.{100 + n}.9/24", f"2001:db8:51:{n}::9/64"),
+        )
+        made.ip(place.part, "route", "add", "192.0.2.0/24", "via", f"203.0.113.{n * 4 + 2}")
+        made.ip(place.part, "route", "add", "2001:db8:2::/48", "via", f"2001:db8:113:{n}::2")
+        made.ip(place.part, "route", "add", INTERNET, "via", f"198.51.{100 + n}.9")
+        made.ip(place.part, "route", "add", INTERNET_6, "via", f"2001:db8:51:{n}::9")
+    made.wire_site()
 
 
 def _common(made: Routers, word: str, tag: str) -> str:
@@ -430,24 +542,26 @@ organisation = "{made.ministry.organisation.key.root.fingerprint_text}"
 """
 
 
-def _site_settings(made: Routers) -> str:
+def _site_settings(made: Routers, gateways: list[Identity]) -> str:
     text = _common(made, "site", f"{made.name}s"[:6])
-    text += f'number = {SITE_NUMBER}\nnetworks = ["10.64.2.0/24"]\nunderlay = "{made.namespace("under").name}"\nlocal = ["lan"]\n'
+    text += f'number = {SITE_NUMBER}\nnetworks = {NETWORKS}\nunderlay = "{made.namespace("under").name}"\nlocal = ["lan"]\n'
     for uplink in range(1, made.uplinks + 1):
         text += f"""
 [[uplink]]
 index = {uplink}
 interface = "up{uplink}"
-address = "192.0.2.{uplink * 16 + 2}/28"
-via = "192.0.2.{uplink * 16 + 1}"
+address = "{made.uplink_address(uplink, 2)}"
+via = "{made.uplink_address(uplink, 1).partition("/")[0]}"
 carrier = "{("starlink", "fibre")[uplink - 1]}"
 """
-    return f'{text}\n[[gateway]]\nid = "{made.rome.device_id}"\nnumber = 0\naddress = "203.0.113.1"\n\n{RENEWAL}'
+    for place, identity in zip(_GATEWAYS, gateways, strict=False):
+        text += f'\n[[gateway]]\nid = "{identity.device_id}"\n{place.lines}'
+    return f"{text}\n{RENEWAL}"
 
 
-def _gateway_settings(made: Routers) -> str:
-    text = _common(made, "gateway", f"{made.name}g"[:6])
+def _gateway_settings(made: Routers, place: _Place) -> str:
+    text = _common(made, place.word, made.name[:5] + "gh"[place.number])
     served = ", ".join(map(str, range(1, made.uplinks + 1)))
-    text += f'number = 0\naddress = "203.0.113.1"\noutside = "out"\nuplinks = [{served}]\n'
-    text += f'\n[[site]]\nid = "{made.ship.device_id}"\nnumber = {SITE_NUMBER}\nnetworks = ["10.64.2.0/24"]\n\n{RENEWAL}'
+    text += f'{place.lines}outside = "out"\nuplinks = [{served}]\n'
+    text += f'\n[[site]]\nid = "{made.ship.device_id}"\nnumber = {SITE_NUMBER}\nnetworks = {NETWORKS}\n\n{RENEWAL}'
     return text

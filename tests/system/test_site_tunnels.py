@@ -89,7 +89,7 @@ def test_nothing_leaves_but_through_a_tunnel_that_has_its_key(network: Routers) 
     assert capture.others == []
     assert capture.marks == 0
     with network.capture() as sanity:
-        inject(network.namespace("gate"), "in1")
+        inject(network.namespace("sky"), "in1")
     assert sanity.marks >= 50  # the capture would have seen it
 
     network.site.stop(signal.SIGTERM)

@@ -20,6 +20,8 @@ from tramontana.internet.overlay import MAX_GATEWAY_NUMBER, MAX_UPLINK_INDEX
 
 MAX_FRAME_BYTES = 64 * 1024
 WIREGUARD_KEY_BYTES = 32
+LEAST_LENGTH, MOST_LENGTH = 1280, 9000
+"""Octets of a packet in a tunnel: what IPv6 needs, and the longest Ethernet frames that are usual."""
 DEVICE_ID_BYTES = 16
 LOG_PART_BYTES = 24 * 1024
 """Entries of the log in one message are at most so large together, unless it is one alone: it grows by a third twice on its way."""
@@ -120,6 +122,14 @@ class Alive:
 
 
 @dataclass(frozen=True, slots=True)
+class Length:
+    """Site: packets of the tunnel over this uplink may have so many octets on their way."""
+
+    uplink: int
+    octets: int
+
+
+@dataclass(frozen=True, slots=True)
 class LogWanted:
     """Site: it has so many entries of the organisation's log, and wants the next ones."""
 
@@ -159,7 +169,7 @@ class Reported:
     signature: bytes
 
 
-Sealed = Introduction | Acceptance | Refusal | Renewal | Alive | LogWanted | LogPart | Gateways | Reported
+Sealed = Introduction | Acceptance | Refusal | Renewal | Alive | Length | LogWanted | LogPart | Gateways | Reported
 
 
 def encode_sealed(message: Sealed) -> bytes:
@@ -182,6 +192,8 @@ def encode_sealed(message: Sealed) -> bytes:
             fields = {"say": "renewal", "uplink": message.uplink, "word": key.word, "number": key.number, "key": key.key_id.hex()}
         case Alive():
             fields = {"say": "alive"}
+        case Length():
+            fields = {"say": "length", "uplink": message.uplink, "octets": message.octets}
         case LogWanted():
             fields = {"say": "log_wanted", "start": message.start}
         case LogPart():
@@ -217,6 +229,8 @@ def parse_sealed(plaintext: bytes) -> Sealed:
                 return Renewal(_uplink(fields["uplink"]), message)
             case "alive":
                 return Alive()
+            case "length":
+                return Length(_uplink(fields["uplink"]), _length(fields["octets"]))
             case "log_wanted":
                 return LogWanted(_number(fields["start"]))
             case "log_part":
@@ -250,6 +264,13 @@ def _number(value: object) -> int:
     if type(value) is not int or not 0 <= value < 2**53:
         raise ValueError("not a number")
     return value
+
+
+def _length(value: object) -> int:
+    number = _number(value)
+    if not LEAST_LENGTH <= number <= MOST_LENGTH:
+        raise ValueError("not the length of a packet")
+    return number
 
 
 def _uplink(value: object) -> int:

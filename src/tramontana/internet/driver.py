@@ -203,7 +203,7 @@ class StateDirectory:
         path = self.path / "networks.json"
         try:
             stored = json.loads(path.read_bytes()) if path.exists() else []
-            return Networks([(str(network), str(gateway), Rung(rung)) for network, gateway, rung in stored])
+            return Networks([(str(at), str(gateway), Rung(rung), length and int(length)) for at, gateway, rung, length in stored])
         except (OSError, ValueError, TypeError) as error:
             raise StateDamaged(f"{path} cannot be read; remove it: the ways out of each network are found anew") from error
 

@@ -8,7 +8,7 @@ uplink, whoever made them: the egress hook sees packets of AF_PACKET sockets as 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 
 from tramontana.internet.overlay import CONTROL_PORT, HTTPS_PORT, MAX_UPLINK_INDEX, WIREGUARD_PORT
 
@@ -79,9 +79,13 @@ def uplink_rules(uplinks: dict[int, str], gateways: Iterable[str]) -> str:
 
 
 def gateway_rules(tunnels: Iterable[str], outside: str, networks: Iterable[str], *, site_to_site: bool) -> str:
-    """For a gateway: sites reach the internet by its address, each other only if they may, and nobody reaches a site unasked."""
+    """For a gateway: sites' private networks reach the internet by its address, each other if they may; nobody reaches a site unasked."""
     tunnels = _names(tunnels)
-    masqueraded = ", ".join(sorted(network for network in networks if ":" not in network))
+    masqueraded = ""
+    for word, version in (("ip", 4), ("ip6", 6)):
+        private = ", ".join(sorted(str(each) for each in map(ip_network, networks) if each.version == version and not each.is_global))
+        if private:
+            masqueraded += f'    oifname "{outside}" {word} saddr {{ {private} }} masquerade\n'
     between = f"    iifname {tunnels} oifname {tunnels} accept\n" if site_to_site else ""
     return _table(
         "inet",
@@ -95,7 +99,6 @@ def gateway_rules(tunnels: Iterable[str], outside: str, networks: Iterable[str],
 {between}  }}
   chain postrouting {{
     type nat hook postrouting priority srcnat;
-    oifname "{outside}" ip saddr {{ {masqueraded} }} masquerade
-  }}
+{masqueraded}  }}
 """,
     )

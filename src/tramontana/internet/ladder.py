@@ -208,27 +208,38 @@ class Ladder:
 
 
 class Networks:
-    """Which rung works in which network with which gateway; the networks used last are kept. What identifies a network, the driver says."""
+    """What works in which network with which gateway: the rung, and how long a packet may be. The networks used last are kept.
+
+    What identifies a network, the driver says.
+    """
 
     MOST: Final = 64
 
-    def __init__(self, kept: Sequence[tuple[str, str, Rung]] = ()) -> None:
-        self._rungs = {(network, gateway): rung for network, gateway, rung in kept}
+    def __init__(self, kept: Sequence[tuple[str, str, Rung, int | None]] = ()) -> None:
+        """kept: (network, gateway, rung, octets of an IP packet), oldest first."""
+        self._known = {(network, gateway): (rung, length) for network, gateway, rung, length in kept}
 
     @property
-    def kept(self) -> list[tuple[str, str, Rung]]:
-        """Oldest first: (network, gateway, rung)."""
-        return [(network, gateway, rung) for (network, gateway), rung in self._rungs.items()]
+    def kept(self) -> list[tuple[str, str, Rung, int | None]]:
+        """As it was given, and has changed since."""
+        return [(network, gateway, rung, length) for (network, gateway), (rung, length) in self._known.items()]
 
     def remembered(self, network: str, gateway: str) -> Rung | None:
         """Of this gateway; of another one where nothing is known of this."""
-        known = self._rungs.get((network, gateway))
-        return known if known is not None else next((rung for (at, _), rung in reversed(self._rungs.items()) if at == network), None)
+        known = self._known.get((network, gateway))
+        if known is not None:
+            return known[0]
+        return next((rung for (at, _), (rung, _) in reversed(self._known.items()) if at == network), None)
 
-    def remember(self, network: str, gateway: str, rung: Rung) -> bool:
-        """Whether that is news."""
-        before = self._rungs.pop((network, gateway), None)
-        self._rungs[network, gateway] = rung
-        while len(self._rungs) > self.MOST:
-            del self._rungs[next(iter(self._rungs))]
-        return before is not rung
+    def length(self, network: str, gateway: str) -> int | None:
+        """Octets of the longest IP packet."""
+        return self._known.get((network, gateway), (Rung.UDP, None))[1]
+
+    def remember(self, network: str, gateway: str, rung: Rung, length: int | None = None) -> bool:
+        """Whether that is news. length None: as it was."""
+        before = self._known.pop((network, gateway), None)
+        now = (rung, length if length is not None or before is None else before[1])
+        self._known[network, gateway] = now
+        while len(self._known) > self.MOST:
+            del self._known[next(iter(self._known))]
+        return before != now

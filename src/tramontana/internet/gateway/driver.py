@@ -22,6 +22,7 @@ from tramontana.internet.control_channel import (
     GatewayAt,
     Gateways,
     Introduction,
+    Length,
     LogPart,
     LogWanted,
     Refusal,
@@ -105,6 +106,8 @@ class GatewayAgent:
         """By site."""
         self.uplinks: GatewayUplinks | None = None
         """While the agent runs: it answers probes, and owns the routes to the sites' networks."""
+        self.lengths: dict[tuple[str, int], int] = {}
+        """Octets of the longest packet, by site and uplink, where the site said it."""
         self._routing: asyncio.Task[None] | None = None
         self._admitted: set[str] = set()
         self._log_size = self.trust.size
@@ -217,7 +220,8 @@ class GatewayAgent:
         for place in self.settings.site:
             if place.id not in self._admitted and standing_fault(self.trust, place.id, "site", unix_s()) is None:
                 addresses = {uplink: str(self._address(uplink, place.number)) for uplink in self.settings.uplinks}
-                self.uplinks.add(GatewaySite(place.id, place.networks, addresses, self.branches[place.id]))
+                lengths = {uplink: octets for (site, uplink), octets in self.lengths.items() if site == place.id}
+                self.uplinks.add(GatewaySite(place.id, place.networks, addresses, self.branches[place.id], lengths))
                 self._admitted.add(place.id)
 
     def set_places(self, sites: Sequence[SitePlace], gateways: tuple[GatewayAt, ...]) -> None:
@@ -256,6 +260,13 @@ class GatewayAgent:
         for connection in list(self.connections.values()):
             with suppress(TramontanaError):
                 connection.say(message)
+
+    def set_length(self, site: str, uplink: int, octets: int) -> None:
+        """How long packets to this site may be over this uplink."""
+        octets, before = min(octets, self.settings.mtu), self.lengths.get((site, uplink), self.settings.mtu)
+        self.lengths[site, uplink] = octets
+        if octets != before and self.uplinks is not None and site in self._admitted:
+            self.uplinks.set_length(site, uplink, octets)
 
     def _address(self, uplink: int, host: int) -> IPv4Address:
         return tunnel_address(self.settings.number, uplink, host)
@@ -459,6 +470,8 @@ class _Connection:
                 tunnel.perform(tunnel.key.handle_proposal(key, now_s()))
             case Said(Renewal(uplink, message)) if (tunnel := self._tunnel(uplink)) is not None:
                 tunnel.perform(tunnel.key.handle_message(message, now_s()))
+            case Said(Length(uplink, octets)):
+                self._agent.set_length(self.site, uplink, octets)
             case _:
                 pass  # alive, or of a newer version
 

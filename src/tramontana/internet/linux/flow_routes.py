@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from ipaddress import ip_network
 from typing import Final
 
@@ -19,6 +20,18 @@ FIRST_TABLE: Final = 5400
 """Of the first class; also the first preference of the rules."""
 LAST_RESORT_METRIC: Final = 4_000_000_000
 EVERYTHING: Final = (ip_network("0.0.0.0/0"), ip_network("::/0"))
+
+
+@dataclass(frozen=True, slots=True)
+class Narrow:
+    """A device through which packets may have fewer octets than its own MTU says."""
+
+    device: str
+    octets: int
+
+
+Way = str | Narrow | None
+"""Through a device, or nowhere."""
 
 
 def table(flow: FlowClass) -> int:
@@ -54,7 +67,7 @@ def current(networks: Sequence[Network]) -> dict[FlowClass, str | None]:
     return found
 
 
-def route(networks: Sequence[Network], devices: Mapping[FlowClass, str | None]) -> None:
+def route(networks: Sequence[Network], devices: Mapping[FlowClass, Way]) -> None:
     """Send each class that is named through its device, or nowhere (None). Classes that are not named stay. Raises `HostRefused`.
 
     Blocking comes first, so that an error on the way leaves less open than was asked, never more.
@@ -62,14 +75,16 @@ def route(networks: Sequence[Network], devices: Mapping[FlowClass, str | None]) 
     route_all([(networks, devices)])
 
 
-def route_all(wanted: Iterable[tuple[Sequence[Network], Mapping[FlowClass, str | None]]]) -> None:
+def route_all(wanted: Iterable[tuple[Sequence[Network], Mapping[FlowClass, Way]]]) -> None:
     """`route` for many, in one go each for IPv4 and IPv6. Raises `HostRefused`."""
-    ways = [
-        (networks, flow, f"{{}} dev {device} metric 1" if device else "unreachable {} metric 1")
-        for networks, devices in wanted
-        for flow, device in devices.items()
-    ]
+    ways = [(networks, flow, _words(way)) for networks, devices in wanted for flow, way in devices.items()]
     _replace(sorted(ways, key=lambda way: not way[2].startswith("unreachable")))
+
+
+def _words(way: Way) -> str:
+    if isinstance(way, Narrow):
+        return f"{{}} dev {way.device} metric 1 mtu {way.octets}"
+    return f"{{}} dev {way} metric 1" if way else "unreachable {} metric 1"
 
 
 def _replace(ways: Iterable[tuple[Sequence[Network], FlowClass, str]]) -> None:

@@ -11,8 +11,8 @@ import math
 import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -37,6 +37,8 @@ class GatewaySite:
     networks: Sequence[Network]
     addresses: Mapping[int, str]
     branch: int
+    lengths: Mapping[int, int] = field(default_factory=dict)
+    """Octets of the longest packet, by uplink; where it is not known that of the interface counts."""
 
 
 class GatewayUplinks:
@@ -77,6 +79,8 @@ class GatewayUplinks:
         self.heard_at: dict[str, float] = {}
         """When each site's last probe came, seconds of `time.monotonic`."""
         self.malformed = 0
+        self.lengths_refused = 0
+        """How often the system would not take the length of a route; that of the interface counts then."""
 
     def add(self, site: GatewaySite) -> None:
         """Admit a site. Its networks are unreachable until it says SWITCH, or go where it said before a restart."""
@@ -84,6 +88,17 @@ class GatewayUplinks:
         for uplink, address in site.addresses.items():
             self._site_at[uplink, address] = site.id
         self._hand.submit(self._admit, site).result()
+
+    def set_length(self, site_id: str, uplink: int, octets: int) -> None:
+        """The way over this uplink takes packets of so many octets; routes say so, and so do the segments that TCP agrees on."""
+        before = self._sites[site_id]
+        self._sites[site_id] = site = replace(before, lengths={**before.lengths, uplink: octets})
+        done = self._hand.submit(self._admit, site)
+        done.add_done_callback(self._length_set)
+
+    def _length_set(self, done: Future[None]) -> None:
+        if done.exception() is not None:
+            self.lengths_refused += 1
 
     def remove(self, site_id: str) -> None:
         """The site was revoked: its routes and its answers end now."""
@@ -177,7 +192,7 @@ class GatewayUplinks:
 
         done.add_done_callback(routed)
 
-    def _set_routes(self, wanted: Sequence[tuple[Sequence[Network], dict[FlowClass, str | None]]], kept: Mapping[str, Assignment]) -> None:
+    def _set_routes(self, wanted: Sequence[tuple[Sequence[Network], dict[FlowClass, flow_routes.Way]]], kept: Mapping[str, Assignment]) -> None:
         self._keep(kept)
         flow_routes.route_all(wanted)
 
@@ -214,8 +229,12 @@ class GatewayUplinks:
         flow_routes.secure(site.networks)
         flow_routes.route(*self._ways(site, self.routes.in_force.get(site.id, Assignment(0))))  # what stands already is replaced by itself
 
-    def _ways(self, site: GatewaySite, assignment: Assignment) -> tuple[Sequence[Network], dict[FlowClass, str | None]]:
-        return site.networks, {flow: self._devices.get(assignment.uplink(flow), (None, ""))[0] for flow in FlowClass}
+    def _ways(self, site: GatewaySite, assignment: Assignment) -> tuple[Sequence[Network], dict[FlowClass, flow_routes.Way]]:
+        return site.networks, {flow: self._way(site, assignment.uplink(flow)) for flow in FlowClass}
+
+    def _way(self, site: GatewaySite, uplink: int) -> flow_routes.Way:
+        device, octets = self._devices.get(uplink, (None, ""))[0], site.lengths.get(uplink)
+        return device if device is None or octets is None else flow_routes.Narrow(device, octets)
 
     async def _shape(self) -> None:
         changed = self._shape_changed & set(self._devices)

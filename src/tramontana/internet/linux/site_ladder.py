@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Any, Final
 
 from tramontana.errors import LocalError, TramontanaError
 from tramontana.internet import rung_rules
@@ -23,6 +23,7 @@ from tramontana.internet.linux.site_uplinks import Heard
 from tramontana.internet.linux.tls_stream import Relay, connect, open_stream
 from tramontana.internet.linux.underlay_network import UnderlayNetwork, network_of
 from tramontana.internet.overlay import HTTPS_PORT, TunnelId
+from tramontana.internet.path_mtu import ETHERNET, PathMtu, inner_mtu
 from tramontana.internet.rung_rules import TunnelRung
 from tramontana.internet.tunnel_keys import Trust
 
@@ -58,6 +59,10 @@ class _Way:
     def __init__(self, tunnel: LadderTunnel, scouts: ScoutSocket, now: float) -> None:
         self.tunnel, self.scouts = tunnel, scouts
         self.ladder = Ladder(now)
+        self.version = 6 if ":" in tunnel.gateway else 4
+        self.length = PathMtu(self.version, now)
+        self.mtu: int | None = None
+        """Of the tunnel's interface, as it was set last."""
         self.knock_at = -math.inf
         self.datagrams: socket.socket | None = None
         """On loopback, where the rules lead the tunnel's packets on the rung of TLS."""
@@ -78,7 +83,8 @@ class _Way:
 
 
 class SiteLadder:
-    """All tunnels of one site. heard: what the probes in a tunnel say; keep: stores what is remembered."""
+    """All tunnels of one site. heard: what the probes in a tunnel say; keep: stores what is remembered. set_mtu: told how long a
+    tunnel's packets may be, as far as the way goes."""
 
     def __init__(
         self,
@@ -88,9 +94,11 @@ class SiteLadder:
         networks: Networks,
         heard: Callable[[TunnelId], Heard | None],
         keep: Callable[[Networks], None],
+        set_mtu: Callable[[TunnelId, int], None],
     ) -> None:
         """Raises `HostRefused`, `OSError`."""
         self._underlay, self._trust, self._heard, self._networks, self._keep = underlay, trust, heard, networks, keep
+        self._set_mtu = set_mtu
         now = time.monotonic()
         self._ways = {each.id: _Way(each, self._scouts(each), now) for each in tunnels}
         self._places: dict[str, UnderlayNetwork] = {}
@@ -105,7 +113,7 @@ class SiteLadder:
         """On which the tunnel is."""
         return self._ways[tunnel].ladder.rung
 
-    def status(self, tunnel: TunnelId) -> dict[str, str]:
+    def status(self, tunnel: TunnelId) -> dict[str, Any]:
         """For the site's page and the console."""
         way = self._ways[tunnel]
         return {"rung": way.ladder.rung.label, "rung_reason": way.reason}
@@ -136,8 +144,10 @@ class SiteLadder:
         apply_rules(self._underlay, rung_rules.site_rules(way.rung for way in self._ways.values()))
 
     def _answered(self, way: _Way) -> None:
-        for rung, _ in way.scouts.answers():
+        for rung, octets in way.scouts.answers():
             way.ladder.handle_answer(rung)
+            if rung is way.ladder.rung:
+                way.length.handle_echo(octets)
 
     def _turn(self, way: _Way, now: float) -> None:
         heard = self._heard(way.tunnel.id) or Heard(keyed=False, dead=False, answered_at=None)
@@ -148,6 +158,29 @@ class SiteLadder:
             way.knock_at = now + KNOCK_PERIOD_S
             way.scouts.knock()
         self._look_after_stream(way, now)
+        self._look_after_length(way, now)
+
+    def _look_after_length(self, way: _Way, now: float) -> None:
+        """A stream takes any; a datagram's way is searched."""
+        mtu = inner_mtu(ETHERNET, way.version)
+        if way.ladder.rung is not Rung.TLS_443:
+            for octets in way.length.due(now):
+                way.scouts.scout(way.ladder.rung, octets)
+            mtu = inner_mtu(way.length.outer, way.version)
+        if mtu != way.mtu:
+            way.mtu = mtu
+            self._set_mtu(way.tunnel.id, mtu)
+            self._remember(way, way.length.outer if way.length.is_proven else None)
+
+    def _remember(self, way: _Way, length: int | None) -> None:
+        place = self._places.get(way.tunnel.interface)
+        if place is None or not way.ladder.is_proven:
+            return
+        if self._networks.remember(place.key, way.tunnel.id.gateway, way.ladder.rung, length):
+            try:
+                self._keep(self._networks)
+            except (OSError, LocalError) as error:
+                log.warning("what works in which network cannot be stored: %s", error)
 
     def _perform(self, way: _Way, action: Action, now: float) -> None:
         match action:
@@ -165,13 +198,8 @@ class SiteLadder:
                 self._apply()
                 if rung is Rung.UDP_443:
                     way.scouts.knock()
-            case Remember(rung):
-                place = self._places.get(way.tunnel.interface)
-                if place is not None and self._networks.remember(place.key, way.tunnel.id.gateway, rung):
-                    try:
-                        self._keep(self._networks)
-                    except OSError as error:
-                        log.warning("which way works in which network cannot be stored: %s", error.strerror)
+            case Remember():
+                self._remember(way, way.length.outer if way.length.is_proven else None)
 
     # The stream
 
@@ -260,4 +288,7 @@ class SiteLadder:
                 way.ladder.handle_network(remembered, now)
                 way.reason = "remembered of this network" if remembered is not None else "first in this network"
                 is_new = True
+            known = self._networks.length(network.key, way.tunnel.id.gateway)
+            if is_other or (known is not None and not way.length.is_proven):
+                way.length = PathMtu(way.version, now, known=known)
         return is_new

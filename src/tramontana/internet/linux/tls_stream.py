@@ -44,6 +44,8 @@ UNSENT_OCTETS: Final = 32_768
 """That the kernel takes ahead of what it has sent (TCP_NOTSENT_LOWAT): the rest of a queue would only be delay."""
 _TCP_NOTSENT_LOWAT: Final = 25  # tcp(7), linux/tcp.h
 USER_TIMEOUT_MS: Final = 8_000
+SEGMENT_OCTETS: Final = 1220
+"""1280 without the headers of IPv6 and TCP (RFC 8200 §5): a path that silently drops what is longer stops no control channel."""
 
 
 def _hasten(connection: socket.socket) -> None:
@@ -61,6 +63,7 @@ async def connect(underlay: Namespace, uplink: int, gateway: str, port: int) -> 
     try:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, uplink)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, SEGMENT_OCTETS)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, USER_TIMEOUT_MS)
         async with asyncio.timeout(OPENING_TIMEOUT_S):
             await asyncio.get_running_loop().sock_connect(connection, (gateway, port))

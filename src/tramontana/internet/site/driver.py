@@ -21,6 +21,7 @@ from tramontana.internet.control_channel import (
     GatewayAt,
     Gateways,
     Introduction,
+    Length,
     LogPart,
     LogWanted,
     Refusal,
@@ -136,6 +137,7 @@ class SiteAgent:
         self._keyed: dict[TunnelId, bool] = {}
         self._links: dict[int, bool] = {}
         """Whether each uplink's interface has a carrier."""
+        self._mtus: dict[TunnelId, int] = {}
         self.ladder: SiteLadder | None = None
         """While the agent runs: by which way the packets of each tunnel reach its gateway."""
         self._announced: Outlook = {}
@@ -203,7 +205,7 @@ class SiteAgent:
         own, other = self._addresses(tunnel)
         lines = (
             f"address replace {own}/32 dev {tunnel.interface}",
-            f"link set {tunnel.interface} mtu {self.settings.mtu} up",
+            f"link set {tunnel.interface} mtu {self.mtu(tunnel.id)} up",
             f"route replace {other}/32 dev {tunnel.interface} src {own}",
             f"route replace {copy_address(IPv4Address(other))}/128 dev {tunnel.interface}",
         )
@@ -261,7 +263,19 @@ class SiteAgent:
                 id = self.tunnels[gateway.number, uplink.index].id
                 tunnels.append(LadderTunnel(id, uplink.interface, gateway.reached_over(uplink), self._site_port(id)))
         networks, keep = self.state.read_networks(), self.state.write_networks
-        return SiteLadder(self.underlay, self.trust, tunnels, networks, self._heard, keep)
+        return SiteLadder(self.underlay, self.trust, tunnels, networks, self._heard, keep, self._set_mtu)
+
+    def _set_mtu(self, id: TunnelId, mtu: int) -> None:
+        """The way takes tunnel packets of so many octets; the gateway has to know as well. Raises `HostRefused`."""
+        tunnel = next(each for each in self.tunnels.values() if each.id == id)
+        self._mtus[id] = min(mtu, self.settings.mtu)
+        links.batch(self.main, [f"link set {tunnel.interface} mtu {self._mtus[id]}"])
+        for channel in self.channels.values():
+            channel.say_length(id)
+
+    def mtu(self, tunnel: TunnelId) -> int:
+        """Of its interface."""
+        return self._mtus.get(tunnel, self.settings.mtu)
 
     def _heard(self, tunnel: TunnelId) -> Heard | None:
         return None if self.uplinks is None else self.uplinks.heard(tunnel)
@@ -506,8 +520,8 @@ class SiteAgent:
         """Whether this uplink's network lets nothing else through to the gateway, as far as is known."""
         return self.ladder is not None and self.ladder.rung(self.tunnels[gateway.number, uplink.index].id) is Rung.TLS_443
 
-    def _rung(self, tunnel: TunnelId) -> dict[str, str]:
-        return {} if self.ladder is None else self.ladder.status(tunnel)
+    def _rung(self, tunnel: TunnelId) -> dict[str, Any]:
+        return {} if self.ladder is None else {**self.ladder.status(tunnel), "mtu": self.mtu(tunnel)}
 
     def _foreseen(self) -> list[dict[str, Any]]:
         """What is still to come, the next first."""
@@ -650,6 +664,13 @@ class _Channel:
             tunnel.send = lambda message, uplink=uplink: self._say_renewal(uplink, message)
             tunnel.exchange = lambda number, id=tunnel.id: conversation.exchange(id, number, unix_s())
             tunnel.perform(tunnel.key.handle_channel_up(acceptance.key_ids.get(uplink, frozenset()), now_s()))
+            self.say_length(tunnel.id)
+
+    def say_length(self, tunnel: TunnelId) -> None:
+        """How long the packets of one of its tunnels may be."""
+        if self._conversation is not None and self._is_accepted and tunnel.gateway == self._gateway.id:
+            self._conversation.say(Length(tunnel.uplink, self._agent.mtu(tunnel)))
+            self._flush()
 
     def _say_renewal(self, uplink: int, message: Message) -> None:
         if self._conversation is not None:
@@ -768,8 +789,9 @@ def _sold_bps(uplink: Uplink) -> tuple[float, float]:
 
 
 def _uplink_lines(uplink: Uplink) -> list[str]:
-    lines = [] if uplink.address is None else [f"address replace {uplink.address} dev {uplink.interface}"]
-    lines.append(f"link set {uplink.interface} up")
+    lines = [f"link set {uplink.interface} up"]
+    if uplink.address is not None:
+        lines.append(f"address replace {uplink.address} dev {uplink.interface}{' nodad' if uplink.address.version == 6 else ''}")
     if uplink.via is not None:
         lines.append(f"route replace default via {uplink.via} dev {uplink.interface} table {uplink.index}")
     return lines
