@@ -60,6 +60,7 @@ def test_what_is_left_out_has_a_default() -> None:
         ('local = ["lan"]', "local = []", "local"),
         ('address = "203.0.113.1"', 'address = "rome.example"', "gateway.0.address"),
         ('"10.64.2.0/24"', '"10.64.2.1/24"', "networks"),
+        ('carrier = "starlink"', 'carrier = "starlink"\nvia = "192.0.2.1"\ndhcp = true', "leave them out"),
         ("number = 2", "number = ", "not TOML"),
     ],
 )

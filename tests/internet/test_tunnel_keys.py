@@ -19,6 +19,7 @@ from tramontana.internet.control_channel import (
     FrameKind,
     FrameReader,
     Introduction,
+    Length,
     Refusal,
     Renewal,
     Sealed,
@@ -197,6 +198,7 @@ def test_another_organisation_is_refused(ministry: Ministry) -> None:
         Refusal("revoked", "the certificate is revoked"),
         Renewal(15, Message(Word.SET, 2**53 - 1, bytes(16))),
         Alive(),
+        Length(3, 1340),
     ],
 )
 def test_sealed_messages_come_back_as_they_were(message: Sealed) -> None:

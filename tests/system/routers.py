@@ -35,6 +35,8 @@ MARK = b"tramontana in the clear "
 """In every datagram of the tests' traffic: what may not be seen on an uplink."""
 PATIENCE_S = 90.0
 ETH_P_ALL = 3
+DHCP_PORTS = bytes((0, 68, 0, 67))
+"""Of a client's message (RFC 2131 §4.1)."""
 INTERNET, INTERNET_6 = "198.51.99.9", "2001:db8:51:99::9"
 SITE_NUMBER = 2
 NETWORKS = '["10.64.2.0/24", "fd64:2::/64"]'
@@ -182,6 +184,8 @@ def _may_leave(frame: bytes) -> bool:
     kind = int.from_bytes(frame[12:14], "big")
     if kind == 0x0806:  # ARP
         return True
+    if kind == 0x0800 and frame[23] == 17 and frame[34:38] == DHCP_PORTS and MARK not in frame:
+        return True
     if kind == 0x86DD and frame[20] == 58:  # ICMPv6: router and neighbour solicitation, neighbour advertisement (RFC 4861 §4)
         return frame[54] in (133, 135, 136)
     if kind == 0x0800 and frame[30:34] in _MAY_BE_REACHED:
@@ -251,6 +255,7 @@ class Routers:
     is_6: bool = False
     """Uplinks with IPv6 alone, and IPv6 behind the site as well."""
     agents: dict[str, Agent] = field(default_factory=dict)
+    dhcp: bool = False
     _ports: int = 20_000
 
     def namespace(self, part: str) -> Namespace:
@@ -393,6 +398,20 @@ class Routers:
             self.ip("sky", "address", "add", *address)
 
     @contextmanager
+    def dhcp_server(self) -> Iterator[None]:
+        """On the first uplink; its lease is of the address that the site has otherwise."""
+        address, router = "192.0.2.18", "192.0.2.17"
+        lease = self.folder / "leases"
+        command = ["dnsmasq", "--no-daemon", "--conf-file=/dev/null", "--port=0", "--interface=in1", "--bind-interfaces"]
+        command += [f"--dhcp-range={address},{address},255.255.255.240,2m", f"--dhcp-option=3,{router}", f"--dhcp-leasefile={lease}"]
+        server = subprocess.Popen(self.namespace("sky").command([*command, "--user=root"]), stderr=subprocess.DEVNULL)
+        try:
+            yield
+        finally:
+            server.terminate()
+            server.wait(timeout=PATIENCE_S)
+
+    @contextmanager
     def capture(self) -> Iterator[Capture]:
         """Everything that comes over the uplinks, as their carriers see it."""
         with self.namespace("sky").entered():
@@ -465,9 +484,10 @@ class Routers:
 
 
 @contextmanager
-def routers(folder: Path, *, uplinks: int = 2, is_6: bool = False, gateways: int = 1) -> Iterator[Routers]:
-    """A site with uplinks to one or two gateways; the agents are not running yet."""
+def routers(folder: Path, *, uplinks: int = 2, is_6: bool = False, gateways: int = 1, dhcp: bool = False) -> Iterator[Routers]:
+    """A site with uplinks to one or two gateways; the agents are not running yet. dhcp: the site asks its carriers for addresses."""
     with laid_out(folder, uplinks=uplinks, is_6=is_6) as made:
+        made.dhcp = dhcp
         places = _GATEWAYS[:gateways]
         identities = [made.rome, made.ministry.certify("Milan", "gateway")][:gateways]
         texts = [("site", "site", made.ship, _site_settings(made, identities))]
@@ -550,13 +570,17 @@ def _site_settings(made: Routers, gateways: list[Identity]) -> str:
 [[uplink]]
 index = {uplink}
 interface = "up{uplink}"
-address = "{made.uplink_address(uplink, 2)}"
-via = "{made.uplink_address(uplink, 1).partition("/")[0]}"
+{"dhcp = true" if made.dhcp else _static(made, uplink)}
 carrier = "{("starlink", "fibre")[uplink - 1]}"
 """
     for place, identity in zip(_GATEWAYS, gateways, strict=False):
         text += f'\n[[gateway]]\nid = "{identity.device_id}"\n{place.lines}'
     return f"{text}\n{RENEWAL}"
+
+
+def _static(made: Routers, uplink: int) -> str:
+    router = made.uplink_address(uplink, 1).partition("/")[0]
+    return f'address = "{made.uplink_address(uplink, 2)}"\nvia = "{router}"'
 
 
 def _gateway_settings(made: Routers, place: _Place) -> str:

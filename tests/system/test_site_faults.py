@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import socket
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from tests.system.routers import INTERNET, INTERNET_6, PATIENCE_S, Routers, Traffic, missing_for_routers, routers, wait_for
-from tramontana.internet.linux.namespace import run
+from tramontana.internet.linux.dhcp import DhcpClient
+from tramontana.internet.linux.namespace import HostRefused, Namespace, run
 from tramontana.internet.path_mtu import GRAIN, inner_mtu
 
 pytestmark = [pytest.mark.system, pytest.mark.skipif(missing_for_routers() is not None, reason=str(missing_for_routers()))]
@@ -155,3 +158,29 @@ def test_a_carrier_that_loses_three_of_ten_packets_is_left_and_its_tunnel_kept(t
             goes_on(traffic)
             assert traffic.lost - before < 10
             network.renew(1)  # keys of both tunnels, over both carriers
+
+
+@pytest.mark.skipif(
+    not all(map(shutil.which, ("udhcpc", "dnsmasq"))), reason="the test of DHCP needs udhcpc and dnsmasq (scripts/requirements tests)"
+)
+def test_an_uplink_gets_its_address_from_the_network_and_nothing_else_of_the_machine_does(tmp_path: Path) -> None:
+    with routers(tmp_path, uplinks=1, dhcp=True) as network, network.dhcp_server(), nothing_in_the_clear(network):
+        start(network)
+        assert network.reaches()
+        pid = (network.folder / "site" / "dhcp-up1.pid").read_text()
+        network.site.stop(signal.SIGKILL)
+        assert network.reaches()
+        network.site.start()
+        network.wait_until_up()
+        assert (network.folder / "site" / "dhcp-up1.pid").read_text() == pid
+        assert "192.0.2" not in str(run(["ip", "address"], namespace=network.namespace("site")))
+        network.site.stop(signal.SIGTERM)
+        command = [sys.executable, "-m", "tramontana.cli.main", "site", "down", "--config", str(network.site.config)]
+        run(command, namespace=network.site.namespace)
+        wait_for(lambda: not Path(f"/proc/{pid.strip()}/exe").exists(), "the client ended with the site")
+
+
+def test_where_there_is_no_client_for_dhcp_the_site_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(HostRefused, match="install it"):
+        DhcpClient(Namespace(), "up1", 1, tmp_path).ensure()

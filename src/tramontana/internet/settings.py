@@ -88,6 +88,8 @@ class Uplink(_Strict):
     address: IPv4Interface | IPv6Interface | None = None
     """None: whatever the interface gets by itself in the underlay namespace."""
     via: IPv4Address | IPv6Address | None = None
+    dhcp: bool = False
+    """Ask the network for both."""
     carrier: str
     """The id of its carrier, as policies name it."""
     up_mbps: Annotated[float, Field(gt=0)] | None = None
@@ -95,6 +97,12 @@ class Uplink(_Strict):
     """What the carrier sells: traffic is never shaped to more. None: what is measured."""
     metered: bool = False
     """Probing keeps to a budget; so it does wherever the policy has a cap."""
+
+    @model_validator(mode="after")
+    def _from_one_source(self) -> Self:
+        if self.dhcp and (self.address or self.via):
+            raise ValueError("with `dhcp = true` the network gives `address` and `via`; leave them out")
+        return self
 
     @property
     def version(self) -> int | None:

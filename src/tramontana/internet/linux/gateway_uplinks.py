@@ -192,7 +192,9 @@ class GatewayUplinks:
 
         done.add_done_callback(routed)
 
-    def _set_routes(self, wanted: Sequence[tuple[Sequence[Network], dict[FlowClass, flow_routes.Way]]], kept: Mapping[str, Assignment]) -> None:
+    def _set_routes(
+        self, wanted: Sequence[tuple[Sequence[Network], dict[FlowClass, flow_routes.Way]]], kept: Mapping[str, Assignment]
+    ) -> None:
         self._keep(kept)
         flow_routes.route_all(wanted)
 

@@ -53,6 +53,7 @@ from tramontana.internet.key_renewal import Message, SiteKey
 from tramontana.internet.ladder import Rung
 from tramontana.internet.linux import firewall, links, outlook_process, tcp_proxy
 from tramontana.internet.linux.carrier_events import CarrierEvents
+from tramontana.internet.linux.dhcp import DhcpClient
 from tramontana.internet.linux.flow_marks import FlowMarks, LocalNetwork
 from tramontana.internet.linux.flow_routes import EVERYTHING
 from tramontana.internet.linux.namespace import Namespace
@@ -138,6 +139,7 @@ class SiteAgent:
         self._links: dict[int, bool] = {}
         """Whether each uplink's interface has a carrier."""
         self._mtus: dict[TunnelId, int] = {}
+        self.dhcp = dhcp_clients(settings)
         self.ladder: SiteLadder | None = None
         """While the agent runs: by which way the packets of each tunnel reach its gateway."""
         self._announced: Outlook = {}
@@ -187,6 +189,8 @@ class SiteAgent:
         self.underlay.set_sysctl("ipv4/ip_forward", 0)
         for uplink in settings.uplink:
             links.batch(self.underlay, _uplink_lines(uplink))
+        for client in self.dhcp:
+            client.ensure()
         if settings.local_address is not None:
             lan = settings.local[0]
             links.batch(self.main, [f"address replace {settings.local_address} dev {lan}", f"link set {lan} up"])
@@ -393,6 +397,8 @@ class SiteAgent:
             self.own = renewed(self.own, self.trust, self.settings.certificate)
         finally:
             self._close_what_is_revoked()
+            for client in self.dhcp:
+                client.ensure()
             for tunnel in self.tunnels.values():
                 if not self.wireguard.is_alive(tunnel.interface, self.main):
                     log.warning("the interface %s is gone and is made again", tunnel.interface)
@@ -733,6 +739,12 @@ def with_known_gateways(settings: SiteSettings) -> SiteSettings:
         raise StateDamaged(f"the gateways kept in {settings.state} are damaged ({error}); remove that file: they come anew") from error
 
 
+def dhcp_clients(settings: SiteSettings) -> list[DhcpClient]:
+    """Of the uplinks that ask the network for their address."""
+    underlay = Namespace(settings.underlay)
+    return [DhcpClient(underlay, uplink.interface, uplink.index, settings.state) for uplink in settings.uplink if uplink.dhcp]
+
+
 def take_down(settings: SiteSettings, wireguard: WireGuard | None = None) -> None:
     """Make the machine as it was: tunnels first, then the uplinks' namespace, the kill switch last. Raises `HostRefused`."""
     settings = with_known_gateways(settings)
@@ -741,6 +753,8 @@ def take_down(settings: SiteSettings, wireguard: WireGuard | None = None) -> Non
     for gateway in settings.gateway:
         for uplink in settings.uplink:
             tool.remove(site_interface(settings.tag, gateway.number, uplink.index), main)
+    for client in dhcp_clients(settings):
+        client.stop()
     if underlay.exists:
         with suppress(TramontanaError):
             links.batch(underlay, [f"link set {uplink.interface} down" for uplink in settings.uplink])
