@@ -16,7 +16,7 @@ from tramontana.cli.main import tramontana
 from tramontana.cli.server_api import ServerApi, ServerRefused, split_link
 from tramontana.errors import TramontanaError
 from tramontana.keys.identity import DeviceKey
-from tramontana.keys.organisation import OrganisationKey, device_code, parse_fingerprint
+from tramontana.keys.organisation import device_code, parse_fingerprint, verify_root
 
 pytestmark = pytest.mark.system
 
@@ -83,7 +83,7 @@ class Person:
 def walk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Walk]:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("TRAMONTANA_DATA", str(tmp_path / "data"))
-    for name in ("ministry", "first", "second"):
+    for name in ("ministry", "first", "second", "allies"):
         file = tmp_path / f"{name}.pass"
         file.write_text(f"a passphrase of {name}\n")
         file.chmod(0o600)
@@ -183,8 +183,9 @@ def _recovers(walk: Walk, ada: Person) -> None:
 
 
 def _federates(walk: Walk) -> None:
-    allies = OrganisationKey.generate("Allies", "hybrid-1", now=1.0).root
-    (walk.directory / "allies.root").write_bytes(allies.encoded)
+    walk.line("tramontana init --organisation allies --name Allies --passphrase-file allies.pass")
+    (walk.directory / "allies.root").write_bytes((walk.directory / "allies" / "organisation.root").read_bytes())
+    allies = verify_root((walk.directory / "allies.root").read_bytes())
     walk.names["THEIRS"] = walk.names["FINGERPRINT"]
     wrong = next(line for block in BLOCKS for line in block if "cross-certify" in line)
     assert "another organisation" in walk.line(wrong, 1)
@@ -195,7 +196,25 @@ def _federates(walk: Walk) -> None:
     serial = re.match(r"([0-9a-f]{32})  Allies: units Coast Guard, roles member, ceiling priority, until ", said[1])
     assert serial is not None
     walk.names["SERIAL"] = serial[1]
-    assert walk.block("custodian unfederate") == ["Revoked, entry 9 of the log.\n"]
+    walk.block("invite")
+    guest = Person(walk, "guest.link", "Liaison")
+    _waiting(walk, "Liaison")
+    code, walk.names["CODE"] = walk.names["CODE"], "AAAA BBBB CCCC DDDD"
+    said = walk.line('tramontana custodian guest --home first --passphrase-file first.pass "$REQUEST"', 1)
+    assert "1 more custodian has to approve this first" in said
+    walk.names["CODE"] = code
+    said = walk.block("custodian approve")
+    assert said[0].splitlines()[-1] == "Approved."
+    assert guest.state() == "pending"
+    certify = "tramontana organisation certify-guest --organisation allies --passphrase-file allies.pass"
+    assert "the codes differ" in walk.line(f'{certify} --code "AAAA BBBB CCCC DDDD" guest.json', 1)
+    walk.block("organisation certify-guest")
+    assert walk.block("custodian admit") == ["Guest certified, entry 10 of the log.\n"]
+    assert guest.state() == "certified"
+    seen = walk.line('tramontana log follow --org "$FINGERPRINT" --state audit.json --once "$(head -n 1 audit.link)"')
+    assert "certificate of Liaison, guest of Allies (member; ceiling priority; 1 approvals)" in seen
+    assert walk.block("custodian unfederate") == ["Revoked, entry 11 of the log.\n"]
+    assert guest.refusal() == "device_revoked"
     listed = "tramontana custodian federations --home second --passphrase-file second.pass"
     assert walk.line(listed) == "No organisation is cross-certified.\n"
     assert walk.at_an_end()
@@ -213,7 +232,7 @@ def test_the_page_says_what_the_commands_say() -> None:
                 found = command.get_command(click.Context(command), name)
                 assert found is not None, line
                 command = found
-            known = {option for parameter in command.params for option in parameter.opts}
+            known = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
             assert {word for word in words if word.startswith("--")} <= known, line
     for target in re.findall(r"\]\(([a-z-]+\.md)\)", PAGE.read_text()):
         assert (PAGE.parent / target).is_file(), target

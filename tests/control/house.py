@@ -96,6 +96,7 @@ class House:
         player: MemoryPlayer | None = None,
         static: Path | None = None,
         with_relay: bool = True,
+        relay_port: int = 3478,
         connections: ConnectionLimits | None = None,
         database: PostgresqlAddress | None = None,
         events: Events | None = None,
@@ -107,7 +108,7 @@ class House:
     ) -> AsyncIterator[House]:
         store = await Store.open(directory, database, sharing="several" if events else "alone")
         clock, player = Clock(), player or MemoryPlayer()
-        relay = Relay("127.0.0.1", 3478, RelaySecret(RELAY_SECRET)) if with_relay else None
+        relay = Relay("127.0.0.1", relay_port, RelaySecret(RELAY_SECRET)) if with_relay else None
         custodians = _FOUNDED.setdefault(database or directory, Custodians.make(clock()))
         static = static or directory / "static"
         parts = Parts(

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
+import time
 from base64 import b64decode
+from dataclasses import replace
+from pathlib import Path
 
+import aioice
 import pytest
 
-from tests.control.custodians import Desk, b64, serial_of
-from tests.control.house import House, Houses, Phone, open_socket
+from tests.control.custodians import YEAR_S, Desk, b64, serial_of
+from tests.control.house import RELAY_SECRET, House, Houses, Phone, open_socket
+from tests.phone.relay_process import Relay, built_in_relay
 from tramontana.keys.certificate import UnverifiedCertificate, UnverifiedRevocation, issue_certificate, issue_revocation
+from tramontana.keys.federation import Federation, issue_federation
 from tramontana.keys.identity import DeviceKey
 from tramontana.keys.log import UnverifiedTreeHead
 from tramontana.keys.merkle import leaf_hash, verify_consistency, verify_inclusion
 from tramontana.keys.organisation import OrganisationKey, SignedStatement, verify_root
+from tramontana.keys.register import Register
 from tramontana.precedence import Precedence
 
 pytestmark = pytest.mark.anyio
@@ -293,6 +301,94 @@ async def test_a_revoked_device_is_out_at_once(houses: Houses) -> None:
         proof = [b64decode(step) for step in status["revocation_inclusion"]]
         root_hash = b64decode(status["head"]["root_hash"])
         assert verify_inclusion(leaf_hash(revocation), status["revocation_index"], status["head"]["tree_size"], proof, root_hash)
+
+
+async def test_the_relay_carries_nothing_more_of_a_revoked_device(houses: Houses, tmp_path: Path) -> None:
+    (tmp_path / "relay-secret").touch(0o600)
+    (tmp_path / "relay-secret").write_text(RELAY_SECRET)
+    with built_in_relay(tmp_path) as relay:
+        async with houses(relay_port=relay.port) as house, asyncio.timeout(60):
+            ada, bea = await house.phone("Ada"), await house.phone("Bea")
+            assert await relayed(relay, ada.device_id) == await relayed(relay, bea.device_id) == ["relay"]
+            await house.custodians.revoke(house, bea)
+            while await relayed(relay, bea.device_id):  # noqa: ASYNC110 - the order is on its way, and only asking tells
+                await asyncio.sleep(0.05)
+            assert await relayed(relay, ada.device_id) == ["relay"]
+
+
+async def federated(house: House, desk: Desk, peer: OrganisationKey) -> Federation:
+    """A cross-certification that the server has logged, up to priority."""
+    until = int(house.clock()) + YEAR_S
+    limits = {"units": ["*"], "roles": ["member"], "ceiling": Precedence.PRIORITY, "not_after": until}
+    made = issue_federation(house.custodians.key, secrets.token_hex(16), peer.root, **limits, now=house.clock())  # type: ignore[arg-type]
+    body = {"federation": b64(made.encoded), "organisation": b64(peer.root.encoded)}
+    logged = await desk.phone.post("/custody/federations", body)
+    assert logged.status_code == 201, logged.text
+    return made
+
+
+async def test_guests_come_in_by_both_organisations_and_go_with_the_cross_certification(houses: Houses) -> None:
+    async with houses() as house:
+        ada, guest = await house.phone("Ada"), await newcomer(house, "Liaison")
+        await guest.offer(1)
+        first, _ = await desks(house)
+        [request] = await first.requests()
+        allies = OrganisationKey.generate("Allies", "cnsa-2.0-like-1", now=house.clock())
+        approver = (house.custodians.first.device_id,)
+        grant = house.custodians.grant(house, guest, ceiling=Precedence.PRIORITY)
+
+        async def issue(**changes: object) -> str:
+            made = issue_certificate(allies, secrets.token_hex(16), replace(grant, **changes), approver, now=house.clock())  # type: ignore[arg-type]
+            answer = await first.issue(request["request_id"], made.encoded)
+            return str(answer.json()["reason"]) if answer.status_code == 422 else str(answer.status_code)
+
+        assert await issue() == "wrong_algorithm", "nobody has cross-certified them"
+        federation = await federated(house, first, allies)
+        assert await issue() == "not_approved", "their word alone lets nobody in"
+        assert await issue(ceiling=Precedence.FLASH) == "outside_federation"
+        assert (await first.approve(request["request_id"], grant)).status_code == 204
+        assert await issue() == "201"
+        await guest.login()
+        conversation = await ada.post("/conversations", {"kind": "direct", "members": [guest.account_id]})
+        assert conversation.status_code == 200, conversation.text
+        call = {"conversation_id": conversation.json()["conversation_id"], "precedence": "immediate"}
+        assert (await guest.put(f"/calls/{secrets.token_hex(16)}", call)).json()["code"] == "precedence_refused"
+
+        page = await house.http.get("/api/v1/admin/log", headers=await house.administrator(), params={"start": 5, "count": 64})
+        kinds = [(entry["kind"], entry["display_name"]) for entry in page.json()["entries"]]
+        assert kinds == [("federation", "Allies"), ("organisation", "Allies"), ("certificate", "Liaison")]
+        register = Register(house.custodians.key.root)
+        for entry in (await ada.get("/log/entries", params={"start": 0, "count": 64})).json()["entries"]:
+            register.read(b64decode(entry))  # whoever reads the log finds it right
+        standing = register.last(guest.device_id)
+        assert standing is not None
+        assert standing.federation == federation.serial
+        assert await federated(house, first, allies), "a second one, with the root that is there"
+
+        async with guest.socket() as lost:
+            ended = issue_revocation(house.custodians.key, federation.serial, "", "exercise over", now=house.clock())
+            assert (await first.revoke(ended.encoded)).status_code == 201
+            assert await lost.close_code() == 4403
+        refused = await house.http.post("/api/v1/sessions", json=await guest.login_body())
+        assert (refused.status_code, refused.json()["code"]) == (403, "device_revoked")
+        assert (await ada.get("/me")).status_code == 200
+
+
+async def relayed(relay: Relay, device_id: str) -> list[str]:
+    """The kinds of candidate that a device gets with a credential that is valid for ten minutes."""
+    issued = relay.secret.issue(device_id, time.time() + 600)
+    agent = aioice.Connection(
+        ice_controlling=True,
+        turn_server=("127.0.0.1", relay.port),
+        turn_username=issued.username,
+        turn_password=issued.credential,
+        transport_policy=aioice.TransportPolicy.RELAY,
+    )
+    try:
+        await agent.gather_candidates()
+        return [candidate.type for candidate in agent.local_candidates]
+    finally:
+        await agent.close()
 
 
 async def test_revocations_are_refused_by_name(houses: Houses) -> None:

@@ -102,6 +102,31 @@ def test_both_ends_derive_the_same_keys_and_each_another_one(ministry: Ministry)
         assert secret not in pair.wire
 
 
+def test_many_tunnels_begin_at_once_while_the_gateway_has_more_to_say(ministry: Ministry) -> None:
+    pair = Pair(ministry)
+    pair.open()
+    pair.introduce()
+    pair.gateway.say(Alive())
+    pair.to_site()
+    secrets = set()
+    for number in range(1, 4):
+        pair.gateway.say(Alive())  # on its way while the site renews
+        proposed = []
+        for uplink in range(1, 9):
+            tunnel = TunnelId(pair.ship.device_id, pair.rome.device_id, uplink)
+            key = pair.site.exchange(tunnel, number, NOW)
+            pair.site.say(Renewal(uplink, Message(Word.PROPOSE, number, key.id)))
+            secrets.add(key.secret)
+            proposed.append(KeyProposed(uplink, key))
+        assert pair.to_site() == [Said(Alive())]  # sealed before the gateway knew of the renewal
+        assert pair.to_gateway() == proposed
+        pair.gateway.say(Alive())
+        assert pair.to_site() == [Said(Alive())]
+    commits = [frame for frame in FrameReader().feed(pair.wire) if frame.kind is FrameKind.COMMIT]
+    assert len(commits) == 3, "each round has fresh secrets"
+    assert len(secrets) == 24, "no two tunnels have one key, and none has one twice"
+
+
 def test_an_observer_does_not_learn_which_site_it_is(ministry: Ministry) -> None:
     pair = Pair(ministry)
     pair.open()

@@ -18,7 +18,8 @@ from tramontana.keys.certificate import (
     issue_certificate,
     issue_revocation,
 )
-from tramontana.keys.federation import ALL_UNITS, UnverifiedFederation, issue_federation
+from tramontana.keys.federation import ALL_UNITS, Federation, UnverifiedFederation, issue_federation
+from tramontana.keys.follow import Follower
 from tramontana.keys.identity import DeviceKey
 from tramontana.keys.log import LogKey, UnverifiedTreeHead, compare_heads
 from tramontana.keys.merkle import Edge
@@ -207,47 +208,68 @@ def test_approvals_and_rejections_are_bound_to_their_maker_and_request(ours: Org
     assert refused(lambda: UnverifiedRejection(rejection.statement(), signature).verify(organisation_id, "", key.public_bytes)) == "forged"
 
 
-def test_another_organisation_within_limits(ours: Organisation, register: Register) -> None:
+def federation_with(ours: Organisation, peer: Organisation, *units: str, **limits: object) -> Federation:
+    whole: dict[str, object] = {
+        "units": units or [ALL_UNITS],
+        "roles": ["member"],
+        "ceiling": Precedence.PRIORITY,
+        "not_after": NOW + YEAR_S,
+        "now": NOW,
+    }
+    return issue_federation(ours.key, secrets.token_hex(16), peer.key.root, **(whole | limits))  # type: ignore[arg-type]
+
+
+def test_guests_of_another_organisation_within_its_limits(ours: Organisation, register: Register) -> None:
     peer = Organisation.make("Navy of a neighbour", "bsi-anssi-like-1")
-    federation = issue_federation(
-        ours.key,
-        secrets.token_hex(16),
-        peer.key.root,
-        units=["Navy", "Coast Guard"],
-        roles=["member"],
-        ceiling=Precedence.PRIORITY,
-        not_after=NOW + YEAR_S,
-        now=NOW,
-    )
+    federation = federation_with(ours, peer, "Navy", "Coast Guard")
     assert UnverifiedFederation(federation.encoded).verify(ours.key.root) == federation
-    guest = peer.certify(grant("Guest", ceiling=Precedence.FLASH)).encoded
-    certificate, ceiling = federation.accept(guest, peer.key.root, now=NOW)
-    assert (certificate.grant.display_name, ceiling) == ("Guest", Precedence.PRIORITY)
-
-    def outside(**changes: object) -> str:
-        return refused(lambda: federation.accept(peer.certify(grant("Guest", **changes)).encoded, peer.key.root, now=NOW))  # type: ignore[arg-type]
-
-    assert outside(unit="Press") == "outside_federation"
-    assert outside(roles=("custodian", "member")) == "outside_federation"
-    assert refused(lambda: federation.accept(guest, peer.key.root, now=NOW + YEAR_S)) == "outside_federation"
-    assert refused(lambda: federation.accept(guest, Organisation.make().key.root, now=NOW)) == "outside_federation"
-    assert refused(lambda: federation.accept(ours.certify(grant()).encoded, peer.key.root, now=NOW)) == "wrong_algorithm"
-
+    guest = peer.certify(grant("Guest", ceiling=Precedence.PRIORITY), "First").encoded
+    assert refused_entry(register, guest) == "wrong_algorithm", "it has another profile than ours"
+    assert refused_entry(register, peer.key.root.encoded) == "replayed", "nobody has cross-certified it"
     register.read(federation.encoded)
-    assert refused_entry(register, federation.encoded) == "replayed"
+    assert refused_entry(register, guest) == "wrong_algorithm", "its root is not in the log yet"
+    assert refused_entry(register, Organisation.make().key.root.encoded) == "replayed", "another one was cross-certified"
+    register.read(peer.key.root.encoded)
+    assert refused_entry(register, peer.key.root.encoded) == "replayed"
+    register.read(guest)
+    standing = register.last(grant("Guest").device_id)
+    assert standing is not None
+    assert (standing.federation, standing.is_revoked) == (federation.serial, False)
+
+    def outside(*approvers: str, name: str = "Other", now: float = NOW, **changes: object) -> str:
+        return refused_entry(register, peer.certify(grant(name, **changes), *approvers, now=now).encoded)
+
+    assert outside("First", unit="Press") == "outside_federation"
+    assert outside("First", roles=("member", "operator")) == "outside_federation"
+    assert outside("First", ceiling=Precedence.FLASH) == "outside_federation"
+    assert outside("First", not_after=NOW + YEAR_S + 1) == "outside_federation"
+    assert outside("First", now=NOW - 1) == "outside_federation"
+    assert outside() == "missing_approver", "the other organisation alone lets nobody in"
+    assert outside("Guest") == "approver_not_custodian"
+    assert refused_entry(register, Organisation.make().certify(grant("Other"), "First").encoded) == "wrong_organisation"
+    assert refused_entry(register, ours.certify(grant("Guest", device="second"), "First").encoded) == "outside_federation"
+    register.read(ours.certify(grant("Bruno"), "First").encoded)
+    assert outside("First", name="Bruno", device="second") == "outside_federation", "a guest is never a device of one of ours"
+
+    state = Follower(register, Edge()).dump()
+    assert Follower.load(state, ours.key.root.fingerprint).register.peers == register.peers
     register.read(issue_revocation(ours.key, federation.serial, "", "ended", now=NOW).encoded)
-    assert not register.federations
-    everybody = issue_federation(
-        ours.key,
-        secrets.token_hex(16),
-        peer.key.root,
-        units=[ALL_UNITS],
-        roles=["member"],
-        ceiling=Precedence.ROUTINE,
-        not_after=NOW + YEAR_S,
-        now=NOW,
-    )
-    everybody.accept(peer.certify(grant("Guest", unit="Press")).encoded, peer.key.root, now=NOW)
+    guest_now, ours_now = register.last(grant("Guest").device_id), register.last(grant("Bruno").device_id)
+    assert guest_now is not None
+    assert guest_now.is_revoked, "guests fall with the cross-certification"
+    assert ours_now is not None
+    assert not ours_now.is_revoked
+    assert outside("First") == "outside_federation"
+    everybody = federation_with(ours, peer)
+    register.read(everybody.encoded)
+    register.read(peer.certify(grant("Other", unit="Press"), "First").encoded)
+    assert refused_entry(register, everybody.encoded) == "replayed"
+
+
+def test_no_power_for_guests(ours: Organisation) -> None:
+    peer = Organisation.make()
+    for role in ("custodian", "approver", "archive"):
+        assert refused(lambda role=role: federation_with(ours, peer, roles=["member", role])) == "malformed"  # type: ignore[misc]
 
 
 def test_heads_that_cannot_both_be_true(ours: Organisation, founding: list[bytes]) -> None:

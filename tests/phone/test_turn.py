@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tramontana.phone import stun, turn
+from tramontana.phone.relay_order import MAX_DEVICES, answered, encode_orders
 from tramontana.phone.relay_secret import RelaySecret
 from tramontana.phone.stun import Address, Attribute, Class, Method, StunMessage
 from tramontana.phone.turn import TurnServer
@@ -547,3 +548,73 @@ def test_secrets_do_not_show_in_representations() -> None:
     shown = repr(vars(server))
     assert repr(caller.key)[2:-1] not in shown
     assert "characters-or-more" not in shown
+
+
+# --- orders of the server ---
+
+SERVER: Address = ("203.0.113.1", 50000)
+LOST, KEPT = "0a" * 16, "0b" * 16
+
+
+def order(server: TurnServer, *device_ids: str, secret: RelaySecret = SECRET, now: float = 1.0) -> list[turn.Datagram]:
+    """The answers to an order about these devices."""
+    made = encode_orders(secret, device_ids, iter([number.to_bytes(12, "big") for number in range(1, 99)]))
+    return [answer for datagram in made.values() for answer in server.handle_datagram(datagram, SERVER, now, UNIX_S + now)]
+
+
+def test_a_revoked_device_loses_its_way_at_once_and_gets_no_other() -> None:
+    server = relay()
+    lost, kept = phone(server, 1, device=LOST).allocate(), phone(server, 2, device=KEPT).allocate()
+    lost.permit(kept)
+    kept.permit(lost)
+    assert lost.indicate(kept.relayed, b"sound")
+    ((answer, destination),) = order(server, LOST, "0c" * 16)
+    assert (answered(answer, SECRET), destination) == ((1).to_bytes(12, "big"), SERVER)
+    assert lost.indicate(kept.relayed, b"sound") == []
+    assert kept.indicate(lost.relayed, b"sound") == []
+    assert server.counts["allocations_shut_out"] == 1
+    assert error_code(lost.request(Method.ALLOCATE, (Attribute.REQUESTED_TRANSPORT, UDP))) == 403
+    other = phone(server, 3, device=LOST)
+    assert error_code(other.request(Method.ALLOCATE, (Attribute.REQUESTED_TRANSPORT, UDP), signed=False)) == 401
+    assert error_code(other.request(Method.ALLOCATE, (Attribute.REQUESTED_TRANSPORT, UDP))) == 403
+    phone(server, 4, device=KEPT).allocate()
+    assert server.allocations == 2
+
+
+def test_an_order_is_forgotten_when_every_credential_of_before_is_over() -> None:
+    server = relay()
+    order(server, LOST, now=1.0)
+    order(server, LOST, KEPT, now=100.0)
+    early = phone(server, device=LOST, now=99.0 + turn.SHUT_OUT_S, expires_at=UNIX_S + turn.SHUT_OUT_S + 600)
+    early.request(Method.ALLOCATE, (Attribute.REQUESTED_TRANSPORT, UDP), signed=False)
+    assert error_code(early.request(Method.ALLOCATE, (Attribute.REQUESTED_TRANSPORT, UDP))) == 403
+    early.now += 2
+    assert error_code(early.request(Method.ALLOCATE, (Attribute.REQUESTED_TRANSPORT, UDP))) is None
+
+
+def test_orders_of_anybody_else_change_nothing_and_get_no_answer() -> None:
+    server = relay()
+    there = phone(server, device=LOST).allocate()
+    assert order(server, LOST, secret=RelaySecret("another-secret-of-32-characters!")) == []
+    (good,) = encode_orders(SECRET, [LOST], iter([bytes(12)])).values()
+    for at in range(len(good)):
+        assert server.handle_datagram(good[:at] + bytes([good[at] ^ 1]) + good[at + 1 :], SERVER, 1.0, UNIX_S) == []
+    # Whoever has a credential of the relay cannot order: another key.
+    forged = stun.encode(Method.SHUT_OUT, Class.REQUEST, bytes(12), [(Attribute.DATA, bytes.fromhex(LOST))], key=there.key)
+    assert server.handle_datagram(forged, SERVER, 1.0, UNIX_S) == []
+    assert server.allocations == 1
+
+
+def test_many_orders_go_in_several_datagrams_that_no_path_splits() -> None:
+    server = relay()
+    devices = [f"{number:032x}" for number in range(3 * MAX_DEVICES + 1)]
+    made = encode_orders(SECRET, devices, iter([number.to_bytes(12, "big") for number in range(9)]))
+    assert len(made) == 4
+    assert max(map(len, made.values())) < 1200
+    for transaction_id, datagram in made.items():
+        ((answer, _),) = server.handle_datagram(datagram, SERVER, 1.0, UNIX_S)
+        assert answered(answer, SECRET) == transaction_id
+        assert answered(answer, RelaySecret("another-secret-of-32-characters!")) is None
+    last = phone(server, device=devices[-1])
+    last.request(Method.ALLOCATE, (Attribute.REQUESTED_TRANSPORT, UDP), signed=False)
+    assert error_code(last.request(Method.ALLOCATE, (Attribute.REQUESTED_TRANSPORT, UDP))) == 403

@@ -16,7 +16,15 @@ import click
 from tramontana.cli.datadir import data_dir, data_option
 from tramontana.cli.demonstration import Demonstration
 from tramontana.cli.desk import DEFAULT_VALIDITY_DAYS, Desk
-from tramontana.cli.organisation_key import FEDERATION_FORMAT, directory_option, open_organisation, organisation_dir, read_document
+from tramontana.cli.organisation_key import (
+    FEDERATION_FORMAT,
+    GUEST_FORMAT,
+    GUEST_SIGNED_FORMAT,
+    directory_option,
+    open_organisation,
+    organisation_dir,
+    read_document,
+)
 from tramontana.cli.passphrases import passphrase, passphrase_option
 from tramontana.cli.server_api import ServerRefused, ServerUnreachable
 from tramontana.errors import LocalError
@@ -231,6 +239,25 @@ def change(place: Place, name: str | None, unit: str | None, roles: tuple[str, .
     """Ask for a new certificate of a certified device: without options, a renewal. It is approved like any other."""
     request_id = place.open().ask_for_change(device_id, name=name, unit=unit, roles=roles, ceiling=ceiling)
     click.echo(f"Asked for, request {request_id[:8]}.")
+
+
+@custodian.command()
+@desk_options
+@click.argument("request_id")
+def guest(place: Place, request_id: str) -> None:
+    """Print an approved request for the organisation whose guest it is: its custodian certifies it (`organisation certify-guest`)."""
+    desk = place.open()
+    click.echo(json.dumps({"format": GUEST_FORMAT, **desk.guest_request(desk.find_request(request_id))}))
+
+
+@custodian.command()
+@desk_options
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+def admit(place: Place, file: Path) -> None:
+    """Have a guest's certificate logged that `tramontana organisation certify-guest` made: he is in then."""
+    given = read_document(file.read_bytes(), GUEST_SIGNED_FORMAT)
+    index = place.open().admit(given["request_id"], b64decode(given["certificate"]))
+    click.echo(f"Guest certified, entry {index} of the log.")
 
 
 @custodian.command()

@@ -29,7 +29,7 @@ from tramontana.keys.follow import Follower
 from tramontana.keys.identity import DeviceKey, UnverifiedEnrolment
 from tramontana.keys.organisation import KeyFileDamaged, OrganisationKey, Root, device_code, parse_fingerprint, seal, unseal
 from tramontana.keys.refused import Refused
-from tramontana.keys.register import Standing, is_recovery
+from tramontana.keys.register import Standing, brings_back
 from tramontana.precedence import Precedence
 from tramontana.private_file import make_private, read_private, replace_private
 
@@ -153,7 +153,8 @@ class Desk:
         if standing is None or standing.is_revoked:
             raise LocalError("no certificate of this device is in force in the log; the console lists devices under People")
         given = self.api.call("GET", f"/devices/{device_id}/certificate")["certificate"]
-        certificate = UnverifiedCertificate(unb64(given)).verify(self.root)
+        encoded = unb64(given)
+        certificate = UnverifiedCertificate(encoded).verify(self._follower.register.root_of(encoded))
         if certificate.serial != standing.serial:
             raise Refused("superseded", "the server shows another certificate of this device than the log")
         return certificate
@@ -242,7 +243,7 @@ class Desk:
 
     def missing_approvals(self, request: Mapping[str, Any], grant: Grant) -> int:
         """How many more custodians have to approve this grant."""
-        needed = grant.approvals_needed(is_recovery=is_recovery(self._follower.register.of_account(grant.account_id)))
+        needed = grant.approvals_needed(is_recovery=brings_back(self._follower.register.of_account(grant.account_id)))
         return max(0, needed - len(self._approvers(request, grant)))
 
     def _approvers(self, request: Mapping[str, Any], grant: Grant) -> dict[str, str]:
@@ -260,6 +261,32 @@ class Desk:
         if missing := self.missing_approvals(request, grant):
             raise LocalError(f"{missing} more custodian{'s have' if missing > 1 else ' has'} to approve this before it is issued")
         return self._issue(key, request["request_id"], grant, list(self._approvers(request, grant).values()))
+
+    def guest_request(self, request: Mapping[str, Any]) -> dict[str, str]:
+        """What custodians approved, for the organisation whose guest it is to certify. Raises `LocalError`, `SignatureRefused`."""
+        self.check(request)
+        grant = self.grant_for(request)
+        if missing := self.missing_approvals(request, grant):
+            raise LocalError(f"{missing} more custodian{'s have' if missing > 1 else ' has'} to approve this first (`approve --no-issue`)")
+        return {
+            "host": self.root.name,
+            "fingerprint": self.root.fingerprint_text,
+            "request_id": request["request_id"],
+            "account_id": grant.account_id,
+            "device_id": grant.device_id,
+            "signature_public_key": b64(grant.signature_public_key),
+            "display_name": grant.display_name,
+            "unit": grant.unit,
+            "roles": ",".join(grant.roles),
+            "ceiling": grant.ceiling.label,
+            "not_after": str(grant.not_after),
+            "approvers": ",".join(sorted(self._approvers(request, grant).values())),
+        }
+
+    def admit(self, request_id: str, certificate: bytes) -> int:
+        """Have a guest's certificate logged that the other organisation signed. Returns its place in the log."""
+        body = {"request_id": request_id, "certificate": b64(certificate)}
+        return int(self.api.call("POST", "/custody/certificates", body)["log_index"])
 
     def found(self, key: OrganisationKey) -> int:
         """Certify this desk as a founding custodian's. Raises `LocalError` where the organisation has two already."""

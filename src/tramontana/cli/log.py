@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
@@ -28,11 +29,13 @@ def log() -> None:
     """The organisation's transparency log."""
 
 
-def _say(index: int, entry: Entry) -> None:
+def _say(index: int, entry: Entry, peers: Mapping[str, Root]) -> None:
     match entry:
         case Certificate(grant=grant):
             roles, approvers = ", ".join(grant.roles), len(entry.approvers)
-            text = f"certificate of {grant.display_name} ({roles}; ceiling {grant.ceiling.label}; {approvers} approvals), {grant.device_id}"
+            guest = f", guest of {peers[entry.organisation_id].name}" if entry.organisation_id in peers else ""
+            rights = f"{roles}; ceiling {grant.ceiling.label}; {approvers} approvals"
+            text = f"certificate of {grant.display_name}{guest} ({rights}), {grant.device_id}"
         case Revocation():
             text = f"revocation of {entry.device_id or entry.serial}: {entry.reason}"
         case Federation():
@@ -84,7 +87,7 @@ def follow_log(url: str, fingerprint_text: str, state: Path, every: float, once:
 def _look(api: ServerApi, fingerprint: bytes, state: Path) -> None:
     follower = Follower.load(read_private(state), fingerprint) if state.exists() else begin_following(api, fingerprint)
     before = follower.edge.size
-    follow(api, follower, now=time.time(), seen=_say)
+    follow(api, follower, now=time.time(), seen=lambda index, entry: _say(index, entry, follower.register.peers))
     replace_private(state, follower.dump())
     if follower.edge.size == before:
         click.echo(f"        {before} entries, nothing new")

@@ -14,6 +14,8 @@ from tramontana.cli.datadir import data_dir, data_option, database_option, datab
 from tramontana.cli.organisation_key import (
     DAY_S,
     FEDERATION_FORMAT,
+    GUEST_FORMAT,
+    GUEST_SIGNED_FORMAT,
     KEY_NAME,
     REQUEST_FORMAT,
     SIGNED_FORMAT,
@@ -27,9 +29,11 @@ from tramontana.cli.organisation_key import (
 from tramontana.cli.passphrases import passphrase, passphrase_option
 from tramontana.control.bootstrap import install_organisation, log_key_request
 from tramontana.control.store.database import PostgresqlAddress
+from tramontana.errors import LocalError
+from tramontana.keys.certificate import Grant, issue_certificate
 from tramontana.keys.federation import ALL_UNITS, issue_federation
 from tramontana.keys.fields import ROLES
-from tramontana.keys.organisation import parse_fingerprint, verify_root
+from tramontana.keys.organisation import device_code, parse_fingerprint, verify_root
 from tramontana.keys.profiles import DEFAULT_PROFILE, PROFILES
 from tramontana.precedence import Precedence
 
@@ -165,3 +169,34 @@ def cross_certify(
     )
     shown = {"federation": b64encode(made.encoded).decode(), "organisation": b64encode(peer.encoded).decode()}
     click.echo(json.dumps({"format": FEDERATION_FORMAT, **shown}))
+
+
+@organisation.command("certify-guest")
+@data_option
+@directory_option
+@passphrase_option
+@click.option("--code", required=True, help="The device code as its person read it out: never from the same source as FILE.")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+def certify_guest(data: Path | None, organisation_directory: Path | None, passphrase_file: Path | None, code: str, file: Path) -> None:
+    """Where the organisation's key is: certify one of one's own people as a guest of another organisation, and print the certificate.
+
+    FILE is what a custodian of the host printed with `tramontana custodian guest`. It is valid there only, and only within the limits of
+    the host's cross-certification.
+    """
+    given = read_document(file.read_bytes(), GUEST_FORMAT)
+    roles = tuple(given["roles"].split(","))
+    public_key, whose = b64decode(given["signature_public_key"]), (given["account_id"], given["device_id"])
+    if code.upper().replace(" ", "") != device_code(parse_fingerprint(given["fingerprint"]), public_key).replace(" ", ""):
+        raise LocalError("the codes differ: this request is for somebody else's device. Certify nothing")
+    ceiling = Precedence.parse(given["ceiling"])
+    grant = Grant(*whose, public_key, given["display_name"], given["unit"], roles, ceiling, int(given["not_after"]))
+    key = open_organisation(organisation_dir(organisation_directory, data_dir(data)), passphrase(passphrase_file, "the organisation's key"))
+    made = issue_certificate(key, secrets.token_hex(16), grant, given["approvers"].split(","), now=time.time())
+    until = time.strftime("%Y-%m-%d", time.gmtime(grant.not_after))
+    click.echo(
+        f"{key.root.name} certifies {grant.display_name}, unit {grant.unit or '–'}, roles {', '.join(roles)}, ceiling {ceiling.label}, "
+        f"until {until}, as a guest of {given['host']}.",
+        err=True,
+    )
+    shown = {"request_id": given["request_id"], "certificate": b64encode(made.encoded).decode()}
+    click.echo(json.dumps({"format": GUEST_SIGNED_FORMAT, **shown}))

@@ -18,6 +18,8 @@ ROOT_NAME = "organisation.root"
 REQUEST_FORMAT = "tramontana log key request 1"
 SIGNED_FORMAT = "tramontana organisation for a server 1"
 FEDERATION_FORMAT = "tramontana cross-certification 1"
+GUEST_FORMAT = "tramontana guest request 1"
+GUEST_SIGNED_FORMAT = "tramontana guest certificate 1"
 DAY_S = 86400
 
 directory_option = click.option(

@@ -57,6 +57,7 @@ from tramontana.control.membership import Membership
 from tramontana.control.player import PathPlayer
 from tramontana.control.problem import Problem, answer_problem
 from tramontana.control.processes import Processes
+from tramontana.control.relay_orders import TELL_EVERY_S, RelayOrders
 from tramontana.control.rooms import Rooms
 from tramontana.control.routers import Routers
 from tramontana.control.services import Services
@@ -210,6 +211,10 @@ def create_app(parts: Parts) -> FastAPI:
             ]
             background.append(group.create_task(services.forwarders.run()))
             background.append(group.create_task(services.texts.run()))
+            if parts.relay is not None:
+                orders, directory_changed = RelayOrders(parts.store, parts.relay, parts.clock), asyncio.Event()
+                services.hub.on_directory_changed = directory_changed.set
+                background.append(group.create_task(_repeat(TELL_EVERY_S, orders.tell, "telling the relay", directory_changed)))
             if parts.player is not None:
                 background.append(group.create_task(parts.player.run()))
             yield

@@ -5,7 +5,7 @@ The server checks before it logs, so that its own log never refutes it; it canno
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -26,12 +26,13 @@ from tramontana.keys.certificate import (
     UnverifiedCertificate,
     UnverifiedLogKey,
     UnverifiedRevocation,
+    claimed_organisation,
 )
 from tramontana.keys.federation import UnverifiedFederation
 from tramontana.keys.log import LogKey, TreeHead
 from tramontana.keys.organisation import Root, verify_root
 from tramontana.keys.refused import Refused
-from tramontana.keys.register import check_certificate, check_revocation, is_recovery
+from tramontana.keys.register import brings_back, check_certificate, check_revocation, host_federation
 from tramontana.precedence import Precedence
 
 
@@ -132,7 +133,7 @@ class Custody:
         return grant.approvals_needed(is_recovery=await self._is_recovery(connection, request.account_id))
 
     async def _is_recovery(self, connection: AsyncConnection, account_id: str) -> bool:
-        return is_recovery(row.standing() for row in await certificates.last_of_account(connection, account_id))
+        return brings_back([row.standing() for row in await certificates.last_of_account(connection, account_id)])
 
     async def approve(self, sender: Sender, request_id: str, statement: bytes, signature: bytes) -> None:
         """Keep an approval that a custodian's device signed. Raises `Problem`."""
@@ -214,7 +215,7 @@ class Custody:
         async with self._store.write() as connection:
             root = (await self.organisation(connection)).root
             try:
-                certificate = UnverifiedCertificate(encoded).verify(root)
+                certificate, federation = await self._verified(connection, root, encoded)
                 certificate.check_at(now)
                 grant = certificate.grant
                 details: dict[str, object] = {
@@ -238,19 +239,30 @@ class Custody:
                     grant.signature_public_key,
                 ):
                     raise Refused("not_approved", "the certificate is for another device than the request")
-                await self._check_rules(connection, root, request_id, certificate, log_index)
+                await self._check_rules(connection, root, request_id, certificate, log_index, federation)
             except Refused as refused:
                 raise _problem(refused) from refused
             await log.append(connection, encoded, self.log_key, now)
-            await certificates.add(connection, certificate, log_index)
+            await certificates.add(connection, certificate, log_index, federation)
             await requests.settle(connection, request_id, "issued")
             await self._set_ceiling(connection, grant.account_id)
         self._hub.directory_changed()
         await self.requests_changed()
         return log_index
 
+    async def _verified(self, connection: AsyncConnection, root: Root, encoded: bytes) -> tuple[Certificate, str]:
+        """A certificate, and for a guest's the cross-certification under which he stands, else "". Raises `Refused`."""
+        peers, federations = {}, []
+        if claimed_organisation(encoded) != root.organisation_id:
+            for row in await certificates.federations_in_force(connection):
+                federations.append(UnverifiedFederation(row.encoded).verify(root))
+                peer = verify_root(row.root)
+                peers[peer.organisation_id] = peer
+        certificate = UnverifiedCertificate(encoded).verify(peers.get(claimed_organisation(encoded), root))
+        return certificate, host_federation(certificate, root, peers, federations)
+
     async def _check_rules(
-        self, connection: AsyncConnection, root: Root, request_id: str, certificate: Certificate, log_index: int
+        self, connection: AsyncConnection, root: Root, request_id: str, certificate: Certificate, log_index: int, federation: str
     ) -> None:
         """Raises `Refused`."""
         last = await certificates.last_of_devices(connection, certificate.approvers)
@@ -261,7 +273,8 @@ class Custody:
             serial_known=await certificates.is_serial_known(connection, certificate.serial),
             approvers={device_id: row.standing() for device_id, row in last.items()},
             founders=await certificates.founders(connection),
-            is_recovery=await self._is_recovery(connection, account_id),
+            of_account=[row.standing() for row in await certificates.last_of_account(connection, account_id)],
+            federation=federation,
         )
         if log_index in FOUNDING_LEAVES:
             return
@@ -277,7 +290,10 @@ class Custody:
             raise Refused("not_approved", "the certificate is not what its approvers approved; approve it as it is, then issue it")
 
     async def revoke(self, sender: Sender, encoded: bytes) -> int:
-        """Log a revocation and put the device out at once. Returns its index in the log. Raises `Problem`."""
+        """Log a revocation and put the device out at once, or all guests of a cross-certification. Returns its index in the log.
+
+        Raises `Problem`.
+        """
         now = self._clock()
         async with self._store.write() as connection:
             root = (await self.organisation(connection)).root
@@ -286,29 +302,29 @@ class Custody:
                 subject = f"device {revocation.device_id}" if revocation.device_id else f"federation {revocation.serial}"
                 details: dict[str, object] = {"serial": revocation.serial, "reason": revocation.reason}
                 await self._audit(connection, sender, "certificate.revoked", subject, now, details)
-                is_out = await self._check_revocable(connection, revocation, now)
+                ending = await self._ending(connection, revocation, now)
             except Refused as refused:
                 raise _problem(refused) from refused
             log_index = await log.append(connection, encoded, self.log_key, now)
-            if is_out:
-                is_out = await certificates.revoke(connection, revocation, log_index, now)
-            if is_out:
-                await self._put_out(connection, revocation.device_id)
-        if is_out:
-            self._hub.close([revocation.device_id], frames.CLOSE_PUT_OUT)
-            await self._leave_calls(revocation.device_id)
+            out = [each.device_id for each in ending if await certificates.revoke(connection, each.serial, each.device_id, log_index, now)]
+            for device_id in out:
+                await self._put_out(connection, device_id)
+        self._hub.close(out, frames.CLOSE_PUT_OUT)
+        for device_id in out:
+            await self._leave_calls(device_id)
         self._hub.directory_changed()
         return log_index
 
-    async def _check_revocable(self, connection: AsyncConnection, revocation: Revocation, now: float) -> bool:
-        """Whether a certificate ends, not a federation. Raises `Refused`."""
+    async def _ending(self, connection: AsyncConnection, revocation: Revocation, now: float) -> Sequence[certificates.Row]:
+        """The certificates that end with a revocation. Raises `Refused`."""
         if not revocation.device_id:
             if not await certificates.revoke_federation(connection, revocation.serial, now):
                 raise Refused("unknown_serial", "no cross-certification in force has this serial")
-            return False
+            return await certificates.of_federation(connection, revocation.serial)
         row = await certificates.by_serial(connection, revocation.serial)
         check_revocation(row.standing() if row else None, revocation)
-        return True
+        assert row is not None
+        return [row]
 
     async def _put_out(self, connection: AsyncConnection, device_id: str) -> None:
         await sessions.end_of_device(connection, device_id)
@@ -323,7 +339,7 @@ class Custody:
         await accounts.set_precedence_ceiling(connection, account_id, await certificates.ceiling_of_account(connection, account_id))
 
     async def federate(self, sender: Sender, encoded: bytes, peer_root: bytes) -> int:
-        """Log a cross-certification. Returns its index in the log. Raises `Problem`."""
+        """Log a cross-certification, and the other organisation's root behind it. Returns its index in the log. Raises `Problem`."""
         now = self._clock()
         async with self._store.write() as connection:
             root = (await self.organisation(connection)).root
@@ -341,7 +357,11 @@ class Custody:
             except Refused as refused:
                 raise _problem(refused) from refused
             await log.append(connection, encoded, self.log_key, now)
-            await certificates.add_federation(connection, federation.serial, peer_root, log_index)
+            known = {verify_root(encoded).fingerprint: encoded for encoded in await certificates.peer_roots(connection)}
+            root_once = known.get(peer.fingerprint, peer_root)
+            await certificates.add_federation(connection, federation.serial, root_once, log_index)
+            if not known.get(peer.fingerprint):  # in the log, so that whoever reads it can check guests by himself
+                await log.append(connection, peer_root, self.log_key, now)
         self._hub.directory_changed()
         return log_index
 

@@ -64,6 +64,8 @@ class Hub:
         """Called when hints were lost; whoever can look at the store sets it."""
         self.on_calls_changed: Callable[[], None] = lambda: None
         """Called when another process says that calls changed."""
+        self.on_directory_changed: Callable[[], None] = lambda: None
+        """Called when somebody came, went out or changed, here or elsewhere."""
         self._bus.listen(self)
 
     def attach(self, outbox: Outbox) -> None:
@@ -145,6 +147,7 @@ class Hub:
         self._bus.publish(events.DirectoryChanged())
 
     def _directory_changed(self) -> None:
+        self.on_directory_changed()
         for outbox in self._outboxes.values():
             outbox.directory = True
             outbox.wake.set()

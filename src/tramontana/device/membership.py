@@ -70,8 +70,8 @@ class Membership:
     def load(cls, store: Store, fingerprint: bytes) -> Membership:
         """Raises `StateDamaged`, `Refused`."""
         follower = Follower.load(store.read(TABLE).get(STATE_ROW, b""), fingerprint)
-        root = follower.register.root
-        return cls(follower, {device: UnverifiedCertificate(row).verify(root) for device, row in store.read(CERTIFICATES).items()})
+        root_of = follower.register.root_of
+        return cls(follower, {device: UnverifiedCertificate(row).verify(root_of(row)) for device, row in store.read(CERTIFICATES).items()})
 
     @property
     def root(self) -> Root:
@@ -183,22 +183,31 @@ class Membership:
         return self.standing(device_id, now) == "certified"
 
     def may_keep(self, archive: str, people: Collection[str]) -> bool:
-        """Two custodians certified this account as an archive: of the whole organisation, or of a unit of one of these people."""
+        """Two custodians certified this account as an archive: of the whole organisation, or of a unit of one of these people.
+
+        A guest's unit is one of his own organisation, whatever it is called.
+        """
         units = {grant.unit for grant in self._grants_of(archive) if "archive" in grant.roles}
         return "" in units or any(grant.unit in units for account_id in people for grant in self._grants_of(account_id))
 
     def _grants_of(self, account_id: str) -> list[Grant]:
+        """Of its devices that are in, and no guests."""
         devices = self._follower.register.devices_of.get(account_id, ())
-        return [self._certificates[device].grant for device in devices if not self.is_revoked(device)]
+        found = (self._certificates[device] for device in devices if not self.is_revoked(device))
+        return [certificate.grant for certificate in found if certificate.organisation_id == self.root.organisation_id]
 
     def ceiling(self, device_id: str, now: float) -> Precedence:
         """The highest level at which a device may call."""
         return self._certificates[device_id].grant.ceiling if self.admits(device_id, now) else Precedence.ROUTINE
 
     def name_of(self, account_id: str) -> str | None:
-        """The name that the custodians certified last."""
+        """The name that the custodians certified last; of a guest, with his organisation."""
         devices = self._follower.register.devices_of.get(account_id, ())
-        return self._certificates[devices[-1]].grant.display_name if devices else None
+        if not devices:
+            return None
+        certificate = self._certificates[devices[-1]]
+        peer = self._follower.register.peers.get(certificate.organisation_id)
+        return certificate.grant.display_name if peer is None else f"{certificate.grant.display_name} ({peer.name})"
 
     def accounts_named(self, name: str, now: float) -> list[str]:
         """Accounts with a device in force that bear this name."""

@@ -220,15 +220,22 @@ class SiteConversation(_Conversation):
         super().__init__(own, trust, rng)
         self._gateway_id = gateway_id
         self._may_learn = may_learn
+        self._answered_epoch = 0
+        """The last epoch in which the gateway is known to be."""
         random = rng(RANDOM_BYTES)
         self._put(FrameKind.HELLO, random + hello_proof(trust.root, gateway_id, random))
 
     def exchange(self, tunnel: TunnelId, number: int, now: float) -> PresharedKey:
-        """Renew the conversation's keys, and derive the next preshared key of a tunnel. The proposal has to be said next."""
+        """Renew the conversation's keys, and derive the next preshared key of a tunnel. The proposal has to be said next.
+
+        Tunnels that want a key before the gateway has answered the last renewal share its fresh epoch: their keys differ by tunnel and
+        number. So what the gateway says is at most one epoch old when it comes, however many tunnels begin at once, and its keys are there.
+        """
         group = self._joined
-        commit = group.adopt(group.commit(now=now, renew=True))
-        group.adopt(group.merge())
-        self._put(FrameKind.COMMIT, commit.commit)
+        if self._answered_epoch == group.epoch:
+            commit = group.adopt(group.commit(now=now, renew=True))
+            group.adopt(group.merge())
+            self._put(FrameKind.COMMIT, commit.commit)
         return self._preshared_key(tunnel, number)
 
     def _handle(self, frame: Frame, now: float) -> list[Event]:
@@ -236,7 +243,8 @@ class SiteConversation(_Conversation):
             self._enter(frame.body, now)
             return [Opened()]
         if frame.kind is FrameKind.MESSAGE:
-            return [Said(self._open(frame.body)[0])]
+            message, self._answered_epoch = self._open(frame.body)
+            return [Said(message)]
         raise ChannelRefused(f"a gateway does not send {frame.kind.name} here")
 
     def _enter(self, offer: bytes, now: float) -> None:

@@ -126,6 +126,11 @@ class UnverifiedCertificate:
         return Certificate(root.organisation_id, serial, grant, not_before, approvers, self.encoded)
 
 
+def claimed_organisation(encoded: bytes) -> str:
+    """Which organisation a certificate says that it is of: whose root to verify it against. Raises `Refused`."""
+    return text(parse_fields(CERTIFICATE_CONTEXT, SignedStatement.parse(encoded).statement, 12)[0], "organisation")
+
+
 def issue_certificate(key: OrganisationKey, serial: str, grant: Grant, approvers: Collection[str], *, now: float) -> Certificate:
     """Sign a certificate that is valid from now on."""
     head = (key.root.organisation_id.encode(), serial.encode(), *grant.fields()[:-1])

@@ -1,4 +1,7 @@
-"""Cross-certification: one organisation accepts devices of another, within limits that it signs and logs."""
+"""Cross-certification: one organisation accepts devices of another as guests, within limits that it signs and logs.
+
+A guest's certificate is signed by the other organisation and approved by custodians of this one: neither lets anybody in alone.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from tramontana.keys import fields as read
-from tramontana.keys.certificate import Certificate, UnverifiedCertificate, verified_fields
+from tramontana.keys.certificate import POWERFUL_ROLES, Certificate, verified_fields
 from tramontana.keys.fields import identifier, instant, joined, number, text
 from tramontana.keys.identity import encode_statement
 from tramontana.keys.organisation import OrganisationKey, Root
@@ -35,22 +38,17 @@ class Federation:
     not_after: int
     encoded: bytes = field(repr=False)
 
-    def accept(self, certificate: bytes, peer: Root, *, now: float) -> tuple[Certificate, Precedence]:
-        """A device of the other organisation within the limits, and the ceiling that it has here. Raises `Refused`.
-
-        The caller checks the certificate's place in the other organisation's log.
-        """
-        if peer.fingerprint != self.peer_fingerprint:
-            raise Refused("outside_federation", f"{peer.name} is not the organisation that was cross-certified")
-        if not self.not_before <= now < self.not_after:
-            raise Refused("outside_federation", f"the cross-certification of {self.peer_name} is not valid now; have it renewed")
-        found = UnverifiedCertificate(certificate).verify(peer)
-        found.check_at(now)
-        if self.units != (ALL_UNITS,) and found.grant.unit not in self.units:
-            raise Refused("outside_federation", f"the unit {found.grant.unit!r} of {self.peer_name} was not cross-certified")
-        if not set(found.grant.roles) <= set(self.roles):
+    def check(self, certificate: Certificate) -> None:
+        """Whether a certificate of the other organisation keeps to the limits, from its beginning to its end. Raises `Refused`."""
+        grant = certificate.grant
+        if certificate.not_before < self.not_before or grant.not_after > self.not_after:
+            raise Refused("outside_federation", f"a guest's certificate cannot outlast the cross-certification of {self.peer_name}")
+        if self.units != (ALL_UNITS,) and grant.unit not in self.units:
+            raise Refused("outside_federation", f"the unit {grant.unit!r} of {self.peer_name} was not cross-certified")
+        if not set(grant.roles) <= set(self.roles):
             raise Refused("outside_federation", f"a role of this device was not cross-certified for {self.peer_name}")
-        return found, min(found.grant.ceiling, self.ceiling)
+        if grant.ceiling > self.ceiling:
+            raise Refused("outside_federation", f"{self.peer_name} was cross-certified up to {self.ceiling.label} only")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +65,8 @@ class UnverifiedFederation:
         units = tuple(text(given[4], "units", MAX_UNITS_TEXT).split(","))
         if list(units) != sorted(set(units)) or (ALL_UNITS in units and len(units) > 1):
             raise read.malformed("the units are not sorted, or one stands there twice")
+        if POWERFUL_ROLES & set(read.roles(given[5])):
+            raise read.malformed("a role with power over others is not for guests")
         not_before, not_after = instant(given[7], "the beginning"), instant(given[8], "the end")
         if not_after <= not_before:
             raise read.malformed("the cross-certification ends before it begins")

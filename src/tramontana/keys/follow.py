@@ -119,6 +119,7 @@ class Follower:
             "devices_of": register.devices_of,
             "founders": register.founders,
             "federations": [_text(found.encoded) for found in register.federations.values()],
+            "peers": [_text(found.encoded) for found in register.peers.values()],
         }
         return (json.dumps(document, indent=1, ensure_ascii=False) + "\n").encode()
 
@@ -141,6 +142,8 @@ class Follower:
             for encoded in document["federations"]:
                 federation = UnverifiedFederation(b64decode(encoded, validate=True)).verify(register.root)
                 register.federations[federation.serial] = federation
+            for peer in (verify_root(b64decode(encoded, validate=True)) for encoded in document.get("peers", [])):
+                register.peers[peer.organisation_id] = peer
             made.head = _read_head(document["head"])
         except (ValueError, KeyError, TypeError) as error:
             raise StateDamaged(

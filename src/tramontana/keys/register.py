@@ -20,9 +20,10 @@ from tramontana.keys.certificate import (
     UnverifiedCertificate,
     UnverifiedLogKey,
     UnverifiedRevocation,
+    claimed_organisation,
 )
 from tramontana.keys.federation import FEDERATION_CONTEXT, Federation, UnverifiedFederation
-from tramontana.keys.organisation import ROOT_CONTEXT, Root, SignedStatement
+from tramontana.keys.organisation import ROOT_CONTEXT, Root, SignedStatement, verify_root
 from tramontana.keys.refused import Refused
 
 Entry = Root | LogKeyStatement | Certificate | Revocation | Federation
@@ -40,6 +41,8 @@ class Standing:
     not_after: int
     log_index: int
     is_revoked: bool = False
+    federation: str = ""
+    """Of a guest: the serial of the cross-certification under which he stands, and with which he falls."""
 
 
 def check_certificate(
@@ -49,13 +52,17 @@ def check_certificate(
     serial_known: bool,
     approvers: Mapping[str, Standing],
     founders: Collection[str],
-    is_recovery: bool,
+    of_account: Collection[Standing],
+    federation: str = "",
 ) -> None:
     """The rules for a certificate that is to stand at this place of the log. Raises `Refused`.
 
     approvers: the last certificates of the devices that it names, where there are any; founders: accounts of the
-    founding custodians so far.
+    founding custodians so far; of_account: the last certificates of its account's devices; federation: of a guest, else "".
     """
+    if any(bool(standing.federation) != bool(federation) for standing in of_account):
+        raise Refused("outside_federation", "a guest and a member of this organisation are never one account; invite him anew")
+    is_recovery = brings_back(of_account)
     if serial_known:
         raise Refused("replayed", "a certificate with this serial is in the log already; issue a new one")
     certificate.check_approvers(log_index, is_recovery=is_recovery)
@@ -103,6 +110,12 @@ class Register:
     """Accounts of the founding custodians."""
     federations: dict[str, Federation] = field(default_factory=dict)
     """By serial, those that are not revoked."""
+    peers: dict[str, Root] = field(default_factory=dict)
+    """Roots of other organisations, by organisation_id; a cross-certification in the log names each."""
+
+    def root_of(self, encoded: bytes) -> Root:
+        """The organisation whose certificate this claims to be: this one, or one that was cross-certified. Raises `Refused`."""
+        return _root_of(encoded, self.root, self.peers.values())
 
     def read(self, encoded: bytes) -> Entry:
         """The next entry of the log. Raises `Refused`, and then nothing has changed."""
@@ -113,6 +126,9 @@ class Register:
             case Revocation(device_id=""):
                 if self.federations.pop(entry.serial, None) is None:
                     raise Refused("unknown_serial", "no federation has this serial")
+                for serial, standing in self.certificates.items():
+                    if standing.federation == entry.serial:
+                        self.certificates[serial] = _revoked(standing)
             case Revocation():
                 standing = self.certificates.get(entry.serial)
                 check_revocation(standing, entry)
@@ -125,20 +141,29 @@ class Register:
             case LogKeyStatement():
                 self.log_key = entry
             case Root():
-                pass
+                if entry.fingerprint != self.root.fingerprint:
+                    self.peers[entry.organisation_id] = entry
         self.size += 1
         return entry
 
     def _verified(self, encoded: bytes) -> Entry:
         context = SignedStatement.parse(encoded).context
-        if (self.size == 0) != (context == ROOT_CONTEXT) or (self.size == 1) != (context == LOG_KEY_CONTEXT):
+        is_peer = context == ROOT_CONTEXT and self.size > max(FOUNDING_LEAVES)
+        if (self.size == 0) != (context == ROOT_CONTEXT and not is_peer) or (self.size == 1) != (context == LOG_KEY_CONTEXT):
             raise Refused("malformed", f"entry {self.size} of the log cannot be a statement of context {context!r}")
         if self.size in FOUNDING_LEAVES and context != CERTIFICATE_CONTEXT:
             raise Refused("founding_incomplete", "an organisation begins with two custodians")
-        return read_entry(encoded, self.root)
+        return self._peer_root(encoded) if is_peer else read_entry(encoded, self.root, self.peers.values())
+
+    def _peer_root(self, encoded: bytes) -> Root:
+        peer = verify_root(encoded)
+        if peer.organisation_id in self.peers or peer.fingerprint not in {each.peer_fingerprint for each in self.federations.values()}:
+            raise Refused("replayed", "a root in the log is of another organisation that was cross-certified just before, once")
+        return peer
 
     def _add(self, certificate: Certificate) -> None:
         grant = certificate.grant
+        federation = host_federation(certificate, self.root, self.peers, self.federations.values())
         approvers = {device_id: found for device_id in certificate.approvers if (found := self.last(device_id))}
         check_certificate(
             certificate,
@@ -146,9 +171,10 @@ class Register:
             serial_known=certificate.serial in self.certificates or certificate.serial in self.federations,
             approvers=approvers,
             founders=self.founders,
-            is_recovery=is_recovery(self.of_account(grant.account_id)),
+            of_account=self.of_account(grant.account_id),
+            federation=federation,
         )
-        self.certificates[certificate.serial] = standing_of(certificate, self.size)
+        self.certificates[certificate.serial] = standing_of(certificate, self.size, federation)
         if grant.device_id not in self.last_serial:
             self.devices_of.setdefault(grant.account_id, []).append(grant.device_id)
         self.last_serial[grant.device_id] = certificate.serial
@@ -165,32 +191,53 @@ class Register:
         return [found for device_id in self.devices_of.get(account_id, ()) if (found := self.last(device_id))]
 
 
-def standing_of(certificate: Certificate, log_index: int) -> Standing:
+def host_federation(certificate: Certificate, root: Root, peers: Mapping[str, Root], federations: Iterable[Federation]) -> str:
+    """The serial of the cross-certification whose limits a guest's certificate keeps; "" for one of `root`. Raises `Refused`."""
+    if certificate.organisation_id == root.organisation_id:
+        return ""
+    why = Refused("outside_federation", "the organisation of this device is not cross-certified")
+    for federation in federations:
+        if federation.peer_fingerprint == peers[certificate.organisation_id].fingerprint:
+            try:
+                federation.check(certificate)
+            except Refused as refused:
+                why = refused
+            else:
+                return federation.serial
+    raise why
+
+
+def standing_of(certificate: Certificate, log_index: int, federation: str = "") -> Standing:
     grant = certificate.grant
-    return Standing(certificate.serial, grant.account_id, grant.device_id, grant.roles, certificate.not_before, grant.not_after, log_index)
+    whose = (certificate.serial, grant.account_id, grant.device_id, grant.roles)
+    return Standing(*whose, certificate.not_before, grant.not_after, log_index, federation=federation)
 
 
 def _revoked(standing: Standing) -> Standing:
     return replace(standing, is_revoked=True)
 
 
-def is_recovery(of_account: Iterable[Standing]) -> bool:
-    """Whether a certificate brings back a person all of whose devices are revoked."""
-    known = list(of_account)
-    return bool(known) and all(standing.is_revoked for standing in known)
+def brings_back(of_account: Collection[Standing]) -> bool:
+    """Whether a further certificate recovers a person: all of whose devices are revoked."""
+    return bool(of_account) and all(standing.is_revoked for standing in of_account)
 
 
-def read_entry(encoded: bytes, root: Root) -> Entry:
-    """Any statement that may stand in a log, its signatures verified, its place not. Raises `Refused`."""
+def _root_of(certificate: bytes, root: Root, peers: Iterable[Root]) -> Root:
+    claimed = claimed_organisation(certificate)
+    return next((peer for peer in peers if peer.organisation_id == claimed), root)
+
+
+def read_entry(encoded: bytes, root: Root, peers: Collection[Root] = ()) -> Entry:
+    """Any statement that may stand in a log, its signatures verified, its place not. peers: other organisations. Raises `Refused`."""
     context = SignedStatement.parse(encoded).context
     if context == ROOT_CONTEXT:
-        if encoded != root.encoded:
-            raise Refused("wrong_organisation", "the log begins with another organisation's root")
-        return root
+        if known := next((each for each in (root, *peers) if each.encoded == encoded), None):
+            return known
+        raise Refused("wrong_organisation", "the root of an organisation that this log does not know")
     if context == LOG_KEY_CONTEXT:
         return UnverifiedLogKey(encoded).verify(root)
     if context == CERTIFICATE_CONTEXT:
-        return UnverifiedCertificate(encoded).verify(root)
+        return UnverifiedCertificate(encoded).verify(_root_of(encoded, root, peers))
     if context == REVOCATION_CONTEXT:
         return UnverifiedRevocation(encoded).verify(root)
     if context == FEDERATION_CONTEXT:

@@ -48,6 +48,8 @@ class Method(IntEnum):
     DATA = 0x007
     CREATE_PERMISSION = 0x008
     CHANNEL_BIND = 0x009
+    SHUT_OUT = 0x2ED
+    """Ours: method 0x0FD, which IANA has not assigned, with its bits where §5 puts them (`relay_order`)."""
 
 
 class Class(IntEnum):

@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from tramontana.phone import stun
+from tramontana.phone.relay_order import encode_answer, order_key, parse_order
 from tramontana.phone.relay_secret import RelaySecret, parse_username
 from tramontana.phone.stun import Address, Attribute, Class, MalformedStun, Method, StunMessage
 
@@ -43,6 +44,8 @@ MAX_PEERS_PER_ALLOCATION: Final = 64
 """Permissions and channels, each."""
 IN_USE_S: Final = 10
 """An allocation that sent within this is in use: ICE asks for consent every 5 s ± 20 % (RFC 7675 §5.1)."""
+SHUT_OUT_S: Final = 4 * 3600 + 600
+"""How long a revoked device stays shut out after the last order about it: its credential is over then."""
 MAX_USERNAME_BYTES: Final = 255
 _NONCE_TAG_HEX: Final = 32
 
@@ -110,6 +113,9 @@ class TurnServer:
         """What was relayed, and what was dropped or refused and why. Never holds addresses or names."""
         self._family = 1 if ipaddress.ip_address(advertised_host).version == 4 else 2
         self._secret = secret
+        self._order_key = order_key(secret)
+        self._shut_out: dict[str, float] = {}
+        """Device → until when. The longest known stands first."""
         self._realm = realm
         self._max_allocations = max_allocations
         self._max_per_device = max_allocations_per_device
@@ -137,6 +143,8 @@ class TurnServer:
             message = stun.parse(data)
         except MalformedStun:
             return self._drop("dropped_malformed")
+        if message.method == Method.SHUT_OUT:
+            return self._handle_order(message, source, now)
         if message.message_class == Class.REQUEST:
             return [(self._answer(message, source, now, unix_s), source)]
         if message.message_class == Class.INDICATION and message.method == Method.SEND:
@@ -223,6 +231,23 @@ class TurnServer:
     def _drop(self, why: str) -> list[Datagram]:
         self.counts[why] += 1
         return []
+
+    # --- orders of the server ---
+
+    def _handle_order(self, message: StunMessage, source: Address, now: float) -> list[Datagram]:
+        """Revoked devices lose what they have here, and get nothing more. Who is not the server gets no answer."""
+        devices = parse_order(message, self._order_key) if message.message_class == Class.REQUEST else None
+        if devices is None:
+            return self._drop("dropped_unexpected")
+        for device_id in devices:
+            self._shut_out.pop(device_id, None)  # to the end of the line
+            self._shut_out[device_id] = now + SHUT_OUT_S
+            for allocation in list(self._of_device.get(device_id, {}).values()):
+                self._delete(allocation, now)
+                self.counts["allocations_shut_out"] += 1
+        while (first := next(iter(self._shut_out), None)) is not None and self._shut_out[first] <= now:
+            del self._shut_out[first]
+        return [(encode_answer(message, self._order_key), source)]
 
     # --- requests ---
 
@@ -324,6 +349,8 @@ class TurnServer:
         parsed = parse_username(username)
         if parsed is None or parsed[0] <= unix_s:
             raise self._challenge(401, "Unauthorized", source, now)
+        if self._shut_out.get(device_id, 0.0) > now:
+            raise _Refused(403, "Forbidden")
         transport = request.get(Attribute.REQUESTED_TRANSPORT)
         if transport is None or len(transport) != 4:
             raise _Refused(400, "Bad Request")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from itertools import groupby
 from typing import Annotated, Any
@@ -160,11 +161,12 @@ async def list_log(
         root = (await services.custody.organisation(connection)).root
         found = await log.entries(connection, start, count)
         head = await log.head(connection, services.custody.log_key, services.clock())
-    return custody_models.LogPage(head=head_shape(head), entries=[_in_words(entry, root) for entry in found])
+        peers = [verify_root(encoded) for encoded in await certificates.peer_roots(connection)]
+    return custody_models.LogPage(head=head_shape(head), entries=[_in_words(entry, root, peers) for entry in found])
 
 
-def _in_words(entry: log.LogEntry, root: Root) -> custody_models.LogEntryShown:
-    kind, words = _words(read_entry(entry.entry, root))
+def _in_words(entry: log.LogEntry, root: Root, peers: Sequence[Root]) -> custody_models.LogEntryShown:
+    kind, words = _words(read_entry(entry.entry, root, peers))
     return custody_models.LogEntryShown(log_index=entry.log_index, added_at=entry.added_at, kind=kind, **words)
 
 

@@ -151,6 +151,11 @@ async def all_devices(connection: AsyncConnection, *, reachable_at: float | None
     return [Device(**row) for row in rows.mappings()]
 
 
+async def revoked_since(connection: AsyncConnection, since: float) -> Sequence[str]:
+    """Devices that were revoked after an instant."""
+    return (await connection.execute(select(devices.c.device_id).where(devices.c.revoked_at > since))).scalars().all()
+
+
 async def devices_of(connection: AsyncConnection, account_ids: Collection[str]) -> Sequence[Device]:
     """The devices of these accounts, the oldest first."""
     query = _DEVICE.where(devices.c.account_id.in_(account_ids)).order_by(devices.c.enrolled_at, devices.c.device_id)

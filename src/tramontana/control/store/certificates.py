@@ -9,7 +9,7 @@ from sqlalchemy import and_, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from tramontana.control.store.schema import accounts, certificates, devices, federations, log_entries, organisation
-from tramontana.keys.certificate import FOUNDING_LEAVES, Certificate, Revocation
+from tramontana.keys.certificate import FOUNDING_LEAVES, Certificate
 from tramontana.keys.register import Standing
 from tramontana.precedence import Precedence
 
@@ -38,12 +38,14 @@ class Row:
     not_after: int
     revoked_at: float | None
     revocation_index: int | None
+    federation: str | None
     encoded: bytes
 
     def standing(self) -> Standing:
         roles = tuple(self.roles.split(","))
+        whose = (self.serial, self.account_id, self.device_id, roles)
         is_revoked = self.revoked_at is not None
-        return Standing(self.serial, self.account_id, self.device_id, roles, self.not_before, self.not_after, self.log_index, is_revoked)
+        return Standing(*whose, self.not_before, self.not_after, self.log_index, is_revoked, self.federation or "")
 
 
 _ROW = select(certificates, log_entries.c.entry.label("encoded")).join_from(certificates, log_entries)
@@ -96,8 +98,8 @@ async def custodian_devices(connection: AsyncConnection, now: float) -> Sequence
     return [row.device_id for row in rows if "custodian" in row.roles.split(",")]
 
 
-async def add(connection: AsyncConnection, certificate: Certificate, log_index: int) -> None:
-    """The new last certificate of its device; the name in it is the account's from now on."""
+async def add(connection: AsyncConnection, certificate: Certificate, log_index: int, federation: str) -> None:
+    """The new last certificate of its device; the name in it is the account's from now on. federation: "" but for a guest."""
     grant = certificate.grant
     row = {
         "serial": certificate.serial,
@@ -110,6 +112,7 @@ async def add(connection: AsyncConnection, certificate: Certificate, log_index: 
         "precedence_ceiling": grant.ceiling.label,
         "not_before": certificate.not_before,
         "not_after": grant.not_after,
+        "federation": federation or None,
     }
     await connection.execute(insert(certificates).values(row))
     changed = {"serial": certificate.serial, "certified_until": float(grant.not_after), "revoked_at": None, "rejected_at": None}
@@ -117,11 +120,11 @@ async def add(connection: AsyncConnection, certificate: Certificate, log_index: 
     await connection.execute(update(accounts).where(accounts.c.account_id == grant.account_id).values(display_name=grant.display_name))
 
 
-async def revoke(connection: AsyncConnection, revocation: Revocation, log_index: int, now: float) -> bool:
+async def revoke(connection: AsyncConnection, serial: str, device_id: str, log_index: int, now: float) -> bool:
     """Returns whether the device is out: a certificate that was replaced already puts nobody out."""
-    mine = certificates.c.serial == revocation.serial
+    mine = certificates.c.serial == serial
     await connection.execute(update(certificates).where(mine).values(revoked_at=now, revocation_index=log_index))
-    last = (devices.c.device_id == revocation.device_id, devices.c.serial == revocation.serial)
+    last = (devices.c.device_id == device_id, devices.c.serial == serial)
     return (await connection.execute(update(devices).where(*last).values(revoked_at=now))).rowcount == 1
 
 
@@ -129,6 +132,32 @@ async def ceiling_of_account(connection: AsyncConnection, account_id: str) -> Pr
     """The highest of its devices' certificates that are not revoked."""
     levels = [row.precedence_ceiling for row in await last_of_account(connection, account_id) if row.revoked_at is None]
     return max((Precedence.parse(level) for level in levels), default=Precedence.ROUTINE)
+
+
+@dataclass(frozen=True, slots=True)
+class FederationRow:
+    """A cross-certification. `encoded` is the signed statement, `root` that of the other organisation."""
+
+    encoded: bytes
+    root: bytes
+
+
+async def federations_in_force(connection: AsyncConnection) -> Sequence[FederationRow]:
+    """Those that are not revoked, in the order of the log."""
+    query = select(log_entries.c.entry, federations.c.root).join_from(federations, log_entries)
+    rows = await connection.execute(query.where(federations.c.revoked_at.is_(None)).order_by(federations.c.log_index))
+    return [FederationRow(row.entry, row.root) for row in rows]
+
+
+async def peer_roots(connection: AsyncConnection) -> Sequence[bytes]:
+    """Of all organisations that were ever cross-certified."""
+    return (await connection.execute(select(federations.c.root).distinct())).scalars().all()
+
+
+async def of_federation(connection: AsyncConnection, serial: str) -> Sequence[Row]:
+    """The guests' certificates that stand under a cross-certification."""
+    mine = (certificates.c.federation == serial, certificates.c.revoked_at.is_(None))
+    return [Row(**row) for row in (await connection.execute(_ROW.where(*mine))).mappings()]
 
 
 async def add_federation(connection: AsyncConnection, serial: str, root: bytes, log_index: int) -> None:

@@ -70,7 +70,7 @@ devices = Table(
     Column("front_port", Integer),  # the UDP port of this phone's front on the path player, kept over restarts
     Column("serial", Id),  # its last certificate, null while pending
     Column("certified_until", Double),  # the end of that certificate
-    Column("revoked_at", Double),
+    Column("revoked_at", Double, index=True),
     Column("rejected_at", Double),
 )
 
@@ -344,6 +344,7 @@ certificates = Table(
     Column("not_after", BigInteger, nullable=False),
     Column("revoked_at", Double),
     Column("revocation_index", BigInteger),
+    Column("federation", Id, index=True),  # serial of the cross-certification under which a guest stands
 )
 
 federations = Table(
