@@ -2,7 +2,7 @@
 
 import type { Bytes } from "./bytes";
 import { parseSigned, refuseMalformed, StatementRefused, type Organisation } from "./organisation";
-import { readNumber, readText } from "./statement";
+import { parseStatement, readNumber, readText } from "./statement";
 
 export const CERTIFICATE_CONTEXT = "tramontana device certificate 1";
 export const REVOCATION_CONTEXT = "tramontana revocation 1";
@@ -16,10 +16,16 @@ export const FOUNDING_LEAVES: readonly number[] = [2, 3];
 export const ROLES = ["approver", "archive", "auditor", "custodian", "gateway", "member", "operator", "site"] as const;
 export type Role = (typeof ROLES)[number];
 /** Roles with power over others, which two custodians have to approve. */
-const POWERFUL: readonly Role[] = ["custodian", "approver", "archive"];
+export const POWERFUL: readonly Role[] = ["custodian", "approver", "archive"];
 /** RFC 4412 `dsn`, lowest first. */
 export const PRECEDENCE_LABELS = ["routine", "priority", "immediate", "flash", "flash-override"] as const;
 export type PrecedenceLabel = (typeof PRECEDENCE_LABELS)[number];
+
+/** Which organisation a certificate claims to be of: whose keys to verify it with. Throws StatementRefused. */
+export function claimedOrganisation(signed: Uint8Array): string {
+  const { statement } = parseSigned(signed);
+  return refuseMalformed(() => readText(parseStatement(CERTIFICATE_CONTEXT, 12, statement)[0] as Bytes));
+}
 
 /** What a certificate says. Times in POSIX seconds. */
 export interface CertificateClaims {
@@ -108,7 +114,7 @@ export class Revocation {
 
 type CertificateFields = [Bytes, Bytes, Bytes, Bytes, Bytes, Bytes, Bytes, Bytes, Bytes, Bytes, Bytes, Bytes];
 
-function readId(field: Uint8Array): string {
+export function readId(field: Uint8Array): string {
   return checkId(readText(field));
 }
 
@@ -118,14 +124,14 @@ function checkId(id: string): string {
 }
 
 /** Comma-joined, without repetition, in ascending order: one spelling for one set. */
-function readList(text: string): string[] {
+export function readList(text: string): string[] {
   if (text === "") return [];
   const items = text.split(",");
   if (items.some((item, i) => item === "" || (i > 0 && (items[i - 1] as string) >= item))) throw new StatementRefused("malformed", "a list that is not sorted");
   return items;
 }
 
-function readRoles(text: string): Role[] {
+export function readRoles(text: string): Role[] {
   return readList(text).map((item) => {
     const role = ROLES.find((known) => known === item);
     if (role === undefined) throw new StatementRefused("malformed", `the role "${item}" is unknown`);
@@ -133,7 +139,7 @@ function readRoles(text: string): Role[] {
   });
 }
 
-function readCeiling(text: string): PrecedenceLabel {
+export function readCeiling(text: string): PrecedenceLabel {
   const label = PRECEDENCE_LABELS.find((known) => known === text);
   if (label === undefined) throw new StatementRefused("malformed", `the precedence "${text}" is unknown`);
   return label;

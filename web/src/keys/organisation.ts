@@ -8,7 +8,7 @@ import { ml_dsa65, ml_dsa87 } from "@noble/post-quantum/ml-dsa.js";
 import { concat, equal, toHex, type Bytes } from "./bytes";
 import { encodeStatement, parseFields, parseStatement, readNumber, readText, verifyEd25519 } from "./statement";
 
-const ORGANISATION_CONTEXT = "tramontana organisation 1";
+export const ORGANISATION_CONTEXT = "tramontana organisation 1";
 const DEVICE_CODE_CONTEXT = "tramontana device code 1";
 const ED25519_PUBLIC_KEY_BYTES = 32;
 const ED25519_SIGNATURE_BYTES = 64;
@@ -42,7 +42,8 @@ export type RefusalReason =
   | "approver_not_custodian"
   | "founding_incomplete"
   | "replayed"
-  | "unknown_serial";
+  | "unknown_serial"
+  | "outside_federation";
 
 /** A statement that is malformed, that the organisation did not sign, or that may not stand where it stands. */
 export class StatementRefused extends Error {

@@ -22,6 +22,13 @@ export interface Grant {
   ceiling?: string;
 }
 
+export interface Limits {
+  units?: string;
+  roles?: string;
+  ceiling?: string;
+  notAfter?: number;
+}
+
 /** One for all tests: making and signing with ML-DSA in JavaScript takes its time. */
 export class TestOrganisation {
   readonly serviceId = randomId();
@@ -35,12 +42,12 @@ export class TestOrganisation {
   private ed25519!: CryptoKeyPair;
   private log!: CryptoKeyPair;
 
-  static async make(): Promise<TestOrganisation> {
+  static async make(name = "Ministry of Examples"): Promise<TestOrganisation> {
     const made = new TestOrganisation();
     const pair = async (): Promise<CryptoKeyPair> => (await crypto.subtle.generateKey("Ed25519", true, ["sign", "verify"])) as CryptoKeyPair;
     [made.ed25519, made.log] = [await pair(), await pair()];
     const text = utf8;
-    const statement = encodeStatement("tramontana organisation 1", [text("Ministry of Examples"), await raw(made.ed25519), made.mlDsa.publicKey, text("hybrid-1"), numberField(now() - 7_200)]);
+    const statement = encodeStatement("tramontana organisation 1", [text(name), await raw(made.ed25519), made.mlDsa.publicKey, text("hybrid-1"), numberField(now() - 7_200)]);
     made.fingerprint = await digest(statement);
     made.id = toHex(made.fingerprint.subarray(0, 16));
     made.root = await made.sign(statement);
@@ -66,6 +73,11 @@ export class TestOrganisation {
 
   revocation(serial: string, deviceId: string, reason: string): Promise<Bytes> {
     return this.sign(encodeStatement("tramontana revocation 1", [...[this.id, serial, deviceId, reason].map(utf8), numberField(now())]));
+  }
+
+  federation(peer: TestOrganisation, { units = "*", roles = "member", ceiling = "priority", notAfter = now() + 2 * YEAR_S }: Limits = {}, serial = randomId()): Promise<Bytes> {
+    const limits = ["Allies", units, roles, ceiling].map(utf8);
+    return this.sign(encodeStatement("tramontana federation 1", [utf8(this.id), utf8(serial), peer.fingerprint, ...limits, numberField(now() - 3_600), numberField(notAfter)]));
   }
 
   async head(size: number, rootHash: Uint8Array): Promise<Schemas["TreeHead"]> {

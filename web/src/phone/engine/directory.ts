@@ -106,11 +106,11 @@ export class Directory implements Authority {
     return this.membership.archives().has(accountId);
   }
 
-  /** Two custodians let this archive keep what these people say: its certificate is for the whole organisation, or for a unit of one of them. */
+  /** Two custodians let this archive keep what these people say: its certificate is for the whole organisation, or for a unit of one of them. A guest's unit is his own organisation's. */
   mayKeep(archive: string, people: readonly string[]): boolean {
     const units = this.membership.archives().get(archive);
     if (units === undefined) return false;
-    return units.has("") || people.some((accountId) => this.membership.devicesOf(accountId).some(({ claims, revokedAt }) => revokedAt === null && units.has(claims.unit)));
+    return units.has("") || people.some((accountId) => this.membership.devicesOf(accountId).some(({ claims, revokedAt, guest }) => guest === null && revokedAt === null && units.has(claims.unit)));
   }
 
   online(accountId: string): boolean {

@@ -6,17 +6,18 @@
 
 import { ApiError, type Schemas } from "../../api/client";
 import { equal, fromBase64, toHex } from "../../keys/bytes";
-import { inForceAt, type CertificateClaims, type PrecedenceLabel } from "../../keys/certificate";
+import { inForceAt, type PrecedenceLabel } from "../../keys/certificate";
 import type { Authority, Identity } from "../../keys/conversation";
 import { GrowingTree, ProofRefused, verifyConsistency } from "../../keys/merkle";
 import { Organisation, StatementRefused } from "../../keys/organisation";
-import { Register, type Standing } from "../../keys/register";
+import { Register, type Accord, type Standing } from "../../keys/register";
 import { LogKey, TreeHead, type UnverifiedTreeHead } from "../../keys/treeHead";
 import type { Change } from "./store";
 
 const ENTRIES_AT_ONCE = 64; // the most that the server gives
 const LOG = "log";
 const EVIDENCE = "evidence";
+const ACCORDS = "accords";
 
 /** The organisation as it was pinned at enrolment. */
 export interface PinnedOrganisation {
@@ -66,7 +67,8 @@ interface LogRow {
   head: UnverifiedTreeHead;
 }
 
-type StandingRow = Standing & { claims: Omit<CertificateClaims, "signaturePublicKey"> & { signaturePublicKey: Uint8Array } };
+/** As stored; a release without guests stored none. */
+type StandingRow = Omit<Standing, "guest"> & Partial<Pick<Standing, "guest">>;
 
 export class Membership implements Authority {
   private readonly register: Register;
@@ -93,7 +95,7 @@ export class Membership implements Authority {
     return new Membership(organisation, await LogKey.verify(pinned.logKey, organisation), own, now);
   }
 
-  /** Takes up what was read before. Throws RangeError if it is damaged. */
+  /** Takes up what was read before. Throws RangeError or StatementRefused if it is damaged. */
   async load(log: ReadonlyMap<string, unknown>, certificates: ReadonlyMap<string, unknown>): Promise<void> {
     const row = log.get(LOG) as LogRow | undefined;
     this.evidence = (log.get(EVIDENCE) as { detail: string } | undefined)?.detail ?? null;
@@ -101,7 +103,8 @@ export class Membership implements Authority {
     this.tree = GrowingTree.restore(row.size, row.subtrees);
     this.accepted = await TreeHead.verify(row.head, this.logKey);
     this.known = null;
-    this.register.restore([...certificates.values()] as StandingRow[] as Standing[]);
+    const standings = ([...certificates.values()] as StandingRow[]).map((standing) => ({ ...standing, guest: standing.guest ?? null }));
+    await this.register.restore((log.get(ACCORDS) as Accord[] | undefined) ?? [], standings);
   }
 
   /** The head that everything here was read under; null before the first. */
@@ -133,20 +136,22 @@ export class Membership implements Authority {
     const before = this.register.all().map(({ claims }) => claims);
     const [accounts, devices] = [new Set(before.map(({ accountId }) => accountId)), new Set(before.map(({ deviceId }) => deviceId))];
     this.known = null;
+    const accords = this.register.accords.length;
     for (const [i, entry] of entries.entries()) {
       try {
-        const standing = await this.register.read(entry, this.tree.size + i);
-        if (standing === null) continue;
-        news.standings.push(standing);
-        const { accountId, deviceId, serial } = standing.claims;
-        const revoked = standing.revokedAt !== null;
-        // A first certificate is a new person's, one for a known device a renewal.
-        if (accounts.has(accountId) && (revoked || !devices.has(deviceId))) news.devices.push({ accountId, deviceId, serial, revoked });
+        for (const standing of await this.register.read(entry, this.tree.size + i)) {
+          news.standings.push(standing);
+          const { accountId, deviceId, serial } = standing.claims;
+          const revoked = standing.revokedAt !== null;
+          // A first certificate is a new person's, one for a known device a renewal.
+          if (accounts.has(accountId) && (revoked || !devices.has(deviceId))) news.devices.push({ accountId, deviceId, serial, revoked });
+        }
       } catch (error) {
         if (!(error instanceof StatementRefused)) throw error;
         news.refused.push(error);
       }
     }
+    if (this.register.accords.length > accords) news.changes.push({ table: "log", key: ACCORDS, value: [...this.register.accords] });
     [this.tree, this.accepted] = [tree, head];
     const row: LogRow = { size: tree.size, subtrees: [...tree.subtrees], head: head.shown };
     if (entries.length > 0) news.changes.push({ table: "log", key: LOG, value: row });
@@ -221,9 +226,11 @@ export class Membership implements Authority {
       .sort((a, b) => a.logIndex - b.logIndex);
   }
 
-  /** The name that the custodians certified last; null for an account without a certificate. */
+  /** The name that the custodians certified last, of a guest with his organisation; null for an account without a certificate. */
   nameOf(accountId: string): string | null {
-    return this.devicesOf(accountId).at(-1)?.claims.displayName ?? null;
+    const last = this.devicesOf(accountId).at(-1);
+    if (last === undefined) return null;
+    return last.guest === null ? last.claims.displayName : `${last.claims.displayName} (${last.guest.organisation})`;
   }
 
   /** Accounts that custodians certified as archives → the units for which they are; "" is the whole organisation. */
