@@ -200,8 +200,8 @@ def _federates(walk: Walk) -> None:
     guest = Person(walk, "guest.link", "Liaison")
     _waiting(walk, "Liaison")
     code, walk.names["CODE"] = walk.names["CODE"], "AAAA BBBB CCCC DDDD"
-    said = walk.line('tramontana custodian guest --home first --passphrase-file first.pass "$REQUEST"', 1)
-    assert "1 more custodian has to approve this first" in said
+    early = walk.line('tramontana custodian guest --home first --passphrase-file first.pass "$REQUEST"', 1)
+    assert "1 more custodian has to approve this first" in early
     walk.names["CODE"] = code
     said = walk.block("custodian approve")
     assert said[0].splitlines()[-1] == "Approved."

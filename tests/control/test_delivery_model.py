@@ -22,7 +22,6 @@ from tramontana.control.problem import Problem
 from tramontana.control.store import accounts, audit, certificates, conversations, key_packages, mailbox
 from tramontana.control.store.database import Store
 from tramontana.control.store.schema import devices
-from tramontana.keys.certificate import Revocation
 from tramontana.keys.identity import DeviceKey, VerifiedEnrolment
 
 T = TypeVar("T")
@@ -168,8 +167,7 @@ class DeliveryModel(RuleBasedStateMachine):
 
         async def work() -> None:
             async with self.store.write() as connection:
-                revocation = Revocation("", device_id, device_id, "lost", 0, b"")
-                assert await certificates.revoke(connection, revocation, 0, self.now)
+                assert await certificates.revoke(connection, device_id, device_id, 0, self.now)
                 await key_packages.forget_device(connection, device_id)
                 await mailbox.empty(connection, device_id)
 

@@ -237,7 +237,8 @@ def test_guests_of_another_organisation_within_its_limits(ours: Organisation, re
     assert (standing.federation, standing.is_revoked) == (federation.serial, False)
 
     def outside(*approvers: str, name: str = "Other", now: float = NOW, **changes: object) -> str:
-        return refused_entry(register, peer.certify(grant(name, **changes), *approvers, now=now).encoded)
+        what = grant(name, **changes)  # type: ignore[arg-type]
+        return refused_entry(register, peer.certify(what, *approvers, now=now).encoded)
 
     assert outside("First", unit="Press") == "outside_federation"
     assert outside("First", roles=("member", "operator")) == "outside_federation"

@@ -126,9 +126,9 @@ class Register:
             case Revocation(device_id=""):
                 if self.federations.pop(entry.serial, None) is None:
                     raise Refused("unknown_serial", "no federation has this serial")
-                for serial, standing in self.certificates.items():
-                    if standing.federation == entry.serial:
-                        self.certificates[serial] = _revoked(standing)
+                for serial, guest in self.certificates.items():
+                    if guest.federation == entry.serial:
+                        self.certificates[serial] = _revoked(guest)
             case Revocation():
                 standing = self.certificates.get(entry.serial)
                 check_revocation(standing, entry)
