@@ -191,6 +191,25 @@ def test_small_urgent_packets_go_over_two_links_and_nothing_else_does() -> None:
             assert sorted(heard) == sorted([*range(20)] * times), (networks, sink, flow, octets)
 
 
+@pytest.mark.parametrize(("sent", "leaves"), [(47, 43), (46, 46), (0, 0), (48, 0), (8, 1)])
+def test_a_mark_leaves_as_its_sender_may_claim_it(sent: int, leaves: int) -> None:
+    """Above the ceiling, flash: as the ceiling. Network control: as routine data. An old mark of bulk: as the new one."""
+    require_namespaces()
+    with lab() as made:
+        chain_of_four(made)
+        made.join("site", "wg2", "10.4.0.1/24", "modem", "in2", "10.4.0.2/24")
+        with_ipv6(made)
+        apply(made, 100e6)
+        made.run("modem", "nft", "add table inet seen")
+        made.run("modem", "nft", "add chain inet seen come { type filter hook prerouting priority raw; }")
+        for family in ("ip", "ip6"):
+            made.run("modem", "nft", f"add rule inet seen come iifname in1 udp dport 9 {family} dscp {leaves} counter")
+        for sink in ("10.3.0.2", "fd03::2"):
+            made.python("host", FLOW, "send", sink, "9", "0.2", "50", "100", str(sent)).communicate(timeout=PATIENCE_S)
+        shown = made.run("modem", "nft", "list", "table", "inet", "seen")
+        assert shown.count("counter packets 10 ") == 2, shown
+
+
 def test_branches_of_sites_come_and_go_on_a_gateway() -> None:
     require_namespaces()
     with lab() as made:

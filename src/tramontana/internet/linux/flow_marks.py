@@ -72,10 +72,17 @@ class FlowMarks:
         body += ["jump remark", "}", "chain believed {", *_by_dscp(Precedence.FLASH_OVERRIDE), "ct mark set meta mark", "}"]
         for i, local in enumerate(self.local):
             body += [f"chain {_name(i)} {{", *_by_dscp(local.ceiling), "}"]
-        body.append("chain remark {")
-        for flow in FlowClass:
-            body += [f"meta mark {mark(flow):#x} ip dscp set {flow.dscp}", f"meta mark {mark(flow):#x} ip6 dscp set {flow.dscp}"]
-        body += ["}", "chain shape {", "type filter hook postrouting priority mangle; policy accept;"]
+        for flow in FlowClass:  # written only where it is another one: most packets pass with one look
+            own = (f"{family} dscp != {flow.dscp} {family} dscp set {flow.dscp}" for family in ("ip", "ip6"))
+            body += [f"chain remark_{flow:d} {{", *own, "}"]
+        by_class = ", ".join(f"{mark(flow):#x} : goto remark_{flow:d}" for flow in FlowClass)
+        body += [
+            "chain remark {",
+            f"meta mark vmap {{ {by_class} }}",
+            "}",
+            "chain shape {",
+            "type filter hook postrouting priority mangle; policy accept;",
+        ]
         body += [f"oifname != {devices} accept", f"meta mark {CONTROL_MARK:#x} ip dscp set {CONTROL_DSCP}"]
         body += [f"meta mark {CONTROL_MARK:#x} ip6 dscp set {CONTROL_DSCP}"]
         if self.branches:
