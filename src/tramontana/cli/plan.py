@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -13,9 +13,10 @@ from tramontana.cli.output import Column, Report, check_writable, write_whole
 from tramontana.cli.plan_page import MILLION, PERCENTILES, number, service_in_words, study_page
 from tramontana.cli.sky_options import Work, work_options
 from tramontana.errors import LocalError
+from tramontana.planning.design_search import Candidate, cheapest, front
 from tramontana.planning.figure import Draws, Figure, Input, Values, ancestry, drivers, evaluate
 from tramontana.planning.measures import Demand, Measures, measure, weighted
-from tramontana.planning.study import Alternative, Study, StudyError, parse_study
+from tramontana.planning.study import Alternative, DesignTask, Study, StudyError, parse_study
 from tramontana.planning.units import shown
 
 NAMED_DRIVERS = 3
@@ -57,6 +58,68 @@ def report(study: Path, page: Path, work: Work) -> None:
     read = _read(study)
     write_whole(page, study_page(read, _measured(read, work)).encode())
     click.echo(f"Wrote {page}: open it in a browser.")
+
+
+@plan.command("design")
+@_study
+@work_options
+def design_command(study: Path, work: Work) -> None:
+    """Search the constellation that STUDY asks for under [design]: the fewest satellites that meet its target, and what they cost."""
+    read = _read(study)
+    task = read.design
+    if task is None:
+        raise LocalError(f"{study} asks for no design: give it [design] (docs/planning.md)")
+    found = work.run("design", task.search, task.search.grid.orbits())
+    click.echo(designed(read, task, [one for orbit in found for one in orbit]).as_text(most_rows=1000))
+
+
+def designed(study: Study, task: DesignTask, candidates: Sequence[Candidate]) -> Report:
+    """The front: satellites against availability, and the likely cost of each."""
+    best, chosen, target = front(candidates), cheapest(candidates), task.search.target
+    cost = task.alternative.costs.present_value
+    likely = Draws.likely([cost])
+    worth = [float(evaluate([cost], likely.with_input(task.satellites, one.shell.satellite_count))[cost].item()) / MILLION for one in best]
+    shells = [one.shell for one in best]
+    columns = (
+        Column("satellites", np.array([shell.satellite_count for shell in shells], np.int64)),
+        Column("planes", np.array([shell.planes for shell in shells], np.int64)),
+        Column("altitude_km", np.array([shell.altitude_km for shell in shells])),
+        Column("inclination_deg", np.array([shell.inclination_deg for shell in shells]), digits=1),
+        Column("phasing", np.array([shell.phasing for shell in shells], np.int64)),
+        Column("served_percent", np.array([one.served * 100 for one in best]), digits=2),
+        Column("available_percent", np.array([(one.available or 0.0) * 100 for one in best]), digits=2),
+        Column("round_trip_median_ms", np.array([(one.round_trip_s or np.nan) * 1e3 for one in best])),
+        Column(f"present_value_M{study.head.currency}", np.array(worth)),
+    )
+    if chosen is None:
+        answer = "no shell of the grid meets the target: widen the grid, or lower the target"
+    else:
+        shell = chosen.shell
+        answer = (
+            f"{shell.satellite_count} satellites in {shell.planes} planes at {shell.altitude_km:g} km and {shell.inclination_deg:g}° "
+            f"(phasing {shell.phasing})"
+        )
+    screened = sum(one.available is None for one in candidates)
+    return Report(
+        f"A constellation for {study.head.title}",
+        (
+            (
+                "Target",
+                f"available {target.available:.2%} of a year, round trip {target.round_trip_s * 1e3:g} ms or less, over the study's places",
+            ),
+            ("Landing", ", ".join(task.search.grid.landing_countries) or "any country with a gateway"),
+            ("Service", service_in_words(study)),
+            ("Cost", f"present value of {task.alternative.id} with all inputs likely and that many satellites"),
+        ),
+        columns,
+        (
+            ("Cheapest", answer),
+            (
+                "Looked at",
+                f"{len(candidates)} shells, {screened} of them for a quarter of an hour only; the table holds those that no other beats",
+            ),
+        ),
+    )
 
 
 @plan.command()

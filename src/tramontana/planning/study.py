@@ -57,6 +57,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from tramontana.errors import LocalError
 from tramontana.planning.cost import Constellation, CostError, Costs, Line, constellation, costs, line
+from tramontana.planning.design_search import Grid, Search, Target
 from tramontana.planning.estimate import Estimate, EstimateError, Source
 from tramontana.planning.figure import Figure, Input, constant
 from tramontana.planning.measures import Demand, SkyDesign
@@ -174,6 +175,20 @@ class PlaceEntry(_Strict):
     share: float = Field(default=1.0, gt=0)
 
 
+class DesignEntry(_Strict):
+    """What `plan design` tries, and what it must meet."""
+
+    alternative: Name
+    """Whose constellation is designed: its prices count."""
+    altitudes_km: tuple[Annotated[float, Field(gt=150, lt=36_000)], ...] = Field(min_length=1)
+    inclinations_deg: tuple[Annotated[float, Field(ge=0, le=180)], ...] = Field(min_length=1)
+    planes: tuple[Annotated[int, Field(ge=1, le=200)], ...] = Field(min_length=1)
+    satellites_per_plane: tuple[Annotated[int, Field(ge=1, le=200)], ...] = Field(min_length=1)
+    landing: tuple[Annotated[str, Field(pattern="^[A-Z]{2}$")], ...] = ()
+    available: float = Field(gt=0, lt=1)
+    round_trip_ms: float = Field(gt=0)
+
+
 class AlternativeEntry(_Strict):
     id: Name
     title: str = Field(min_length=1)
@@ -190,6 +205,7 @@ class StudyFile(_Strict):
     inputs: dict[Name, InputEntry]
     currencies: dict[Currency, CurrencyEntry] = {}
     places: dict[Name, PlaceEntry] = {}
+    design: DesignEntry | None = None
     alternatives: tuple[AlternativeEntry, ...] = Field(min_length=1)
 
 
@@ -212,6 +228,16 @@ class Study:
     alternatives: tuple[Alternative, ...]
     demand: Demand | None
     """None where the study has no places."""
+    design: DesignTask | None
+
+
+@dataclass(frozen=True, slots=True)
+class DesignTask:
+    """A constellation to search for. `satellites` is the name of the input that counts it, for its cost."""
+
+    alternative: Alternative
+    satellites: str
+    search: Search
 
 
 def parse_study(text: str) -> Study:
@@ -249,7 +275,28 @@ class _Builder:
             raise StudyError(f"inputs that nothing uses: {', '.join(unused)}; delete them or correct a name")
         if unused := sorted(set(self.sources) - {entry.source for entry in file.inputs.values()}):
             raise StudyError(f"sources that no input names: {', '.join(unused)}; delete them or correct a name")
-        return Study(head, self.sources, self.inputs, alternatives, self._demand())
+        demand = self._demand()
+        return Study(head, self.sources, self.inputs, alternatives, demand, self._design(alternatives, entries, demand))
+
+    def _design(
+        self, alternatives: Iterable[Alternative], entries: Mapping[str, AlternativeEntry], demand: Demand | None
+    ) -> DesignTask | None:
+        entry = self.file.design
+        if entry is None:
+            return None
+        if demand is None:
+            raise StudyError("a design is searched for places: give [places.…]")
+        given = entries.get(entry.alternative)
+        if given is None or given.constellation is None:
+            raise StudyError(f"design.alternative: {entry.alternative} is not an alternative with a constellation of its own")
+        try:
+            SkyDesign(None, (), entry.landing).ground()
+        except LocalError as error:
+            raise StudyError(f"design.landing: {error}") from error
+        grid = Grid(entry.altitudes_km, entry.inclinations_deg, entry.planes, entry.satellites_per_plane, entry.landing)
+        search = Search(grid, demand, Target(entry.available, entry.round_trip_ms / 1e3), self.file.study.seed)
+        chosen = next(one for one in alternatives if one.id == entry.alternative)
+        return DesignTask(chosen, given.constellation.satellites, search)
 
     def _demand(self) -> Demand | None:
         entries = self.file.places

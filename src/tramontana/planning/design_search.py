@@ -1,0 +1,109 @@
+"""The search for a constellation: the fewest satellites of one Walker shell that meet a target over the places of a study.
+
+What it costs grows with the number of satellites alone (the study's prices are by satellite and by launch), so within one altitude
+and inclination the first shell that meets the target, counted upwards, is the cheapest of the grid; what is larger need not be
+looked at. A quarter of an hour of sky first tells which shells are hopeless.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import product
+
+from tramontana.planning.measures import Demand, MeasureSky, SkyDesign, weighted
+from tramontana.space.shells import Shell, usual_phasing
+
+SCREEN_S = 900.0
+SCREEN_MARGIN = 0.05
+"""A quarter of an hour may be worse than the hour by this share of served time; a shell that is worse still is not measured in full."""
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """What is tried: every combination. Countries of landing as in `SkyDesign`."""
+
+    altitudes_km: tuple[float, ...]
+    inclinations_deg: tuple[float, ...]
+    planes: tuple[int, ...]
+    satellites_per_plane: tuple[int, ...]
+    landing_countries: tuple[str, ...]
+
+    def orbits(self) -> list[tuple[float, float]]:
+        """Altitude and inclination: each is a piece of work of its own."""
+        return list(product(self.altitudes_km, self.inclinations_deg))
+
+    def sizes(self) -> list[tuple[int, int]]:
+        """Planes and satellites in each, fewest satellites first; of equal ones the fewer planes, which take fewer launches to fill."""
+        return sorted(product(self.planes, self.satellites_per_plane), key=lambda size: (size[0] * size[1], size[0]))
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Over the demand, weighted: share of a year, and the median round trip in seconds."""
+
+    available: float
+    round_trip_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A shell and what it gives; in full, or only as far as the screening went."""
+
+    shell: Shell
+    served: float
+    available: float | None
+    """None: screened out."""
+    round_trip_s: float | None
+    meets: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """The work of one altitude and inclination, picklable: all shells up to the first that meets the target."""
+
+    grid: Grid
+    demand: Demand
+    target: Target
+    seed: int = 0
+
+    def __call__(self, orbit: tuple[float, float]) -> list[Candidate]:
+        found: list[Candidate] = []
+        for planes, each in self.grid.sizes():
+            found.append(self.examine(Shell(*orbit, planes, each, 0)))
+            if found[-1].meets:
+                break
+        return found
+
+    def examine(self, shell: Shell) -> Candidate:
+        """Its phasing is chosen here (space/shells.py)."""
+        phased = Shell(shell.altitude_km, shell.inclination_deg, shell.planes, shell.satellites_per_plane, usual_phasing(shell))
+        sky, shares = SkyDesign(None, (phased,), self.grid.landing_countries), self.demand.shares
+        glance = MeasureSky(self.demand, duration_s=SCREEN_S, seed=self.seed)(sky)
+        served = weighted(glance.served, shares)
+        if served < self.target.available - SCREEN_MARGIN:
+            return Candidate(phased, served, None, None, meets=False)
+        full = MeasureSky(self.demand, seed=self.seed)(sky)
+        available, trip = weighted(full.available, shares), weighted(full.round_trip_s, shares)
+        meets = available >= self.target.available and trip <= self.target.round_trip_s  # an unknown delay meets nothing
+        return Candidate(phased, weighted(full.served, shares), available, trip, meets)
+
+
+def front(candidates: Iterable[Candidate]) -> list[Candidate]:
+    """Those that no other beats in both satellites and availability, fewest satellites first."""
+    measured = [one for one in candidates if one.available is not None]
+    best: list[Candidate] = []
+    for one in sorted(measured, key=lambda one: (one.shell.satellite_count, -_available(one))):
+        if not best or _available(one) > _available(best[-1]):
+            best.append(one)
+    return best
+
+
+def cheapest(candidates: Sequence[Candidate]) -> Candidate | None:
+    """The fewest satellites that meet the target; of equal ones the most available. None: no shell of the grid does."""
+    meeting = [one for one in candidates if one.meets]
+    return min(meeting, key=lambda one: (one.shell.satellite_count, -_available(one)), default=None)
+
+
+def _available(one: Candidate) -> float:
+    return 0.0 if one.available is None else one.available
