@@ -16,11 +16,12 @@ import { SignIn } from "./SignIn";
 import type { ConsoleSession } from "./session";
 import { Sites } from "./sites/Sites";
 import { SkyView } from "./sky/SkyView";
+import { WarningsView } from "./warnings/WarningsView";
 
-const VIEWS = ["sky", "sites", "invitations", "approvals", "people", "conversations", "calls", "log", "audit"] as const;
+const VIEWS = ["sky", "warnings", "sites", "invitations", "approvals", "people", "conversations", "calls", "log", "audit"] as const;
 type View = (typeof VIEWS)[number];
 
-const ICONS: Record<View, IconName> = { sky: "satellite", sites: "router", invitations: "ticket", approvals: "check", people: "person", conversations: "message", calls: "handset", log: "lock", audit: "list" };
+const ICONS: Record<View, IconName> = { sky: "satellite", warnings: "warning", sites: "router", invitations: "ticket", approvals: "check", people: "person", conversations: "message", calls: "handset", log: "lock", audit: "list" };
 
 function viewInAddress(): View {
   const named = location.hash.replace(/^#\//, "");
@@ -36,6 +37,8 @@ function Present({ session }: { session: ConsoleSession }) {
       return <SkyView api={api} />;
     case "sites":
       return <Sites api={api} />;
+    case "warnings":
+      return <WarningsView api={api} />;
     case "invitations":
       return <Invitations api={api} />;
     case "people":

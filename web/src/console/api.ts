@@ -132,6 +132,49 @@ export class ConsoleApi {
     return this.#call("GET", "/admin/calls");
   }
 
+  warnings(): Promise<Schemas["WarningShown"][]> {
+    return this.#call("GET", "/warnings");
+  }
+
+  warning(warningId: string): Promise<Schemas["WarningDetails"]> {
+    return this.#call("GET", `/warnings/${encodeURIComponent(warningId)}`);
+  }
+
+  warningSetup(): Promise<Schemas["WarningSetup"]> {
+    return this.#call("GET", "/warnings/setup");
+  }
+
+  previewWarning(body: Schemas["PreviewRequest"]): Promise<Schemas["Preview"]> {
+    return this.#call("POST", "/warnings/preview", body);
+  }
+
+  planWarning(body: Partial<Schemas["PlanRequest"]> & Pick<Schemas["PlanRequest"], "polygons">): Promise<Schemas["PlanShown"]> {
+    return this.#call("POST", "/warnings/plan", body);
+  }
+
+  namedArea(name: string): Promise<Schemas["NamedArea"]> {
+    return this.#call("GET", `/warnings/areas/${encodeURIComponent(name)}`);
+  }
+
+  /** A CAP 1.2 document is XML, not JSON: it travels as it is. */
+  async readCap(document: string): Promise<Schemas["Content"]> {
+    let response: Response;
+    try {
+      response = await fetch(`${BASE}/warnings/cap`, {
+        method: "POST",
+        headers: { Authorization: `Bearer ${this.token() ?? ""}`, "Content-Type": "application/cap+xml" },
+        body: document,
+        credentials: "omit",
+        redirect: "error",
+      });
+    } catch (reason) {
+      throw new Unreachable("cap", { cause: reason });
+    }
+    const answer = (await response.json()) as Schemas["Content"] & { code?: string; detail?: string };
+    if (!response.ok) throw new ApiError(response.status, answer.code ?? "cap", answer.detail ?? response.statusText, null);
+    return answer;
+  }
+
   audit(afterSeq: number): Promise<AuditPage> {
     return this.#call("GET", `/admin/audit?after=${afterSeq}`);
   }
