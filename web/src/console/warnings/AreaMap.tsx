@@ -110,6 +110,12 @@ export default function AreaMap({ polygons, beams, beamRadiusM, onPoint }: AreaM
     (map?.getSource("area") as GeoJSONSource | undefined)?.setData(areaFeatures(polygons));
   }, [map, polygons]);
   useEffect(() => {
+    const all = polygons.filter((ring) => ring.length >= 3).flat();
+    if (!map || all.length === 0) return;
+    const [latitudes, longitudes] = [all.map(([latitude]) => latitude), all.map(([, longitude]) => longitude)];
+    map.fitBounds([Math.min(...longitudes), Math.min(...latitudes), Math.max(...longitudes), Math.max(...latitudes)], { padding: 60, maxZoom: 9, animate: false });
+  }, [map, polygons.length]); // not with every corner: a map that moves under the pointer cannot be drawn on
+  useEffect(() => {
     (map?.getSource("beams") as GeoJSONSource | undefined)?.setData(beamFeatures(beams, beamRadiusM));
   }, [map, beams, beamRadiusM]);
 

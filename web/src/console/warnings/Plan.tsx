@@ -27,7 +27,7 @@ export function Plan({ plan, onDwell }: { plan: PlanShown; onDwell: (dwell: numb
         <p>{t("warnings.plan.none")}</p>
       ) : (
         <>
-          <svg viewBox={`0 0 ${CHART.width} ${CHART.height}`} class="warning-timeline" role="img" aria-label={t("warnings.plan.chart")}>
+          <svg viewBox={`0 0 ${CHART.width} ${CHART.height}`} class="warning-timeline" preserveAspectRatio="none" role="img" aria-label={t("warnings.plan.chart")}>
             {plan.reached.map((shares, n) =>
               shares.map((share, times) => (
                 <rect key={`${n}-${times}`} x={n * step} width={Math.max(1, step - 1)} y={CHART.height * (1 - share)} height={CHART.height * share} class={`timeline-bar timeline-bar-${times}`} />

@@ -52,7 +52,7 @@ export function WarningsView({ api }: { api: ConsoleApi }) {
     void reload();
   };
   return (
-    <section class="warnings" aria-labelledby="warnings-title">
+    <section class="page warnings" aria-labelledby="warnings-title">
       <h1 id="warnings-title">{t("warnings.title")}</h1>
       <p class="quiet">{t("warnings.lead")}</p>
       {error && <ErrorNotice error={error} />}
