@@ -40,6 +40,13 @@ class Ministry:
         self.log(certificate.encoded)
         return Identity(certificate, key)
 
+    def renew(self, identity: Identity) -> Identity:
+        """A new certificate for the same device and key."""
+        now = identity.certificate.grant
+        certificate = self.organisation.certify(now, "First", now=self.now)
+        self.log(certificate.encoded)
+        return Identity(certificate, identity.key)
+
     def revoke(self, identity: Identity) -> bytes:
         """The entry of the log."""
         serial = identity.certificate.serial

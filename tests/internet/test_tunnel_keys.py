@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 
 import pytest
 from hypothesis import given, settings
@@ -18,10 +18,15 @@ from tramontana.internet.control_channel import (
     Frame,
     FrameKind,
     FrameReader,
+    GatewayAt,
+    Gateways,
     Introduction,
     Length,
+    LogPart,
+    LogWanted,
     Refusal,
     Renewal,
+    Reported,
     Sealed,
     encode_sealed,
     parse_sealed,
@@ -34,11 +39,13 @@ from tramontana.internet.tunnel_keys import (
     Introduced,
     KeyProposed,
     Opened,
+    Outdated,
     Said,
     SiteConversation,
     WrongPeer,
 )
 from tramontana.keys.refused import Refused
+from tramontana.keys.register import Register
 
 
 class Pair:
@@ -163,6 +170,59 @@ def test_a_revoked_site_is_refused_and_one_that_is_revoked_later_too() -> None:
     assert refused.value.reason == "revoked"
 
 
+def _log_from(pair: Pair, known: int) -> Register:
+    """What a site knows that was away since the log had so many entries."""
+    register = Register(pair.ministry.register.root)
+    for entry in pair.ministry.entries[:known]:
+        register.read(entry)
+    return register
+
+
+def test_a_gateway_that_is_newer_than_the_sites_log_may_tell_of_it_and_nothing_else_counts_before() -> None:
+    pair = Pair()
+    pair.site = SiteConversation(pair.ship, pair.rome.device_id, _log_from(pair, 5))  # up to the ship's certificate
+    pair.to_gateway()
+    with pytest.raises(Refused, match="not in the organisation's log"):
+        pair.to_site()
+    pair = Pair()
+    register = _log_from(pair, 5)
+    pair.site = SiteConversation(pair.ship, pair.rome.device_id, register, may_learn=True)
+    pair.gateway = GatewayConversation(pair.rome, pair.ministry.register)
+    pair.open()
+    pair.introduce()
+    with pytest.raises(Refused):
+        pair.site.check_peer(NOW)
+    register.read(pair.ministry.entries[5])
+    pair.site.check_peer(NOW)
+
+
+def test_a_revoked_gateway_is_asked_for_nothing() -> None:
+    pair = Pair()
+    pair.ministry.revoke(pair.rome)
+    pair.site = SiteConversation(pair.ship, pair.rome.device_id, pair.ministry.register, may_learn=True)
+    pair.to_gateway()
+    with pytest.raises(Refused, match="revoked"):
+        pair.to_site()
+
+
+def test_a_site_whose_certificate_was_replaced_while_it_was_away_may_read_the_log_alone() -> None:
+    pair = Pair()
+    newer = pair.ministry.renew(pair.ship)
+    assert newer.certificate.serial != pair.ship.certificate.serial
+    pair.open()
+    assert pair.introduce() == [Outdated()]
+    pair.site.say(LogWanted(5))
+    assert pair.to_gateway() == [Said(LogWanted(5))]
+    pair.exchange(1)
+    with pytest.raises(ChannelRefused):
+        pair.to_gateway()
+    pair = Pair(pair.ministry)
+    pair.ministry.revoke(pair.ministry.renew(pair.ship))
+    pair.open()
+    with pytest.raises(Refused):
+        pair.introduce()
+
+
 def test_a_phone_is_neither_site_nor_gateway(ministry: Ministry) -> None:
     phone = ministry.certify("Ada", "member")
     pair = Pair(ministry)
@@ -224,6 +284,11 @@ def test_another_organisation_is_refused(ministry: Ministry) -> None:
         Renewal(15, Message(Word.SET, 2**53 - 1, bytes(16))),
         Alive(),
         Length(3, 1340),
+        LogWanted(7),
+        LogPart(9),
+        LogPart(9, 7, (b"entry", bytes(5000))),
+        Gateways((GatewayAt("ab" * 16, 15, ip_address("203.0.113.1")), GatewayAt("cd" * 16, 0, ip_address("2001:db8::1")))),
+        Reported(b"{}", bytes(64)),
     ],
 )
 def test_sealed_messages_come_back_as_they_were(message: Sealed) -> None:

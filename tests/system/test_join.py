@@ -98,6 +98,17 @@ class Ministry:
             found = http.get("/admin/routers", headers={"Authorization": f"Bearer {bearer}"}).json()
         return next(dict(each) for each in found["sites"] if each["device_id"] == device_id)
 
+    def renew(self, device_id: str) -> None:
+        """A new certificate for a device that has one."""
+        desk = self.desks[0]
+        with self.network.namespace("gate").entered():
+            desk.login()
+            desk.follow_log()
+            request = desk.find_request(desk.ask_for_change(device_id))
+            grant = desk.grant_for(request)
+            desk.approve(request, grant)
+            desk.issue(self.key, desk.find_request(request["request_id"]), grant)
+
     def revoke(self, device_id: str) -> None:
         with self.network.namespace("gate").entered():
             self.desks[0].follow_log()
@@ -128,10 +139,14 @@ def _join(network: Routers, word: str, link: str, *options: str) -> Agent:
     return agent
 
 
+def certificate_of(agent: Agent) -> bytes:
+    return (agent.state / "certificate").read_bytes()
+
+
 def test_invited_approved_connected_revoked(tmp_path: Path) -> None:
     with laid_out(tmp_path, uplinks=1) as network, ministry_of(network) as ministry:
         tag = f"t{os.getpid() % 10000}"
-        gate, site = (network.namespace(part) for part in ("gate", "site"))
+        site = network.namespace("site")
         run(["ip", "-n", str(site.name), "address", "add", "192.0.2.18/28", "dev", "up1"])
         run(["ip", "-n", str(site.name), "link", "set", "up1", "up"])
         run(["ip", "-n", str(site.name), "route", "add", "default", "via", "192.0.2.17"])
@@ -148,7 +163,7 @@ def test_invited_approved_connected_revoked(tmp_path: Path) -> None:
             "--tag",
             f"{tag}g"[:6],
         )
-        ministry.certify("Gateway")
+        gateway_id = ministry.certify("Gateway")
         network.wait_for(lambda: gateway.status() is not None, "the gateway runs")
         ship = _join(
             network,
@@ -163,7 +178,7 @@ def test_invited_approved_connected_revoked(tmp_path: Path) -> None:
         )
         device_id = ministry.certify("Site")
         network.wait_until_up()
-        assert gate.exists
+        before = [certificate_of(each) for each in (gateway, ship)]
         assert "10.64.2.0/24" in ship.config.read_text()
 
         network.wait_for(lambda: ministry.shown(device_id)["state"] is not None, "the console knows how the site is")
@@ -181,6 +196,15 @@ def test_invited_approved_connected_revoked(tmp_path: Path) -> None:
         assert traffic.lost == 0
 
         ministry.start()
+        # While the site is away, both get new certificates: it learns of them from the gateway, before there is any tunnel.
+        ship.stop(signal.SIGTERM)
+        for device in (gateway_id, device_id):
+            ministry.renew(device)
+        wait_for(lambda: certificate_of(gateway) != before[0], "the gateway has its new certificate")
+        ship.start()
+        network.wait_for(lambda: certificate_of(ship) != before[1], "the site has its new certificate")
+        network.wait_until_up()
+
         ministry.revoke(device_id)
         wait_for(lambda: network.tunnels(gateway) == [], "the gateway has no tunnel of the site", patience_s=40)
         assert not network.reaches()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from ipaddress import ip_address
+from pathlib import Path
 
 from tramontana.cli.beside import beside
 from tramontana.device.device import Condemned, Device
@@ -18,6 +19,7 @@ from tramontana.errors import TramontanaError
 from tramontana.internet.control_channel import GatewayAt
 from tramontana.internet.driver import now_s
 from tramontana.internet.gateway.driver import GatewayAgent
+from tramontana.internet.log_file import EntryFile
 from tramontana.internet.report import SignedReport
 from tramontana.internet.settings import SitePlace
 
@@ -27,9 +29,26 @@ BATCH_EVERY_S = 0.2
 BATCH_BYTES = 200 * 1024
 MOST_REPORTS = 100
 REPORT_PERIOD_S = 30.0
+CATCH_UP_S = 5.0
 AGAIN_S = 10.0
 
 log = logging.getLogger("tramontana.gateway")
+
+
+async def catch_up(store: SealedStore, path: Path) -> None:
+    """Read the log on before the agent begins, if the server answers soon; else it begins with what it had."""
+    file = EntryFile(path)
+    file.read_new()
+    online = OnlineDevice(
+        Device(store, lambda start, entries: file.append(file.missing(start, entries))), on_message=lambda _received: asyncio.sleep(0)
+    )
+    try:
+        async with asyncio.timeout(CATCH_UP_S):
+            await online.follow()
+    except (TramontanaError, TimeoutError) as error:
+        log.info("the server: %s", error or "no answer in time")
+    finally:
+        await online.close()
 
 
 class ServerLink:

@@ -16,7 +16,7 @@ import click
 from tramontana.cli import join as joining
 from tramontana.cli.beside import beside
 from tramontana.cli.dish import dish
-from tramontana.cli.router_link import ServerLink
+from tramontana.cli.router_link import ServerLink, catch_up
 from tramontana.device.storage.driver import SealedStore
 from tramontana.errors import LocalError
 from tramontana.internet.driver import STATUS_SOCKET
@@ -59,7 +59,9 @@ def run_gateway(config: Path) -> None:
 async def _site(config: Path) -> None:
     """The agent, made anew whenever other gateways are there: tunnels outlive that."""
     while True:
-        agent = sites.SiteAgent(_settings(config, SiteSettings))
+        settings = _settings(config, SiteSettings)
+        sites.close(sites.with_known_gateways(settings))
+        agent = sites.SiteAgent(settings)
         changed = asyncio.ensure_future(agent.gateways_changed.wait())
         running = asyncio.ensure_future(agent.run())
         try:
@@ -73,12 +75,13 @@ async def _site(config: Path) -> None:
 
 
 async def _gateway(settings: GatewaySettings) -> None:
-    agent = gateways.GatewayAgent(settings)
     if not settings.joined:
-        await agent.run()
+        await gateways.GatewayAgent(settings).run()
         return
     store = SealedStore.of_machine(settings.state)
     try:
+        await catch_up(store, settings.log)  # a certificate that was renewed meanwhile, first of all its own
+        agent = gateways.GatewayAgent(settings)
         await beside(ServerLink(agent, store).run(), agent.run())
     finally:
         store.close()

@@ -20,6 +20,7 @@ from tramontana.internet.control_channel import (
     FrameKind,
     FrameReader,
     Introduction,
+    LogWanted,
     Renewal,
     Sealed,
     encode_sealed,
@@ -123,6 +124,11 @@ class Introduced:
 
 
 @dataclass(frozen=True, slots=True)
+class Outdated:
+    """Gateway: the site has the key of a certificate that a newer one replaced while it was away. It may read the log, nothing else."""
+
+
+@dataclass(frozen=True, slots=True)
 class Said:
     """A sealed message of the other end."""
 
@@ -137,7 +143,7 @@ class KeyProposed:
     key: PresharedKey
 
 
-Event = Opened | Introduced | Said | KeyProposed
+Event = Opened | Introduced | Outdated | Said | KeyProposed
 
 
 class _Conversation(ABC):
@@ -274,6 +280,7 @@ class GatewayConversation(_Conversation):
     def __init__(self, own: Identity, trust: Trust, rng: Callable[[int], bytes] = os.urandom) -> None:
         super().__init__(own, trust, rng)
         self._key_package: OwnKeyPackage | None = None
+        self._is_outdated = False
 
     def _handle(self, frame: Frame, now: float) -> list[Event]:
         match frame.kind:
@@ -309,9 +316,12 @@ class GatewayConversation(_Conversation):
 
     def _said(self, message: Sealed, epoch: int, now: float) -> list[Event]:
         if self.peer is None:
+            if isinstance(message, LogWanted) and self._is_outdated:
+                return [Said(message)]
             if not isinstance(message, Introduction):
                 raise ChannelRefused("a site introduces itself first")
-            return [Introduced(self._verify(message, now), message)]
+            certificate = self._verify(message, now)
+            return [Outdated()] if certificate is None else [Introduced(certificate, message)]
         if isinstance(message, Renewal) and message.message.word is Word.PROPOSE and epoch == self._joined.epoch:
             tunnel = TunnelId(self.peer.grant.device_id, self._own.device_id, message.uplink)
             key = self._preshared_key(tunnel, message.message.number)
@@ -319,12 +329,20 @@ class GatewayConversation(_Conversation):
                 return [KeyProposed(message.uplink, key)]
         return [Said(message)]
 
-    def _verify(self, introduction: Introduction, now: float) -> Certificate:
-        """That the member who speaks is the device of the certificate."""
+    def _verify(self, introduction: Introduction, now: float) -> Certificate | None:
+        """That the member who speaks is the device of the certificate. None if a newer one has replaced it."""
         certificate = UnverifiedCertificate(introduction.certificate).verify(self._trust.root)
-        check_standing(certificate, self._trust, self.role_of_peer, now)
         other = next(member for member in self._joined.members if member.leaf_index != self._joined.own_leaf)
         if other.credential != _credential(certificate) or other.signature_key != certificate.grant.signature_public_key:
             raise WrongPeer("wrong_device", f"somebody else shows the certificate of {certificate.grant.display_name}")
+        try:
+            check_standing(certificate, self._trust, self.role_of_peer, now)
+        except Refused as refused:
+            standing = self._trust.last(certificate.grant.device_id)
+            is_replaced = standing is not None and not standing.is_revoked and standing.serial != certificate.serial
+            if refused.reason not in ("superseded", "expired") or not is_replaced:
+                raise
+            self._is_outdated = True
+            return None
         self.peer = certificate
         return certificate

@@ -63,7 +63,7 @@ from tramontana.internet.overlay import CONTROL_PORT, GATEWAY_END, WIREGUARD_POR
 from tramontana.internet.report import MAX_WORDS, GatewayReport, SignedReport, sign_report
 from tramontana.internet.settings import GatewaySettings, SettingsRefused, SitePlace
 from tramontana.internet.tcp_proxy import ProxySettings, Role
-from tramontana.internet.tunnel_keys import Event, GatewayConversation, Introduced, KeyProposed, Said, WrongPeer, check_standing
+from tramontana.internet.tunnel_keys import Event, GatewayConversation, Introduced, KeyProposed, Outdated, Said, WrongPeer, check_standing
 from tramontana.keys.refused import Refused
 
 INTRODUCTION_TIMEOUT_S = 15.0
@@ -82,7 +82,7 @@ class GatewayAgent:
         """Raises `LocalError`, `Refused`."""
         self.settings = settings
         self.trust = LogFile(settings.log, settings.organisation)
-        self.own = read_identity(settings.device_key, settings.certificate, self.trust.root)
+        self.own = renewed(read_identity(settings.device_key, settings.certificate, self.trust.root), self.trust, settings.certificate)
         check_standing(self.own.certificate, self.trust, "gateway", unix_s())
         self.here = Namespace()
         self.wireguard = wireguard or wireguard_here()
@@ -466,6 +466,10 @@ class _Connection:
             case Said(LogWanted(start)) if self._agent.settings.joined:
                 trust = self._agent.trust
                 self._conversation.say(LogPart(trust.size, start, tuple(trust.entries(start, LOG_PART_BYTES))))
+            case Outdated() if self._agent.settings.joined:
+                self._conversation.say(LogPart(self._agent.trust.size))
+            case Outdated():
+                raise WrongPeer("superseded", "this site has a newer certificate; use that one")
             case KeyProposed(uplink, key) if (tunnel := self._tunnel(uplink)) is not None:
                 tunnel.perform(tunnel.key.handle_proposal(key, now_s()))
             case Said(Renewal(uplink, message)) if (tunnel := self._tunnel(uplink)) is not None:

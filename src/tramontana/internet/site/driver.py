@@ -122,7 +122,7 @@ class SiteAgent:
         self.gateways_changed = asyncio.Event()
         """Gateways came or went: this agent is to be ended, and another one made."""
         self.trust = LogFile(settings.log, settings.organisation)
-        self.own = read_identity(settings.device_key, settings.certificate, self.trust.root)
+        self.own = renewed(read_identity(settings.device_key, settings.certificate, self.trust.root), self.trust, settings.certificate)
         check_standing(self.own.certificate, self.trust, "site", unix_s())
         self.main, self.underlay = Namespace(), Namespace(settings.underlay)
         self.wireguard = wireguard or wireguard_here()
@@ -656,6 +656,11 @@ class _Channel:
         elif self._held is not None:
             conversation.check_peer(unix_s())
             self._accepted(self._held, conversation)
+        elif not self._is_accepted:
+            before = self._agent.own
+            self._agent.own = renewed(before, trust, self._agent.settings.certificate)
+            if self._agent.own != before:
+                raise ChannelRefused("this site has a newer certificate, and shows that one now")
 
     def _accepted(self, acceptance: Acceptance, conversation: SiteConversation) -> None:
         self._is_accepted, self._refused, self._held = True, None, None
@@ -743,6 +748,15 @@ def dhcp_clients(settings: SiteSettings) -> list[DhcpClient]:
     """Of the uplinks that ask the network for their address."""
     underlay = Namespace(settings.underlay)
     return [DhcpClient(underlay, uplink.interface, uplink.index, settings.state) for uplink in settings.uplink if uplink.dhcp]
+
+
+def close(settings: SiteSettings) -> None:
+    """Let nothing out of the main namespace but into tunnels, whatever else is wrong: a revoked or damaged site starts closed.
+
+    Raises `HostRefused`.
+    """
+    interfaces = [site_interface(settings.tag, gateway.number, uplink.index) for gateway in settings.gateway for uplink in settings.uplink]
+    firewall.apply_rules(Namespace(), kill_switch.main_rules(settings.local, interfaces))
 
 
 def take_down(settings: SiteSettings, wireguard: WireGuard | None = None) -> None:
