@@ -67,6 +67,7 @@ def test_the_configuration_that_is_written_is_one(tmp_path: Path) -> None:
     text = join.site_config(certified.common_lines("site", (41.9, -12.5)), "uplinks", place, uplinks, ["eth0"], "10.64.7.1/24")
     site = parse_settings(text, SiteSettings, "it")
     assert (site.number, site.joined, str(site.local_address), len(site.uplink)) == (7, True, "10.64.7.1/24", 2)
+    assert [uplink.dhcp for uplink in site.uplink] == [False, True]
     assert site.gateway[0].number == 3
     assert (site.latitude_deg, site.longitude_deg) == (41.9, -12.5)
     assert site.device_key == certified.device_key

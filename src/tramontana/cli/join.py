@@ -273,7 +273,10 @@ def site_config(
     for index, uplink in enumerate(uplinks, start=1):
         lines += ["", "[[uplink]]", f"index = {index}", f"interface = {json.dumps(uplink.interface)}"]
         lines.append(f"carrier = {json.dumps(uplink.carrier)}")
-        lines += [f"address = {json.dumps(uplink.address)}"] if uplink.address else []
+        if uplink.address is not None:
+            lines.append(f"address = {json.dumps(uplink.address)}")
+        elif not uplink.interface.startswith("ppp"):  # whose address comes with the connection
+            lines.append("dhcp = true")
         lines += [f"via = {json.dumps(uplink.via)}"] if uplink.via else []
     for gateway in place["gateways"]:
         lines += ["", "[[gateway]]", f"id = {json.dumps(gateway['device_id'])}", f"number = {gateway['number']}"]
