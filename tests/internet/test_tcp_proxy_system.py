@@ -18,6 +18,8 @@ from tests.internet.namespaces import require_namespaces
 from tests.internet.proxied import CLIENT, CLIENT_6, SERVER, SERVER_6, Proxied, proxied
 from tramontana.internet.linux.namespace import Namespace
 
+pytestmark = [pytest.mark.system, pytest.mark.routers]
+
 PATIENCE_S = 60.0
 NOBODY = "10.8.0.77"
 MUCH = np.random.default_rng(5).bytes(6 << 20)

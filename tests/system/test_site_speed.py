@@ -62,7 +62,7 @@ def dial(made: Routers, port: int) -> socket.socket:
 
 
 def link(made: Routers, uplink: int, state: str) -> None:
-    run(["ip", "-n", str(made.namespace("gate").name), "link", "set", f"in{uplink}", state])
+    made.ip("sky", "link", "set", f"in{uplink}", state)
 
 
 def test_a_proxied_connection_survives_its_carrier_and_without_any_there_is_none(network: Routers) -> None:
