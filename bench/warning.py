@@ -66,8 +66,8 @@ async def approvals(cells: int, rounds: int) -> None:
     count = max(1, cells // CELLS_A_CONTROLLER)
     stations = [Timed() for _ in range(count)]
     listening = [station.listening() for station in stations]
-    for station in listening:
-        await station.__aenter__()
+    for opened in listening:
+        await opened.__aenter__()
     data = WarningData(network([station.port for station in stations], cells))
     first, last, whole, bound = [], [], [], []
     with tempfile.TemporaryDirectory() as directory:
@@ -97,8 +97,8 @@ async def approvals(cells: int, rounds: int) -> None:
                 await bruno.post(f"/warnings/{cancel}/decisions", {"decision": "approve", **signed(bruno, cancel, "approve", octets)})
                 while any(station.peer.air for station in stations):  # noqa: ASYNC110 - polled, so that nothing is in the way
                     await asyncio.sleep(0.01)
-    for station in listening:
-        await station.__aexit__(None, None, None)
+    for opened in listening:
+        await opened.__aexit__(None, None, None)
     median = statistics.median
     print(f"{cells} cells at {count} controllers, two languages, {rounds} rounds, medians:")
     print(f"  approval sent → first octet at the first controller  {median(first) * 1e3:8.1f} ms  (worst {max(first) * 1e3:.1f})")

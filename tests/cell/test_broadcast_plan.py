@@ -31,6 +31,16 @@ def test_people_outside_the_area_do_not_count(made: BroadcastPlan) -> None:
     assert float(np.sum(made.points.phones)) == 2500.0
 
 
+def test_many_phones_are_counted_where_they_are() -> None:
+    random = np.random.default_rng(7)
+    latitude, longitude = random.uniform(42.0, 43.5, 2000), random.uniform(12.6, 14.0, 2000)
+    points = Points.of(RINGS, latitude, longitude)
+    inside = areas.contains(RINGS, latitude, longitude)
+    assert float(np.sum(points.phones)) == pytest.approx(float(np.sum(inside)), rel=0.01)
+    middle = float(np.average(points.latitude_deg, weights=points.phones))
+    assert middle == pytest.approx(float(np.mean(latitude[inside])), abs=0.02)
+
+
 def test_every_beam_belongs_to_a_satellite_that_stands_high_enough(made: BroadcastPlan, ephemeris: Ephemeris) -> None:
     assert made.dwell.size
     reach = made.rules.minimum_elevation_deg - np.degrees(made.rules.beam_radius_m / 300_000.0)

@@ -33,8 +33,8 @@ LONGEST_HORIZON_S = 3600.0
 CELL_RESOLUTION = 4  # H3: 1,770 km² on average, corners within 30 km of the centre: inside one beam
 POINT_RESOLUTION = 6  # H3: 36 km², a tenth of a beam across
 MOST_POINTS = 60_000
-_CORNER_M = 4_500.0  # farthest corner of a cell at POINT_RESOLUTION
-_DEGREES_PER_M = 180.0 / np.pi / EARTH_RADIUS_M
+_GRID_A_DEGREE = 100
+_COLUMNS = 361 * _GRID_A_DEGREE
 
 
 class Pointing(StrEnum):
@@ -89,13 +89,18 @@ class Points:
         weight = np.zeros(len(names))
         if latitude_deg is not None and longitude_deg is not None:
             index = {name: number for number, name in enumerate(names)}
-            inside = np.flatnonzero(areas.contains(rings, latitude_deg, longitude_deg))
+            inside = areas.contains(rings, latitude_deg, longitude_deg)
             count = np.ones(latitude_deg.shape) if phones is None else phones
-            for place in inside.tolist():
+            # Phones are many and cells wide: what is within half a kilometre is looked up once.
+            rows, columns = (np.rint(part[inside] * _GRID_A_DEGREE).astype(np.int64) for part in (latitude_deg, longitude_deg))
+            squares, of_phone = np.unique(rows * _COLUMNS + columns + _COLUMNS // 2, return_inverse=True)
+            sums = np.bincount(of_phone, weights=count[inside], minlength=squares.shape[0])
+            for square, there in zip(squares.tolist(), sums.tolist(), strict=True):
+                latitude, longitude = square // _COLUMNS / _GRID_A_DEGREE, (square % _COLUMNS - _COLUMNS // 2) / _GRID_A_DEGREE
                 # a place on the rim may lie in a cell that the approximation of the area left out
-                number = index.get(h3.latlng_to_cell(latitude_deg[place], longitude_deg[place], POINT_RESOLUTION))
+                number = index.get(h3.latlng_to_cell(latitude, longitude, POINT_RESOLUTION))
                 if number is not None:
-                    weight[number] += count[place]
+                    weight[number] += there
         if not weight.any():
             weight[:] = 1.0
         centres = np.array([h3.cell_to_latlng(name) for name in names])
