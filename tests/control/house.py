@@ -20,6 +20,7 @@ from websockets.asyncio.client import ClientConnection, connect
 
 from tests.control import mls_bytes
 from tests.control.custodians import Custodians
+from tramontana.cell.operators import Operators
 from tramontana.control import admission
 from tramontana.control.app import Parts, create_app
 from tramontana.control.attachments import AttachmentRules
@@ -105,6 +106,7 @@ class House:
         with_organisation: bool = True,
         attachments: AttachmentRules | None = None,
         warning_data: WarningData | None = None,
+        operators: Operators | None = None,
     ) -> AsyncIterator[House]:
         store = await Store.open(directory, database, sharing="several" if events else "alone")
         clock, player = Clock(), player or MemoryPlayer()
@@ -124,6 +126,7 @@ class House:
             attachments=attachments or AttachmentRules(),
             log_key=custodians.log_key,
             warning_data=warning_data or WarningData(),
+            operators=operators or Operators(),
         )
         app = create_app(parts)
         listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)

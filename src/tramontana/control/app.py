@@ -21,6 +21,7 @@ from starlette.exceptions import HTTPException
 
 from tramontana import __version__
 from tramontana.cell.operators import Operators
+from tramontana.cell.position import BadCatalogue, PlaceCatalogue
 from tramontana.control import frames, pages
 from tramontana.control.admission import Admission
 from tramontana.control.api import (
@@ -37,6 +38,7 @@ from tramontana.control.api import (
     me,
     routers,
     socket,
+    sos,
     texts,
     warnings,
 )
@@ -62,6 +64,7 @@ from tramontana.control.rooms import Rooms
 from tramontana.control.routers import Routers
 from tramontana.control.services import Services
 from tramontana.control.sky import SkyService
+from tramontana.control.sos import Sos
 from tramontana.control.store import accounts, key_packages, mailbox, retention, sessions, trees
 from tramontana.control.store import attachments as attachment_rows
 from tramontana.control.store import calls as call_rows
@@ -113,6 +116,11 @@ async def _assemble(parts: Parts, buckets: TokenBuckets) -> Services:
     in_calls = Calls(parts.store, hub, media, Rooms(parts.sky, hub, simulated=media.simulated), parts.clock)
     forwarders = Forwarders(parts.store, hub, media, parts.forwarders, parts.relay.secret if parts.relay else None, parts.clock)
 
+    texts_service = Texts(parts.store, parts.operators, parts.clock)
+    places = await asyncio.to_thread(_places, parts.operators.places) if parts.operators.places else None
+    sos_service = Sos(parts.store, texts_service, parts.clock, places, parts.operators.one_way)
+    texts_service.on_sos = sos_service.handle_text
+
     async def leave_calls(device_id: str) -> None:
         await in_calls.put_out(device_id)
         await forwarders.reconcile()
@@ -133,12 +141,22 @@ async def _assemble(parts: Parts, buckets: TokenBuckets) -> Services:
         events_key=_derived(secret, b"tramontana events 1"),
         forwarders=forwarders,
         routers=Routers(parts.store, parts.clock),
-        texts=Texts(parts.store, parts.operators, parts.clock),
+        texts=texts_service,
+        sos=sos_service,
         sky=parts.sky,
         buckets=buckets,
         limits=parts.limits,
         clock=parts.clock,
     )
+
+
+def _places(file: Path) -> PlaceCatalogue:
+    try:
+        return PlaceCatalogue.parse(file.read_text(encoding="utf-8-sig"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadCatalogue(f"the area catalogue {file} cannot be read ({error}); correct 'places' in the operators' file") from None
+    except BadCatalogue as error:
+        raise BadCatalogue(f"{file}: {error}") from None
 
 
 def _derived(secret: bytes, purpose: bytes) -> bytes:
@@ -215,6 +233,7 @@ def create_app(parts: Parts) -> FastAPI:
                 orders, directory_changed = RelayOrders(parts.store, parts.relay, parts.clock), asyncio.Event()
                 services.hub.on_directory_changed = directory_changed.set
                 background.append(group.create_task(_repeat(TELL_EVERY_S, orders.tell, "telling the relay", directory_changed)))
+            background.append(group.create_task(services.sos.run()))
             if parts.player is not None:
                 background.append(group.create_task(parts.player.run()))
             yield
@@ -255,7 +274,7 @@ def _bare_app(lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]] |
     app.add_exception_handler(StoreUnavailable, _store_unavailable)
     app.include_router(log.open_router)
     people = (entry, log, me, custody, conversations, attachments, calls, admin, admin_conversations, console, loss)
-    for module in (*people, routers, texts, warnings, socket):
+    for module in (*people, routers, texts, sos, warnings, socket):
         app.include_router(module.router)
     app.include_router(loss.for_strangers)
     return app

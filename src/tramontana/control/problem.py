@@ -40,6 +40,8 @@ CODES: Mapping[str, tuple[int, str]] = {
         403,
         "You may not call at this precedence. Choose a lower one, or ask a custodian for a certificate with a higher ceiling.",
     ),
+    "case_elsewhere": (409, "The case changed, or another workplace has it. Load it again and look who has it."),
+    "case_without_position": (409, "The case has no position yet. Ask for it, or set it on the map."),
     "no_route": (409, "No message centre is configured for this number. Add one to the operators' file, or correct the number."),
     "text_too_long": (409, "The text needs more short messages than one text may have. Shorten it."),
     "text_settled": (409, "This text cannot be changed any more. Look at its state."),

@@ -18,6 +18,7 @@ from tramontana.control.membership import Membership
 from tramontana.control.processes import Processes
 from tramontana.control.routers import Routers
 from tramontana.control.sky import SkyService
+from tramontana.control.sos import Sos
 from tramontana.control.store.database import Store
 from tramontana.control.texts import Texts
 from tramontana.control.warnings import Warnings
@@ -39,6 +40,7 @@ class Services:
     forwarders: Forwarders
     routers: Routers
     texts: Texts
+    sos: Sos
     events_key: bytes = field(repr=False)
     sky: SkyService
     warnings: Warnings

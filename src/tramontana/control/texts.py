@@ -129,8 +129,11 @@ class Texts:
         )
         text = NewText(origin, by, source or self.operators.sender, destination, body, rank, now + ways_s, beam, if_unknown, request_id)
         text_id, new = await rows.put(connection, text, messages, reference, now)
-        wait_s = self._beams[by].beam(beam).wait_s(rank, destination) if by in self._beams else None
-        return Queued(text_id, wait_s if new else None)
+        return Queued(text_id, self.wait_s(by, beam, rank, destination) if new else None)
+
+    def wait_s(self, link: str, beam: str, rank: Rank, phone: str) -> float | None:
+        """About how long a text would wait for its turn; None where nobody can say."""
+        return self._beams[link].beam(beam).wait_s(rank, phone) if link in self._beams else None
 
     def wake(self) -> None:
         """Something new stands in the store."""

@@ -1392,7 +1392,7 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/api/v1/warnings": {
+    "/api/v1/sos/cases": {
         parameters: {
             query?: never;
             header?: never;
@@ -1400,10 +1400,10 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * List Warnings
-         * @description The newest 200 warnings and templates, the newest first.
+         * List Cases
+         * @description Open cases, or all of them, the latest change first.
          */
-        get: operations["list_warnings"];
+        get: operations["list_cases"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1412,7 +1412,7 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/api/v1/warnings/setup": {
+    "/api/v1/sos/cases/{case_id}": {
         parameters: {
             query?: never;
             header?: never;
@@ -1420,10 +1420,10 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Warning Setup
-         * @description Controllers, areas, and whether people can be counted.
+         * Read Case
+         * @description One case with everything that was said.
          */
-        get: operations["warning_setup"];
+        get: operations["read_case"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1432,27 +1432,7 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/api/v1/warnings/areas/{name}": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /**
-         * Named Area
-         * @description The polygons of a named area.
-         */
-        get: operations["named_area"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/v1/warnings/preview": {
+    "/api/v1/sos/cases/{case_id}/take": {
         parameters: {
             query?: never;
             header?: never;
@@ -1462,17 +1442,17 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Preview Warning
-         * @description What texts take and whom an area reaches. Nothing is kept.
+         * Take Case
+         * @description Take a case that nobody has, or that was offered to this workplace.
          */
-        post: operations["preview_warning"];
+        post: operations["take_case"];
         delete?: never;
         options?: never;
         head?: never;
         patch?: never;
         trace?: never;
     };
-    "/api/v1/warnings/plan": {
+    "/api/v1/sos/cases/{case_id}/offer": {
         parameters: {
             query?: never;
             header?: never;
@@ -1482,17 +1462,17 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Plan Broadcast
-         * @description Which satellites, beams and times would carry a warning to an area. Nothing is kept and nothing is sent.
+         * Offer Case
+         * @description Offer a case to another workplace; it stays here until that one takes it.
          */
-        post: operations["plan_broadcast"];
+        post: operations["offer_case"];
         delete?: never;
         options?: never;
         head?: never;
         patch?: never;
         trace?: never;
     };
-    "/api/v1/warnings/cap": {
+    "/api/v1/sos/cases/{case_id}/release": {
         parameters: {
             query?: never;
             header?: never;
@@ -1502,43 +1482,17 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Read Cap
-         * @description Read a CAP 1.2 document into the content that can be submitted. Nothing is kept and nothing is sent.
-         *
-         *     An update or a cancellation of something that is not on the air here is refused.
+         * Release Case
+         * @description Give a case back to the queue.
          */
-        post: operations["read_cap"];
+        post: operations["release_case"];
         delete?: never;
         options?: never;
         head?: never;
         patch?: never;
         trace?: never;
     };
-    "/api/v1/warnings/{warning_id}": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /**
-         * Show Warning
-         * @description One warning with what every cell answered.
-         */
-        get: operations["show_warning"];
-        /**
-         * Submit Warning
-         * @description Submit for approval. What is made from an authorised template is on the air at once. The same again changes nothing.
-         */
-        put: operations["submit_warning"];
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/v1/warnings/{warning_id}/decisions": {
+    "/api/v1/sos/cases/{case_id}/answer": {
         parameters: {
             query?: never;
             header?: never;
@@ -1548,17 +1502,57 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Decide On Warning
-         * @description Approve what another person submitted, reject it, or withdraw one's own.
+         * Answer Case
+         * @description Write to the person.
          */
-        post: operations["decide_on_warning"];
+        post: operations["answer_case"];
         delete?: never;
         options?: never;
         head?: never;
         patch?: never;
         trace?: never;
     };
-    "/api/v1/warnings/{warning_id}/cap": {
+    "/api/v1/sos/cases/{case_id}/position": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Locate Case
+         * @description Set the position by hand.
+         */
+        post: operations["locate_case"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/sos/cases/{case_id}/close": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Close Case
+         * @description Close a case. A text from its phone opens it again.
+         */
+        post: operations["close_case"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/sos/cases/{case_id}/export": {
         parameters: {
             query?: never;
             header?: never;
@@ -1566,10 +1560,10 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Warning As Cap
-         * @description An approved warning as a CAP 1.2 document.
+         * Export Case
+         * @description The case for another system; audited.
          */
-        get: operations["warning_as_cap"];
+        get: operations["export_case"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1745,6 +1739,21 @@ export interface components {
              */
             token: string;
         };
+        /** Answer */
+        Answer: {
+            /**
+             * Desk
+             * @description the workplace that acts, as the room calls it
+             */
+            desk: string;
+            /**
+             * Version
+             * @description of the case that the operator saw; another one is refused
+             */
+            version?: number | null;
+            /** Body */
+            body: string;
+        };
         /**
          * ApprovalShown
          * @description A custodian's approval with the certificate of the device that signed it, for whoever does not believe the server.
@@ -1808,44 +1817,6 @@ export interface components {
              * @description new conversations of these kinds get the archive; none: no more
              */
             kinds: ("direct" | "group" | "talk")[];
-        };
-        /**
-         * Area
-         * @description Where. `polygons`: rings of [latitude, longitude].
-         */
-        Area: {
-            /** Description */
-            description: string;
-            /** Polygons */
-            polygons: [
-                number,
-                number
-            ][][];
-        };
-        /**
-         * AreaPreview
-         * @description What an area is about.
-         */
-        AreaPreview: {
-            /**
-             * Fault
-             * @description why the area cannot be used, and everything else is empty
-             */
-            fault: string | null;
-            /** Size Km2 */
-            size_km2: number;
-            /**
-             * People
-             * @description null: no population table is loaded
-             */
-            people: number | null;
-            /**
-             * Places
-             * @description the 20 most populous places inside
-             */
-            places: string[];
-            /** Controllers */
-            controllers: components["schemas"]["ControllerCells"][];
         };
         /**
          * Attachment
@@ -2090,41 +2061,69 @@ export interface components {
             /** Jurisdiction */
             jurisdiction: string;
         };
-        /**
-         * CellShown
-         * @description What is known of a warning in one cell of one controller.
-         */
-        CellShown: {
-            /** Controller */
-            controller: string;
+        /** CasePage */
+        CasePage: {
+            /** One Way */
+            one_way: boolean;
+            /** Emergency Numbers */
+            emergency_numbers: string[];
+            /** Cases */
+            cases: components["schemas"]["CaseShown"][];
+        };
+        /** CaseShown */
+        CaseShown: {
             /**
-             * Cell
-             * @description location area code and cell identity
+             * Case Id
+             * @description 16 bytes in lower-case hex
              */
-            cell: string;
-            /** Message Identifier */
-            message_identifier: number;
+            case_id: string;
+            /** Version */
+            version: number;
+            /** Number */
+            number: number;
+            /** Phone */
+            phone: string;
             /**
              * State
              * @enum {string}
              */
-            state: "asked" | "on-air" | "failed" | "off-air";
-            /** Attempts */
-            attempts: number;
-            /** Reason */
-            reason: string;
+            state: "asking" | "waiting" | "in care" | "closed";
+            /** Language */
+            language: string | null;
             /**
-             * At
+             * Opened At
              * @description POSIX seconds (UTC)
              */
-            at: number;
+            opened_at: number;
             /**
-             * On Air At
-             * @description when the controller confirmed it the first time
+             * Updated At
+             * @description POSIX seconds (UTC)
              */
-            on_air_at: number | null;
-            /** Off Air At */
-            off_air_at: number | null;
+            updated_at: number;
+            /** Operator */
+            operator: string;
+            /** Offered To */
+            offered_to: string;
+            position: components["schemas"]["PositionShown"] | null;
+            /** People */
+            people: number | null;
+            /** Injured */
+            injured: number | null;
+            /** Repeats */
+            repeats: number;
+            /** Last Text */
+            last_text: string;
+            /**
+             * Wait S
+             * @description about how long an answer would wait for its turn in the beam; null where nobody can say
+             */
+            wait_s: number | null;
+        };
+        /** CaseWithEntries */
+        CaseWithEntries: {
+            case: components["schemas"]["CaseShown"];
+            /** Entries */
+            entries: components["schemas"]["EntryShown"][];
         };
         /**
          * CertificateRequest
@@ -2293,6 +2292,26 @@ export interface components {
             key_package: string;
         };
         ClientFrame: components["schemas"]["Hello"] | components["schemas"]["Ack"] | components["schemas"]["FloorWish"] | components["schemas"]["Ping"] | components["schemas"]["Pong"];
+        /** Closing */
+        Closing: {
+            /**
+             * Desk
+             * @description the workplace that acts, as the room calls it
+             */
+            desk: string;
+            /**
+             * Version
+             * @description of the case that the operator saw; another one is refused
+             */
+            version?: number | null;
+            /** Because */
+            because: string;
+            /**
+             * Tell
+             * @default true
+             */
+            tell: boolean;
+        };
         /** CommitAccepted */
         CommitAccepted: {
             /**
@@ -2358,85 +2377,6 @@ export interface components {
             second: number;
             /** Proof */
             proof: string[];
-        };
-        /**
-         * Content
-         * @description A warning, an update or a cancellation of one, or a template for the first minutes.
-         */
-        Content: {
-            /**
-             * Kind
-             * @enum {string}
-             */
-            kind: "alert" | "update" | "cancel" | "template";
-            /** Replaces */
-            replaces?: string | null;
-            /** Template */
-            template?: string | null;
-            /**
-             * Status
-             * @enum {string}
-             */
-            status: "actual" | "exercise";
-            level: components["schemas"]["Level"];
-            /**
-             * Category
-             * @enum {string}
-             */
-            category: "Geo" | "Met" | "Safety" | "Security" | "Rescue" | "Fire" | "Health" | "Env" | "Transport" | "Infra" | "CBRNE" | "Other";
-            /** Event */
-            event: string;
-            /**
-             * Urgency
-             * @enum {string}
-             */
-            urgency: "Immediate" | "Expected" | "Future" | "Past" | "Unknown";
-            /**
-             * Severity
-             * @enum {string}
-             */
-            severity: "Extreme" | "Severe" | "Moderate" | "Minor" | "Unknown";
-            /**
-             * Certainty
-             * @enum {string}
-             */
-            certainty: "Observed" | "Likely" | "Possible" | "Unlikely" | "Unknown";
-            /** Texts */
-            texts: components["schemas"]["Text"][];
-            area?: components["schemas"]["Area"] | null;
-            /** Duration S */
-            duration_s: number;
-            /**
-             * Repetition S
-             * @default 60
-             */
-            repetition_s: number;
-        };
-        /**
-         * ControllerCells
-         * @description How many cells of a controller are heard in an area.
-         */
-        ControllerCells: {
-            /** Controller */
-            controller: string;
-            /** Cells */
-            cells: number;
-            /** Connected */
-            connected: boolean;
-        };
-        /**
-         * ControllerShown
-         * @description A base-station controller.
-         */
-        ControllerShown: {
-            /** Name */
-            name: string;
-            /** Cells */
-            cells: number;
-            /** Connected */
-            connected: boolean;
-            /** Fault */
-            fault: string;
         };
         /**
          * Conversation
@@ -2522,41 +2462,6 @@ export interface components {
             signature: string;
         };
         /**
-         * DecisionMade
-         * @description What a person decided about a submission.
-         */
-        DecisionMade: {
-            /**
-             * Decision
-             * @enum {string}
-             */
-            decision: "approve" | "reject" | "withdraw";
-            /** Statement */
-            statement: string;
-            /** Signature */
-            signature: string;
-        };
-        /**
-         * DecisionShown
-         * @description A signed decision, and whose it is.
-         */
-        DecisionShown: {
-            /** Decision */
-            decision: string;
-            /**
-             * Account Id
-             * @description 16 bytes in lower-case hex
-             */
-            account_id: string;
-            /** Display Name */
-            display_name: string;
-            /**
-             * At
-             * @description POSIX seconds (UTC)
-             */
-            at: number;
-        };
-        /**
          * Deliver
          * @description One mailbox item. `seq` ascends per device, without gaps.
          */
@@ -2590,6 +2495,19 @@ export interface components {
              * @description POSIX seconds (UTC)
              */
             accepted_at: number;
+        };
+        /** DeskAction */
+        DeskAction: {
+            /**
+             * Desk
+             * @description the workplace that acts, as the room calls it
+             */
+            desk: string;
+            /**
+             * Version
+             * @description of the case that the operator saw; another one is refused
+             */
+            version?: number | null;
         };
         /** DirectoryAccount */
         DirectoryAccount: {
@@ -2679,6 +2597,25 @@ export interface components {
             signature_public_key: string;
             /** Proof */
             proof: string;
+        };
+        /** EntryShown */
+        EntryShown: {
+            /**
+             * At
+             * @description POSIX seconds (UTC)
+             */
+            at: number;
+            /** Kind */
+            kind: string;
+            /** Author */
+            author: string;
+            /** Body */
+            body: string;
+            /**
+             * Messages
+             * @description the states of the short messages that carried it
+             */
+            messages: string[];
         };
         /**
          * FloorState
@@ -2828,6 +2765,24 @@ export interface components {
              * @description an IP address
              */
             address: string;
+        };
+        /** HandOver */
+        HandOver: {
+            /**
+             * Desk
+             * @description the workplace that acts, as the room calls it
+             */
+            desk: string;
+            /**
+             * Version
+             * @description of the case that the operator saw; another one is refused
+             */
+            version?: number | null;
+            /**
+             * To
+             * @description the workplace that acts, as the room calls it
+             */
+            to: string;
         };
         /**
          * HandedReport
@@ -3028,12 +2983,6 @@ export interface components {
              */
             remaining: number;
         };
-        /**
-         * Level
-         * @description How phones show a warning, and whether their owners can switch it off. Android with MCC 222: docs/warnings.md.
-         * @enum {string}
-         */
-        Level: "always-on" | "level-1" | "level-2" | "level-3" | "exercise";
         /** Link */
         Link: {
             /** Place Id */
@@ -3086,6 +3035,28 @@ export interface components {
             next_slot: number;
             /** Links */
             links: components["schemas"]["Link"][];
+        };
+        /** Located */
+        Located: {
+            /**
+             * Desk
+             * @description the workplace that acts, as the room calls it
+             */
+            desk: string;
+            /**
+             * Version
+             * @description of the case that the operator saw; another one is refused
+             */
+            version?: number | null;
+            /** Latitude */
+            latitude: number;
+            /** Longitude */
+            longitude: number;
+            /**
+             * Accuracy M
+             * @default 50
+             */
+            accuracy_m: number;
         };
         /** LogEntries */
         LogEntries: {
@@ -3217,19 +3188,6 @@ export interface components {
             profile: components["schemas"]["PathProfileShape"];
             /** Simulated */
             simulated: boolean;
-        };
-        /**
-         * NamedArea
-         * @description An area of the operator's catalogue.
-         */
-        NamedArea: {
-            /** Name */
-            name: string;
-            /** Polygons */
-            polygons: [
-                number,
-                number
-            ][][];
         };
         /**
          * NewInvitation
@@ -3384,107 +3342,6 @@ export interface components {
             gateways: components["schemas"]["GatewayPlace"][];
         };
         /**
-         * PlanRequest
-         * @description An area to plan satellites for, from now on.
-         */
-        PlanRequest: {
-            /** Polygons */
-            polygons: number[][][];
-            /** @default earth-fixed */
-            pointing: components["schemas"]["Pointing"];
-            /**
-             * Repetitions
-             * @default 3
-             */
-            repetitions: number;
-        };
-        /**
-         * PlanShown
-         * @description A broadcast plan. Simulated: no operator's satellites are commanded by it.
-         */
-        PlanShown: {
-            /**
-             * Simulated
-             * @default true
-             * @constant
-             */
-            simulated: true;
-            /**
-             * Satellites
-             * @description which satellites, in words
-             */
-            satellites: string;
-            /**
-             * Elements Age S
-             * @description null for a constellation on paper
-             */
-            elements_age_s: number | null;
-            /**
-             * Begins At
-             * @description POSIX seconds (UTC)
-             */
-            begins_at: number;
-            /** Dwell S */
-            dwell_s: number;
-            /** Beam Radius M */
-            beam_radius_m: number;
-            /** Beams */
-            beams: components["schemas"]["PlannedBeam"][];
-            /**
-             * In View
-             * @description satellites that could light some of the area, by dwell
-             */
-            in_view: number[];
-            /**
-             * Reached
-             * @description by dwell: the share of phones lit at least once, twice, …
-             */
-            reached: number[][];
-            /**
-             * Complete
-             * @description every point as often as asked
-             */
-            complete: boolean;
-            /**
-             * Counts People
-             * @description false: no population table is loaded, every small cell weighs the same
-             */
-            counts_people: boolean;
-            /** Half Reached S */
-            half_reached_s: number | null;
-            /** Nine Tenths Reached S */
-            nine_tenths_reached_s: number | null;
-            /** Ninety Nine Hundredths Reached S */
-            ninety_nine_hundredths_reached_s: number | null;
-            /** Overspill Km2 */
-            overspill_km2: number;
-            /** Overspill People */
-            overspill_people: number | null;
-        };
-        /**
-         * PlannedBeam
-         * @description One beam for one dwell.
-         */
-        PlannedBeam: {
-            /**
-             * Dwell
-             * @description counted from 0 at `begins_at`
-             */
-            dwell: number;
-            /** Satellite */
-            satellite: string;
-            /** Latitude Deg */
-            latitude_deg: number;
-            /** Longitude Deg */
-            longitude_deg: number;
-        };
-        /**
-         * Pointing
-         * @description How beams lie on the ground.
-         * @enum {string}
-         */
-        Pointing: "earth-fixed" | "earth-moving";
-        /**
          * Pong
          * @description The answer to a ping.
          */
@@ -3494,6 +3351,19 @@ export interface components {
              * @enum {string}
              */
             type: "pong";
+        };
+        /** PositionShown */
+        PositionShown: {
+            /** Latitude */
+            latitude: number;
+            /** Longitude */
+            longitude: number;
+            /** Accuracy M */
+            accuracy_m: number;
+            /** Source */
+            source: string;
+            /** Name */
+            name: string;
         };
         /**
          * Preempted
@@ -3532,25 +3402,6 @@ export interface components {
             online: boolean;
         };
         /**
-         * Preview
-         * @description Counts of texts, in their order, and the area.
-         */
-        Preview: {
-            /** Texts */
-            texts: components["schemas"]["TextCount"][];
-            area: components["schemas"]["AreaPreview"] | null;
-        };
-        /**
-         * PreviewRequest
-         * @description What is being written.
-         */
-        PreviewRequest: {
-            /** Texts */
-            texts?: string[];
-            /** Polygons */
-            polygons?: number[][][] | null;
-        };
-        /**
          * ProblemShape
          * @description RFC 9457 §3.1, with our `code`.
          */
@@ -3568,7 +3419,7 @@ export interface components {
              * Code
              * @enum {string}
              */
-            code: "administrator_link_refused" | "already_enrolled" | "archive_fixed" | "attachment_exists" | "attachment_missing" | "attachment_quota" | "attachment_too_large" | "bad_mls_message" | "call_elsewhere" | "call_ended" | "call_not_forwarded" | "call_preempted" | "call_waiting" | "certificate_expired" | "certificate_refused" | "conversation_exists" | "device_revoked" | "enrolment_rejected" | "epoch_out_of_range" | "epoch_taken" | "internal" | "invalid_request" | "invitation_refused" | "key_package_refused" | "login_refused" | "mailbox_full" | "media_unavailable" | "members_fixed" | "message_id_reused" | "method_not_allowed" | "no_capacity" | "no_number" | "no_organisation" | "no_route" | "not_a_router" | "not_an_archive" | "not_certified" | "not_custodian" | "not_found" | "not_joined" | "not_logged_in" | "not_warner" | "not_yours" | "offer_refused" | "origin_refused" | "owner_needed" | "place_taken" | "precedence_refused" | "removal_refused" | "store_unavailable" | "text_settled" | "text_too_long" | "too_large" | "too_many_members" | "too_many_requests" | "unknown_access" | "warning_refused" | "welcome_refused" | "wrong_host";
+            code: "administrator_link_refused" | "already_enrolled" | "archive_fixed" | "attachment_exists" | "attachment_missing" | "attachment_quota" | "attachment_too_large" | "bad_mls_message" | "call_elsewhere" | "call_ended" | "call_not_forwarded" | "call_preempted" | "call_waiting" | "case_elsewhere" | "case_without_position" | "certificate_expired" | "certificate_refused" | "conversation_exists" | "device_revoked" | "enrolment_rejected" | "epoch_out_of_range" | "epoch_taken" | "internal" | "invalid_request" | "invitation_refused" | "key_package_refused" | "login_refused" | "mailbox_full" | "media_unavailable" | "members_fixed" | "message_id_reused" | "method_not_allowed" | "no_capacity" | "no_number" | "no_organisation" | "no_route" | "not_a_router" | "not_an_archive" | "not_certified" | "not_custodian" | "not_found" | "not_joined" | "not_logged_in" | "not_yours" | "offer_refused" | "origin_refused" | "owner_needed" | "place_taken" | "precedence_refused" | "removal_refused" | "store_unavailable" | "text_settled" | "text_too_long" | "too_large" | "too_many_members" | "too_many_requests" | "unknown_access" | "welcome_refused" | "wrong_host";
             /** Detail */
             detail: string;
             /**
@@ -3906,27 +3757,6 @@ export interface components {
             points_of_presence: components["schemas"]["SkySite"][];
         };
         /**
-         * State
-         * @description Where a warning is.
-         * @enum {string}
-         */
-        State: "submitted" | "rejected" | "withdrawn" | "lapsed" | "on-air" | "replaced" | "cancelled" | "expired" | "done" | "authorised";
-        /**
-         * Submission
-         * @description A warning as its author signed it.
-         */
-        Submission: {
-            /**
-             * Content
-             * @description UTF-8 JSON of `WarningContent`: the signature is over the SHA-256 of exactly these octets
-             */
-            content: string;
-            /** Statement */
-            statement: string;
-            /** Signature */
-            signature: string;
-        };
-        /**
          * TalkGroup
          * @description No name: that travels inside MLS. `founded`: an owner's phone has made the MLS group.
          */
@@ -4000,43 +3830,6 @@ export interface components {
              * @description the least level at which this member asks for the floor, up to the own ceiling; none: listens only
              */
             floor?: ("routine" | "priority" | "immediate" | "flash" | "flash-override") | "none" | null;
-        };
-        /**
-         * Text
-         * @description The text in one language.
-         */
-        Text: {
-            /**
-             * Language
-             * @description ISO 639-1
-             */
-            language: string;
-            /** Text */
-            text: string;
-        };
-        /**
-         * TextCount
-         * @description What a text takes as cell broadcast.
-         */
-        TextCount: {
-            /**
-             * Alphabet
-             * @enum {string}
-             */
-            alphabet: "gsm-7" | "ucs-2";
-            /** Characters */
-            characters: number;
-            /** Capacity */
-            capacity: number;
-            /** Pages */
-            pages: number;
-            /** Fits */
-            fits: boolean;
-            /**
-             * Needs Ucs 2
-             * @description the characters that the GSM 7 bit alphabet lacks
-             */
-            needs_ucs_2: string;
         };
         /** TextPage */
         TextPage: {
@@ -4132,89 +3925,6 @@ export interface components {
             at: number;
             /** Signature */
             signature: string;
-        };
-        /**
-         * WarningDetails
-         * @description The same with every cell.
-         */
-        WarningDetails: {
-            /**
-             * Warning Id
-             * @description 16 bytes in lower-case hex
-             */
-            warning_id: string;
-            state: components["schemas"]["State"];
-            /** Content */
-            content: string;
-            /**
-             * Submitted At
-             * @description POSIX seconds (UTC)
-             */
-            submitted_at: number;
-            /** Approved At */
-            approved_at: number | null;
-            /** Expires At */
-            expires_at: number | null;
-            /** Ended At */
-            ended_at: number | null;
-            /**
-             * Serial Number
-             * @description TS 23.041 §9.4.1.2.1, as it is on the air
-             */
-            serial_number: number | null;
-            /** Decisions */
-            decisions: components["schemas"]["DecisionShown"][];
-            /** Cells */
-            cells: components["schemas"]["CellShown"][];
-        };
-        /**
-         * WarningSetup
-         * @description What there is to warn with.
-         */
-        WarningSetup: {
-            /** Organisation Id */
-            organisation_id: string | null;
-            /** Controllers */
-            controllers: components["schemas"]["ControllerShown"][];
-            /** Population Known */
-            population_known: boolean;
-            /**
-             * Areas
-             * @description named areas that the operator has loaded
-             */
-            areas: string[];
-        };
-        /**
-         * WarningShown
-         * @description A warning and where it is.
-         */
-        WarningShown: {
-            /**
-             * Warning Id
-             * @description 16 bytes in lower-case hex
-             */
-            warning_id: string;
-            state: components["schemas"]["State"];
-            /** Content */
-            content: string;
-            /**
-             * Submitted At
-             * @description POSIX seconds (UTC)
-             */
-            submitted_at: number;
-            /** Approved At */
-            approved_at: number | null;
-            /** Expires At */
-            expires_at: number | null;
-            /** Ended At */
-            ended_at: number | null;
-            /**
-             * Serial Number
-             * @description TS 23.041 §9.4.1.2.1, as it is on the air
-             */
-            serial_number: number | null;
-            /** Decisions */
-            decisions: components["schemas"]["DecisionShown"][];
         };
         /**
          * Words
@@ -11878,9 +11588,11 @@ export interface operations {
             };
         };
     };
-    list_warnings: {
+    list_cases: {
         parameters: {
-            query?: never;
+            query?: {
+                closed?: boolean;
+            };
             header?: never;
             path?: never;
             cookie?: never;
@@ -11893,29 +11605,11 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["WarningShown"][];
+                    "application/json": components["schemas"]["CasePage"];
                 };
             };
             /** @description `not_logged_in`: Log in again: this needs a valid session. */
             401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ProblemShape"];
-                };
-            };
-            /** @description `certificate_expired`: The certificate of this device has expired. Ask a custodian to renew it.; `not_certified`: This device is not certified yet. Wait until a custodian has approved it.; `not_warner`: Only an operator or an approver of warnings may do this. Custodians give these roles. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ProblemShape"];
-                };
-            };
-            /** @description `not_found`: There is nothing here for you. */
-            404: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -11979,113 +11673,13 @@ export interface operations {
             };
         };
     };
-    warning_setup: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["WarningSetup"];
-                };
-            };
-            /** @description `not_logged_in`: Log in again: this needs a valid session. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ProblemShape"];
-                };
-            };
-            /** @description `certificate_expired`: The certificate of this device has expired. Ask a custodian to renew it.; `not_certified`: This device is not certified yet. Wait until a custodian has approved it.; `not_warner`: Only an operator or an approver of warnings may do this. Custodians give these roles. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ProblemShape"];
-                };
-            };
-            /** @description `not_found`: There is nothing here for you. */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ProblemShape"];
-                };
-            };
-            /** @description `too_large`: The request is too large. Send less at once. */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ProblemShape"];
-                };
-            };
-            /** @description `wrong_host`: The server does not answer under this name. Use the address that it printed, or start it with --host-name. */
-            421: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ProblemShape"];
-                };
-            };
-            /** @description `invalid_request`: The request is not as the API document describes; `errors` names the fields. */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ProblemShape"];
-                };
-            };
-            /** @description `too_many_requests`: Too many requests. Wait as long as Retry-After says. */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ProblemShape"];
-                };
-            };
-            /** @description `internal`: The server failed; the operator finds the cause in its log. Try again later. */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ProblemShape"];
-                };
-            };
-            /** @description `store_unavailable`: The server cannot write its data now (disk full or busy). Nothing was changed. Try again later. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ProblemShape"];
-                };
-            };
-        };
-    };
-    named_area: {
+    read_case: {
         parameters: {
             query?: never;
             header?: never;
             path: {
-                name: string;
+                /** @description 16 bytes in lower-case hex */
+                case_id: string;
             };
             cookie?: never;
         };
@@ -12097,20 +11691,11 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["NamedArea"];
+                    "application/json": components["schemas"]["CaseWithEntries"];
                 };
             };
             /** @description `not_logged_in`: Log in again: this needs a valid session. */
             401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ProblemShape"];
-                };
-            };
-            /** @description `certificate_expired`: The certificate of this device has expired. Ask a custodian to renew it.; `not_certified`: This device is not certified yet. Wait until a custodian has approved it.; `not_warner`: Only an operator or an approver of warnings may do this. Custodians give these roles. */
-            403: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -12183,16 +11768,19 @@ export interface operations {
             };
         };
     };
-    preview_warning: {
+    take_case: {
         parameters: {
             query?: never;
             header?: never;
-            path?: never;
+            path: {
+                /** @description 16 bytes in lower-case hex */
+                case_id: string;
+            };
             cookie?: never;
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["PreviewRequest"];
+                "application/json": components["schemas"]["DeskAction"];
             };
         };
         responses: {
@@ -12202,20 +11790,11 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Preview"];
+                    "application/json": components["schemas"]["CaseShown"];
                 };
             };
             /** @description `not_logged_in`: Log in again: this needs a valid session. */
             401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ProblemShape"];
-                };
-            };
-            /** @description `certificate_expired`: The certificate of this device has expired. Ask a custodian to renew it.; `not_certified`: This device is not certified yet. Wait until a custodian has approved it.; `not_warner`: Only an operator or an approver of warnings may do this. Custodians give these roles. */
-            403: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -12232,112 +11811,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemShape"];
                 };
             };
-            /** @description `too_large`: The request is too large. Send less at once. */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ProblemShape"];
-                };
-            };
-            /** @description `wrong_host`: The server does not answer under this name. Use the address that it printed, or start it with --host-name. */
-            421: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ProblemShape"];
-                };
-            };
-            /** @description `invalid_request`: The request is not as the API document describes; `errors` names the fields. */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ProblemShape"];
-                };
-            };
-            /** @description `too_many_requests`: Too many requests. Wait as long as Retry-After says. */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ProblemShape"];
-                };
-            };
-            /** @description `internal`: The server failed; the operator finds the cause in its log. Try again later. */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ProblemShape"];
-                };
-            };
-            /** @description `store_unavailable`: The server cannot write its data now (disk full or busy). Nothing was changed. Try again later. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ProblemShape"];
-                };
-            };
-        };
-    };
-    plan_broadcast: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody: {
-            content: {
-                "application/json": components["schemas"]["PlanRequest"];
-            };
-        };
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["PlanShown"];
-                };
-            };
-            /** @description `not_logged_in`: Log in again: this needs a valid session. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ProblemShape"];
-                };
-            };
-            /** @description `certificate_expired`: The certificate of this device has expired. Ask a custodian to renew it.; `not_certified`: This device is not certified yet. Wait until a custodian has approved it.; `not_warner`: Only an operator or an approver of warnings may do this. Custodians give these roles. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ProblemShape"];
-                };
-            };
-            /** @description `not_found`: There is nothing here for you. */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ProblemShape"];
-                };
-            };
-            /** @description `warning_refused`: The warning was refused; `detail` says why. */
+            /** @description `case_elsewhere`: The case changed, or another workplace has it. Load it again and look who has it. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -12402,16 +11876,19 @@ export interface operations {
             };
         };
     };
-    read_cap: {
+    offer_case: {
         parameters: {
             query?: never;
             header?: never;
-            path?: never;
+            path: {
+                /** @description 16 bytes in lower-case hex */
+                case_id: string;
+            };
             cookie?: never;
         };
         requestBody: {
             content: {
-                "application/cap+xml": string;
+                "application/json": components["schemas"]["HandOver"];
             };
         };
         responses: {
@@ -12421,20 +11898,11 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Content"];
+                    "application/json": components["schemas"]["CaseShown"];
                 };
             };
             /** @description `not_logged_in`: Log in again: this needs a valid session. */
             401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ProblemShape"];
-                };
-            };
-            /** @description `certificate_expired`: The certificate of this device has expired. Ask a custodian to renew it.; `not_certified`: This device is not certified yet. Wait until a custodian has approved it.; `not_warner`: Only an operator or an approver of warnings may do this. Custodians give these roles. */
-            403: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -12451,7 +11919,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemShape"];
                 };
             };
-            /** @description `warning_refused`: The warning was refused; `detail` says why. */
+            /** @description `case_elsewhere`: The case changed, or another workplace has it. Load it again and look who has it. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -12516,17 +11984,21 @@ export interface operations {
             };
         };
     };
-    show_warning: {
+    release_case: {
         parameters: {
             query?: never;
             header?: never;
             path: {
                 /** @description 16 bytes in lower-case hex */
-                warning_id: string;
+                case_id: string;
             };
             cookie?: never;
         };
-        requestBody?: never;
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["DeskAction"];
+            };
+        };
         responses: {
             /** @description Successful Response */
             200: {
@@ -12534,7 +12006,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["WarningDetails"];
+                    "application/json": components["schemas"]["CaseShown"];
                 };
             };
             /** @description `not_logged_in`: Log in again: this needs a valid session. */
@@ -12546,8 +12018,8 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemShape"];
                 };
             };
-            /** @description `certificate_expired`: The certificate of this device has expired. Ask a custodian to renew it.; `not_certified`: This device is not certified yet. Wait until a custodian has approved it.; `not_warner`: Only an operator or an approver of warnings may do this. Custodians give these roles. */
-            403: {
+            /** @description `not_found`: There is nothing here for you. */
+            404: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -12555,8 +12027,8 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemShape"];
                 };
             };
-            /** @description `not_found`: There is nothing here for you. */
-            404: {
+            /** @description `case_elsewhere`: The case changed, or another workplace has it. Load it again and look who has it. */
+            409: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -12620,19 +12092,19 @@ export interface operations {
             };
         };
     };
-    submit_warning: {
+    answer_case: {
         parameters: {
             query?: never;
             header?: never;
             path: {
                 /** @description 16 bytes in lower-case hex */
-                warning_id: string;
+                case_id: string;
             };
             cookie?: never;
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["Submission"];
+                "application/json": components["schemas"]["Answer"];
             };
         };
         responses: {
@@ -12642,20 +12114,11 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["WarningShown"];
+                    "application/json": components["schemas"]["CaseShown"];
                 };
             };
             /** @description `not_logged_in`: Log in again: this needs a valid session. */
             401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ProblemShape"];
-                };
-            };
-            /** @description `certificate_expired`: The certificate of this device has expired. Ask a custodian to renew it.; `not_certified`: This device is not certified yet. Wait until a custodian has approved it.; `not_warner`: Only an operator or an approver of warnings may do this. Custodians give these roles. */
-            403: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -12672,7 +12135,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemShape"];
                 };
             };
-            /** @description `warning_refused`: The warning was refused; `detail` says why. */
+            /** @description `text_too_long`: The text needs more short messages than one text may have. Shorten it. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -12726,7 +12189,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemShape"];
                 };
             };
-            /** @description `no_organisation`: This server has no organisation yet. Its operator installs one with `tramontana organisation install`.; `store_unavailable`: The server cannot write its data now (disk full or busy). Nothing was changed. Try again later. */
+            /** @description `store_unavailable`: The server cannot write its data now (disk full or busy). Nothing was changed. Try again later. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -12737,19 +12200,19 @@ export interface operations {
             };
         };
     };
-    decide_on_warning: {
+    locate_case: {
         parameters: {
             query?: never;
             header?: never;
             path: {
                 /** @description 16 bytes in lower-case hex */
-                warning_id: string;
+                case_id: string;
             };
             cookie?: never;
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["DecisionMade"];
+                "application/json": components["schemas"]["Located"];
             };
         };
         responses: {
@@ -12759,20 +12222,11 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["WarningShown"];
+                    "application/json": components["schemas"]["CaseShown"];
                 };
             };
             /** @description `not_logged_in`: Log in again: this needs a valid session. */
             401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ProblemShape"];
-                };
-            };
-            /** @description `certificate_expired`: The certificate of this device has expired. Ask a custodian to renew it.; `not_certified`: This device is not certified yet. Wait until a custodian has approved it.; `not_warner`: Only an operator or an approver of warnings may do this. Custodians give these roles. */
-            403: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -12789,7 +12243,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemShape"];
                 };
             };
-            /** @description `warning_refused`: The warning was refused; `detail` says why. */
+            /** @description `case_elsewhere`: The case changed, or another workplace has it. Load it again and look who has it. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -12843,7 +12297,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemShape"];
                 };
             };
-            /** @description `no_organisation`: This server has no organisation yet. Its operator installs one with `tramontana organisation install`.; `store_unavailable`: The server cannot write its data now (disk full or busy). Nothing was changed. Try again later. */
+            /** @description `store_unavailable`: The server cannot write its data now (disk full or busy). Nothing was changed. Try again later. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -12854,13 +12308,125 @@ export interface operations {
             };
         };
     };
-    warning_as_cap: {
+    close_case: {
         parameters: {
             query?: never;
             header?: never;
             path: {
                 /** @description 16 bytes in lower-case hex */
-                warning_id: string;
+                case_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Closing"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CaseShown"];
+                };
+            };
+            /** @description `not_logged_in`: Log in again: this needs a valid session. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `not_found`: There is nothing here for you. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `case_elsewhere`: The case changed, or another workplace has it. Load it again and look who has it. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `too_large`: The request is too large. Send less at once. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `wrong_host`: The server does not answer under this name. Use the address that it printed, or start it with --host-name. */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `invalid_request`: The request is not as the API document describes; `errors` names the fields. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `too_many_requests`: Too many requests. Wait as long as Retry-After says. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `internal`: The server failed; the operator finds the cause in its log. Try again later. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `store_unavailable`: The server cannot write its data now (disk full or busy). Nothing was changed. Try again later. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+        };
+    };
+    export_case: {
+        parameters: {
+            query?: {
+                /** @description Cursor-on-Target or CAP 1.2 */
+                form?: "cot" | "cap";
+                with_phone?: boolean;
+            };
+            header?: never;
+            path: {
+                /** @description 16 bytes in lower-case hex */
+                case_id: string;
             };
             cookie?: never;
         };
@@ -12871,19 +12437,12 @@ export interface operations {
                 headers: {
                     [name: string]: unknown;
                 };
-                content?: never;
+                content: {
+                    "application/xml": string;
+                };
             };
             /** @description `not_logged_in`: Log in again: this needs a valid session. */
             401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ProblemShape"];
-                };
-            };
-            /** @description `certificate_expired`: The certificate of this device has expired. Ask a custodian to renew it.; `not_certified`: This device is not certified yet. Wait until a custodian has approved it.; `not_warner`: Only an operator or an approver of warnings may do this. Custodians give these roles. */
-            403: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -12900,7 +12459,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemShape"];
                 };
             };
-            /** @description `warning_refused`: The warning was refused; `detail` says why. */
+            /** @description `case_without_position`: The case has no position yet. Ask for it, or set it on the map. */
             409: {
                 headers: {
                     [name: string]: unknown;

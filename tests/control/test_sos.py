@@ -1,0 +1,205 @@
+"""SOS through the whole server: an operator's centre, cases, the dialogue of two workplaces, texts from the console; on both databases."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cell.couriers import MemoryCourier
+from tests.control.house import House, Houses
+from tramontana.cell.operators import Operators, OperatorsFileError, parse_operators
+from tramontana.cell.short_message import join, read
+from tramontana.cell.smpp.driver import Outgoing, Peer, SmscServer
+from tramontana.cell.smpp.pdu import Address, CommandId, Message, Password
+from tramontana.cell.sos_words import PHRASES
+from tramontana.control.app import forget_old
+
+pytestmark = pytest.mark.anyio
+PHONE = "+393331234567"
+FILE = """
+[[centre]]
+name = "operator"
+host = "127.0.0.1"
+port = {port}
+system_id = "office"
+password_file = "password"
+prefixes = ["+39"]
+
+[sos]
+numbers = ["112"]
+places = "places.csv"
+"""
+
+
+class Operator(MemoryCourier):
+    server: SmscServer
+
+    async def received(self, link: str, session: str, messages: Sequence[Message]) -> Sequence[tuple[int, str]]:
+        self.messages += messages
+        self.news.set()
+        return [(0, f"{len(self.messages)}-{number}") for number in range(len(messages))]
+
+    def phone_texts(self, body: str, phone: str = PHONE) -> None:
+        message = Message(CommandId.DELIVER_SM, Address.of(phone), Address.of("112"), body.encode())
+        self.queue.append(Outgoing(f"{len(self.sent) + len(self.queue)}", message))
+        self.server.wake("office")
+
+    def heard(self) -> list[str]:
+        return [join([read(message)]) for message in self.messages]
+
+
+@asynccontextmanager
+async def room(houses: Houses, tmp_path: Path) -> AsyncIterator[tuple[House, Operator, dict[str, str]]]:
+    operator = Operator()
+    operator.server = SmscServer("OPERATOR", [Peer("office", Password("secret"))], operator)
+    ready: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+    async with asyncio.TaskGroup() as group:
+        serving = group.create_task(operator.server.run("127.0.0.1", 0, ready.set_result))
+        operators = await asyncio.to_thread(written, tmp_path, await ready)
+        async with houses(operators=operators) as house:
+            yield house, operator, await house.administrator()
+        serving.cancel()
+
+
+def written(folder: Path, port: int) -> Operators:
+    (folder / "password").write_text("secret")
+    (folder / "password").chmod(0o600)
+    (folder / "places.csv").write_text("comune,lat,lon,provincia\nAmatrice,42.63,13.29,RI\n")
+    return parse_operators(FILE.format(port=port), folder)
+
+
+async def case_of(house: House, headers: dict[str, str]) -> dict[str, Any]:
+    page = (await house.http.get("/api/v1/sos/cases", headers=headers)).json()
+    assert len(page["cases"]) == 1
+    found: dict[str, Any] = page["cases"][0]
+    return found
+
+
+@pytest.fixture
+def each_database(stored_houses: Houses) -> Houses:
+    return stored_houses
+
+
+async def test_a_text_opens_a_case_and_two_workplaces_carry_it(each_database: Houses, tmp_path: Path) -> None:
+    async with room(each_database, tmp_path) as (house, operator, headers):
+        operator.phone_texts("aiuto siamo sotto le macerie ad Amatrice")
+        await operator.until(lambda: len(operator.messages) == 2)
+        case = await case_of(house, headers)
+        assert operator.heard()[0] == PHRASES["received"]["it"].format(number=case["number"])
+        assert operator.heard()[1] == PHRASES["ask position"]["it"]
+        assert all(message.priority_flag == 3 for message in operator.messages)
+        assert (case["state"], case["position"]["name"], case["phone"]) == ("asking", "Amatrice (RI)", PHONE)
+        address = f"/api/v1/sos/cases/{case['case_id']}"
+
+        async def act(action: str, wanted: int = 200, **body: object) -> dict[str, Any]:
+            answer = await house.http.post(f"{address}/{action}", headers=headers, json=body)
+            assert answer.status_code == wanted, answer.text
+            found: dict[str, Any] = answer.json()
+            return found
+
+        refused = await act("answer", 409, desk="Sala 1", body="arriviamo")
+        assert refused["code"] == "case_elsewhere"
+        taken = await act("take", desk="Sala 1", version=case["version"])
+        stale = await act("answer", 409, desk="Sala 1", body="arriviamo", version=case["version"])
+        assert "load it again" in stale["detail"]
+        await act("answer", desk="Sala 1", body="arriviamo, quanti siete?", version=taken["version"])
+        await operator.until(lambda: operator.heard()[-1] == "arriviamo, quanti siete?")
+        await act("offer", desk="Sala 1", to="Sala 2")
+        await act("take", 409, desk="Sala 3")
+        await act("take", desk="Sala 2")
+        await act("position", desk="Sala 2", latitude=42.6281, longitude=13.2924)
+        cot = await house.http.get(f"{address}/export?form=cot", headers=headers)
+        assert b'lat="42.628100"' in cot.content
+        cap = await house.http.get(f"{address}/export?form=cap", headers=headers)
+        assert b"<circle>42.628100,13.292400 0.050</circle>" in cap.content
+        await act("close", desk="Sala 2", because="salvati", tell=False)
+        shown = (await house.http.get(address, headers=headers)).json()
+        assert [entry["kind"] for entry in shown["entries"]][:4] == ["text", "position", "answer", "answer"]
+        said = [entry for entry in shown["entries"] if entry["author"] == "Sala 1" and entry["kind"] == "answer"]
+        assert said[0]["messages"] == ["accepted"]
+        assert (await house.http.get("/api/v1/sos/cases", headers=headers)).json()["cases"] == []
+        trail = (await house.http.get("/api/v1/admin/audit", headers=headers)).json()
+        assert trail["intact"]
+        actions = [entry["action"] for entry in trail["entries"]]
+        for action in ("sos.opened", "sos.taken", "sos.answered", "sos.offered", "sos.located", "sos.exported", "sos.closed"):
+            assert action in actions
+        assert "arriviamo" not in str(trail)  # the trail holds who and when, never content
+        await forget_old(house.services.store, house.clock())
+
+
+async def test_an_open_question_is_asked_again(houses: Houses, tmp_path: Path) -> None:
+    async with room(houses, tmp_path) as (house, operator, headers):
+        operator.phone_texts("help we are trapped")
+        await operator.until(lambda: len(operator.messages) == 2)
+        house.clock.advance(301)
+        await operator.until(lambda: len(operator.messages) == 3)
+        assert operator.heard()[2] == operator.heard()[1] == PHRASES["ask position"]["en"]
+        assert (await case_of(house, headers))["language"] == "en"
+
+
+async def test_a_text_from_the_console_is_kept_sent_once_and_shown(houses: Houses, tmp_path: Path) -> None:
+    async with room(houses, tmp_path) as (house, operator, headers):
+        body = {"destination": PHONE, "body": "Il campo è a Sommati.", "precedence": "flash", "request_id": "a"}
+        first = await house.http.post("/api/v1/texts", headers=headers, json=body)
+        again = await house.http.post("/api/v1/texts", headers=headers, json=body)
+        assert first.status_code == again.status_code == 201
+        assert first.json()["text_id"] == again.json()["text_id"]
+        await operator.until(lambda: bool(operator.messages))
+        assert operator.heard() == ["Il campo è a Sommati."]
+        lost = await house.http.post("/api/v1/texts", headers=headers, json=body | {"destination": "+4411", "request_id": "b"})
+        assert (lost.status_code, lost.json()["code"]) == (409, "no_route")
+        long = await house.http.post("/api/v1/texts", headers=headers, json=body | {"body": "ș" * 1500, "request_id": "c"})
+        assert (long.status_code, long.json()["code"]) == (409, "text_too_long")
+        settled = await house.http.post(f"/api/v1/texts/{first.json()['text_id']}/again", headers=headers)
+        assert settled.json()["code"] == "text_settled"
+        async with asyncio.timeout(30):
+            while True:
+                page = (await house.http.get("/api/v1/texts", headers=headers)).json()
+                if page["texts"][0]["state"] == "accepted":
+                    break
+                await asyncio.sleep(0.05)
+        assert [(link["name"], link["state"]) for link in page["links"]] == [("operator", "bound")]
+        assert (page["texts"][0]["rank"], len(page["texts"])) == ("flash", 1)
+
+
+async def test_strangers_and_phones_see_no_case(houses: Houses, tmp_path: Path) -> None:
+    async with room(houses, tmp_path) as (house, _operator, _headers):
+        ada = await house.phone("Ada")
+        assert (await house.http.get("/api/v1/sos/cases")).status_code == 401
+        assert (await ada.get("/sos/cases")).status_code == 401
+        assert (await ada.get("/texts")).status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ('system_id = "office"', "centre 'operator': 'system_id' is missing"),
+        ('password_file = "password"', "'password_file' is missing"),
+    ],
+)
+def test_a_file_that_lacks_something_says_what(tmp_path: Path, change: str, says: str) -> None:
+    written(tmp_path, 2775)
+    with pytest.raises(OperatorsFileError, match=says):
+        parse_operators(FILE.format(port=2775).replace(change, ""), tmp_path)
+
+
+def test_other_faults_of_the_file(tmp_path: Path) -> None:
+    written(tmp_path, 2775)
+    good = FILE.format(port=2775)
+    for wrong, says in (
+        (good.replace("port =", "prot ="), "nobody knows 'prot'"),
+        (good.replace('"+39"', '"39x"'), "beginnings of numbers"),
+        (good + "\n[sos", "not TOML"),
+        (good.replace('["112"]', "[112]"), "numbers in quotes"),
+        (good.replace('name = "operator"', 'name = "Operator One"'), "lower-case"),
+    ):
+        with pytest.raises(OperatorsFileError, match=says):
+            parse_operators(wrong, tmp_path)
+    (tmp_path / "password").chmod(0o644)
+    with pytest.raises(OperatorsFileError, match="chmod 600"):
+        parse_operators(good, tmp_path)
