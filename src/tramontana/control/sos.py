@@ -126,9 +126,8 @@ class Sos:
             kept = await self._store(connection, found, work(found.case, now), author=operator, now=now)
             details = {"operator": operator, "number": found.case.number}
             subject = f"case {case_id}"
-            await audit.append(
-                connection, now=now, actor=f"desk {operator}", action=f"sos.{action}", subject=f"case {case_id}", details=details
-            )
+            actor = f"desk {operator}"
+            await audit.append(connection, now=now, actor=actor, action=f"sos.{action}", subject=subject, details=details)
         self.texts.wake()
         return kept
 

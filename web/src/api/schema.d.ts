@@ -2615,7 +2615,7 @@ export interface components {
              * Messages
              * @description the states of the short messages that carried it
              */
-            messages: string[];
+            messages: ("queued" | "sending" | "unknown" | "accepted" | "delivered" | "undelivered" | "refused" | "expired" | "withdrawn")[];
         };
         /**
          * FloorState

@@ -16,12 +16,13 @@ import { SignIn } from "./SignIn";
 import type { ConsoleSession } from "./session";
 import { Sites } from "./sites/Sites";
 import { SkyView } from "./sky/SkyView";
+import { SosView } from "./sos/SosView";
 import { WarningsView } from "./warnings/WarningsView";
 
-const VIEWS = ["sky", "warnings", "sites", "invitations", "approvals", "people", "conversations", "calls", "log", "audit"] as const;
+const VIEWS = ["sky", "warnings", "sos", "sites", "invitations", "approvals", "people", "conversations", "calls", "log", "audit"] as const;
 type View = (typeof VIEWS)[number];
 
-const ICONS: Record<View, IconName> = { sky: "satellite", warnings: "warning", sites: "router", invitations: "ticket", approvals: "check", people: "person", conversations: "message", calls: "handset", log: "lock", audit: "list" };
+const ICONS: Record<View, IconName> = { sky: "satellite", warnings: "warning", sos: "place", sites: "router", invitations: "ticket", approvals: "check", people: "person", conversations: "message", calls: "handset", log: "lock", audit: "list" };
 
 function viewInAddress(): View {
   const named = location.hash.replace(/^#\//, "");
@@ -39,6 +40,8 @@ function Present({ session }: { session: ConsoleSession }) {
       return <Sites api={api} />;
     case "warnings":
       return <WarningsView api={api} />;
+    case "sos":
+      return <SosView api={api} />;
     case "invitations":
       return <Invitations api={api} />;
     case "people":

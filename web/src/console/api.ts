@@ -18,6 +18,10 @@ export type Retention = Schemas["Retention"];
 export type CallInProgress = Schemas["CallInProgress"];
 export type AuditEntry = Schemas["AuditEntry"];
 export type AuditPage = Schemas["AuditPage"];
+export type SosPage = Schemas["CasePage"];
+export type SosCase = Schemas["CaseShown"];
+export type SosEntry = Schemas["EntryShown"];
+export type SosAction = "take" | "offer" | "release" | "answer" | "position" | "close";
 export type SkySummary = Schemas["SkySummary"];
 export type Link = Schemas["Link"];
 export type Links = Schemas["Links"];
@@ -185,6 +189,18 @@ export class ConsoleApi {
 
   siteDetails(deviceId: string): Promise<SiteDetails> {
     return this.#call("GET", `/admin/routers/${deviceId}`);
+  }
+
+  sosCases(closed: boolean): Promise<SosPage> {
+    return this.#call("GET", `/sos/cases?closed=${closed}`);
+  }
+
+  sosCase(caseId: string): Promise<Schemas["CaseWithEntries"]> {
+    return this.#call("GET", `/sos/cases/${caseId}`);
+  }
+
+  sosAct(caseId: string, action: SosAction, body: object): Promise<SosCase> {
+    return this.#call("POST", `/sos/cases/${caseId}/${action}`, body);
   }
 
   sky(): Promise<SkySummary> {

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Path, Query, Response
 from pydantic import Field
 
 from tramontana.cell import sos_case
+from tramontana.cell.forwarding import State as MessageState
 from tramontana.cell.position import Position
 from tramontana.cell.short_message import TextTooLong
 from tramontana.cell.sos_case import Case, Outcome
@@ -65,7 +66,7 @@ class EntryShown(Shape):
     kind: str
     author: str
     body: str
-    messages: list[str] = Field(description="the states of the short messages that carried it")
+    messages: list[MessageState] = Field(description="the states of the short messages that carried it")
 
 
 class CaseWithEntries(Shape):

@@ -9,6 +9,7 @@ from typing import Any, cast
 from sqlalchemy import Row, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from tramontana.cell.forwarding import State
 from tramontana.cell.sos_case import Case
 from tramontana.control.store.accounts import new_id
 from tramontana.control.store.schema import outgoing_messages, sos_cases, sos_entries
@@ -90,12 +91,12 @@ async def note(
     await connection.execute(insert(sos_entries).values(row))
 
 
-async def entries(connection: AsyncConnection, case_id: str) -> list[tuple[Row[Any], list[str]]]:
+async def entries(connection: AsyncConnection, case_id: str) -> list[tuple[Row[Any], list[State]]]:
     """The entries in their order, each with the states of the short messages that carried it."""
     rows: Sequence[Row[Any]] = (
         await connection.execute(select(sos_entries).where(sos_entries.c.case_id == case_id).order_by(sos_entries.c.seq))
     ).all()
-    states: dict[str, list[str]] = {}
+    states: dict[str, list[State]] = {}
     query = select(outgoing_messages.c.text_id, outgoing_messages.c.state).where(
         outgoing_messages.c.text_id.in_([row.text_id for row in rows if row.text_id])
     )

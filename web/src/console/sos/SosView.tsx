@@ -1,0 +1,280 @@
+import type { ComponentType } from "preact";
+import { useEffect, useRef, useState } from "preact/hooks";
+import { ApiError } from "../../api/client";
+import { format, t } from "../../i18n";
+import { announce } from "../../ui/Announcer";
+import { Icon } from "../../ui/icons";
+import { useNow } from "../../ui/useNow";
+import type { ConsoleApi, SosAction, SosCase, SosEntry } from "../api";
+import { ErrorNotice } from "../ErrorNotice";
+import { useLoaded } from "../useLoaded";
+import type { SosMapProps } from "./SosMap";
+
+const REFRESH_MS = 3_000;
+const DESK_KEY = "tramontana.desk";
+const STATES = { asking: "sos.state.asking", waiting: "sos.state.waiting", "in care": "sos.state.care", closed: "sos.state.closed" } as const;
+
+function storedDesk(): string {
+  try {
+    return localStorage.getItem(DESK_KEY) ?? "";
+  } catch {
+    return ""; // storage may be forbidden: then the workplace is named anew each time
+  }
+}
+
+function keepDesk(name: string): void {
+  try {
+    localStorage.setItem(DESK_KEY, name);
+  } catch {
+    // see storedDesk()
+  }
+}
+
+function useMap(): ComponentType<SosMapProps> | null {
+  const [component, setComponent] = useState<{ map: ComponentType<SosMapProps> } | null>(null);
+  useEffect(() => {
+    const probe = document.createElement("canvas").getContext("webgl2");
+    if (probe) void import("./SosMap").then((module) => setComponent({ map: module.default }));
+  }, []);
+  return component?.map ?? null;
+}
+
+function whereWords({ position }: SosCase): string {
+  if (!position) return t("sos.nowhere");
+  const at = `${position.latitude.toFixed(5)}, ${position.longitude.toFixed(5)}`;
+  return t("sos.where", { at: position.name ? `${position.name} · ${at}` : at, metres: Math.round(position.accuracy_m) });
+}
+
+function Row({ each, current, nowS, choose }: { each: SosCase; current: boolean; nowS: number; choose: () => void }) {
+  return (
+    <li>
+      <button type="button" class="sos-row" aria-current={current ? "true" : undefined} onClick={choose}>
+        <span class="sos-row-head">
+          <strong>{t("sos.case", { number: each.number })}</strong>
+          <span class={each.state === "waiting" || each.state === "asking" ? "badge badge-warn" : "badge"}>{t(STATES[each.state])}</span>
+        </span>
+        <span class="sos-row-text">{each.last_text}</span>
+        <span class="quiet">
+          {[
+            each.phone,
+            each.operator,
+            whereWords(each),
+            each.people !== null ? t("sos.people", { count: each.people }) : "",
+            each.injured ? t("sos.injured", { count: each.injured }) : "",
+            t("sos.since", { duration: format.duration(Math.max(0, nowS - each.updated_at)) }),
+          ]
+            .filter(Boolean)
+            .join(" · ")}
+        </span>
+      </button>
+    </li>
+  );
+}
+
+function Entry({ entry, nowS }: { entry: SosEntry; nowS: number }) {
+  const from = entry.author === "person" ? t("sos.person") : entry.author === "automatic" ? t("sos.automatic") : entry.author;
+  const fate = entry.messages.length > 0 ? ` · ${[...new Set(entry.messages)].map((state) => t(`sos.fate.${state}`)).join(", ")}` : "";
+  return (
+    <li class={`sos-entry sos-entry-${entry.kind}`}>
+      <p class="sos-entry-body">{entry.kind === "repeat" ? t("sos.repeated", { text: entry.body }) : entry.body}</p>
+      <p class="quiet">
+        {from} · {format.recent(entry.at * 1000, nowS * 1000)}
+        {fate}
+      </p>
+    </li>
+  );
+}
+
+interface CaseProps {
+  id: string;
+  desk: string;
+  api: ConsoleApi;
+  changed: () => void;
+  back: () => void;
+}
+
+function CasePane({ id, desk, api, changed, back }: CaseProps) {
+  const { value, error, reload } = useLoaded(() => api.sosCase(id), REFRESH_MS);
+  const [body, setBody] = useState("");
+  const [to, setTo] = useState("");
+  const [refused, setRefused] = useState<string | null>(null);
+  const [busy, setBusy] = useState(false);
+  const heading = useRef<HTMLHeadingElement>(null);
+  const loaded = value !== null;
+  useEffect(() => heading.current?.focus(), [loaded]);
+  const seen = useRef(0);
+  const texts = value?.entries.filter((entry) => entry.kind === "text").length ?? 0;
+  useEffect(() => {
+    if (seen.current > 0 && texts > seen.current) announce(t("sos.newText"));
+    seen.current = texts;
+  }, [texts]);
+  if (!value) return error ? <ErrorNotice error={error} /> : <p class="empty">{t("sos.loading")}</p>;
+  const { case: shown, entries } = value;
+  const mine = shown.state === "in care" && shown.operator === desk && desk !== "";
+  const free = shown.state !== "in care" || shown.offered_to === desk;
+
+  const act = async (action: SosAction, more: object, said: string): Promise<boolean> => {
+    setBusy(true);
+    setRefused(null);
+    try {
+      await api.sosAct(id, action, { desk, ...more });
+      announce(said);
+      return true;
+    } catch (reason) {
+      setRefused(reason instanceof ApiError ? reason.message : t("console.unreachable"));
+      return false;
+    } finally {
+      setBusy(false);
+      await reload();
+      changed();
+    }
+  };
+
+  return (
+    <section class="sos-case" aria-labelledby="sos-case-title">
+      <div class="sos-case-head">
+        <button type="button" class="button button-small sos-back" onClick={back}>
+          <Icon name="back" size={18} />
+          {t("sos.back")}
+        </button>
+        <h2 id="sos-case-title" tabIndex={-1} ref={heading}>
+          {t("sos.case", { number: shown.number })}
+        </h2>
+        <span class="badge">{t(STATES[shown.state])}</span>
+      </div>
+      <p class="quiet with-icon">
+        <Icon name="place" size={18} />
+        {whereWords(shown)}
+      </p>
+      <p class="quiet">
+        {[
+          shown.phone,
+          shown.operator && t("sos.with", { desk: shown.operator }),
+          shown.offered_to && t("sos.offered", { desk: shown.offered_to }),
+          shown.wait_s !== null && shown.wait_s >= 1 ? t("sos.wait", { seconds: Math.round(shown.wait_s) }) : "",
+        ]
+          .filter(Boolean)
+          .join(" · ")}
+      </p>
+      <ol class="sos-entries" aria-label={t("sos.dialogue")}>
+        {entries.map((entry, i) => (
+          <Entry key={i} entry={entry} nowS={api.nowS()} />
+        ))}
+      </ol>
+      {refused && (
+        <div class="notice notice-warn" role="alert">
+          <Icon name="warning" />
+          <p>{refused}</p>
+        </div>
+      )}
+      {error && <ErrorNotice error={error} />}
+      {free && shown.state !== "closed" && (
+        <button type="button" class="button button-primary" disabled={busy || !desk} onClick={() => void act("take", { version: shown.version }, t("sos.taken"))}>
+          {t(shown.offered_to === desk && desk ? "sos.accept" : "sos.take")}
+        </button>
+      )}
+      {mine && (
+        <>
+          <form
+            class="sos-answer"
+            onSubmit={(event) => {
+              event.preventDefault();
+              void act("answer", { body }, t("sos.sent")).then((done) => done && setBody(""));
+            }}
+          >
+            <label for="sos-answer">{t("sos.answer")}</label>
+            <textarea id="sos-answer" class="input" rows={3} maxLength={1600} required value={body} onInput={(event) => setBody(event.currentTarget.value)} aria-describedby="sos-answer-hint" />
+            <p id="sos-answer-hint" class="field-hint">
+              {t("sos.answerHint", { count: body.length })}
+            </p>
+            <button type="submit" class="button button-primary" disabled={busy}>
+              <Icon name="send" />
+              {t("sos.send")}
+            </button>
+          </form>
+          <form
+            class="sos-offer"
+            onSubmit={(event) => {
+              event.preventDefault();
+              void act("offer", { to }, t("sos.offeredTo", { desk: to }));
+            }}
+          >
+            <label for="sos-to">{t("sos.offerTo")}</label>
+            <input id="sos-to" class="input" required maxLength={40} value={to} onInput={(event) => setTo(event.currentTarget.value)} />
+            <button type="submit" class="button" disabled={busy}>
+              {t("sos.offer")}
+            </button>
+          </form>
+          <div class="sos-actions">
+            <button type="button" class="button" disabled={busy} onClick={() => void act("release", {}, t("sos.released"))}>
+              {t("sos.release")}
+            </button>
+            <button type="button" class="button" disabled={busy} onClick={() => void act("close", { because: t("sos.helped") }, t("sos.closedNow"))}>
+              {t("sos.close")}
+            </button>
+          </div>
+        </>
+      )}
+    </section>
+  );
+}
+
+/** Cases of people in need: list, map, dialogue, hand-over. */
+export function SosView({ api }: { api: ConsoleApi }) {
+  const [closed, setClosed] = useState(false);
+  const { value: page, error, reload } = useLoaded(() => api.sosCases(closed), REFRESH_MS);
+  const [selected, setSelected] = useState<string | null>(null);
+  const [desk, setDesk] = useState(storedDesk);
+  const SosMap = useMap();
+  useNow(1000);
+  useEffect(() => void reload(), [closed]);
+  const waiting = page?.cases.filter(({ state }) => state === "waiting" || state === "asking").length ?? 0;
+  const before = useRef(0);
+  useEffect(() => {
+    if (waiting > before.current) announce(t("sos.more", { count: waiting }));
+    before.current = waiting;
+  }, [waiting]);
+  return (
+    <div class={selected ? "page sos sos-open" : "page sos"}>
+      <h1>{t("console.view.sos")}</h1>
+      <div class="sos-desk field">
+        <label for="sos-desk">{t("sos.desk")}</label>
+        <input
+          id="sos-desk"
+          class="input"
+          maxLength={40}
+          value={desk}
+          aria-describedby="sos-desk-hint"
+          onInput={(event) => {
+            setDesk(event.currentTarget.value.trim());
+            keepDesk(event.currentTarget.value.trim());
+          }}
+        />
+        <p id="sos-desk-hint" class="field-hint">
+          {t("sos.deskHint")}
+        </p>
+      </div>
+      {error && <ErrorNotice error={error} />}
+      {page?.one_way && <p class="badge badge-warn">{t("sos.oneWay")}</p>}
+      {page?.emergency_numbers.length === 0 && <p class="empty">{t("sos.noNumbers")}</p>}
+      <div class="sos-columns">
+        <div class="sos-list-column">
+          <label class="role">
+            <input type="checkbox" checked={closed} onChange={(event) => setClosed(event.currentTarget.checked)} />
+            <span>{t("sos.showClosed")}</span>
+          </label>
+          {page?.cases.length === 0 && page.emergency_numbers.length > 0 && <p class="empty">{t("sos.empty", { numbers: page.emergency_numbers.join(", ") })}</p>}
+          <ul class="sos-list" aria-label={t("sos.list")}>
+            {page?.cases.map((each) => (
+              <Row key={each.case_id} each={each} current={each.case_id === selected} nowS={api.nowS()} choose={() => setSelected(each.case_id)} />
+            ))}
+          </ul>
+        </div>
+        <div class="sos-side">
+          {selected && <CasePane key={selected} id={selected} desk={desk} api={api} changed={() => void reload()} back={() => setSelected(null)} />}
+          {SosMap && page && page.cases.length > 0 && <SosMap cases={page.cases} selected={selected} />}
+        </div>
+      </div>
+    </div>
+  );
+}
