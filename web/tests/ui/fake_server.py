@@ -199,6 +199,41 @@ def site_details(now: float) -> dict[str, Any]:
     return {"tunnels": [tunnel(0, 1, "starlink", 31.4), tunnel(1, 2, "4g", None)], "switches": switches}
 
 
+def sos_case(now: float) -> dict[str, Any]:
+    """One case that an operator has."""
+    there = {"latitude": 42.6281, "longitude": 13.2924, "accuracy_m": 100.0, "source": "coordinates", "name": ""}
+    return {
+        "case_id": "c" * 32,
+        "version": 3,
+        "number": 17,
+        "phone": "+393331234567",
+        "state": "in care",
+        "language": "it",
+        "opened_at": now - 600,
+        "updated_at": now - 60,
+        "operator": "Sala 1",
+        "offered_to": "Sala 2",
+        "position": there,
+        "people": 7,
+        "injured": 2,
+        "repeats": 1,
+        "last_text": "odore di gas, presto",
+        "wait_s": 40.0,
+    }
+
+
+def sos_entries(now: float) -> list[dict[str, Any]]:
+    """What was said in it."""
+    return [
+        {"at": now - 600, "kind": "text", "author": "person", "body": "aiuto siamo sotto le macerie", "messages": []},
+        {"at": now - 599, "kind": "answer", "author": "automatic", "body": "Messaggio ricevuto, caso 17.", "messages": ["delivered"]},
+        {"at": now - 300, "kind": "position", "author": "person", "body": "42.62810, 13.29240 ±100 m (coordinates)", "messages": []},
+        {"at": now - 200, "kind": "state", "author": "Sala 1", "body": "taken by Sala 1", "messages": []},
+        {"at": now - 100, "kind": "answer", "author": "Sala 1", "body": "Arriviamo da Sommati.", "messages": ["unknown"]},
+        {"at": now - 60, "kind": "repeat", "author": "person", "body": "odore di gas, presto", "messages": []},
+    ]
+
+
 class Api:
     """The made-up administration: what the console asks for, answered from plain lists."""
 
@@ -317,6 +352,10 @@ class Api:
                 if body["token"].startswith("A"):
                     return 200, {"token": "bearer", "expires_at": now + 8 * 3600}
                 return 401, {"code": "administrator_link_refused", "detail": "used up"}
+            case "GET", "/api/v1/sos/cases":
+                return 200, {"one_way": False, "emergency_numbers": ["112"], "cases": [sos_case(now)]}
+            case "GET", "/api/v1/sos/cases/cccccccccccccccccccccccccccccccc":
+                return 200, {"case": sos_case(now), "entries": sos_entries(now)}
             case "GET", "/api/v1/console/sky":
                 return 200, summary(self.satellites, now)
             case "GET", "/api/v1/console/links":

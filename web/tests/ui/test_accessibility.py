@@ -65,8 +65,8 @@ SCENES = [
     "talkQueued",
     "talkLost",
 ]
-VIEWS = ["sky", "sites", "invitations", "approvals", "people", "conversations", "calls", "log", "audit"]
-LOADED = {view: ".table" for view in VIEWS} | {"sky": ".sky-table", "calls": ".call-card"}
+VIEWS = ["sky", "sites", "sos", "invitations", "approvals", "people", "conversations", "calls", "log", "audit"]
+LOADED = {view: ".table" for view in VIEWS} | {"sky": ".sky-table", "calls": ".call-card", "sos": ".sos-row"}
 LOOKS = [("light", 1280, 800), ("dark", 360, 640)]
 
 
@@ -115,6 +115,16 @@ def test_a_site_in_detail(look: Watched) -> None:
     page = look.console("sites")
     page.locator(".row-button").first.click()
     page.wait_for_selector(".site-history li")
+    assert violations(page) == []
+    assert overflow(page) == 0
+
+
+def test_case_of_somebody_in_need(look: Watched) -> None:
+    page = look.console("sos")
+    page.fill("#sos-desk", "Sala 1")
+    page.locator(".sos-row").focus()
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#sos-answer")
     assert violations(page) == []
     assert overflow(page) == 0
 
