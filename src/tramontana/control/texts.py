@@ -242,20 +242,35 @@ class Texts:
         async with self.store.write() as connection:
             await rows.join_parts(connection, self.clock(), alphabets)
             texts = await rows.unhandled(connection, HANDLED_AT_ONCE)
-        for text in texts:
-            try:
-                async with self.store.write() as connection:
-                    await self._hand_on_one(connection, text)
-                    await rows.handled(connection, text.text_id, self.clock())
-            except StoreUnavailable:
-                raise
-            except Exception:
-                # One that cannot be handled must not hold up the others; it stays unhandled, and is tried again.
-                logger.exception("text %s could not be handed on", text.text_id)
+        try:
+            await self._hand_on_these(texts)
+        except StoreUnavailable:
+            raise
+        except Exception:
+            await self._hand_on_singly(texts)
         if len(texts) == HANDLED_AT_ONCE:
             self._look.set()
         elif texts:
             await self._fill()
+
+    async def _hand_on_these(self, texts: Sequence[IncomingText]) -> None:
+        """In one transaction: in a flood a commit for each would be the limit."""
+        if not texts:
+            return
+        async with self.store.write() as connection:
+            for text in texts:
+                await self._hand_on_one(connection, text)
+                await rows.handled(connection, text.text_id, self.clock())
+
+    async def _hand_on_singly(self, texts: Sequence[IncomingText]) -> None:
+        """One that cannot be handled must not hold up the others; it stays unhandled, and is tried again."""
+        for text in texts:
+            try:
+                await self._hand_on_these([text])
+            except StoreUnavailable:
+                raise
+            except Exception:
+                logger.exception("text %s could not be handed on", text.text_id)
 
     async def _hand_on_one(self, connection: AsyncConnection, text: IncomingText) -> None:
         if self._is_emergency(text.destination) and self.on_sos is not None:
