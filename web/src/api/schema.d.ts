@@ -1572,6 +1572,192 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/warnings": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Warnings
+         * @description The newest 200 warnings and templates, the newest first.
+         */
+        get: operations["list_warnings"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/warnings/setup": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Warning Setup
+         * @description Controllers, areas, and whether people can be counted.
+         */
+        get: operations["warning_setup"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/warnings/areas/{name}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Named Area
+         * @description The polygons of a named area.
+         */
+        get: operations["named_area"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/warnings/preview": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Preview Warning
+         * @description What texts take and whom an area reaches. Nothing is kept.
+         */
+        post: operations["preview_warning"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/warnings/plan": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Plan Broadcast
+         * @description Which satellites, beams and times would carry a warning to an area. Nothing is kept and nothing is sent.
+         */
+        post: operations["plan_broadcast"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/warnings/cap": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Read Cap
+         * @description Read a CAP 1.2 document into the content that can be submitted. Nothing is kept and nothing is sent.
+         *
+         *     An update or a cancellation of something that is not on the air here is refused.
+         */
+        post: operations["read_cap"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/warnings/{warning_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Show Warning
+         * @description One warning with what every cell answered.
+         */
+        get: operations["show_warning"];
+        /**
+         * Submit Warning
+         * @description Submit for approval. What is made from an authorised template is on the air at once. The same again changes nothing.
+         */
+        put: operations["submit_warning"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/warnings/{warning_id}/decisions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Decide On Warning
+         * @description Approve what another person submitted, reject it, or withdraw one's own.
+         */
+        post: operations["decide_on_warning"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/warnings/{warning_id}/cap": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Warning As Cap
+         * @description An approved warning as a CAP 1.2 document.
+         */
+        get: operations["warning_as_cap"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/presence": {
         parameters: {
             query?: never;
@@ -1817,6 +2003,44 @@ export interface components {
              * @description new conversations of these kinds get the archive; none: no more
              */
             kinds: ("direct" | "group" | "talk")[];
+        };
+        /**
+         * Area
+         * @description Where. `polygons`: rings of [latitude, longitude].
+         */
+        Area: {
+            /** Description */
+            description: string;
+            /** Polygons */
+            polygons: [
+                number,
+                number
+            ][][];
+        };
+        /**
+         * AreaPreview
+         * @description What an area is about.
+         */
+        AreaPreview: {
+            /**
+             * Fault
+             * @description why the area cannot be used, and everything else is empty
+             */
+            fault: string | null;
+            /** Size Km2 */
+            size_km2: number;
+            /**
+             * People
+             * @description null: no population table is loaded
+             */
+            people: number | null;
+            /**
+             * Places
+             * @description the 20 most populous places inside
+             */
+            places: string[];
+            /** Controllers */
+            controllers: components["schemas"]["ControllerCells"][];
         };
         /**
          * Attachment
@@ -2126,6 +2350,42 @@ export interface components {
             entries: components["schemas"]["EntryShown"][];
         };
         /**
+         * CellShown
+         * @description What is known of a warning in one cell of one controller.
+         */
+        CellShown: {
+            /** Controller */
+            controller: string;
+            /**
+             * Cell
+             * @description location area code and cell identity
+             */
+            cell: string;
+            /** Message Identifier */
+            message_identifier: number;
+            /**
+             * State
+             * @enum {string}
+             */
+            state: "asked" | "on-air" | "failed" | "off-air";
+            /** Attempts */
+            attempts: number;
+            /** Reason */
+            reason: string;
+            /**
+             * At
+             * @description POSIX seconds (UTC)
+             */
+            at: number;
+            /**
+             * On Air At
+             * @description when the controller confirmed it the first time
+             */
+            on_air_at: number | null;
+            /** Off Air At */
+            off_air_at: number | null;
+        };
+        /**
          * CertificateRequest
          * @description What is asked for. `invitation_sha256` and `proof` are those of the enrolment, null for a change.
          */
@@ -2379,6 +2639,85 @@ export interface components {
             proof: string[];
         };
         /**
+         * Content
+         * @description A warning, an update or a cancellation of one, or a template for the first minutes.
+         */
+        Content: {
+            /**
+             * Kind
+             * @enum {string}
+             */
+            kind: "alert" | "update" | "cancel" | "template";
+            /** Replaces */
+            replaces?: string | null;
+            /** Template */
+            template?: string | null;
+            /**
+             * Status
+             * @enum {string}
+             */
+            status: "actual" | "exercise";
+            level: components["schemas"]["Level"];
+            /**
+             * Category
+             * @enum {string}
+             */
+            category: "Geo" | "Met" | "Safety" | "Security" | "Rescue" | "Fire" | "Health" | "Env" | "Transport" | "Infra" | "CBRNE" | "Other";
+            /** Event */
+            event: string;
+            /**
+             * Urgency
+             * @enum {string}
+             */
+            urgency: "Immediate" | "Expected" | "Future" | "Past" | "Unknown";
+            /**
+             * Severity
+             * @enum {string}
+             */
+            severity: "Extreme" | "Severe" | "Moderate" | "Minor" | "Unknown";
+            /**
+             * Certainty
+             * @enum {string}
+             */
+            certainty: "Observed" | "Likely" | "Possible" | "Unlikely" | "Unknown";
+            /** Texts */
+            texts: components["schemas"]["Text"][];
+            area?: components["schemas"]["Area"] | null;
+            /** Duration S */
+            duration_s: number;
+            /**
+             * Repetition S
+             * @default 60
+             */
+            repetition_s: number;
+        };
+        /**
+         * ControllerCells
+         * @description How many cells of a controller are heard in an area.
+         */
+        ControllerCells: {
+            /** Controller */
+            controller: string;
+            /** Cells */
+            cells: number;
+            /** Connected */
+            connected: boolean;
+        };
+        /**
+         * ControllerShown
+         * @description A base-station controller.
+         */
+        ControllerShown: {
+            /** Name */
+            name: string;
+            /** Cells */
+            cells: number;
+            /** Connected */
+            connected: boolean;
+            /** Fault */
+            fault: string;
+        };
+        /**
          * Conversation
          * @description No title: that travels inside MLS. Owners and archives stand among the members too.
          */
@@ -2460,6 +2799,41 @@ export interface components {
             statement: string;
             /** Signature */
             signature: string;
+        };
+        /**
+         * DecisionMade
+         * @description What a person decided about a submission.
+         */
+        DecisionMade: {
+            /**
+             * Decision
+             * @enum {string}
+             */
+            decision: "approve" | "reject" | "withdraw";
+            /** Statement */
+            statement: string;
+            /** Signature */
+            signature: string;
+        };
+        /**
+         * DecisionShown
+         * @description A signed decision, and whose it is.
+         */
+        DecisionShown: {
+            /** Decision */
+            decision: string;
+            /**
+             * Account Id
+             * @description 16 bytes in lower-case hex
+             */
+            account_id: string;
+            /** Display Name */
+            display_name: string;
+            /**
+             * At
+             * @description POSIX seconds (UTC)
+             */
+            at: number;
         };
         /**
          * Deliver
@@ -2983,6 +3357,12 @@ export interface components {
              */
             remaining: number;
         };
+        /**
+         * Level
+         * @description How phones show a warning, and whether their owners can switch it off. Android with MCC 222: docs/warnings.md.
+         * @enum {string}
+         */
+        Level: "always-on" | "level-1" | "level-2" | "level-3" | "exercise";
         /** Link */
         Link: {
             /** Place Id */
@@ -3190,6 +3570,19 @@ export interface components {
             simulated: boolean;
         };
         /**
+         * NamedArea
+         * @description An area of the operator's catalogue.
+         */
+        NamedArea: {
+            /** Name */
+            name: string;
+            /** Polygons */
+            polygons: [
+                number,
+                number
+            ][][];
+        };
+        /**
          * NewInvitation
          * @description The only time that the token is shown; the server keeps its SHA-256.
          */
@@ -3342,6 +3735,107 @@ export interface components {
             gateways: components["schemas"]["GatewayPlace"][];
         };
         /**
+         * PlanRequest
+         * @description An area to plan satellites for, from now on.
+         */
+        PlanRequest: {
+            /** Polygons */
+            polygons: number[][][];
+            /** @default earth-fixed */
+            pointing: components["schemas"]["Pointing"];
+            /**
+             * Repetitions
+             * @default 3
+             */
+            repetitions: number;
+        };
+        /**
+         * PlanShown
+         * @description A broadcast plan. Simulated: no operator's satellites are commanded by it.
+         */
+        PlanShown: {
+            /**
+             * Simulated
+             * @default true
+             * @constant
+             */
+            simulated: true;
+            /**
+             * Satellites
+             * @description which satellites, in words
+             */
+            satellites: string;
+            /**
+             * Elements Age S
+             * @description null for a constellation on paper
+             */
+            elements_age_s: number | null;
+            /**
+             * Begins At
+             * @description POSIX seconds (UTC)
+             */
+            begins_at: number;
+            /** Dwell S */
+            dwell_s: number;
+            /** Beam Radius M */
+            beam_radius_m: number;
+            /** Beams */
+            beams: components["schemas"]["PlannedBeam"][];
+            /**
+             * In View
+             * @description satellites that could light some of the area, by dwell
+             */
+            in_view: number[];
+            /**
+             * Reached
+             * @description by dwell: the share of phones lit at least once, twice, …
+             */
+            reached: number[][];
+            /**
+             * Complete
+             * @description every point as often as asked
+             */
+            complete: boolean;
+            /**
+             * Counts People
+             * @description false: no population table is loaded, every small cell weighs the same
+             */
+            counts_people: boolean;
+            /** Half Reached S */
+            half_reached_s: number | null;
+            /** Nine Tenths Reached S */
+            nine_tenths_reached_s: number | null;
+            /** Ninety Nine Hundredths Reached S */
+            ninety_nine_hundredths_reached_s: number | null;
+            /** Overspill Km2 */
+            overspill_km2: number;
+            /** Overspill People */
+            overspill_people: number | null;
+        };
+        /**
+         * PlannedBeam
+         * @description One beam for one dwell.
+         */
+        PlannedBeam: {
+            /**
+             * Dwell
+             * @description counted from 0 at `begins_at`
+             */
+            dwell: number;
+            /** Satellite */
+            satellite: string;
+            /** Latitude Deg */
+            latitude_deg: number;
+            /** Longitude Deg */
+            longitude_deg: number;
+        };
+        /**
+         * Pointing
+         * @description How beams lie on the ground.
+         * @enum {string}
+         */
+        Pointing: "earth-fixed" | "earth-moving";
+        /**
          * Pong
          * @description The answer to a ping.
          */
@@ -3402,6 +3896,25 @@ export interface components {
             online: boolean;
         };
         /**
+         * Preview
+         * @description Counts of texts, in their order, and the area.
+         */
+        Preview: {
+            /** Texts */
+            texts: components["schemas"]["TextCount"][];
+            area: components["schemas"]["AreaPreview"] | null;
+        };
+        /**
+         * PreviewRequest
+         * @description What is being written.
+         */
+        PreviewRequest: {
+            /** Texts */
+            texts?: string[];
+            /** Polygons */
+            polygons?: number[][][] | null;
+        };
+        /**
          * ProblemShape
          * @description RFC 9457 §3.1, with our `code`.
          */
@@ -3419,7 +3932,7 @@ export interface components {
              * Code
              * @enum {string}
              */
-            code: "administrator_link_refused" | "already_enrolled" | "archive_fixed" | "attachment_exists" | "attachment_missing" | "attachment_quota" | "attachment_too_large" | "bad_mls_message" | "call_elsewhere" | "call_ended" | "call_not_forwarded" | "call_preempted" | "call_waiting" | "case_elsewhere" | "case_without_position" | "certificate_expired" | "certificate_refused" | "conversation_exists" | "device_revoked" | "enrolment_rejected" | "epoch_out_of_range" | "epoch_taken" | "internal" | "invalid_request" | "invitation_refused" | "key_package_refused" | "login_refused" | "mailbox_full" | "media_unavailable" | "members_fixed" | "message_id_reused" | "method_not_allowed" | "no_capacity" | "no_number" | "no_organisation" | "no_route" | "not_a_router" | "not_an_archive" | "not_certified" | "not_custodian" | "not_found" | "not_joined" | "not_logged_in" | "not_yours" | "offer_refused" | "origin_refused" | "owner_needed" | "place_taken" | "precedence_refused" | "removal_refused" | "store_unavailable" | "text_settled" | "text_too_long" | "too_large" | "too_many_members" | "too_many_requests" | "unknown_access" | "welcome_refused" | "wrong_host";
+            code: "administrator_link_refused" | "already_enrolled" | "archive_fixed" | "attachment_exists" | "attachment_missing" | "attachment_quota" | "attachment_too_large" | "bad_mls_message" | "call_elsewhere" | "call_ended" | "call_not_forwarded" | "call_preempted" | "call_waiting" | "case_elsewhere" | "case_without_position" | "certificate_expired" | "certificate_refused" | "conversation_exists" | "device_revoked" | "enrolment_rejected" | "epoch_out_of_range" | "epoch_taken" | "internal" | "invalid_request" | "invitation_refused" | "key_package_refused" | "login_refused" | "mailbox_full" | "media_unavailable" | "members_fixed" | "message_id_reused" | "method_not_allowed" | "no_capacity" | "no_number" | "no_organisation" | "no_route" | "not_a_router" | "not_an_archive" | "not_certified" | "not_custodian" | "not_found" | "not_joined" | "not_logged_in" | "not_warner" | "not_yours" | "offer_refused" | "origin_refused" | "owner_needed" | "place_taken" | "precedence_refused" | "removal_refused" | "store_unavailable" | "text_settled" | "text_too_long" | "too_large" | "too_many_members" | "too_many_requests" | "unknown_access" | "warning_refused" | "welcome_refused" | "wrong_host";
             /** Detail */
             detail: string;
             /**
@@ -3757,6 +4270,27 @@ export interface components {
             points_of_presence: components["schemas"]["SkySite"][];
         };
         /**
+         * State
+         * @description Where a warning is.
+         * @enum {string}
+         */
+        State: "submitted" | "rejected" | "withdrawn" | "lapsed" | "on-air" | "replaced" | "cancelled" | "expired" | "done" | "authorised";
+        /**
+         * Submission
+         * @description A warning as its author signed it.
+         */
+        Submission: {
+            /**
+             * Content
+             * @description UTF-8 JSON of `WarningContent`: the signature is over the SHA-256 of exactly these octets
+             */
+            content: string;
+            /** Statement */
+            statement: string;
+            /** Signature */
+            signature: string;
+        };
+        /**
          * TalkGroup
          * @description No name: that travels inside MLS. `founded`: an owner's phone has made the MLS group.
          */
@@ -3830,6 +4364,43 @@ export interface components {
              * @description the least level at which this member asks for the floor, up to the own ceiling; none: listens only
              */
             floor?: ("routine" | "priority" | "immediate" | "flash" | "flash-override") | "none" | null;
+        };
+        /**
+         * Text
+         * @description The text in one language.
+         */
+        Text: {
+            /**
+             * Language
+             * @description ISO 639-1
+             */
+            language: string;
+            /** Text */
+            text: string;
+        };
+        /**
+         * TextCount
+         * @description What a text takes as cell broadcast.
+         */
+        TextCount: {
+            /**
+             * Alphabet
+             * @enum {string}
+             */
+            alphabet: "gsm-7" | "ucs-2";
+            /** Characters */
+            characters: number;
+            /** Capacity */
+            capacity: number;
+            /** Pages */
+            pages: number;
+            /** Fits */
+            fits: boolean;
+            /**
+             * Needs Ucs 2
+             * @description the characters that the GSM 7 bit alphabet lacks
+             */
+            needs_ucs_2: string;
         };
         /** TextPage */
         TextPage: {
@@ -3925,6 +4496,89 @@ export interface components {
             at: number;
             /** Signature */
             signature: string;
+        };
+        /**
+         * WarningDetails
+         * @description The same with every cell.
+         */
+        WarningDetails: {
+            /**
+             * Warning Id
+             * @description 16 bytes in lower-case hex
+             */
+            warning_id: string;
+            state: components["schemas"]["State"];
+            /** Content */
+            content: string;
+            /**
+             * Submitted At
+             * @description POSIX seconds (UTC)
+             */
+            submitted_at: number;
+            /** Approved At */
+            approved_at: number | null;
+            /** Expires At */
+            expires_at: number | null;
+            /** Ended At */
+            ended_at: number | null;
+            /**
+             * Serial Number
+             * @description TS 23.041 §9.4.1.2.1, as it is on the air
+             */
+            serial_number: number | null;
+            /** Decisions */
+            decisions: components["schemas"]["DecisionShown"][];
+            /** Cells */
+            cells: components["schemas"]["CellShown"][];
+        };
+        /**
+         * WarningSetup
+         * @description What there is to warn with.
+         */
+        WarningSetup: {
+            /** Organisation Id */
+            organisation_id: string | null;
+            /** Controllers */
+            controllers: components["schemas"]["ControllerShown"][];
+            /** Population Known */
+            population_known: boolean;
+            /**
+             * Areas
+             * @description named areas that the operator has loaded
+             */
+            areas: string[];
+        };
+        /**
+         * WarningShown
+         * @description A warning and where it is.
+         */
+        WarningShown: {
+            /**
+             * Warning Id
+             * @description 16 bytes in lower-case hex
+             */
+            warning_id: string;
+            state: components["schemas"]["State"];
+            /** Content */
+            content: string;
+            /**
+             * Submitted At
+             * @description POSIX seconds (UTC)
+             */
+            submitted_at: number;
+            /** Approved At */
+            approved_at: number | null;
+            /** Expires At */
+            expires_at: number | null;
+            /** Ended At */
+            ended_at: number | null;
+            /**
+             * Serial Number
+             * @description TS 23.041 §9.4.1.2.1, as it is on the air
+             */
+            serial_number: number | null;
+            /** Decisions */
+            decisions: components["schemas"]["DecisionShown"][];
         };
         /**
          * Words
@@ -12460,6 +13114,1093 @@ export interface operations {
                 };
             };
             /** @description `case_without_position`: The case has no position yet. Ask for it, or set it on the map. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `too_large`: The request is too large. Send less at once. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `wrong_host`: The server does not answer under this name. Use the address that it printed, or start it with --host-name. */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `invalid_request`: The request is not as the API document describes; `errors` names the fields. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `too_many_requests`: Too many requests. Wait as long as Retry-After says. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `internal`: The server failed; the operator finds the cause in its log. Try again later. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `store_unavailable`: The server cannot write its data now (disk full or busy). Nothing was changed. Try again later. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+        };
+    };
+    list_warnings: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WarningShown"][];
+                };
+            };
+            /** @description `not_logged_in`: Log in again: this needs a valid session. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `certificate_expired`: The certificate of this device has expired. Ask a custodian to renew it.; `not_certified`: This device is not certified yet. Wait until a custodian has approved it.; `not_warner`: Only an operator or an approver of warnings may do this. Custodians give these roles. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `not_found`: There is nothing here for you. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `too_large`: The request is too large. Send less at once. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `wrong_host`: The server does not answer under this name. Use the address that it printed, or start it with --host-name. */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `invalid_request`: The request is not as the API document describes; `errors` names the fields. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `too_many_requests`: Too many requests. Wait as long as Retry-After says. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `internal`: The server failed; the operator finds the cause in its log. Try again later. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `store_unavailable`: The server cannot write its data now (disk full or busy). Nothing was changed. Try again later. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+        };
+    };
+    warning_setup: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WarningSetup"];
+                };
+            };
+            /** @description `not_logged_in`: Log in again: this needs a valid session. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `certificate_expired`: The certificate of this device has expired. Ask a custodian to renew it.; `not_certified`: This device is not certified yet. Wait until a custodian has approved it.; `not_warner`: Only an operator or an approver of warnings may do this. Custodians give these roles. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `not_found`: There is nothing here for you. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `too_large`: The request is too large. Send less at once. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `wrong_host`: The server does not answer under this name. Use the address that it printed, or start it with --host-name. */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `invalid_request`: The request is not as the API document describes; `errors` names the fields. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `too_many_requests`: Too many requests. Wait as long as Retry-After says. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `internal`: The server failed; the operator finds the cause in its log. Try again later. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `store_unavailable`: The server cannot write its data now (disk full or busy). Nothing was changed. Try again later. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+        };
+    };
+    named_area: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["NamedArea"];
+                };
+            };
+            /** @description `not_logged_in`: Log in again: this needs a valid session. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `certificate_expired`: The certificate of this device has expired. Ask a custodian to renew it.; `not_certified`: This device is not certified yet. Wait until a custodian has approved it.; `not_warner`: Only an operator or an approver of warnings may do this. Custodians give these roles. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `not_found`: There is nothing here for you. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `too_large`: The request is too large. Send less at once. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `wrong_host`: The server does not answer under this name. Use the address that it printed, or start it with --host-name. */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `invalid_request`: The request is not as the API document describes; `errors` names the fields. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `too_many_requests`: Too many requests. Wait as long as Retry-After says. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `internal`: The server failed; the operator finds the cause in its log. Try again later. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `store_unavailable`: The server cannot write its data now (disk full or busy). Nothing was changed. Try again later. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+        };
+    };
+    preview_warning: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PreviewRequest"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Preview"];
+                };
+            };
+            /** @description `not_logged_in`: Log in again: this needs a valid session. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `certificate_expired`: The certificate of this device has expired. Ask a custodian to renew it.; `not_certified`: This device is not certified yet. Wait until a custodian has approved it.; `not_warner`: Only an operator or an approver of warnings may do this. Custodians give these roles. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `not_found`: There is nothing here for you. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `too_large`: The request is too large. Send less at once. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `wrong_host`: The server does not answer under this name. Use the address that it printed, or start it with --host-name. */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `invalid_request`: The request is not as the API document describes; `errors` names the fields. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `too_many_requests`: Too many requests. Wait as long as Retry-After says. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `internal`: The server failed; the operator finds the cause in its log. Try again later. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `store_unavailable`: The server cannot write its data now (disk full or busy). Nothing was changed. Try again later. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+        };
+    };
+    plan_broadcast: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PlanRequest"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PlanShown"];
+                };
+            };
+            /** @description `not_logged_in`: Log in again: this needs a valid session. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `certificate_expired`: The certificate of this device has expired. Ask a custodian to renew it.; `not_certified`: This device is not certified yet. Wait until a custodian has approved it.; `not_warner`: Only an operator or an approver of warnings may do this. Custodians give these roles. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `not_found`: There is nothing here for you. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `warning_refused`: The warning was refused; `detail` says why. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `too_large`: The request is too large. Send less at once. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `wrong_host`: The server does not answer under this name. Use the address that it printed, or start it with --host-name. */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `invalid_request`: The request is not as the API document describes; `errors` names the fields. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `too_many_requests`: Too many requests. Wait as long as Retry-After says. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `internal`: The server failed; the operator finds the cause in its log. Try again later. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `store_unavailable`: The server cannot write its data now (disk full or busy). Nothing was changed. Try again later. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+        };
+    };
+    read_cap: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/cap+xml": string;
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Content"];
+                };
+            };
+            /** @description `not_logged_in`: Log in again: this needs a valid session. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `certificate_expired`: The certificate of this device has expired. Ask a custodian to renew it.; `not_certified`: This device is not certified yet. Wait until a custodian has approved it.; `not_warner`: Only an operator or an approver of warnings may do this. Custodians give these roles. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `not_found`: There is nothing here for you. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `warning_refused`: The warning was refused; `detail` says why. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `too_large`: The request is too large. Send less at once. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `wrong_host`: The server does not answer under this name. Use the address that it printed, or start it with --host-name. */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `invalid_request`: The request is not as the API document describes; `errors` names the fields. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `too_many_requests`: Too many requests. Wait as long as Retry-After says. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `internal`: The server failed; the operator finds the cause in its log. Try again later. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `store_unavailable`: The server cannot write its data now (disk full or busy). Nothing was changed. Try again later. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+        };
+    };
+    show_warning: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description 16 bytes in lower-case hex */
+                warning_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WarningDetails"];
+                };
+            };
+            /** @description `not_logged_in`: Log in again: this needs a valid session. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `certificate_expired`: The certificate of this device has expired. Ask a custodian to renew it.; `not_certified`: This device is not certified yet. Wait until a custodian has approved it.; `not_warner`: Only an operator or an approver of warnings may do this. Custodians give these roles. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `not_found`: There is nothing here for you. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `too_large`: The request is too large. Send less at once. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `wrong_host`: The server does not answer under this name. Use the address that it printed, or start it with --host-name. */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `invalid_request`: The request is not as the API document describes; `errors` names the fields. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `too_many_requests`: Too many requests. Wait as long as Retry-After says. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `internal`: The server failed; the operator finds the cause in its log. Try again later. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `store_unavailable`: The server cannot write its data now (disk full or busy). Nothing was changed. Try again later. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+        };
+    };
+    submit_warning: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description 16 bytes in lower-case hex */
+                warning_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Submission"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WarningShown"];
+                };
+            };
+            /** @description `not_logged_in`: Log in again: this needs a valid session. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `certificate_expired`: The certificate of this device has expired. Ask a custodian to renew it.; `not_certified`: This device is not certified yet. Wait until a custodian has approved it.; `not_warner`: Only an operator or an approver of warnings may do this. Custodians give these roles. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `not_found`: There is nothing here for you. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `warning_refused`: The warning was refused; `detail` says why. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `too_large`: The request is too large. Send less at once. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `wrong_host`: The server does not answer under this name. Use the address that it printed, or start it with --host-name. */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `invalid_request`: The request is not as the API document describes; `errors` names the fields. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `too_many_requests`: Too many requests. Wait as long as Retry-After says. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `internal`: The server failed; the operator finds the cause in its log. Try again later. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `no_organisation`: This server has no organisation yet. Its operator installs one with `tramontana organisation install`.; `store_unavailable`: The server cannot write its data now (disk full or busy). Nothing was changed. Try again later. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+        };
+    };
+    decide_on_warning: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description 16 bytes in lower-case hex */
+                warning_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["DecisionMade"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WarningShown"];
+                };
+            };
+            /** @description `not_logged_in`: Log in again: this needs a valid session. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `certificate_expired`: The certificate of this device has expired. Ask a custodian to renew it.; `not_certified`: This device is not certified yet. Wait until a custodian has approved it.; `not_warner`: Only an operator or an approver of warnings may do this. Custodians give these roles. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `not_found`: There is nothing here for you. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `warning_refused`: The warning was refused; `detail` says why. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `too_large`: The request is too large. Send less at once. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `wrong_host`: The server does not answer under this name. Use the address that it printed, or start it with --host-name. */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `invalid_request`: The request is not as the API document describes; `errors` names the fields. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `too_many_requests`: Too many requests. Wait as long as Retry-After says. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `internal`: The server failed; the operator finds the cause in its log. Try again later. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `no_organisation`: This server has no organisation yet. Its operator installs one with `tramontana organisation install`.; `store_unavailable`: The server cannot write its data now (disk full or busy). Nothing was changed. Try again later. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+        };
+    };
+    warning_as_cap: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description 16 bytes in lower-case hex */
+                warning_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description `not_logged_in`: Log in again: this needs a valid session. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `certificate_expired`: The certificate of this device has expired. Ask a custodian to renew it.; `not_certified`: This device is not certified yet. Wait until a custodian has approved it.; `not_warner`: Only an operator or an approver of warnings may do this. Custodians give these roles. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `not_found`: There is nothing here for you. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `warning_refused`: The warning was refused; `detail` says why. */
             409: {
                 headers: {
                     [name: string]: unknown;
