@@ -387,20 +387,23 @@ class Texts:
 
     async def received(self, link: str, session: str, messages: Sequence[Message]) -> Sequence[tuple[int, str]]:
         self._live.add(session)
-        verdicts: list[tuple[int, str]] = []
+        verdicts: list[tuple[int, str]] = [(Status.ROK, "")] * len(messages)
+        kept: list[int] = []
         async with self.store.write() as connection:
-            for message in messages:
+            for position, message in enumerate(messages):
                 receipt = parse_receipt(message)
                 if receipt is not None and link in self._rules:
                     await self._apply_receipt(connection, link, receipt)
-                    verdicts.append((Status.ROK, ""))
                 elif message.is_receipt:
-                    verdicts.append((Status.ROK, ""))  # one that nobody can read is taken: again it would not read better
+                    continue  # one that nobody can read is taken: again it would not read better
                 elif self._may_take(link, message):
-                    others = self._live - {session}
-                    verdicts.append((Status.ROK, await rows.take_in(connection, link, session, message, self.clock(), others)))
+                    kept.append(position)
                 else:
-                    verdicts.append((Status.RINVDSTADR, ""))
+                    verdicts[position] = (Status.RINVDSTADR, "")
+            taken = [messages[position] for position in kept]
+            ids = await rows.take_in(connection, link, session, taken, self.clock(), self._live - {session})
+            for position, message_id in zip(kept, ids, strict=True):
+                verdicts[position] = (Status.ROK, message_id)
         self._look.set()
         return verdicts
 

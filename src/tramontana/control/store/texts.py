@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
-from sqlalchemy import Row, and_, func, insert, select, update
+from sqlalchemy import Row, and_, bindparam, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from tramontana.cell.forwarding import FINAL, TRANSITIONS, Happening, State
@@ -276,26 +276,41 @@ def _digest(link: str, message: Message) -> bytes:
     return hashlib.sha256(link.encode() + b"\0" + Pdu(message, 0).encode()).digest()
 
 
-async def take_in(connection: AsyncConnection, link: str, session: str, message: Message, now: float, live: Collection[str]) -> str:
-    """Keep a message of a peer; returns our id for it. One that was sent again after a lost answer gets the id that it had.
+async def take_in(
+    connection: AsyncConnection, link: str, session: str, messages: Sequence[Message], now: float, live: Collection[str]
+) -> list[str]:
+    """Keep messages of a peer; returns our id for each. One that was sent again after a lost answer gets the id that it had.
 
     live: sessions that still stand; what came over them was answered, so the same octets are another message.
     """
-    digest = _digest(link, message)
+    digests = [_digest(link, message) for message in messages]
     again = (
-        incoming_messages.c.digest == digest,
+        incoming_messages.c.digest.in_(digests),
         incoming_messages.c.session.not_in({session, *live}),
         incoming_messages.c.received_at > now - REPEATED_WITHIN_S,
     )
-    query = select(incoming_messages.c.message_id).where(*again).order_by(incoming_messages.c.received_at.desc())
-    if known := (await connection.execute(query)).scalar():
-        # The session becomes the new one: the same octets once more over this one are what somebody wrote twice.
-        values = {"repeats": incoming_messages.c.repeats + 1, "session": session}
-        await connection.execute(update(incoming_messages).where(incoming_messages.c.message_id == known).values(values))
-        return cast(str, known)
+    query = select(incoming_messages.c.digest, incoming_messages.c.message_id).where(*again).order_by(incoming_messages.c.received_at)
+    known: dict[bytes, str] = {row.digest: row.message_id for row in (await connection.execute(query)).all()}
+    ids: list[str] = []
+    fresh: list[dict[str, Any]] = []
+    for digest, message in zip(digests, messages, strict=True):
+        if digest in known:
+            # The session becomes the new one: the same octets once more over this one are what somebody wrote twice.
+            message_id = known.pop(digest)
+            values = {"repeats": incoming_messages.c.repeats + 1, "session": session}
+            await connection.execute(update(incoming_messages).where(incoming_messages.c.message_id == message_id).values(values))
+        else:
+            message_id = new_id()
+            fresh.append(_incoming(message_id, link, session, digest, message, now))
+        ids.append(message_id)
+    if fresh:
+        await connection.execute(insert(incoming_messages), fresh)
+    return ids
+
+
+def _incoming(message_id: str, link: str, session: str, digest: bytes, message: Message, now: float) -> dict[str, Any]:
     part = read(message)
-    message_id = new_id()
-    row = {
+    return {
         "message_id": message_id,
         "link": link,
         "session": session,
@@ -309,8 +324,6 @@ async def take_in(connection: AsyncConnection, link: str, session: str, message:
         "received_at": now,
         "repeats": 0,
     }
-    await connection.execute(insert(incoming_messages).values(row))
-    return message_id
 
 
 async def join_parts(connection: AsyncConnection, now: float, alphabets: dict[str, DefaultAlphabet]) -> list[IncomingText]:
@@ -324,7 +337,8 @@ async def join_parts(connection: AsyncConnection, now: float, alphabets: dict[st
         elif any(other.number == row.number for other in groups.get(key, ())):
             key = (*key, row.message_id)  # a reference that came round again
         groups.setdefault(key, []).append(row)
-    made = []
+    made: list[IncomingText] = []
+    parts_of_texts: list[dict[str, str]] = []
     for rows in groups.values():
         complete = len(rows) == rows[0].total
         if not complete and max(row.received_at for row in rows) > now - PARTS_AWAITED_S:
@@ -332,11 +346,12 @@ async def join_parts(connection: AsyncConnection, now: float, alphabets: dict[st
         parts: list[Part] = [read(_message(row.pdu)) for row in rows]
         body = join(parts, alphabets.get(rows[0].link, "gsm-7"))
         text = IncomingText(new_id(), rows[0].link, rows[0].source, rows[0].destination, body, complete, rows[0].received_at)
-        values = {name: getattr(text, name) for name in text.__slots__}
-        await connection.execute(insert(incoming_texts).values(values))
-        ids = [row.message_id for row in rows]
-        await connection.execute(update(incoming_messages).where(incoming_messages.c.message_id.in_(ids)).values(text_id=text.text_id))
+        parts_of_texts += [{"of_message": row.message_id, "of_text": text.text_id} for row in rows]
         made.append(text)
+    if made:
+        await connection.execute(insert(incoming_texts), [{name: getattr(text, name) for name in text.__slots__} for text in made])
+        joined = update(incoming_messages).where(incoming_messages.c.message_id == bindparam("of_message"))
+        await connection.execute(joined.values(text_id=bindparam("of_text")), parts_of_texts)
     return made
 
 
