@@ -12,7 +12,11 @@ import pytest
 from tests.system.routers import Routers, missing_for_routers, routers, wait_for
 from tramontana.internet.ladder import Rung
 
-pytestmark = [pytest.mark.system, pytest.mark.skipif(missing_for_routers() is not None, reason=str(missing_for_routers()))]
+pytestmark = [
+    pytest.mark.system,
+    pytest.mark.routers,
+    pytest.mark.skipif(missing_for_routers() is not None, reason=str(missing_for_routers())),
+]
 
 UDP, UDP_443, CONTROL = "udp dport != 443", "udp dport 443", "tcp dport 51819"
 

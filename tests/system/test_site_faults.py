@@ -18,7 +18,11 @@ from tramontana.internet.linux.dhcp import DhcpClient
 from tramontana.internet.linux.namespace import HostRefused, Namespace, run
 from tramontana.internet.path_mtu import GRAIN, inner_mtu
 
-pytestmark = [pytest.mark.system, pytest.mark.skipif(missing_for_routers() is not None, reason=str(missing_for_routers()))]
+pytestmark = [
+    pytest.mark.system,
+    pytest.mark.routers,
+    pytest.mark.skipif(missing_for_routers() is not None, reason=str(missing_for_routers())),
+]
 
 
 @contextmanager
