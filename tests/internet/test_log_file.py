@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -117,3 +118,48 @@ def test_a_revocation_past_the_log_counts_and_outlives_a_restart(tmp_path: Path)
     assert standing_fault(again, ship.device_id, "site", ministry.now) == "revoked"
     with pytest.raises(Refused):
         again.obey(Ministry().entries[-1])
+
+
+@pytest.mark.parametrize("truncates", [True, False])
+def test_a_revocation_counts_although_the_disk_refused_the_entry_before_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, truncates: bool
+) -> None:
+    ministry = Ministry()
+    ship = ministry.certify("Ship", "site")
+    log = _log(tmp_path / "log", ministry, len(ministry.entries))
+    ministry.certify("Rome", "gateway")
+    before = len(ministry.entries) - 1
+
+    def refuse(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as full:
+        full.setattr(os, "fsync", refuse)
+        if not truncates:  # then the entry stays in the file
+            full.setattr(os, "truncate", refuse)
+        with pytest.raises(LocalError, match="make room"):
+            log.extend(before, ministry.entries[before:])
+    ministry.revoke(ship)
+    assert log.extend(before, ministry.entries[before:])
+    assert standing_fault(log, ship.device_id, "site", ministry.now) == "revoked"
+    again = LogFile(tmp_path / "log", ministry.organisation.key.root.fingerprint_text)
+    assert standing_fault(again, ship.device_id, "site", ministry.now) == "revoked"
+    assert EntryFile(tmp_path / "log").read_new() == ministry.entries
+
+
+def test_a_refused_entry_in_the_file_closes_until_it_is_mended(tmp_path: Path) -> None:
+    ministry = Ministry()
+    ship, rome = ministry.certify("Ship", "site"), ministry.certify("Rome", "gateway")
+    log = _log(tmp_path / "log", ministry, len(ministry.entries))
+    good = list(ministry.entries)
+    ministry.revoke(ship)
+    _written(tmp_path / "log", [*good, good[-1], ministry.entries[-1]])
+    for _ in range(3):
+        with pytest.raises(Refused, match="already"):
+            log.refresh()
+        assert standing_fault(log, ship.device_id, "site", ministry.now) == "log_damaged"
+        assert standing_fault(log, rome.device_id, "gateway", ministry.now) == "log_damaged"
+    _written(tmp_path / "log", ministry.entries)
+    assert log.refresh()
+    assert standing_fault(log, ship.device_id, "site", ministry.now) == "revoked"
+    assert standing_fault(log, rome.device_id, "gateway", ministry.now) is None

@@ -76,6 +76,8 @@ def boot_id() -> str:
 
 def standing_fault(trust: LogFile, device_id: str, role: str, now: float) -> str | None:
     """Why a device whose certificate is not at hand does not count any more. `now`: POSIX seconds."""
+    if trust.is_damaged:
+        return "log_damaged"
     standing = trust.last(device_id)
     if standing is None or standing.is_revoked or trust.is_out(device_id):
         return "revoked"

@@ -7,7 +7,8 @@ invent any.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from tramontana.errors import LocalError, RemoteError
@@ -36,8 +37,11 @@ class EntryFile:
         """How many entries were read or added."""
         return len(self._ends) - 1
 
-    def read_new(self) -> list[bytes]:
-        """Those that somebody added since. Raises `LocalError`."""
+    def read_new(self, take: Callable[[bytes], object] = lambda _entry: None) -> list[bytes]:
+        """Those that somebody added since. take: is given each before it counts; where it raises, that one is the first the next time.
+
+        Raises `LocalError`, and what `take` raises.
+        """
         try:
             with self.path.open("rb") as file:
                 file.seek(self._ends[-1])
@@ -49,6 +53,7 @@ class EntryFile:
             end = at + _LENGTH_BYTES + int.from_bytes(data[at : at + _LENGTH_BYTES], "big")
             if end > len(data):
                 break  # still being written, or cut off by a crash
+            take(data[at + _LENGTH_BYTES : end])
             entries.append(data[at + _LENGTH_BYTES : end])
             self._ends.append(self._ends[-1] + end - at)
             at = end
@@ -91,6 +96,8 @@ class EntryFile:
                 file.flush()
                 os.fsync(file.fileno())
         except OSError as error:
+            with suppress(OSError):  # what was written in part, or whole but not for certain, is written again
+                os.truncate(self.path, self._ends[-1])
             raise LocalError(f"cannot write the log {self.path} ({error.strerror}); make room for revocations") from error
         for entry in entries:
             self._ends.append(self._ends[-1] + _LENGTH_BYTES + len(entry))
@@ -110,6 +117,8 @@ class LogFile:
             self._register.read(entry)
         self._unwritten: list[bytes] = []
         """Entries that count, but that the disk refused."""
+        self.is_damaged = False
+        """Whether the file holds an entry that the log's rules refuse. What is behind it cannot be read, so nobody's standing is known."""
         self._last_word = path.with_name(f"{path.name}.revoked")
         self._is_out: str | None = None
         """The device that the organisation revoked in a statement that came past the log."""
@@ -143,11 +152,25 @@ class LogFile:
         return self._file.entries(start, most_bytes)
 
     def refresh(self) -> bool:
-        """Read what is new; whether there was anything. Raises `LocalError`, `Refused`: what was known before still counts."""
-        entries = self._file.read_new()
-        for entry in entries:
-            self._register.read(entry)
+        """Read what is new; whether there was anything. Raises `LocalError`, then what was known before still counts.
+
+        Raises `Refused`, `Forked` each time until the file is mended, and then `is_damaged`.
+        """
+        try:
+            entries = self._file.read_new(self._take)
+        except RemoteError:
+            self.is_damaged = True
+            raise
+        self.is_damaged = False
         return bool(entries)
+
+    def _take(self, entry: bytes) -> None:
+        if not self._unwritten:
+            self._register.read(entry)
+        elif entry == self._unwritten[0]:  # it reached the disk although that said no
+            del self._unwritten[0]
+        else:
+            raise Forked(f"the log {self._file.path} holds another entry than was handed on. Tell the custodians")
 
     def extend(self, start: int, entries: Sequence[bytes]) -> bool:
         """Take entries that somebody hands on, as far as they are new; whether any was.

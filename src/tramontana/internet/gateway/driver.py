@@ -279,9 +279,9 @@ class GatewayAgent:
                 self._log_size = self.trust.size
                 log.info("the organisation's log has grown to %d entries", self._log_size)
                 self.own = renewed(self.own, self.trust, self.settings.certificate)
-                if self.uplinks is not None:
-                    self._admit()
                 self.hand_on_log()
+            if self.uplinks is not None:
+                self._admit()
         finally:
             self._close_what_is_revoked()
             for uplink in self.settings.uplinks:
