@@ -82,16 +82,17 @@ def test_only_the_gateway_that_was_asked_for_ends_a_stream() -> None:
     rome, milan, ship = ministry.certify("Rome", "gateway"), ministry.certify("Milan", "gateway"), ministry.certify("Ship", "site")
     root = ministry.register.root
     opening = Opening(CONTROL, os.urandom(32))
-    said = opening.encode(root.fingerprint, rome.device_id)
-    assert parse_opening(said, root.fingerprint, rome.device_id) == opening
-    for wrong in (said[:-1], said[:-1] + bytes((said[-1] ^ 1,)), bytes((3,)) + said[1:]):
-        with pytest.raises(StreamRefused):
-            parse_opening(wrong, root.fingerprint, rome.device_id)
-    with pytest.raises(StreamRefused):
-        parse_opening(said, root.fingerprint, milan.device_id)
-
     _, tls = make_tls_certificate(NOW)
     _, between = make_tls_certificate(NOW)
+    said = opening.encode(root.fingerprint, rome.device_id, tls)
+    assert parse_opening(said, root.fingerprint, rome.device_id, tls) == opening
+    for wrong in (said[:-1], said[:-1] + bytes((said[-1] ^ 1,)), bytes((3,)) + said[1:]):
+        with pytest.raises(StreamRefused):
+            parse_opening(wrong, root.fingerprint, rome.device_id, tls)
+    with pytest.raises(StreamRefused):
+        parse_opening(said, root.fingerprint, milan.device_id, tls)
+    with pytest.raises(StreamRefused):  # handed on by somebody between
+        parse_opening(opening.encode(root.fingerprint, rome.device_id, between), root.fingerprint, rome.device_id, tls)
 
     def check(given: bytes, shown: bytes, at: Opening = opening) -> None:
         length = int.from_bytes(given[:2], "big")
@@ -102,6 +103,8 @@ def test_only_the_gateway_that_was_asked_for_ends_a_stream() -> None:
     check(right, tls)
     with pytest.raises(StreamRefused, match="between"):
         check(right, between)
+    with pytest.raises(StreamRefused, match="between"):
+        check(right, b"\x30\x03\x02\x01\x07")  # what no parser takes for a certificate
     with pytest.raises(StreamRefused, match="between"):
         check(right, tls, Opening(CONTROL, os.urandom(32)))
     with pytest.raises(StreamRefused, match="another gateway"):

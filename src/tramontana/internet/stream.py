@@ -1,8 +1,8 @@
 """What goes through TLS at port 443 where a network lets nothing else through: a control channel, or a tunnel's datagrams.
 
 TLS is a hull here: keys, packets and control messages inside are protected by themselves. The gateway makes a key and a certificate at
-each start; once a site has shown that it knows the organisation, the gateway shows its device certificate and signs which TLS key is its
-own, so that a site takes no other end for it, and a stranger who connects learns nothing (docs/protocols.md).
+each start; once a site has shown that it knows the organisation, the gateway shows its device certificate and signs which TLS certificate
+is its own, so that a site takes no other end for it, and a stranger who connects learns nothing (docs/protocols.md).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Final
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from tramontana.errors import RemoteError
 from tramontana.internet.overlay import MAX_UPLINK_INDEX
@@ -27,8 +27,8 @@ from tramontana.keys.refused import Refused
 
 CONTROL: Final = 0
 """Purpose of a stream that carries a control channel; 1 to 15: the datagrams of that uplink's tunnel."""
-_OPENING_CONTEXT: Final = b"tramontana stream 1\x00"
-_TLS_CONTEXT: Final = "tramontana gateway tls 1"
+_OPENING_CONTEXT: Final = b"tramontana stream 2\x00"
+_TLS_CONTEXT: Final = "tramontana gateway tls 2"
 RANDOM_OCTETS: Final = 32
 OPENING_OCTETS: Final = 1 + RANDOM_OCTETS + 32
 SIGNATURE_OCTETS: Final = 64
@@ -36,7 +36,7 @@ LONGEST_CERTIFICATE: Final = 16_384
 MOST_WAITING: Final = 65_536
 """Octets that wait to be sent. What comes while more wait is dropped: a packet that is late is worth less than none."""
 CERTIFICATE_DAYS: Final = 3650
-"""Nobody looks at it: what counts is the key, and who signed it."""
+"""Nobody looks at it: what counts is who signed for this certificate."""
 
 
 class StreamRefused(RemoteError):
@@ -50,26 +50,29 @@ class Opening:
     purpose: int
     random: bytes
 
-    def encode(self, fingerprint: bytes, gateway_id: str) -> bytes:
-        return bytes((self.purpose,)) + self.random + _proof(fingerprint, gateway_id, self.purpose, self.random)
+    def encode(self, fingerprint: bytes, gateway_id: str, tls_certificate: bytes) -> bytes:
+        """tls_certificate: as the gateway's end showed it, DER: another end cannot hand these words on."""
+        return bytes((self.purpose,)) + self.random + _proof(fingerprint, gateway_id, self.purpose, self.random, tls_certificate)
 
 
-def parse_opening(data: bytes, fingerprint: bytes, gateway_id: str) -> Opening:
-    """Raises `StreamRefused`."""
+def parse_opening(data: bytes, fingerprint: bytes, gateway_id: str, tls_certificate: bytes) -> Opening:
+    """tls_certificate: the gateway's own. Raises `StreamRefused`."""
     purpose, random, proof = data[0], data[1 : 1 + RANDOM_OCTETS], data[1 + RANDOM_OCTETS :]
-    if len(data) != OPENING_OCTETS or not hmac.compare_digest(proof, _proof(fingerprint, gateway_id, purpose, random)):
+    right = _proof(fingerprint, gateway_id, purpose, random, tls_certificate)
+    if len(data) != OPENING_OCTETS or not hmac.compare_digest(proof, right):
         raise StreamRefused("somebody who does not know the organisation, or asks for another gateway")
     if purpose > MAX_UPLINK_INDEX:
         raise StreamRefused(f"a stream for an unknown purpose {purpose}; the other end may be newer")
     return Opening(purpose, random)
 
 
-def _proof(fingerprint: bytes, gateway_id: str, purpose: int, random: bytes) -> bytes:
-    return hmac.digest(fingerprint, _OPENING_CONTEXT + bytes.fromhex(gateway_id) + bytes((purpose,)) + random, "sha256")
+def _proof(fingerprint: bytes, gateway_id: str, purpose: int, random: bytes, tls_certificate: bytes) -> bytes:
+    shown = hashlib.sha256(tls_certificate).digest()
+    return hmac.digest(fingerprint, _OPENING_CONTEXT + bytes.fromhex(gateway_id) + bytes((purpose,)) + random + shown, "sha256")
 
 
 def answer(own: Identity, opening: Opening, tls_certificate: bytes) -> bytes:
-    """The gateway's first words: its certificate with its length in 2 octets, and its signature over its TLS key."""
+    """The gateway's first words: its certificate with its length in 2 octets, and its signature over its TLS certificate."""
     encoded = own.certificate.encoded
     statement = _statement(own.device_id, opening, tls_certificate)
     return len(encoded).to_bytes(2, "big") + encoded + own.key.sign(statement)
@@ -94,9 +97,8 @@ def check_answer(
 
 
 def _statement(gateway_id: str, opening: Opening, tls_certificate: bytes) -> bytes:
-    key = x509.load_der_x509_certificate(tls_certificate).public_key()
-    public = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    return encode_statement(_TLS_CONTEXT, (gateway_id.encode(), hashlib.sha256(public).digest(), opening.random))
+    """Over the certificate as it came: a stranger's is never parsed."""
+    return encode_statement(_TLS_CONTEXT, (gateway_id.encode(), hashlib.sha256(tls_certificate).digest(), opening.random))
 
 
 def make_tls_certificate(now: float) -> tuple[bytes, bytes]:

@@ -85,12 +85,12 @@ async def open_stream(
         reader, writer = await asyncio.open_connection(sock=connection, ssl=context, server_hostname="")
         try:
             opening = Opening(purpose, os.urandom(RANDOM_OCTETS))
-            writer.write(opening.encode(trust.root.fingerprint, gateway_id))
+            shown = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
+            writer.write(opening.encode(trust.root.fingerprint, gateway_id, shown))
             length = int.from_bytes(await reader.readexactly(2), "big")
             if length > LONGEST_CERTIFICATE:
                 raise StreamRefused("no certificate is so long")
             certificate, signature = await reader.readexactly(length), await reader.readexactly(SIGNATURE_OCTETS)
-            shown = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
             check_answer(certificate, signature, opening, shown, gateway_id, trust, time.time())
         except asyncio.IncompleteReadError as error:
             writer.close()
@@ -218,7 +218,7 @@ class TlsFront:
                 said = await reader.readexactly(OPENING_OCTETS)
         finally:
             self._opening -= 1
-        opening = parse_opening(said, self._trust.root.fingerprint, self._own.device_id)
+        opening = parse_opening(said, self._trust.root.fingerprint, self._own.device_id, self._certificate)
         writer.write(answer(self._own, opening, self._certificate))
         connection = writer.get_extra_info("socket")
         _hasten(connection)
