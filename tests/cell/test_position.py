@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -171,3 +173,27 @@ def test_a_changed_aml_message_is_refused_or_a_place_on_earth(changes: list[tupl
     aml = parse_aml("".join(text))
     if aml is not None and aml.position is not None:
         assert abs(aml.position.latitude) <= 90
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "'12.3456' + ' ' * 1990 + 'x'",
+        "'12.3456' + '\\t\\n ' * 660 + 'x'",
+        "'12.3456' + ' ,;/' * 490 + 'x'",
+        "('N 42°' + ' ' * 80) * 23",
+        "('42° 37\\'' + ' ' * 80) * 22",
+        "'lat ' + ' ' * 1990",
+        "'A\\\"ML=1;' * 100_000",
+    ],
+)
+def test_no_text_keeps_the_parser_for_long(text: str) -> None:
+    """In a process of its own, which can be ended: two quantifiers that take the same blanks try every way to share them, for hours."""
+    code = f"from tramontana.cell.position import find_position; assert find_position({text}).position is None"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def test_blanks_of_any_kind_and_number_are_one() -> None:
+    found = parse_coordinates("42.6281 \t\n " + " " * 300 + "N,\u00a0\u00a0 13.2924  E")
+    assert found is not None
+    assert (found.latitude, found.longitude) == (42.6281, 13.2924)

@@ -60,14 +60,15 @@ class Found:
 
 
 # AML, ETSI TS 103 625 V1.3.1 §5.2: A"ML=1;lt=+54.76397;lg=-0.18305;rd=50;top=20130717141935;lc=90;pm=W;si=…;ei=…;mcc=234;mnc=30;ml=128
-_AML = re.compile(r'A"ML=1;[\x20-\x7e]*?;ml=(\d{1,3})')
+# From the last beginning before ";ml=": a text of nothing but beginnings is read once, not once from each.
+_AML = re.compile(r'A"ML=1;(?:(?!A"ML=1;)[\x20-\x7e])*?;ml=(\d{1,3})')
 _AML_METHODS = frozenset("GWCNU")  # GNSS, Wi-Fi, cell, none; U unknown
 _AML_NOTHING = "00.00000"
 
 
 def parse_aml(text: str) -> Aml | None:
     """The AML message in a text, None where there is none or its length or fields are not as they must be."""
-    found = _AML.search(text)
+    found = _AML.search(text[:MAX_SCANNED])
     if found is None or int(found.group(1)) != len(found.group(0)):
         return None
     fields: dict[str, str] = {}
@@ -104,13 +105,14 @@ def _position(latitude: float, longitude: float, accuracy_m: float, source: Sour
     return Position(latitude, longitude, accuracy_m, source, at=at)
 
 
+# Matched against a text whose blanks are collapsed: every quantifier has a bound, so that no text can make them try for long.
 _LINK = re.compile(
     r"(?:geo:|[?&](?:q|ll|query|daddr|destination|center)=(?:loc:)?|/@|/maps/(?:place|search)/|[?&]mlat=)"
-    r"\s*([+-]?\d{1,2}\.\d{1,10})(?:,|%2C|&mlon=)\+?\s*([+-]?\d{1,3}\.\d{1,10})",
+    r" ?([+-]?\d{1,2}\.\d{1,10})(?:,|%2C|&mlon=)\+? ?([+-]?\d{1,3}\.\d{1,10})",
     re.IGNORECASE,
 )
 _NUMBER = r"\d{1,3}(?:[.,]\d{1,10})?"
-_DMS = rf"(?P<?d>{_NUMBER})\s*[°ºd]\s*(?:(?P<?m>{_NUMBER})\s*['’′m]\s*(?:(?P<?s>{_NUMBER})\s*(?:[\"”″s]|''|’’)\s*)?)?"
+_DMS = rf"(?P<?d>{_NUMBER}) ?[°ºd] ?(?:(?P<?m>{_NUMBER}) ?['’′m] ?(?:(?P<?s>{_NUMBER}) ?(?:[\"”″s]|''|’’) ?)?)?"
 _HALF_N, _HALF_E = r"(?P<?h>nord|north|sud|south|[ns])", r"(?P<?h>est|east|ovest|west|[ewo])"
 
 
@@ -118,20 +120,20 @@ def _sexagesimal() -> tuple[re.Pattern[str], ...]:
     def of(pattern: str, half: str) -> str:
         return pattern.replace("(?P<?", f"(?P<{half}")
 
-    after = of(_DMS, "a") + r"\s*" + of(_HALF_N, "a") + r"\b[\s,;/]*" + of(_DMS, "b") + r"\s*" + of(_HALF_E, "b") + r"\b"
-    before = r"\b" + of(_HALF_N, "a") + r"\s*" + of(_DMS, "a") + r"[\s,;/]*" + of(_HALF_E, "b") + r"\s*" + of(_DMS, "b")
+    after = of(_DMS, "a") + r" ?" + of(_HALF_N, "a") + r"\b[ ,;/]{0,8}" + of(_DMS, "b") + r" ?" + of(_HALF_E, "b") + r"\b"
+    before = r"\b" + of(_HALF_N, "a") + r" ?" + of(_DMS, "a") + r"[ ,;/]{0,8}" + of(_HALF_E, "b") + r" ?" + of(_DMS, "b")
     return re.compile(after, re.IGNORECASE), re.compile(before, re.IGNORECASE)
 
 
 _SEXAGESIMAL = _sexagesimal()
 _LETTERED = re.compile(
-    r"(?P<ah>\b[NS])?\s*(?P<a>[+-]?\d{1,2}[.,]\d{2,10})\s*°?\s*(?P<ai>[NS]\b)?[\s,;/]+(?:e\s+)?"
-    r"(?P<bh>[EWO])?\s*(?P<b>[+-]?\d{1,3}[.,]\d{2,10})\s*°?\s*(?P<bi>[EWO]\b)?",
+    r"(?P<ah>\b[NS])? ?(?P<a>[+-]?\d{1,2}[.,]\d{2,10}) ?°? ?(?P<ai>[NS]\b)?[ ,;/]{1,8}(?:e )?"
+    r"(?P<bh>[EWO])? ?(?P<b>[+-]?\d{1,3}[.,]\d{2,10}) ?°? ?(?P<bi>[EWO]\b)?",
     re.IGNORECASE,
 )
 _LABELLED = re.compile(
-    r"\blat(?:itudine|itude|\.)?\s*[:=]?\s*([+-]?\d{1,2}[.,]\d{2,10})\D{1,20}?\b(?:lon|lng|long)(?:gitudine|gitude|itudine|itude|\.)?\s*[:=]?\s*"
-    r"([+-]?\d{1,3}[.,]\d{2,10})",
+    r"\blat(?:itudine|itude|\.)? ?[:=]? ?([+-]?\d{1,2}[.,]\d{2,10})\D{1,20}?"
+    r"\b(?:lon|lng|long)(?:gitudine|gitude|itudine|itude|\.)? ?[:=]? ?([+-]?\d{1,3}[.,]\d{2,10})",
     re.IGNORECASE,
 )
 _THREE_WORDS = re.compile(r"(?:^|[\s(/])/{0,3}([^\W\d_]{3,}\.[^\W\d_]{3,}\.[^\W\d_]{3,})(?=$|[\s,;:!?)])")
@@ -141,7 +143,7 @@ _SHORT_CODE = re.compile(r"\b[23456789CFGHJMPQRVWX]{4,8}\+[23456789CFGHJMPQRVWX]
 
 def parse_coordinates(text: str) -> Position | None:
     """Coordinates in the usual written forms, None where there are none that can be on Earth."""
-    text = text[:MAX_SCANNED]
+    text = re.sub(r"\s+", " ", text[:MAX_SCANNED])
     if link := _LINK.search(text):
         return _position(float(link.group(1)), float(link.group(2)), 50.0, "map link")
     for form in _SEXAGESIMAL:
