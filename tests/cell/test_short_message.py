@@ -20,7 +20,8 @@ from tramontana.cell.short_message import (
     submit,
     write,
 )
-from tramontana.cell.smpp.pdu import ESM_UDHI, Address, CommandId, Message, Pdu, Tag, parse_pdu
+from tramontana.cell.smpp.pdu import ESM_RECEIPT, ESM_UDHI, Address, CommandId, Message, Pdu, Tag, parse_pdu
+from tramontana.cell.smpp.receipt import parse_receipt
 from tramontana.precedence import Precedence
 
 GSM = "".join(character for code in range(0x250) if not gsm_alphabet.missing(character := chr(code))) + "€ΔΦΓ"
@@ -41,7 +42,7 @@ def test_any_text_comes_back(text: str, way: str, reference: int, order: object)
     ]
     order.shuffle(messages)  # type: ignore[attr-defined]
     back = [read(message) for message in messages if isinstance(message, Message)]
-    assert join(back) == text.encode("utf-16-be", "surrogatepass").decode("utf-16-be", "replace")
+    assert join(back) == text.replace("\0", "\ufffd").encode("utf-16-be", "surrogatepass").decode("utf-16-be", "replace")
     assert all(len(message.short_message) <= 160 for message in messages if isinstance(message, Message))
 
 
@@ -99,3 +100,18 @@ def test_precedence_and_times() -> None:
     (message,) = submit(write("x", 1), FROM, TO, way="udh", precedence=Precedence.FLASH, receipt=True, validity_s=60, user_reference=77)
     assert (message.priority_flag, message.registered_delivery, message.validity_period) == (3, 1, "000000000100000R")
     assert message.tlv(Tag.USER_MESSAGE_REFERENCE) == b"\x00\x4d"
+
+
+def test_a_nul_is_told_and_never_kept() -> None:
+    """PostgreSQL keeps no NUL: a text with one could not be stored, and all behind it would wait."""
+    assert join([Part("a\0b".encode("utf-16-be"), 8)]) == "a\ufffdb"
+    assert join([Part(b"a\0b", 3)]) == "a\ufffdb"
+    assert join([Part(b"a\0\xe8", 0)]) == "a\ufffd\xe8"
+    assert join([Part(b"a\0b", 0)]) == "a@b"  # in the GSM alphabet 0 is a character
+
+
+def test_a_receipts_id_ends_at_a_nul() -> None:
+    octets = b"id:12\0\0 stat:DELIVRD err:000"
+    receipt = parse_receipt(Message(CommandId.DELIVER_SM, Address.of("1"), Address.of("2"), octets, esm_class=ESM_RECEIPT))
+    assert receipt is not None
+    assert receipt.message_id == "12"

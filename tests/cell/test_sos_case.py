@@ -223,3 +223,14 @@ def test_export() -> None:
     assert PHONE.encode() in cursor_on_target(case, "ab", 1005.0, with_phone=True)
     alert = Xml.fromstring(cap_alert(case, "ab", "protezione.civile", 1005.0))
     assert alert.findtext(f"{{{CAP_NAMESPACE}}}info/{{{CAP_NAMESPACE}}}area/{{{CAP_NAMESPACE}}}circle") == "42.628100,13.292400 0.030"
+
+
+@pytest.mark.parametrize("body", ["²", "siamo in ³", "①", "x²", "٣", "12345", "½"])
+def test_signs_that_look_like_numbers(body: str) -> None:
+    """int() refuses what str.isdigit takes: a text must not fall over it."""
+    case, _, _ = sos_case.texted(open_case(1, "+39333", 0.0), "aiuto siamo ad Amatrice", find_position("aiuto siamo ad Amatrice"), 0.0)
+    case, _, noted = sos_case.texted(case, body, find_position(body), 1.0)
+    assert noted[0].body == body
+    assert case.last_text == body
+    asked = sos_case.texted(Case(1, "+39333", 0.0, asked="ask people", last_text_at=1.0), body, find_position(body), 2.0)[0]
+    assert asked.people == (3 if body == "٣" else None)

@@ -105,6 +105,11 @@ def join(parts: Iterable[Part], default: DefaultAlphabet = "gsm-7") -> str:
 
 
 def _decode(octets: bytes, coding: int, default: DefaultAlphabet) -> str:
+    # A NUL is no character of a text, and PostgreSQL keeps none: one such message would hold up every text behind it.
+    return _characters(octets, coding, default).replace("\0", "\ufffd")
+
+
+def _characters(octets: bytes, coding: int, default: DefaultAlphabet) -> str:
     alphabet = _alphabet(coding)
     if alphabet == CODING_UCS2:
         # A pair that was parted by somebody, or half a unit: shown as U+FFFD, never dropped.

@@ -199,7 +199,7 @@ def _in_words(position: Position) -> str:
 def _number_in(body: str) -> int | None:
     words = re.findall(r"\d+|[^\W\d_]+", body.lower())
     for word in words:
-        if word.isdigit():
+        if word.isdecimal():  # not isdigit: int() refuses "²"
             return int(word) if len(word) <= 4 else None
     return next((_NUMBER_WORDS[word] for word in words if word in _NUMBER_WORDS), None)
 

@@ -28,7 +28,7 @@ _STATES = {  # Appendix B
 }
 _WORDS = {state: word for word, state in _STATES.items()}
 FINAL = frozenset({MessageState.DELIVERED, MessageState.EXPIRED, MessageState.DELETED, MessageState.UNDELIVERABLE, MessageState.REJECTED})
-_ID = re.compile(r"(?:^|\s)id:\s*([^\s]+)", re.IGNORECASE)
+_ID = re.compile(r"(?:^|\s)id:\s*([^\s\0]+)", re.IGNORECASE)
 _STATE = re.compile(r"(?:^|\s)stat:\s*([A-Za-z]{1,10})", re.IGNORECASE)
 _ERROR = re.compile(r"(?:^|\s)err:\s*([0-9A-Za-z]{1,8})", re.IGNORECASE)
 MAX_RECEIPT_BYTES = 1024
