@@ -19,6 +19,8 @@ class Asked:
     old: int | None
     cells: list[Cell]
     pages: int
+    broadcasts: int = 0
+    """0: until killed."""
 
 
 @dataclass
@@ -95,6 +97,8 @@ def read(kind: MessageType, body: bytes) -> Asked:
             asked.new = number
         elif element == Element.OLD_SERIAL_NUMBER:
             asked.old = number
+        elif element == Element.BROADCASTS_REQUESTED:
+            asked.broadcasts = number
         elif element == Element.MESSAGE_CONTENT:
             asked.pages += 1
     return asked

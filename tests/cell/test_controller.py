@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.cell.cbsp_peer import Peer, framed
-from tramontana.cell import cbsp
+from tramontana.cell import broadcast_network, cbsp
 from tramontana.cell.cbsp import ALL_CELLS, BadCbsp, Cause, Cell, MessageType
 from tramontana.cell.cell_broadcast import SerialNumber, encode
 from tramontana.cell.controller import KEEP_ALIVE_S, Broadcast, CellState, Controller
@@ -17,8 +19,10 @@ CELLS = tuple(Cell(23, number) for number in range(1, 5))
 FIRST = SerialNumber(7)
 
 
-def broadcast(text: str = "Allontanarsi dalla costa", serial: SerialNumber = FIRST, cells: tuple[Cell, ...] = CELLS) -> Broadcast:
-    return Broadcast(4370, serial, encode(text, "it"), frozenset(cells), 10.0)
+def broadcast(
+    text: str = "Allontanarsi dalla costa", serial: SerialNumber = FIRST, cells: tuple[Cell, ...] = CELLS, lasts_s: float = 86400.0
+) -> Broadcast:
+    return Broadcast(4370, serial, encode(text, "it"), frozenset(cells), 10.0, lasts_s)
 
 
 def settle(controller: Controller, peer: Peer, now: float) -> None:
@@ -97,6 +101,35 @@ def test_a_new_process_takes_over_what_an_older_one_put_on_the_air() -> None:
     controller.connected(0.0)
     settle(controller, peer, 0.0)
     assert air(peer) == dict.fromkeys(CELLS, FIRST.updated().value)
+
+
+def test_a_controller_that_never_hears_of_us_again_stops_near_the_end() -> None:
+    controller, peer = Controller(), Peer()
+    controller.connected(0.0)
+    controller.desire([broadcast(lasts_s=100.0)], 0.0)
+    settle(controller, peer, 0.0)
+    period_s = 5 * cbsp.REPETITION_UNIT_S  # 10 s in units of the standard
+    assert [(asked.type, asked.broadcasts) for asked in peer.heard] == [(MessageType.WRITE_REPLACE, math.ceil(100.0 / period_s))]
+    controller.desire([broadcast(lasts_s=60.0)], 40.0)  # the same warning, looked at again
+    controller.receive(peer.restart(), 40.0)
+    settle(controller, peer, 40.0)
+    assert peer.heard[-1].broadcasts == math.ceil(60.0 / period_s)
+    long = cbsp.WriteReplace(4370, FIRST, CELLS, encode("x", "it"), 2.0, 1e9)
+    assert long.broadcasts == 65535
+
+
+def test_what_is_over_leaves_the_air_though_nobody_says_so() -> None:
+    controller, peer = Controller(), Peer()
+    controller.connected(0.0)
+    controller.desire([broadcast(lasts_s=5.0)], 0.0)
+    settle(controller, peer, 0.0)
+    assert controller.next_timer() == 5.0
+    controller.handle_timer(5.0)
+    settle(controller, peer, 5.0)
+    assert not peer.air
+    controller.desire([broadcast(serial=FIRST.updated(), lasts_s=0.0)], 6.0)
+    settle(controller, peer, 6.0)
+    assert not peer.air
 
 
 def test_a_silent_controller_is_noticed() -> None:
@@ -203,3 +236,14 @@ def test_cells_are_named_as_the_standard_wants() -> None:
             Cell.parse(wrong)
     with pytest.raises(LocalError):
         cbsp.encode_cells([])
+
+
+def test_more_cells_than_a_message_names_are_refused_when_they_are_loaded() -> None:
+    def table(cells: int) -> str:
+        rows = ",".join(f'{{id="{number // 60000}-{number % 60000}",latitude=1,longitude=1}}' for number in range(cells))
+        return f'[[controller]]\nname="x"\nhost="h"\ncell=[{rows}]'
+
+    [site] = broadcast_network.parse(table(cbsp.MOST_CELLS)).controllers
+    cbsp.encode_cells(site.cells)
+    with pytest.raises(LocalError, match="at most 16,383"):
+        broadcast_network.parse(table(cbsp.MOST_CELLS + 1))

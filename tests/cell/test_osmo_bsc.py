@@ -24,7 +24,7 @@ LONG = "Terremoto: uscite, restate lontano dagli edifici. " * 27
 
 
 def broadcast(text: str, serial: SerialNumber, cells: frozenset[Cell], *, identifier: int = 4370) -> Broadcast:
-    return Broadcast(identifier, serial, encode(text, "it"), cells, 60.0)
+    return Broadcast(identifier, serial, encode(text, "it"), cells, 60.0, 3600.0)
 
 
 class Seen:

@@ -49,8 +49,8 @@ def read(tmp_path: Path, protocol: str, frames: list[bytes]) -> list[str]:
 def test_cbsp(tmp_path: Path) -> None:
     cells = (Cell(1, 6969), Cell(1, 6970))
     sent = [
-        cbsp.WriteReplace(4370, SERIAL, cells, LONG, 60.0).encode(),
-        cbsp.WriteReplace(4370, SERIAL.updated(), cells, CYRILLIC, 60.0, replaces=SERIAL).encode(),
+        cbsp.WriteReplace(4370, SERIAL, cells, LONG, 60.0, 600.0).encode(),
+        cbsp.WriteReplace(4370, SERIAL.updated(), cells, CYRILLIC, 60.0, 600.0, replaces=SERIAL).encode(),
         cbsp.Kill(4370, SERIAL.updated(), cells).encode(),
         cbsp.Reset((cbsp.ALL_CELLS,)).encode(),
         cbsp.KeepAlive(10).encode(),

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import secrets
+import time
 from base64 import b64decode
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -17,6 +20,9 @@ from tests.cell.test_warning import content
 from tests.control.house import House, Houses, Phone, b64
 from tramontana.cell import broadcast_network, cap, population, warning_decision
 from tramontana.cell.cbsp import Cell
+from tramontana.cell.cell_broadcast import SerialNumber, encode
+from tramontana.cell.controller import Broadcast, CellState, Report
+from tramontana.cell.controllers import driver
 from tramontana.cell.warning_content import Content
 from tramontana.cell.warning_decision import Decision
 from tramontana.control.warnings import WarningData
@@ -247,6 +253,31 @@ async def test_a_server_that_starts_again_keeps_the_air_as_it_was_approved(house
             house.clock.advance(61)  # the second warning's time is over before the controller is there again
             await station.until(lambda: len(station.peer.air) == 4)
             assert station.air() == {4370: BOTH, 4383: BOTH}
+
+
+async def test_a_clock_that_is_set_does_not_cut_a_controller_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    jumps = itertools.count(1_790_000_000.0, 1e6)
+    monkeypatch.setattr(driver, "time", SimpleNamespace(time=lambda: next(jumps), monotonic=time.monotonic))
+    seen: list[Report] = []
+    arrived = asyncio.Event()
+
+    def on_reports(_name: str, reports: Sequence[Report]) -> None:
+        seen.extend(reports)
+        arrived.set()
+
+    serial = SerialNumber(7)
+    async with Station().listening() as station, asyncio.timeout(TIMEOUT_S), asyncio.TaskGroup() as group:
+        link = driver.ControllerLink("rieti", driver.Address("127.0.0.1", station.port), on_reports)
+        running = group.create_task(link.run())
+        for _ in range(5):
+            serial = serial.updated()
+            link.desire([Broadcast(4370, serial, encode("Uscite", "it"), frozenset(BOTH), 60.0, 600.0)])
+            while {report.cell for report in seen if (report.serial, report.state) == (serial, CellState.ON_AIR)} != BOTH:
+                arrived.clear()
+                await arrived.wait()
+        running.cancel()
+    assert station.connections == 1
+    assert seen[0].at >= 1_790_000_000.0
 
 
 async def test_counts_people_and_cells_are_told_while_one_writes(houses: Houses) -> None:

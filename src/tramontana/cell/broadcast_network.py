@@ -10,7 +10,7 @@ import numpy as np
 
 from tramontana.cell import area as areas
 from tramontana.cell.area import Floats, Ring
-from tramontana.cell.cbsp import PORT, Cell
+from tramontana.cell.cbsp import MOST_CELLS, PORT, Cell
 from tramontana.errors import LocalError
 
 MAX_RANGE_M = 100_000.0
@@ -89,6 +89,10 @@ def _controller(table: dict[str, Any]) -> ControllerSite:
         rows = [_cell(row) for row in _tables(table.get("cell", []), "controller.cell")]
         if not rows:
             raise NetworkRefused("it has no cells")
+        if len(rows) > MOST_CELLS:
+            raise NetworkRefused(
+                f"it has {len(rows):,} cells, and a message names at most {MOST_CELLS:,}: write them as several controllers"
+            )
         cells = tuple(cell for cell, _ in rows)
         if len(set(cells)) != len(cells):
             raise NetworkRefused("a cell stands there twice")

@@ -6,6 +6,7 @@ Only what a cell broadcast centre says and hears is here; what is done with it i
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
@@ -19,7 +20,9 @@ MAX_MESSAGE_OCTETS = 1 << 20
 """More than any controller has cells for; the length field could say 16 MiB."""
 REPETITION_UNIT_S = 1.883  # TS 48.049 §8.2.10: one cell broadcast block a BCCH multiframe cycle
 LONGEST_REPETITION = 4095
-BROADCASTS_UNTIL_KILLED = 0
+MOST_BROADCASTS = 0xFFFF  # coded in two octets; 0 would mean until killed, and a controller that is cut off from us would never stop
+MOST_CELLS = 0xFFFE // 4
+"""Of four octets each in a list whose length is told in two."""
 
 
 class BadCbsp(RemoteError):
@@ -185,7 +188,8 @@ class WriteReplace:
     cells: tuple[Cell, ...]
     message: Message
     repetition_period_s: float
-    broadcasts: int = BROADCASTS_UNTIL_KILLED
+    lasts_s: float
+    """How long it shall be on the air from now on, whether the controller hears of us again or not."""
     replaces: SerialNumber | None = None
     category: Category = Category.HIGH_PRIORITY
 
@@ -193,6 +197,11 @@ class WriteReplace:
     def repetition_units(self) -> int:
         """1 to 4095 times 1.883 s, rounded to the nearest."""
         return min(max(round(self.repetition_period_s / REPETITION_UNIT_S), 1), LONGEST_REPETITION)
+
+    @property
+    def broadcasts(self) -> int:
+        """How often until its time is over: at least once, and not a whole period longer than asked."""
+        return min(max(math.ceil(self.lasts_s / (self.repetition_units * REPETITION_UNIT_S)), 1), MOST_BROADCASTS)
 
     def encode(self) -> bytes:
         elements = [_word(Element.MESSAGE_IDENTIFIER, self.message_identifier), _word(Element.NEW_SERIAL_NUMBER, self.serial.value)]
@@ -343,8 +352,8 @@ def encode_cells(cells: Sequence[Cell]) -> bytes:
     if not entries or len(entries) != len(cells):
         raise LocalError("name at least one cell, each by its location area code and cell identity, or all of them")
     value = bytes([Discriminator.LAC_AND_CI]) + b"".join(entries)
-    if len(value) > 0xFFFF:
-        raise LocalError("a controller has no more than 16,383 cells")
+    if len(entries) > MOST_CELLS:
+        raise LocalError(f"a list names at most {MOST_CELLS:,} cells")
     return bytes([Element.CELL_LIST]) + len(value).to_bytes(2, "big") + value
 
 

@@ -43,6 +43,8 @@ class Broadcast:
     message: Message
     cells: frozenset[Cell]
     repetition_period_s: float
+    lasts_s: float = field(compare=False)
+    """How long it shall stay, counted from `desire`; then it is taken off the air even if nobody says so."""
 
     @property
     def key(self) -> Key:
@@ -51,7 +53,7 @@ class Broadcast:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """A change in one cell. serial: the revision it is about; attempts: how often it was asked for in a row."""
+    """A change in one cell. serial: the revision it is about; at: the core's `now`; attempts: how often it was asked for in a row."""
 
     message_identifier: int
     serial: SerialNumber
@@ -92,6 +94,7 @@ class _Track:
     """One message over its revisions."""
 
     desired: Broadcast | None = None
+    ends_at: float = 0.0
     cells: dict[Cell, _InCell] = field(default_factory=dict)
     asked: _Asked | None = None
 
@@ -118,10 +121,12 @@ class Controller:
             track = self._tracks.setdefault(key, _Track())
             for cell, serials in found.items():
                 track.cells.setdefault(cell, _InCell(list(serials)))
-        wanted = {broadcast.key: broadcast for broadcast in broadcasts}
+        wanted = {broadcast.key: broadcast for broadcast in broadcasts if broadcast.lasts_s > 0}
         for key in list(dict.fromkeys([*self._tracks, *wanted])):  # in the order given: the first language goes out first
             track = self._tracks.setdefault(key, _Track())
             before, track.desired = track.desired, wanted.get(key)
+            if track.desired is not None:
+                track.ends_at = now + track.desired.lasts_s
             if before != track.desired:
                 for in_cell in track.cells.values():  # what failed before need not fail now
                     in_cell.attempts, in_cell.due = 0, now
@@ -188,6 +193,8 @@ class Controller:
             return None
         due = [self._keep_alive_due, self._heard_at + SILENCE_S]
         for track in self._tracks.values():
+            if track.desired is not None:
+                due.append(track.ends_at)
             if track.asked is not None:
                 due.append(track.asked.deadline)
             else:
@@ -220,6 +227,10 @@ class Controller:
 
     def _reconcile(self, now: float) -> None:
         for key, track in list(self._tracks.items()):
+            if track.desired is not None and track.ends_at <= now:
+                track.desired = None
+                for in_cell in track.cells.values():
+                    in_cell.attempts, in_cell.due = 0, now
             if track.desired is not None:
                 for cell in track.desired.cells:
                     track.cells.setdefault(cell, _InCell(due=now))
@@ -243,9 +254,8 @@ class Controller:
         new_in: frozenset[Cell] = frozenset()
         request: WriteReplace | Kill
         if wanted and desired is not None:
-            request = WriteReplace(
-                desired.message_identifier, desired.serial, cells, desired.message, desired.repetition_period_s, replaces=revision
-            )
+            identifier, period_s, lasts_s = desired.message_identifier, desired.repetition_period_s, track.ends_at - now
+            request = WriteReplace(identifier, desired.serial, cells, desired.message, period_s, lasts_s, replaces=revision)
             new_in = frozenset(cell for cell in cells if desired.serial not in track.cells[cell].possible)
         else:
             assert revision is not None

@@ -227,7 +227,12 @@ class OnAir:
 
 def broadcasts(warning: Warning) -> tuple[OnAir, ...]:
     """What is on the air because of this warning: nothing unless it is approved and neither ended nor expired."""
-    if warning.state is not State.ON_AIR or warning.serial is None:
+    return forms(warning) if warning.state is State.ON_AIR else ()
+
+
+def forms(warning: Warning) -> tuple[OnAir, ...]:
+    """What a warning is or was broadcast as, in each of its languages."""
+    if warning.serial is None:
         return ()
     return tuple(
         OnAir(

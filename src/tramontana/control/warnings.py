@@ -24,7 +24,7 @@ from tramontana.cell.cell_broadcast import SerialNumber
 from tramontana.cell.controller import Broadcast, CellState, Key, Report
 from tramontana.cell.controllers.driver import Address, ControllerLink
 from tramontana.cell.population import Population
-from tramontana.cell.warning import Person, State, Warning
+from tramontana.cell.warning import Person, Warning
 from tramontana.cell.warning_content import Content, ContentRefused
 from tramontana.cell.warning_decision import Decision
 from tramontana.control.custody import Custody
@@ -253,7 +253,7 @@ class Warnings:
         ended = {warning.warning_id for warning in late}
         on_air = [stored.warning for stored in pending if stored.warning.warning_id not in ended and rules.broadcasts(stored.warning)]
         for name, link in self._links.items():
-            wanted = [broadcast for warning in on_air for broadcast in broadcasts_at(self._sites[name], warning)]
+            wanted = [broadcast for warning in on_air for broadcast in broadcasts_at(self._sites[name], warning, now)]
             link.desire(wanted, still_there=still_there.get(name))
 
     async def _end(self, late: Sequence[Warning], now: float) -> list[Warning]:
@@ -327,13 +327,14 @@ class Warnings:
             waiting[key] = row
 
 
-def broadcasts_at(site: ControllerSite, warning: Warning) -> list[Broadcast]:
-    """What a warning wants on the air at one controller."""
-    if warning.state is not State.ON_AIR or warning.content.area is None:
+def broadcasts_at(site: ControllerSite, warning: Warning, now: float) -> list[Broadcast]:
+    """What a warning wants on the air at one controller, until it expires."""
+    if warning.content.area is None or warning.expires_at is None:
         return []
     cells = site.cells_for(warning.content.area.polygons)
     if not cells:
         return []
     return [
-        Broadcast(sent.message_identifier, sent.serial, sent.message, cells, float(sent.repetition_s)) for sent in rules.broadcasts(warning)
+        Broadcast(sent.message_identifier, sent.serial, sent.message, cells, float(sent.repetition_s), warning.expires_at - now)
+        for sent in rules.broadcasts(warning)
     ]

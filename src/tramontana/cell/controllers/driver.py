@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import logging
 import secrets
 import time
@@ -31,7 +32,10 @@ class Address:
 
 
 class ControllerLink:
-    """One controller: connects, and connects again, until `run` is cancelled. `on_reports` is told of every change in a cell."""
+    """One controller: connects, and connects again, until `run` is cancelled.
+
+    `on_reports` is told of every change in a cell, with its instant in POSIX seconds.
+    """
 
     def __init__(self, name: str, address: Address, on_reports: Callable[[str, Sequence[Report]], None]) -> None:
         self.name = name
@@ -51,7 +55,7 @@ class ControllerLink:
         self, broadcasts: Iterable[Broadcast], *, still_there: Mapping[Key, Mapping[Cell, Sequence[SerialNumber]]] | None = None
     ) -> None:
         """What shall be on the air; what is new goes out before this returns."""
-        self._core.desire(broadcasts, time.time(), still_there=still_there)
+        self._core.desire(broadcasts, time.monotonic(), still_there=still_there)
         self._flush()
         self._woken.set()
 
@@ -78,13 +82,13 @@ class ControllerLink:
 
     async def _talk(self, reader: asyncio.StreamReader) -> None:
         """Until the other side closes or falls silent. Raises `BadCbsp`, `OSError`."""
-        self._core.connected(time.time())
+        self._core.connected(time.monotonic())
         self._flush()
         async with asyncio.TaskGroup() as group:
             timer = group.create_task(self._keep_time())
             try:
                 while octets := await reader.read(_READ_OCTETS):
-                    self._core.receive(octets, time.time())
+                    self._core.receive(octets, time.monotonic())
                     self._flush()
                     self._woken.set()
             except (BadCbsp, OSError) as error:
@@ -100,9 +104,9 @@ class ControllerLink:
             due = self._core.next_timer()
             self._woken.clear()
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(None if due is None else max(0.0, due - time.time())):
+                async with asyncio.timeout(None if due is None else max(0.0, due - time.monotonic())):
                     await self._woken.wait()
-            now = time.time()
+            now = time.monotonic()
             if self._core.is_silent(now):
                 assert self._writer is not None
                 self._writer.transport.abort()  # the reader ends, and a new connection is tried
@@ -115,7 +119,8 @@ class ControllerLink:
         if octets and self._writer is not None:
             self._writer.write(octets)
         if reports := self._core.reports():
-            self._on_reports(self.name, reports)
+            at = time.time()  # the core counts on a clock that nobody sets; what is kept says when it was
+            self._on_reports(self.name, [dataclasses.replace(report, at=at) for report in reports])
 
     def _hang_up(self) -> None:
         if self._writer is not None:
