@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import itertools
 import secrets
 import time
@@ -14,17 +15,23 @@ from typing import Any
 
 import httpx
 import pytest
+from sqlalchemy import update
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from tests.cell.cbsp_peer import Peer
 from tests.cell.test_warning import content
 from tests.control.house import House, Houses, Phone, b64
 from tramontana.cell import broadcast_network, cap, population, warning_decision
-from tramontana.cell.cbsp import Cell
+from tramontana.cell.cbsp import Cell, MessageType
 from tramontana.cell.cell_broadcast import SerialNumber, encode
 from tramontana.cell.controller import Broadcast, CellState, Report
 from tramontana.cell.controllers import driver
+from tramontana.cell.warning import Warning
 from tramontana.cell.warning_content import Content
 from tramontana.cell.warning_decision import Decision
+from tramontana.control import warnings as control_warnings
+from tramontana.control.store import schema
+from tramontana.control.store import warnings as rows
 from tramontana.control.warnings import WarningData
 from tramontana.precedence import Precedence
 
@@ -53,7 +60,7 @@ class Station:
     def __init__(self) -> None:
         self.peer = Peer()
         self.port = 0
-        self.connections = 0
+        self.connections = self.open = 0
         self._changed = asyncio.Event()
 
     @asynccontextmanager
@@ -67,6 +74,8 @@ class Station:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
+        self.open += 1
+        self._changed.set()
         self.peer = Peer(self.peer.air, self.peer.refuses, self.peer.heard)
         try:
             while octets := await reader.read(65536):
@@ -75,6 +84,8 @@ class Station:
         except ConnectionError:
             pass
         finally:
+            self.open -= 1
+            self._changed.set()
             writer.close()
 
     def air(self) -> dict[int, set[Cell]]:
@@ -253,6 +264,114 @@ async def test_a_server_that_starts_again_keeps_the_air_as_it_was_approved(house
             house.clock.advance(61)  # the second warning's time is over before the controller is there again
             await station.until(lambda: len(station.peer.air) == 4)
             assert station.air() == {4370: BOTH, 4383: BOTH}
+
+
+async def test_what_a_process_asked_for_before_it_died_is_taken_off_the_air(houses: Houses) -> None:
+    async with Station().listening() as station:
+        async with houses() as house:  # no controller: as if it died before a row of any cell was kept
+            ada, bruno = await warner(house, "Ada", "approver"), await warner(house, "Bruno", "approver")
+            first, _ = await submit(ada, content())
+            serial = (await decide(bruno, first)).json()["serial_number"]
+            cancel, _ = await submit(ada, content("cancel", replaces=first))
+            assert (await decide(bruno, cancel)).json()["state"] == "done"
+        station.peer.air = {(cell, identifier, serial) for cell in BOTH for identifier in (4370, 4383)}
+        async with houses(warning_data=WarningData(network(station.port))) as house:
+            await station.until(lambda: station.air() == {})
+            assert all(asked.type is MessageType.KILL for asked in station.peer.heard)
+
+
+async def test_who_leads_no_more_leaves_the_controllers_and_comes_back_with_what_others_kept(
+    stored_houses: Houses, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with Station().listening() as station, stored_houses(warning_data=WarningData(network(station.port))) as house:
+        ada, bruno = await warner(house, "Ada", "approver"), await warner(house, "Bruno", "approver")
+        first, _ = await submit(ada, content())
+        await decide(bruno, first)
+        await cells_until(ada, first, lambda found: len(found) == 4 and all(cell["on_air_at"] for cell in found))
+        leading = house.store.leads
+
+        async def elsewhere() -> bool:
+            return False
+
+        monkeypatch.setattr(house.store, "leads", elsewhere)
+        await station.until(lambda: station.open == 0)
+        async with house.store.write() as connection:
+            kept = await rows.cells(connection, first)
+            await rows.keep_cells(connection, [dataclasses.replace(row, attempts=7, state="failed") for row in kept])
+            assert {row.attempts for row in await rows.cells(connection, first)} == {7}
+        monkeypatch.setattr(house.store, "leads", leading)
+        await station.until(lambda: station.open == 1)
+        await cells_until(ada, first, lambda found: all(cell["state"] == "on-air" and cell["attempts"] < 7 for cell in found))
+
+
+async def test_a_failure_among_warnings_ends_neither_the_server_nor_the_warnings(houses: Houses, monkeypatch: pytest.MonkeyPatch) -> None:
+    keep, failures = rows.keep_cells, 0
+
+    async def fails_once(connection: AsyncConnection, cells: Sequence[rows.InCell]) -> None:
+        nonlocal failures
+        failures += 1
+        if failures == 1:
+            raise RuntimeError("no such table")
+        await keep(connection, cells)
+
+    monkeypatch.setattr(rows, "keep_cells", fails_once)
+    async with Station().listening() as station, houses(warning_data=WarningData(network(station.port))) as house:
+        ada, bruno = await warner(house, "Ada", "approver"), await warner(house, "Bruno", "approver")
+        first, _ = await submit(ada, content())
+        await decide(bruno, first)
+        await cells_until(ada, first, lambda found: len(found) == 4 and all(cell["on_air_at"] for cell in found))
+        assert failures > 1
+
+
+async def test_a_content_that_is_refused_today_stands_in_nobodys_way(houses: Houses) -> None:
+    async with Station().listening() as station:
+        async with houses() as house:
+            ada, bruno = await warner(house, "Ada", "approver"), await warner(house, "Bruno", "approver")
+            spoilt, _ = await submit(ada, content())
+            await decide(bruno, spoilt)
+            async with house.store.write() as connection:
+                await connection.execute(update(schema.warnings).values(content=b'{"kind":"of another release"}'))
+        async with houses(warning_data=WarningData(network(station.port))) as house:
+            ada, bruno = await warner(house, "Ada", "approver"), await warner(house, "Bruno", "approver")
+            house.clock.advance(601)
+            for phone in (ada, bruno):
+                await phone.login()
+            first, _ = await submit(ada, content())
+            await decide(bruno, first)
+            await station.until(lambda: station.air() == {4370: BOTH, 4383: BOTH})
+            assert [shown["warning_id"] for shown in (await ada.get("/warnings")).json()] == [first]
+
+
+async def test_the_cells_of_a_warning_are_found_once(houses: Houses, monkeypatch: pytest.MonkeyPatch) -> None:
+    found, find = [], control_warnings.broadcasts_at
+
+    def broadcasts_at(site: broadcast_network.ControllerSite, warning: Warning) -> list[Broadcast]:
+        found.append(warning.warning_id)
+        return find(site, warning)
+
+    monkeypatch.setattr(control_warnings, "broadcasts_at", broadcasts_at)
+    async with Station().listening() as station, houses(warning_data=WarningData(network(station.port))) as house:
+        ada, bruno = await warner(house, "Ada", "approver"), await warner(house, "Bruno", "approver")
+        first, _ = await submit(ada, content())
+        await decide(bruno, first)
+        await station.until(lambda: station.air() == {4370: BOTH, 4383: BOTH})
+        second, _ = await submit(ada, content())
+        await decide(bruno, second)
+        await station.until(lambda: len(station.peer.air) == 8)
+        assert found == [first, second]
+
+
+async def test_an_author_has_a_limited_number_of_open_submissions(houses: Houses, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(control_warnings, "MAX_OPEN", 2)
+    async with houses() as house:
+        ada, noc = await warner(house, "Ada", "approver"), await warner(house, "NOC", "operator")
+        first, second = [await submit(noc, content()) for _ in range(2)]
+        assert (first[1].status_code, second[1].status_code) == (200, 200)
+        _, refused = await submit(noc, content())
+        assert (refused.status_code, refused.json()["code"]) == (409, "warning_refused")
+        assert (await submit(ada, content()))[1].status_code == 200
+        await decide(ada, first[0], "reject")
+        assert (await submit(noc, content()))[1].status_code == 200
 
 
 async def test_a_clock_that_is_set_does_not_cut_a_controller_off(monkeypatch: pytest.MonkeyPatch) -> None:

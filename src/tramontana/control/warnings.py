@@ -37,6 +37,8 @@ from tramontana.keys.refused import Refused
 LOOK_EVERY_S = 1.0
 WRITE_AGAIN_S = 1.0
 MAX_REASON = 120
+MAX_OPEN = 20
+"""Submissions of one author that wait for a decision: an approver reads every one."""
 
 logger = logging.getLogger(__name__)
 
@@ -75,6 +77,9 @@ class Warnings:
         self._known: dict[rows.CellKey, rows.InCell] = {}
         self._reported: asyncio.Queue[tuple[str, Sequence[Report]]] = asyncio.Queue()
         self._warning_of: dict[tuple[int, int], str] = {}
+        self._on_air: dict[str, tuple[float, dict[str, list[Broadcast]]]] = {}
+        """By warning: when it expires, and what it wants at each controller. Neither changes while it is on the air."""
+        self._unreadable: set[str] = set()
 
     # What persons do
 
@@ -98,6 +103,8 @@ class Warnings:
                     remembered, last = await rows.codes(connection, now)
                     made = rules.use_template(warning_id, content, by, template.warning if template else None, remembered, last, now)
                 else:
+                    if await rows.open_submissions(connection, by.account_id, now) >= MAX_OPEN:
+                        raise rules.Refused(f"{MAX_OPEN} of your warnings wait for a decision: have them decided, or withdraw some")
                     made = rules.submit(warning_id, content, by, await self._replaced(connection, content), now)
             except rules.Refused as error:
                 raise Problem("warning_refused", str(error)) from error
@@ -209,82 +216,130 @@ class Warnings:
         return shown
 
     async def run(self) -> None:
-        """Until cancelled: let time end warnings, and while this process leads, keep the controllers as the warnings want them."""
-        while not await self._leads():  # noqa: ASYNC110 - who leads is known to the database alone
-            await asyncio.sleep(LOOK_EVERY_S)
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._write_reports())
-            still_there = await self._take_over()
-            for site in self.data.network.controllers:
-                link = ControllerLink(site.name, Address(site.host, site.port), self._on_reports)
-                self._links[site.name] = link
-            first = True
-            while True:
-                self._changed.clear()
-                try:
-                    await self._look(still_there if first else {})
-                    if first:
-                        for link in self._links.values():
-                            group.create_task(link.run())
-                    first = False
-                except StoreUnavailable as error:
-                    logger.error("warnings: %s", error)
-                try:
-                    async with asyncio.timeout(LOOK_EVERY_S):
-                        await self._changed.wait()
-                except TimeoutError:
-                    pass
+        """Until cancelled: let time end warnings, and while this process leads, keep the controllers as the warnings want them.
 
-    async def _leads(self) -> bool:
+        Nothing that fails in it ends it: the rest of the server has no fault in a warning, and a warning waits for no restart.
+        """
+        while True:
+            try:
+                if await self._store.leads():
+                    await self._lead()
+            except StoreUnavailable as error:
+                logger.error("warnings: %s", error)
+            except Exception:
+                logger.exception("warnings: keeping the controllers failed; it is tried again")
+            await asyncio.sleep(LOOK_EVERY_S)
+
+    async def _lead(self) -> None:
+        """Until another process leads. What was known from an earlier time is not: others wrote meanwhile."""
+        self._known, self._reported = {}, asyncio.Queue()
+        still_there = await self._take_over()
+        self._links = {
+            site.name: ControllerLink(site.name, Address(site.host, site.port), self._on_reports) for site in self.data.network.controllers
+        }
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(self._write_reports())]
+                is_first = leads = True
+                while leads:
+                    self._changed.clear()
+                    try:
+                        await self._look(still_there if is_first else {})
+                        if is_first:
+                            tasks += [group.create_task(link.run()) for link in self._links.values()]
+                        is_first = False
+                    except StoreUnavailable as error:
+                        logger.error("warnings: %s", error)
+                    try:
+                        async with asyncio.timeout(LOOK_EVERY_S):
+                            await self._changed.wait()
+                    except TimeoutError:
+                        pass
+                    leads = await self._still_leads()
+                logger.warning("another server process leads now: this one closes its connections to the controllers")
+                for task in tasks:
+                    task.cancel()
+        finally:
+            self._links = {}
+
+    async def _still_leads(self) -> bool:
         try:
             return await self._store.leads()
         except StoreUnavailable:
-            return False
+            return True  # nobody else can lead over a store that does not answer
 
     async def _look(self, still_there: Mapping[str, Mapping[Key, Mapping[Cell, Sequence[SerialNumber]]]]) -> None:
         """Compare the database with the clock and with what the controllers were told last."""
         now = self._clock()
         async with self._store.read() as connection:
-            pending = await rows.pending(connection)
+            overdue = [warning_id for warning_id in await rows.overdue(connection, now) if warning_id not in self._unreadable]
             self._warning_of = await rows.by_serial(connection)
-        late = [after for stored in pending if (after := rules.overdue(stored.warning, now)) is not None]
-        if late:
-            late = await self._end(late, now)
-        ended = {warning.warning_id for warning in late}
-        on_air = [stored.warning for stored in pending if stored.warning.warning_id not in ended and rules.broadcasts(stored.warning)]
+        if overdue:
+            await self._end(overdue, now)
+        async with self._store.read() as connection:
+            on_air = await rows.on_air(connection)
+            new = [found for each in on_air if each not in self._on_air and (found := await self._readable(connection, each)) is not None]
+        for warning in new:
+            # Thousands of cells against thousands of corners: once for a warning, and not where requests wait.
+            self._on_air[warning.warning_id] = await asyncio.to_thread(self._at_sites, warning)
+        self._on_air = {each: self._on_air[each] for each in on_air if each in self._on_air}
         for name, link in self._links.items():
-            wanted = [broadcast for warning in on_air for broadcast in broadcasts_at(self._sites[name], warning, now)]
+            wanted = [
+                dataclasses.replace(broadcast, lasts_s=expires_at - now)
+                for expires_at, sites in self._on_air.values()
+                for broadcast in sites[name]
+            ]
             link.desire(wanted, still_there=still_there.get(name))
 
-    async def _end(self, late: Sequence[Warning], now: float) -> list[Warning]:
-        """What time ended, kept with its row of the audit trail."""
-        kept = []
+    def _at_sites(self, warning: Warning) -> tuple[float, dict[str, list[Broadcast]]]:
+        """When it expires, and what it wants at each controller."""
+        sites = {site.name: broadcasts_at(site, warning) for site in self.data.network.controllers}
+        return warning.expires_at or 0.0, sites
+
+    async def _readable(self, connection: AsyncConnection, warning_id: str) -> Warning | None:
+        """A warning, or None with a line in the log where its content is none by the rules of this release."""
+        if warning_id in self._unreadable:
+            return None
+        try:
+            stored = await rows.find(connection, warning_id)
+        except ContentRefused as error:
+            logger.error("warning %s is left alone, because its content is refused by this release: %s", warning_id, error)
+            self._unreadable.add(warning_id)
+            return None
+        return stored.warning if stored else None
+
+    async def _end(self, overdue: Sequence[str], now: float) -> None:
+        """Keep what time ended, each with its row of the audit trail."""
         async with self._store.write() as connection:
-            for warning in late:
-                stored = await rows.find(connection, warning.warning_id)
-                after = rules.overdue(stored.warning, now) if stored else None
+            for warning_id in overdue:
+                warning = await self._readable(connection, warning_id)
+                after = rules.overdue(warning, now) if warning else None
                 if after is None:
                     continue  # somebody decided meanwhile
                 await rows.save(connection, after)
                 action = f"warning.{after.state.value}"
                 await audit.append(connection, now=now, actor=audit.SERVER, action=action, subject=f"warning {after.warning_id}")
-                kept.append(after)
-        return kept
 
     async def _take_over(self) -> dict[str, dict[Key, dict[Cell, list[SerialNumber]]]]:
-        """What an earlier process may have left on the air, by controller; also every row that is known."""
+        """What an earlier process may have left on the air, by controller; also every row that is known.
+
+        A process may die between asking a controller and keeping a row of it. So what ended not long ago may be on the air in every
+        cell of its area whose row does not say otherwise.
+        """
         found: dict[str, dict[Key, dict[Cell, list[SerialNumber]]]] = defaultdict(lambda: defaultdict(lambda: defaultdict(list)))
-        while True:
-            try:
-                async with self._store.read() as connection:
-                    left = await rows.not_off_air(connection)
-                break
-            except StoreUnavailable as error:
-                logger.error("warnings: %s", error)
-                await asyncio.sleep(WRITE_AGAIN_S)
+        async with self._store.read() as connection:
+            left = await rows.not_off_air(connection)
+            ended = [await self._readable(connection, each) for each in await rows.ended(connection, self._clock())]
+            kept = await rows.cell_keys(connection, [warning.warning_id for warning in ended if warning is not None])
         for in_cell, serial in left:
             self._known[in_cell.key] = in_cell
             found[in_cell.controller][(in_cell.message_identifier, serial.message_code)][Cell.parse(in_cell.cell)].append(serial)
+        for warning in filter(None, ended):
+            for name, broadcasts in (await asyncio.to_thread(self._at_sites, warning))[1].items():
+                for sent in broadcasts:
+                    for cell in sent.cells:
+                        if (warning.warning_id, name, sent.message_identifier, str(cell)) not in kept:
+                            found[name][sent.key][cell].append(sent.serial)
         return {name: {key: dict(cells) for key, cells in keys.items()} for name, keys in found.items()}
 
     def _on_reports(self, controller: str, reports: Sequence[Report]) -> None:
@@ -300,9 +355,7 @@ class Warnings:
                 self._note(*self._reported.get_nowait(), waiting)
             try:
                 async with self._store.write() as connection:
-                    new = [row for key, row in waiting.items() if key not in self._known]
-                    changed = [row for key, row in waiting.items() if key in self._known]
-                    await rows.keep_cells(connection, new, changed)
+                    await rows.keep_cells(connection, list(waiting.values()))
             except StoreUnavailable as error:
                 logger.error("warnings: %s", error)
                 await asyncio.sleep(WRITE_AGAIN_S)
@@ -327,14 +380,15 @@ class Warnings:
             waiting[key] = row
 
 
-def broadcasts_at(site: ControllerSite, warning: Warning, now: float) -> list[Broadcast]:
-    """What a warning wants on the air at one controller, until it expires."""
-    if warning.content.area is None or warning.expires_at is None:
+def broadcasts_at(site: ControllerSite, warning: Warning) -> list[Broadcast]:
+    """What a warning wants, or wanted, on the air at one controller, for as long as it was approved for."""
+    if warning.content.area is None:
         return []
     cells = site.cells_for(warning.content.area.polygons)
     if not cells:
         return []
+    lasts_s = float(warning.content.duration_s)
     return [
-        Broadcast(sent.message_identifier, sent.serial, sent.message, cells, float(sent.repetition_s), warning.expires_at - now)
-        for sent in rules.broadcasts(warning)
+        Broadcast(sent.message_identifier, sent.serial, sent.message, cells, float(sent.repetition_s), lasts_s)
+        for sent in rules.forms(warning)
     ]

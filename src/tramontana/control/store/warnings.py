@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import logging
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import RowMapping, bindparam, insert, select, update
+from sqlalchemy import RowMapping, func, insert, select, update
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from tramontana.cell import warning_content
 from tramontana.cell.cell_broadcast import SerialNumber
-from tramontana.cell.warning import CODE_RESTS_S, State, Warning
+from tramontana.cell.warning import CODE_RESTS_S, LAPSES_AFTER_S, State, Warning
+from tramontana.cell.warning_content import ContentRefused
 from tramontana.control.store.schema import warning_cells, warning_decisions, warnings
 
 LISTED = 200
+_KEY = ("warning_id", "controller", "message_identifier", "cell")
 CellKey = tuple[str, str, int, str]
 """Warning, controller, message identifier, cell."""
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,16 +73,42 @@ async def find(connection: AsyncConnection, warning_id: str) -> Stored | None:
 
 
 async def listed(connection: AsyncConnection) -> list[Stored]:
-    """The newest warnings, newest first."""
+    """The newest warnings, newest first, without those whose content is refused by the rules of today."""
     rows = await connection.execute(select(warnings).order_by(warnings.c.submitted_at.desc(), warnings.c.warning_id).limit(LISTED))
-    return [_stored(row) for row in rows.mappings()]
+    found = []
+    for row in rows.mappings():
+        try:
+            found.append(_stored(row))
+        except ContentRefused as error:
+            logger.error("warning %s is not listed, because its content is refused by this release: %s", row["warning_id"], error)
+    return found
 
 
-async def pending(connection: AsyncConnection) -> list[Stored]:
-    """Warnings that time may end, and those that may still be on the air somewhere."""
-    live = (State.SUBMITTED.value, State.ON_AIR.value, State.AUTHORISED.value)
-    rows = await connection.execute(select(warnings).where(warnings.c.state.in_(live)))
-    return [_stored(row) for row in rows.mappings()]
+async def overdue(connection: AsyncConnection, now: float) -> list[str]:
+    """Warnings that time may have ended by now (`cell.warning.overdue` says whether it did)."""
+    waits = (warnings.c.state == State.SUBMITTED.value) & (warnings.c.submitted_at <= now - LAPSES_AFTER_S)
+    lives = warnings.c.state.in_((State.ON_AIR.value, State.AUTHORISED.value)) & (warnings.c.expires_at <= now)
+    return list((await connection.execute(select(warnings.c.warning_id).where(waits | lives))).scalars())
+
+
+async def on_air(connection: AsyncConnection) -> list[str]:
+    """Warnings that shall be on the air, in the order in which they were approved."""
+    query = select(warnings.c.warning_id).where(warnings.c.state == State.ON_AIR.value).order_by(warnings.c.approved_at)
+    return list((await connection.execute(query)).scalars())
+
+
+async def ended(connection: AsyncConnection, now: float) -> list[str]:
+    """Warnings that were on the air and ended so lately that their code still rests, the newest first."""
+    was_on_air = (State.REPLACED.value, State.CANCELLED.value, State.EXPIRED.value)
+    lately = warnings.c.state.in_(was_on_air) & warnings.c.message_code.is_not(None) & (warnings.c.ended_at > now - CODE_RESTS_S)
+    return list((await connection.execute(select(warnings.c.warning_id).where(lately).order_by(warnings.c.approved_at.desc()))).scalars())
+
+
+async def open_submissions(connection: AsyncConnection, account_id: str, now: float) -> int:
+    """How many warnings of an author wait for a decision."""
+    waits = (warnings.c.state == State.SUBMITTED.value) & (warnings.c.submitted_at > now - LAPSES_AFTER_S)
+    query = select(func.count()).select_from(warnings).where(waits, warnings.c.author_account_id == account_id)
+    return (await connection.execute(query)).scalar_one()
 
 
 async def codes(connection: AsyncConnection, now: float) -> tuple[frozenset[int], int]:
@@ -148,21 +180,21 @@ async def by_serial(connection: AsyncConnection) -> dict[tuple[int, int], str]:
     return {(row.message_code, row.update_number): row.warning_id for row in await connection.execute(query)}
 
 
-async def keep_cells(connection: AsyncConnection, new: Sequence[InCell], changed: Sequence[InCell]) -> None:
-    """Rows that are not there yet, and rows that are."""
-    if new:
-        await connection.execute(insert(warning_cells), [_in_cell(row) for row in new])
-    if changed:
-        same = [warning_cells.c[name] == bindparam(f"at_{name}") for name in ("warning_id", "controller", "message_identifier", "cell")]
-        values: dict[str, Any] = {
-            name: bindparam(f"to_{name}") for name in ("state", "attempts", "reason", "at", "on_air_at", "off_air_at")
-        }
-        rows: list[Mapping[str, Any]] = [
-            {f"at_{name}": getattr(row, name) for name in ("warning_id", "controller", "message_identifier", "cell")}
-            | {f"to_{name}": getattr(row, name) for name in values}
-            for row in changed
-        ]
-        await connection.execute(update(warning_cells).where(*same).values(values), rows)
+async def cell_keys(connection: AsyncConnection, warning_ids: Iterable[str]) -> set[CellKey]:
+    """What has a row already, of some warnings."""
+    columns = [warning_cells.c[name] for name in _KEY]
+    query = select(*columns).where(warning_cells.c.warning_id.in_(list(warning_ids)))
+    return {(row.warning_id, row.controller, row.message_identifier, row.cell) for row in await connection.execute(query)}
+
+
+async def keep_cells(connection: AsyncConnection, cells: Sequence[InCell]) -> None:
+    """Rows as they are now, whether they were there or not."""
+    if cells:
+        of_dialect = {"postgresql": postgresql.insert, "sqlite": sqlite.insert}[connection.dialect.name]
+        statement: postgresql.Insert | sqlite.Insert = of_dialect(warning_cells)  # type: ignore[assignment]  # of one of the two
+        values = {name: statement.excluded[name] for name in InCell.__slots__ if name not in _KEY}
+        statement = statement.on_conflict_do_update(index_elements=_KEY, set_=values)
+        await connection.execute(statement, [_in_cell(row) for row in cells])
 
 
 def _in_cell(row: InCell) -> dict[str, Any]:
