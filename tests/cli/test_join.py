@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import tomllib
+from ipaddress import ip_network
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tramontana.cli import join
 from tramontana.errors import LocalError
@@ -30,6 +36,9 @@ LINKS = [
     _link("docker0", "172.17.0.1/16", kind="bridge"),
 ]
 FOUND = parse_interfaces(ROUTES, LINKS)
+GATEWAY = {"device_id": "ab" * 16, "display_name": "Rome", "number": 3, "address": "203.0.113.1"}
+PLACE = {"number": 7, "networks": ["10.64.7.0/24"], "gateways": [GATEWAY]}
+INJECTED = '7\nlocal = ["eth1", "eth0"]'
 
 
 def test_ways_to_the_internet_are_uplinks_and_the_rest_is_local() -> None:
@@ -39,8 +48,8 @@ def test_ways_to_the_internet_are_uplinks_and_the_rest_is_local() -> None:
     uplinks = join.find_uplinks((), FOUND, local)
     assert uplinks == [join.Uplink("eth1", "fibre", "192.0.2.2/28", "192.0.2.1"), join.Uplink("wwan0", "4g", None, None)]
     assert join.wanted_networks((), local, FOUND) == ["192.168.7.0/24"]
-    assert join.local_address(["192.168.7.0/24"], local, FOUND) is None
-    assert join.local_address(["10.64.3.0/24"], local, FOUND) == "10.64.3.1/24"
+    assert join.local_address([ip_network("192.168.7.0/24")], local, FOUND) is None
+    assert join.local_address([ip_network("10.64.3.0/24")], local, FOUND) == "10.64.3.1/24"
 
 
 def test_uplinks_as_they_are_given() -> None:
@@ -61,8 +70,7 @@ def test_uplinks_as_they_are_given() -> None:
 
 def test_the_configuration_that_is_written_is_one(tmp_path: Path) -> None:
     certified = join.Certified("site", "fingerprint", tmp_path / 'a "quoted" folder')
-    gateways = [{"device_id": "ab" * 16, "number": 3, "address": "203.0.113.1"}]
-    place = {"number": 7, "networks": ["10.64.7.0/24"], "gateways": gateways}
+    place = join.parse_answer(PLACE, join.SiteGiven)
     uplinks = join.find_uplinks((), FOUND, ["eth0"])
     text = join.site_config(certified.common_lines("site", (41.9, -12.5)), "uplinks", place, uplinks, ["eth0"], "10.64.7.1/24")
     site = parse_settings(text, SiteSettings, "it")
@@ -74,6 +82,45 @@ def test_the_configuration_that_is_written_is_one(tmp_path: Path) -> None:
     text = join.gateway_config(certified.common_lines("gate"), 3, "203.0.113.1", "eth1", 2, site_to_site=True)
     gateway = parse_settings(text, GatewaySettings, "it")
     assert (gateway.number, gateway.uplinks, gateway.site_to_site, gateway.site) == (3, (1, 2), True, ())
+
+
+@pytest.mark.parametrize(
+    ("answer", "word"),
+    [
+        (PLACE | {"number": INJECTED}, "number"),
+        (PLACE | {"number": "7"}, "number"),
+        (PLACE | {"number": True}, "number"),
+        (PLACE | {"networks": ["fd00:1::%x;y/64"]}, "scope"),
+        (PLACE | {"networks": ["8.8.8.0/24"]}, "private"),
+        (PLACE | {"networks": ["0.0.0.0/0"]}, "private"),
+        (PLACE | {"networks": [167772160]}, "networks.0"),
+        (PLACE | {"networks": []}, "networks"),
+        (PLACE | {"gateways": [GATEWAY | {"number": INJECTED}]}, "gateways.0.number"),
+        (PLACE | {"gateways": [GATEWAY | {"address": "fe80::1%a } b"}]}, "scope"),
+        (PLACE | {"gateways": [GATEWAY | {"device_id": "../x"}]}, "gateways.0.device_id"),
+        ({"number": 7}, "networks"),
+        ("anything", "it"),
+    ],
+)
+def test_a_place_that_is_none_is_refused_before_anything_is_written(answer: object, word: str) -> None:
+    with pytest.raises(join.AnswerRefused, match=word):
+        join.parse_answer(answer, join.SiteGiven)
+
+
+def test_what_the_server_injects_never_reaches_a_configuration() -> None:
+    class Server:
+        async def request(self, _request: object) -> Any:
+            return PLACE | {"number": INJECTED}
+
+    for ask in (lambda: join.site_place(Server(), []), lambda: join.gateway_place(Server(), "203.0.113.1")):  # type: ignore[arg-type]
+        with pytest.raises(join.AnswerRefused, match="number"):
+            asyncio.run(ask())
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.text()))
+def test_texts_come_back_from_toml_as_they_were(texts: list[str]) -> None:
+    assert tomllib.loads("\n".join(join.toml_lines(texts=texts, first="".join(texts)))) == {"texts": texts, "first": "".join(texts)}
 
 
 def test_a_gateway_is_at_the_address_of_its_way_out(capsys: pytest.CaptureFixture[str]) -> None:

@@ -51,6 +51,7 @@ async def test_many_at_once_get_different_numbers(houses: Houses) -> None:
 
 
 WRONG = ("10.64.9.0/24", "100.64.0.0/16", "8.8.8.0/24", "10.0.0.0/7", "192.168.1.5/24", "0.0.0.0/0", "::/0", "nothing")
+WRONG += ("127.0.0.0/8", "169.254.7.0/24", "192.0.2.0/24", "198.18.0.0/16", "240.0.0.0/8", "fe80::/64", "2001:db8::/48", "fd00:1::%x;y/64")
 
 
 async def test_networks_and_addresses_that_no_site_may_have_or_others_have(houses: Houses) -> None:
@@ -66,7 +67,8 @@ async def test_networks_and_addresses_that_no_site_may_have_or_others_have(house
         rome, milan = await _router(house, "Rome", "gateway"), await _router(house, "Milan", "gateway")
         assert (await rome.put("/me/gateway", {"address": "203.0.113.1"})).status_code == 200
         assert (await milan.put("/me/gateway", {"address": "203.0.113.1"})).json()["code"] == "place_taken"
-        assert (await milan.put("/me/gateway", {"address": "nowhere"})).json()["code"] == "invalid_request"
+        for address in ("nowhere", "fe80::1%a } b"):
+            assert (await milan.put("/me/gateway", {"address": address})).json()["code"] == "invalid_request"
 
 
 async def test_others_get_nothing(houses: Houses) -> None:

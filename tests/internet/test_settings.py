@@ -61,6 +61,10 @@ def test_what_is_left_out_has_a_default() -> None:
         ('address = "203.0.113.1"', 'address = "rome.example"', "gateway.0.address"),
         ('"10.64.2.0/24"', '"10.64.2.1/24"', "networks"),
         ('carrier = "starlink"', 'carrier = "starlink"\nvia = "192.0.2.1"\ndhcp = true', "leave them out"),
+        ('"fd00:2::/64"', '"fd00:2::%x;y/64"', "scope"),
+        ('address = "203.0.113.1"', 'address = "fe80::1%a } b"', "scope"),
+        ('carrier = "starlink"', 'carrier = "starlink"\nvia = "fe80::1%a"', "scope"),
+        ('carrier = "starlink"', 'carrier = "starlink"\naddress = "fe80::1%a/64"', "scope"),
         ("number = 2", "number = ", "not TOML"),
     ],
 )

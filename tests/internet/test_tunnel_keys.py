@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from ipaddress import ip_address, ip_network
 
 import pytest
@@ -293,6 +294,19 @@ def test_another_organisation_is_refused(ministry: Ministry) -> None:
 )
 def test_sealed_messages_come_back_as_they_were(message: Sealed) -> None:
     assert parse_sealed(encode_sealed(message)) == message
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"say": "gateways", "gateways": [{"id": "ab" * 16, "number": 0, "address": "fe80::1%a } b"}]},
+        {"say": "gateways", "gateways": [{"id": "ab" * 16, "number": 0, "address": 3405803777}]},
+        {"say": "introduction", "certificate": "", "number": 2, "networks": ["fd00:1::%x;y/64"], "tunnels": []},
+    ],
+)
+def test_an_address_with_more_than_an_address_is_refused(fields: dict[str, object]) -> None:
+    with pytest.raises(ChannelRefused):
+        parse_sealed(json.dumps(fields).encode())
 
 
 @given(st.binary(max_size=200) | st.from_regex(r'\{"say":"(renewal|acceptance|introduction)",.{0,80}\}', fullmatch=True).map(str.encode))

@@ -12,11 +12,12 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network, ip_address, ip_interface, ip_network
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Literal, TypeVar
 
 import click
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from tramontana.carriers.catalogue import carrier
 from tramontana.cli.beside import beside
@@ -25,14 +26,16 @@ from tramontana.device.driver import OnlineDevice, ask_once
 from tramontana.device.enrolment import KEY_ROW, TABLE, Enrolment, Invitation, enrol
 from tramontana.device.requests import Request
 from tramontana.device.storage.driver import SealedStore
-from tramontana.errors import LocalError
+from tramontana.errors import LocalError, RemoteError
+from tramontana.internet.addresses import Address, Network, is_private, parse_address, parse_interface, parse_network
 from tramontana.internet.linux.found import Interface, interfaces
 from tramontana.internet.log_file import EntryFile
 from tramontana.internet.overlay import SITE_BLOCK
-from tramontana.internet.settings import GatewaySettings, SiteSettings, parse_settings
+from tramontana.internet.settings import DeviceId, GatewayNumber, GatewaySettings, SiteNumber, SiteSettings, parse_settings
 from tramontana.private_file import make_private
 
 Role = Literal["site", "gateway"]
+T = TypeVar("T")
 PAGE_PORT = 80
 LOOK_AGAIN_S = 5.0
 SAY_AGAIN_S = 30.0
@@ -46,6 +49,52 @@ class Uplink:
     carrier: str
     address: str | None
     via: str | None
+
+
+def _local(network: Network) -> Network:
+    if not is_private(network):
+        raise ValueError(f"{network} is no private network (RFC 1918, RFC 4193)")
+    return network
+
+
+class _Answer(BaseModel):
+    """Of the server, which is not believed: what it says ends up in a configuration that root acts on."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+class GatewayThere(_Answer):
+    device_id: DeviceId
+    number: GatewayNumber
+    address: Address
+
+
+class SiteGiven(_Answer):
+    number: SiteNumber
+    networks: Annotated[tuple[Annotated[Network, AfterValidator(_local)], ...], Field(min_length=1)]
+    gateways: tuple[GatewayThere, ...]
+
+
+class GatewayGiven(_Answer):
+    number: GatewayNumber
+
+
+Given = TypeVar("Given", bound=_Answer)
+
+
+class AnswerRefused(RemoteError):
+    """The server gave a place that is none; nothing was written."""
+
+
+def parse_answer(answer: object, kind: type[Given]) -> Given:
+    """Raises `AnswerRefused`."""
+    try:
+        return kind.model_validate(answer)
+    except ValidationError as error:
+        faults = "; ".join(f"{'.'.join(map(str, each['loc'])) or 'it'}: {each['msg']}" for each in error.errors())
+        raise AnswerRefused(
+            f"the server's answer is refused, and nothing was written. {faults}. Use programs of one version; else ask who runs the server"
+        ) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,21 +119,23 @@ class Certified:
 
     def common_lines(self, tag: str, position: tuple[float, float] | None = None) -> list[str]:
         """Of its configuration. position: degrees north and east."""
-        values = {
+        values: dict[str, object] = {
             "tag": tag,
             "state": str(self.directory),
             "device_key": str(self.device_key),
             "certificate": str(self.certificate),
             "log": str(self.log),
             "organisation": self.fingerprint,
+            "joined": True,
         }
-        lines = [*(f"{name} = {json.dumps(value)}" for name, value in values.items()), "joined = true"]
-        return lines if position is None else [*lines, f"latitude_deg = {position[0]}", f"longitude_deg = {position[1]}"]
+        if position is not None:
+            values |= {"latitude_deg": position[0], "longitude_deg": position[1]}
+        return toml_lines(**values)
 
 
 def join_router(
-    role: Role, link: str | None, name: str, directory: Path, place: Callable[[OnlineDevice], Awaitable[Any]]
-) -> tuple[Certified, Any]:
+    role: Role, link: str | None, name: str, directory: Path, place: Callable[[OnlineDevice], Awaitable[T]]
+) -> tuple[Certified, T]:
     """Enrol, wait for the custodians, get a place of the server: (what it has, the server's answer). Begun before, it goes on.
 
     Raises what a user has to read.
@@ -112,13 +163,13 @@ def join_router(
         store.close()
 
 
-async def _certified_and_placed(device: Device, role: Role, place: Callable[[OnlineDevice], Awaitable[Any]]) -> Any:
+async def _certified_and_placed(device: Device, role: Role, place: Callable[[OnlineDevice], Awaitable[T]]) -> T:
     async def ignore(_received: object) -> None:
         return
 
     connected = OnlineDevice(device, on_message=ignore)
 
-    async def work() -> Any:
+    async def work() -> T:
         began = time.monotonic()
         said = False
         while device.standing(connected.now()) != "certified":
@@ -148,22 +199,22 @@ async def _certified_and_placed(device: Device, role: Role, place: Callable[[Onl
         await connected.close()
 
 
-async def site_place(connected: OnlineDevice, networks: Sequence[str]) -> dict[str, Any]:
-    """Number, networks and gateways, as soon as there is a gateway."""
+async def site_place(connected: OnlineDevice, networks: Sequence[str]) -> SiteGiven:
+    """Number, networks and gateways, as soon as there is a gateway. Raises `AnswerRefused`."""
     said = False
     while True:
-        answer: dict[str, Any] = await connected.request(Request("PUT", "/me/site", {"networks": list(networks)}))
-        if answer["gateways"]:
-            return answer
+        given = parse_answer(await connected.request(Request("PUT", "/me/site", {"networks": list(networks)})), SiteGiven)
+        if given.gateways:
+            return given
         if not said:
             click.echo("Waiting for the first gateway to join …")
             said = True
         await asyncio.sleep(LOOK_AGAIN_S)
 
 
-async def gateway_place(connected: OnlineDevice, address: str) -> dict[str, Any]:
-    answer: dict[str, Any] = await connected.request(Request("PUT", "/me/gateway", {"address": address}))
-    return answer
+async def gateway_place(connected: OnlineDevice, address: str) -> GatewayGiven:
+    """Raises `AnswerRefused`."""
+    return parse_answer(await connected.request(Request("PUT", "/me/gateway", {"address": address})), GatewayGiven)
 
 
 # What the machine has
@@ -192,7 +243,7 @@ def _given_uplink(text: str, by_name: dict[str, Interface]) -> Uplink:
     if not address:
         return _uplink(by_name[interface], name)
     try:
-        own, via = str(ip_interface(address[0])), str(ip_address(address[1])) if len(address) > 1 else None
+        own, via = str(parse_interface(address[0])), str(parse_address(address[1])) if len(address) > 1 else None
     except ValueError as error:
         raise LocalError(f"--uplink {text}: {error}") from error
     return Uplink(interface, name, own, via)
@@ -224,16 +275,16 @@ def wanted_networks(given: Sequence[str], local: Sequence[str], found: Sequence[
     """Those asked for; else the private ones that the local interfaces are in already. None: whatever the server gives."""
     if given:
         try:
-            return [str(ip_network(each)) for each in given]
+            return [str(parse_network(each)) for each in given]
         except ValueError as error:
             raise LocalError(f"--network: {error}") from error
     there = [address.network for each in found if each.name in local for address in each.addresses]
-    return [str(network) for network in there if network.is_private and not network.overlaps(SITE_BLOCK) and network.prefixlen <= 30]
+    return [str(network) for network in there if is_private(network) and not network.overlaps(SITE_BLOCK) and network.prefixlen <= 30]
 
 
-def local_address(networks: Sequence[str], local: Sequence[str], found: Sequence[Interface]) -> str | None:
+def local_address(networks: Sequence[Network], local: Sequence[str], found: Sequence[Interface]) -> str | None:
     """The first address of the first network, unless a local interface has one of it."""
-    first = ip_network(networks[0])
+    first = networks[0]
     if not isinstance(first, IPv4Network) or any(address.ip in first for each in found if each.name in local for address in each.addresses):
         return None
     return str(IPv4Interface((first.network_address + 1, first.prefixlen)))
@@ -251,7 +302,7 @@ def outside_of(found: Sequence[Interface], interface: str | None, address: str |
         raise LocalError(f"{chosen.name} has no address; say at which address sites reach this gateway with --address")
     given = address or str(chosen.addresses[0].ip)
     try:
-        told = ip_address(given)
+        told = parse_address(given)
     except ValueError as error:
         raise LocalError(f"--address: {error}") from error
     if address is None and isinstance(told, IPv4Address) and told.is_private:
@@ -262,32 +313,45 @@ def outside_of(found: Sequence[Interface], interface: str | None, address: str |
 # Configuration
 
 
+def toml_lines(**values: object) -> list[str]:
+    """A line for each value but None."""
+    return [f"{name} = {_toml(value)}" for name, value in values.items() if value is not None]
+
+
+def _toml(value: object) -> str:
+    """A value as TOML (v1.0.0): whatever is no number, truth or list is a string, quoted, with everything escaped that could end it."""
+    match value:
+        case bool() | int() | float():
+            return str(value).lower()
+        case list() | tuple():
+            return f"[{', '.join(map(_toml, value))}]"
+        case _:
+            return json.dumps(str(value), ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
 def site_config(
-    common: Sequence[str], underlay: str, place: dict[str, Any], uplinks: Sequence[Uplink], local: Sequence[str], address: str | None
+    common: Sequence[str], underlay: str, place: SiteGiven, uplinks: Sequence[Uplink], local: Sequence[str], address: str | None
 ) -> str:
     lines = ["# Written by `tramontana site join`. Format: docs/internet.md", *common]
-    lines += [f"number = {place['number']}", f"networks = {json.dumps(place['networks'])}", f"underlay = {json.dumps(underlay)}"]
-    lines += [f"local = {json.dumps(list(local))}", f"page_port = {PAGE_PORT}"]
-    if address is not None:
-        lines.append(f"local_address = {json.dumps(address)}")
+    lines += toml_lines(
+        number=place.number, networks=place.networks, underlay=underlay, local=local, page_port=PAGE_PORT, local_address=address
+    )
     for index, uplink in enumerate(uplinks, start=1):
-        lines += ["", "[[uplink]]", f"index = {index}", f"interface = {json.dumps(uplink.interface)}"]
-        lines.append(f"carrier = {json.dumps(uplink.carrier)}")
-        if uplink.address is not None:
-            lines.append(f"address = {json.dumps(uplink.address)}")
-        elif not uplink.interface.startswith("ppp"):  # whose address comes with the connection
-            lines.append("dhcp = true")
-        lines += [f"via = {json.dumps(uplink.via)}"] if uplink.via else []
-    for gateway in place["gateways"]:
-        lines += ["", "[[gateway]]", f"id = {json.dumps(gateway['device_id'])}", f"number = {gateway['number']}"]
-        lines.append(f"address = {json.dumps(gateway['address'])}")
+        # The address of a ppp interface comes with the connection.
+        asks = True if uplink.address is None and not uplink.interface.startswith("ppp") else None
+        lines += ["", "[[uplink]]"]
+        lines += toml_lines(
+            index=index, interface=uplink.interface, carrier=uplink.carrier, address=uplink.address, dhcp=asks, via=uplink.via
+        )
+    for gateway in place.gateways:
+        lines += ["", "[[gateway]]", *toml_lines(id=gateway.device_id, number=gateway.number, address=gateway.address)]
     return "\n".join(lines) + "\n"
 
 
 def gateway_config(common: Sequence[str], number: int, address: str, outside: str, uplinks: int, *, site_to_site: bool) -> str:
     lines = ["# Written by `tramontana gateway join`. Format: docs/internet.md", *common]
-    lines += [f"number = {number}", f"address = {json.dumps(address)}", f"outside = {json.dumps(outside)}"]
-    lines += [f"uplinks = {json.dumps(list(range(1, uplinks + 1)))}", f"site_to_site = {json.dumps(site_to_site)}"]
+    served = list(range(1, uplinks + 1))
+    lines += toml_lines(number=number, address=address, outside=outside, uplinks=served, site_to_site=site_to_site)
     return "\n".join(lines) + "\n"
 
 
@@ -296,7 +360,7 @@ def write_config(path: Path, text: str, role: Role) -> None:
     parse_settings(text, SiteSettings if role == "site" else GatewaySettings, str(path))
     try:
         path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-        path.write_text(text)
+        path.write_text(text, encoding="utf-8")
     except OSError as error:
         raise LocalError(f"cannot write {path} ({error.strerror})") from error
     click.echo(f"Configuration: {path}")

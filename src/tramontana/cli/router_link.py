@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from ipaddress import ip_address
 from pathlib import Path
 
 from tramontana.cli.beside import beside
@@ -21,7 +20,7 @@ from tramontana.internet.driver import now_s
 from tramontana.internet.gateway.driver import GatewayAgent
 from tramontana.internet.log_file import EntryFile
 from tramontana.internet.report import SignedReport
-from tramontana.internet.settings import SitePlace
+from tramontana.internet.settings import GatewayPlace, SitePlace
 
 LOOK_EVERY_S = 2.0
 BATCH_EVERY_S = 0.2
@@ -129,9 +128,10 @@ class ServerLink:
             for each in told["sites"]
         ]
         gateways = [
-            GatewayAt(str(each["device_id"]), int(str(each["number"])), ip_address(str(each["address"]))) for each in told["gateways"]
+            GatewayPlace.model_validate({"id": each["device_id"], "number": each["number"], "address": each["address"]})
+            for each in told["gateways"]
         ]
-        self._agent.set_places(sites, tuple(gateways))
+        self._agent.set_places(sites, tuple(GatewayAt(each.id, each.number, each.address) for each in gateways))
 
     async def _obey(self) -> None:
         """The server lets this device read no more of the log: only the organisation's own word says whether it is revoked."""

@@ -143,10 +143,10 @@ def join_site(
     certified, place = joining.join_router(
         "site", link, name.strip(), directory or Path("/var/lib/tramontana/site"), lambda connected: joining.site_place(connected, wanted)
     )
-    address = joining.local_address(place["networks"], by_local, found)
+    address = joining.local_address(place.networks, by_local, found)
     text = joining.site_config(certified.common_lines(tag or "site", position), underlay, place, chosen, by_local, address)
     joining.write_config(config, text, "site")
-    click.echo(f"Site {place['number']}, network {', '.join(place['networks'])} on {', '.join(by_local)}.")
+    click.echo(f"Site {place.number}, network {', '.join(map(str, place.networks))} on {', '.join(by_local)}.")
     for uplink in chosen:
         click.echo(f"Uplink {uplink.interface}: {uplink.carrier}{'' if uplink.address is None else f', {uplink.address}'}")
     if foreground or not joining.install_service("site", config):
@@ -190,9 +190,9 @@ def join_gateway(
         lambda connected: joining.gateway_place(connected, at),
     )
     common = certified.common_lines(tag or "gate", position)
-    text = joining.gateway_config(common, place["number"], at, interface, uplinks, site_to_site=site_to_site)
+    text = joining.gateway_config(common, place.number, at, interface, uplinks, site_to_site=site_to_site)
     joining.write_config(config, text, "gateway")
-    click.echo(f"Gateway {place['number']} at {at}, towards the internet by {interface}.")
+    click.echo(f"Gateway {place.number} at {at}, towards the internet by {interface}.")
     if foreground or not joining.install_service("gateway", config):
         click.echo("Runs in the foreground; Ctrl-C stops the agent, and tunnels stay.")
         _run(_gateway(_settings(config, GatewaySettings)))
@@ -231,7 +231,7 @@ site.add_command(dish)
 
 def _settings(path: Path, kind: type[S]) -> S:
     try:
-        return parse_settings(path.read_text(), kind, str(path))
+        return parse_settings(path.read_text(encoding="utf-8"), kind, str(path))
     except (OSError, UnicodeDecodeError) as error:
         raise LocalError(f"cannot read {path} ({error})") from error
 

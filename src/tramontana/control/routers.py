@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Network, IPv6Network
 from typing import Annotated
 
 from pydantic import Field, TypeAdapter
@@ -18,6 +18,7 @@ from tramontana.control.delivery import Sender
 from tramontana.control.problem import Problem
 from tramontana.control.store import audit, routers
 from tramontana.control.store.database import Store
+from tramontana.internet.addresses import is_private, parse_address, parse_network
 from tramontana.internet.overlay import MAX_GATEWAY_NUMBER, MAX_SITE_NUMBER, SITE_BLOCK, TUNNEL_NETWORK, site_network
 from tramontana.internet.report import GatewayReport, ReportRefused, SignedReport, SiteReport, verify_report
 from tramontana.keys.identity import SignatureRefused
@@ -90,7 +91,7 @@ class Routers:
         """The gateway's number, made on its first request and kept; the address replaces the one before. Raises `Problem`."""
         now = self._clock()
         try:
-            text = str(ip_address(address))
+            text = str(parse_address(address))
         except ValueError as error:
             raise Problem("invalid_request", "The address of a gateway is an IP address that its sites reach.") from error
         async with self._store.write() as connection:
@@ -168,11 +169,11 @@ def _reported(row: routers.Report) -> Reported:
 
 def _network(text: str) -> IPv4Network | IPv6Network:
     try:
-        network = ip_network(text)
+        network = parse_network(text)
     except ValueError as error:
         raise Problem("invalid_request", "A network is an address and a prefix length, without bits of a host.") from error
     own = [block for block in (SITE_BLOCK, TUNNEL_NETWORK) if block.version == network.version and block.overlaps(network)]
-    if not network.is_private or network.prefixlen < (8 if network.version == 4 else 40) or own:
+    if not is_private(network) or network.prefixlen < (8 if network.version == 4 else 40) or own:
         raise Problem(
             "invalid_request", f"A site's network is a private one (RFC 1918, RFC 4193) outside of {SITE_BLOCK} and {TUNNEL_NETWORK}."
         )

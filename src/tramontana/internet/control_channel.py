@@ -11,10 +11,11 @@ from base64 import b64decode, b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Any
 
 from tramontana.errors import RemoteError
+from tramontana.internet.addresses import parse_address, parse_network
 from tramontana.internet.key_renewal import KEY_ID_BYTES, Message, Word
 from tramontana.internet.overlay import MAX_GATEWAY_NUMBER, MAX_UPLINK_INDEX
 
@@ -218,7 +219,7 @@ def parse_sealed(plaintext: bytes) -> Sealed:
         match fields["say"]:
             case "introduction":
                 certificate = b64decode(fields["certificate"], validate=True)
-                networks = tuple(ip_network(each) for each in fields["networks"])
+                networks = tuple(parse_network(each) for each in fields["networks"])
                 return Introduction(certificate, _number(fields["number"]), networks, *_parse_ends(fields["tunnels"]))
             case "acceptance":
                 return Acceptance(*_parse_ends(fields["tunnels"]))
@@ -284,7 +285,7 @@ def _gateway(fields: dict[str, Any]) -> GatewayAt:
     number = _number(fields["number"])
     if number > MAX_GATEWAY_NUMBER:
         raise ValueError("not a gateway's number")
-    return GatewayAt(_octets(fields["id"], DEVICE_ID_BYTES).hex(), number, ip_address(fields["address"]))
+    return GatewayAt(_octets(fields["id"], DEVICE_ID_BYTES).hex(), number, parse_address(fields["address"]))
 
 
 def _octets(value: str, length: int) -> bytes:

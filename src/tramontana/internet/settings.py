@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
+from ipaddress import IPv4Network, IPv6Network
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Self, TypeVar
@@ -11,6 +11,7 @@ from typing import Annotated, Self, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from tramontana.errors import LocalError
+from tramontana.internet.addresses import Address, Address6, InterfaceAddress, Network
 from tramontana.internet.key_renewal import Timing
 from tramontana.internet.outlook import Lookout
 from tramontana.internet.overlay import MAX_GATEWAY_NUMBER, MAX_SITE_NUMBER, MAX_UPLINK_INDEX
@@ -23,8 +24,8 @@ DEFAULT_MTU = 1420
 Tag = Annotated[str, Field(pattern=r"^[a-z][a-z0-9]{0,5}$")]
 Interface = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,15}$")]
 DeviceId = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
-SiteNumber = Annotated[int, Field(ge=2, le=MAX_SITE_NUMBER)]
-GatewayNumber = Annotated[int, Field(ge=0, le=MAX_GATEWAY_NUMBER)]
+SiteNumber = Annotated[int, Field(strict=True, ge=2, le=MAX_SITE_NUMBER)]
+GatewayNumber = Annotated[int, Field(strict=True, ge=0, le=MAX_GATEWAY_NUMBER)]
 UplinkIndex = Annotated[int, Field(ge=1, le=MAX_UPLINK_INDEX)]
 Seconds = Annotated[float, Field(gt=0, le=3600)]
 
@@ -85,9 +86,9 @@ class _Router(_Strict):
 class Uplink(_Strict):
     index: UplinkIndex
     interface: Interface
-    address: IPv4Interface | IPv6Interface | None = None
+    address: InterfaceAddress | None = None
     """None: whatever the interface gets by itself in the underlay namespace."""
-    via: IPv4Address | IPv6Address | None = None
+    via: Address | None = None
     dhcp: bool = False
     """Ask the network for both."""
     carrier: str
@@ -114,7 +115,7 @@ class Uplink(_Strict):
 class VoicePlace(_Strict):
     """Where media of the phone service go: a relay or forwarder, and its UDP ports."""
 
-    network: IPv4Network | IPv6Network
+    network: Network
     first_port: Annotated[int, Field(ge=1, le=65535)]
     last_port: Annotated[int, Field(ge=1, le=65535)]
 
@@ -124,8 +125,8 @@ class GatewayPlace(_Strict):
 
     id: DeviceId
     number: GatewayNumber
-    address: IPv4Address | IPv6Address
-    address_6: IPv6Address | None = None
+    address: Address
+    address_6: Address6 | None = None
     """For uplinks with IPv6 alone, if `address` is of IPv4."""
 
     def reached_over(self, uplink: Uplink) -> str:
@@ -139,13 +140,13 @@ class GatewayPlace(_Strict):
 
 class SiteSettings(_Router):
     number: SiteNumber
-    networks: Annotated[tuple[IPv4Network | IPv6Network, ...], Field(min_length=1)]
+    networks: Annotated[tuple[Network, ...], Field(min_length=1)]
     """Its local networks: what the gateways route to it."""
     underlay: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
     """The name of the namespace for the uplinks; it is made."""
     local: Annotated[tuple[Interface, ...], Field(min_length=1)]
     """Interfaces of the local network."""
-    local_address: IPv4Interface | IPv6Interface | None = None
+    local_address: InterfaceAddress | None = None
     """Given to the first of them. None: they have theirs already."""
     page_port: Annotated[int, Field(ge=1, le=65535)] | None = None
     """TCP port of the site's page, on the local interfaces alone. None: there is none."""
@@ -176,14 +177,14 @@ class SitePlace(_Strict):
 
     id: DeviceId
     number: SiteNumber
-    networks: Annotated[tuple[IPv4Network | IPv6Network, ...], Field(min_length=1)]
+    networks: Annotated[tuple[Network, ...], Field(min_length=1)]
 
 
 class GatewaySettings(_Router):
     number: GatewayNumber
-    address: IPv4Address | IPv6Address
+    address: Address
     """At which sites reach it."""
-    address_6: IPv6Address | None = None
+    address_6: Address6 | None = None
     """At which sites with IPv6 alone reach it, if `address` is of IPv4."""
     port_443: bool = True
     """Serve UDP/443 and TLS/443 as well, for sites in networks that block the rest; false where another service has that port."""
