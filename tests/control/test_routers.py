@@ -50,8 +50,24 @@ async def test_many_at_once_get_different_numbers(houses: Houses) -> None:
         assert sorted(answer.json()["number"] for answer in answers) == [2, 3, 4, 5, 6, 7]
 
 
-WRONG = ("10.64.9.0/24", "100.64.0.0/16", "8.8.8.0/24", "10.0.0.0/7", "192.168.1.5/24", "0.0.0.0/0", "::/0", "nothing")
-WRONG += ("127.0.0.0/8", "169.254.7.0/24", "192.0.2.0/24", "198.18.0.0/16", "240.0.0.0/8", "fe80::/64", "2001:db8::/48", "fd00:1::%x;y/64")
+WRONG = (
+    "10.64.9.0/24",
+    "100.64.0.0/16",
+    "8.8.8.0/24",
+    "10.0.0.0/7",
+    "192.168.1.5/24",
+    "0.0.0.0/0",
+    "::/0",
+    "nothing",
+    "127.0.0.0/8",
+    "169.254.7.0/24",
+    "192.0.2.0/24",
+    "198.18.0.0/16",
+    "240.0.0.0/8",
+    "fe80::/64",
+    "2001:db8::/48",
+    "fd00:1::%x;y/64",
+)
 
 
 async def test_networks_and_addresses_that_no_site_may_have_or_others_have(houses: Houses) -> None:
