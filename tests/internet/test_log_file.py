@@ -11,6 +11,7 @@ from tests.internet.routers import Ministry
 from tramontana.errors import LocalError
 from tramontana.internet.driver import standing_fault
 from tramontana.internet.log_file import EntryFile, Forked, LogFile
+from tramontana.internet.tunnel_keys import Identity
 from tramontana.keys.refused import Refused
 
 
@@ -163,3 +164,20 @@ def test_a_refused_entry_in_the_file_closes_until_it_is_mended(tmp_path: Path) -
     assert log.refresh()
     assert standing_fault(log, ship.device_id, "site", ministry.now) == "revoked"
     assert standing_fault(log, rome.device_id, "gateway", ministry.now) is None
+
+
+def test_the_last_word_past_the_log_replaces_the_one_before(tmp_path: Path) -> None:
+    ministry = Ministry()
+    ship = ministry.certify("Ship", "site")
+    log = _log(tmp_path / "log", ministry, len(ministry.entries))
+    assert log.obey(ministry.revoke(ship))
+    again = Identity(ministry.organisation.certify(ship.certificate.grant, "First", "Second", now=ministry.now), ship.key)
+    ministry.log(again.certificate.encoded)
+    assert log.extend(log.size, ministry.entries[log.size :])
+    assert standing_fault(log, ship.device_id, "site", ministry.now) is None
+    held = len(ministry.entries)
+    assert log.obey(ministry.revoke(again))
+    assert log.size == held
+    assert standing_fault(log, ship.device_id, "site", ministry.now) == "revoked"
+    restarted = LogFile(tmp_path / "log", ministry.organisation.key.root.fingerprint_text)
+    assert standing_fault(restarted, ship.device_id, "site", ministry.now) == "revoked"

@@ -18,6 +18,7 @@ from tramontana.errors import TramontanaError
 from tramontana.internet.control_channel import GatewayAt
 from tramontana.internet.driver import now_s
 from tramontana.internet.gateway.driver import GatewayAgent
+from tramontana.internet.linux.namespace import HostRefused
 from tramontana.internet.log_file import EntryFile
 from tramontana.internet.report import SignedReport
 from tramontana.internet.settings import GatewayPlace, SitePlace
@@ -96,7 +97,10 @@ class ServerLink:
                 answer = await online.request(Request("POST", "/gateways/reports", {"reports": [_shape(each) for each in batch]}))
                 if answer["revision"] != revision:
                     places = await online.request(Request("GET", "/gateways/places"))
-                    self._take(places)
+                    try:
+                        self._take(places)
+                    except HostRefused as error:  # the agent tries again, and its status says so
+                        log.warning("%s", error)
                     revision = str(places["revision"])
             except (Unreachable, Refusal) as error:
                 for report in batch:

@@ -121,7 +121,7 @@ class LogFile:
         """Whether the file holds an entry that the log's rules refuse. What is behind it cannot be read, so nobody's standing is known."""
         self._last_word = path.with_name(f"{path.name}.revoked")
         self._is_out: str | None = None
-        """The device that the organisation revoked in a statement that came past the log."""
+        """The serial of the certificate that the organisation revoked in a statement that came past the log."""
         if self._last_word.exists():
             self.obey(self._last_word.read_bytes())
 
@@ -145,7 +145,8 @@ class LogFile:
 
     def is_out(self, device_id: str) -> bool:
         """Whether `obey` was given the revocation of its last certificate."""
-        return self._is_out == device_id
+        last = self.last(device_id)
+        return last is not None and last.serial == self._is_out
 
     def entries(self, start: int, most_bytes: int) -> list[bytes]:
         """As they were signed, from a place on."""
@@ -201,7 +202,7 @@ class LogFile:
         last = self.last(found.device_id)
         if last is None or last.serial != found.serial:
             return False
-        if not self._last_word.exists():
+        self._is_out = found.serial
+        if not self._last_word.exists() or self._last_word.read_bytes() != revocation:
             replace_private(self._last_word, revocation)
-        self._is_out = found.device_id
         return True

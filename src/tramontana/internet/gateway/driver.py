@@ -6,7 +6,7 @@ import asyncio
 import logging
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack, suppress
 from ipaddress import IPv4Address, ip_network
 from itertools import count
@@ -30,6 +30,7 @@ from tramontana.internet.control_channel import (
     Reported,
     Sealed,
 )
+from tramontana.internet.door import Door
 from tramontana.internet.driver import (
     ALIVE_S,
     KEEPALIVE_S,
@@ -55,7 +56,7 @@ from tramontana.internet.linux.flow_marks import FlowMarks
 from tramontana.internet.linux.gateway_front import remove_rules, serving
 from tramontana.internet.linux.gateway_uplinks import GatewaySite, GatewayUplinks
 from tramontana.internet.linux.metrics_server import serve_metrics
-from tramontana.internet.linux.namespace import HostRefused, Namespace
+from tramontana.internet.linux.namespace import HostRefused, Namespace, allow_files
 from tramontana.internet.linux.wireguard import WireGuard, public_key_of, wireguard_here
 from tramontana.internet.log_file import LogFile
 from tramontana.internet.metrics import ShapedCount, exposition, gateway_families
@@ -69,8 +70,8 @@ from tramontana.keys.refused import Refused
 INTRODUCTION_TIMEOUT_S = 15.0
 SITES = "sites"
 """The file of the state directory in which those that the server named are kept."""
-MAX_STRANGERS = 64
-"""Connections that have not introduced themselves."""
+MOST_UNSENT = 1 << 20
+"""Octets. A site that takes no more of what it is sent is cut off, and comes back."""
 
 log = logging.getLogger("tramontana.gateway")
 
@@ -110,8 +111,11 @@ class GatewayAgent:
         """Octets of the longest packet, by site and uplink, where the site said it."""
         self._routing: asyncio.Task[None] | None = None
         self._admitted: set[str] = set()
+        self._is_prepared = True
+        """Not while the machine refuses what the last places need."""
         self._log_size = self.trust.size
-        self.strangers = 0
+        self.door = Door()
+        """Connections that have not introduced themselves."""
         self.fault: str | None = None
 
     def interface(self, uplink: int) -> str:
@@ -173,6 +177,7 @@ class GatewayAgent:
 
     async def run(self) -> None:
         """Until it is cancelled. Tunnels and rules stay as they are then."""
+        allow_files()
         self.prepare()
         proxy_socket = self.settings.state / tcp_proxy.STATUS_SOCKET
         proxy = ProxySettings(
@@ -195,8 +200,8 @@ class GatewayAgent:
                 tasks.create_task(serve_metrics(self.settings.metrics_port, self.metrics))
             tasks.create_task(tcp_proxy.keep(proxy if self.settings.tcp_proxy else None, proxy_socket))
             while True:
-                self._route(tasks)
                 try:
+                    self._route(tasks)
                     self.look()
                     self.fault = None
                 except TramontanaError as error:
@@ -244,12 +249,18 @@ class GatewayAgent:
         free = (branch for branch in count(1) if branch not in set(self.branches.values()))
         for site in [each for each in wanted if each not in self.branches]:
             self.branches[site] = next(free)
-        self.settings, self.places = settings, wanted
-        self.prepare()
+        self.settings, self.places, self._is_prepared = settings, wanted, False
+        self._prepare_for_places()
         if self.uplinks is not None:
             self._admit()
-        self.state.write_places(SITES, wanted.values())
-        log.info("there are %d sites", len(wanted))
+
+    def _prepare_for_places(self) -> None:
+        """They are kept once the machine is ready for them. Raises `HostRefused`: `look` tries again."""
+        if not self._is_prepared:
+            self.prepare()
+            self.state.write_places(SITES, self.places.values())
+            self._is_prepared = True
+            log.info("there are %d sites", len(self.places))
 
     def hand_on_log(self) -> None:
         """Tell the sites that there is more of the log."""
@@ -280,6 +291,7 @@ class GatewayAgent:
                 log.info("the organisation's log has grown to %d entries", self._log_size)
                 self.own = renewed(self.own, self.trust, self.settings.certificate)
                 self.hand_on_log()
+            self._prepare_for_places()
             if self.uplinks is not None:
                 self._admit()
         finally:
@@ -343,15 +355,15 @@ class GatewayAgent:
         return [tunnel for tunnel in self.tunnels.values() if tunnel.id.site == site]
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if self.strangers >= MAX_STRANGERS:
-            writer.close()
-            return
-        connection = _Connection(self, writer)
+        sender = writer.get_extra_info("peername") or ("",)
+        stranger = self.door.enter(str(sender[0]), writer.transport.abort)
+        connection = _Connection(self, writer, lambda: self.door.leave(stranger))
         try:
             await connection.run(reader)
         except (OSError, TimeoutError, TramontanaError) as error:
             log.info("a control connection of %s ended: %s", connection.site or "nobody known", error or "nothing came in time")
         finally:
+            self.door.leave(stranger)
             if self.connections.get(connection.site) is connection:
                 del self.connections[connection.site]
                 for tunnel in self.of_site(connection.site):
@@ -417,19 +429,19 @@ class GatewayAgent:
 class _Connection:
     """One control connection, of a stranger until it introduces itself."""
 
-    def __init__(self, agent: GatewayAgent, writer: asyncio.StreamWriter) -> None:
-        self._agent, self._writer = agent, writer
+    def __init__(self, agent: GatewayAgent, writer: asyncio.StreamWriter, introduced: Callable[[], object]) -> None:
+        """introduced: called when it is none of a stranger any more."""
+        self._agent, self._writer, self._introduced = agent, writer, introduced
+        self._wanted: int | None = None
+        """From which entry on the site wants the log, until it was answered."""
         self._conversation = GatewayConversation(agent.own, agent.trust)
         self.site = ""
 
     async def run(self, reader: asyncio.StreamReader) -> None:
-        self._agent.strangers += 1
-        try:
-            async with asyncio.timeout(INTRODUCTION_TIMEOUT_S):
-                while not self.site:
-                    await self._read(reader)
-        finally:
-            self._agent.strangers -= 1
+        async with asyncio.timeout(INTRODUCTION_TIMEOUT_S):
+            while not self.site:
+                await self._read(reader)
+        self._introduced()
         alive_at = now_s()
         while True:
             if now_s() >= alive_at:
@@ -449,7 +461,15 @@ class _Connection:
         except (Refused, WrongPeer) as error:
             self.refuse(Refusal(error.reason, str(error)))
             raise
+        self._hand_log_on()
         self._flush()
+        await self._writer.drain()  # within the time that the caller gives: who takes nothing is read no further
+
+    def _hand_log_on(self) -> None:
+        """One part, however often it was asked for."""
+        if self._wanted is not None:
+            start, self._wanted, trust = self._wanted, None, self._agent.trust
+            self._conversation.say(LogPart(trust.size, start, tuple(trust.entries(start, LOG_PART_BYTES))))
 
     def _handle(self, event: Event) -> None:
         match event:
@@ -464,8 +484,7 @@ class _Connection:
             case Said(Reported(report, signature)) if self.site:
                 self._agent.reports[self.site] = SignedReport(self.site, report, signature)
             case Said(LogWanted(start)) if self._agent.settings.joined:
-                trust = self._agent.trust
-                self._conversation.say(LogPart(trust.size, start, tuple(trust.entries(start, LOG_PART_BYTES))))
+                self._wanted = start
             case Outdated() if self._agent.settings.joined:
                 self._conversation.say(LogPart(self._agent.trust.size))
             case Outdated():
@@ -502,6 +521,9 @@ class _Connection:
     def _flush(self) -> None:
         if not self._writer.is_closing():
             self._writer.write(self._conversation.data_to_send())
+            if self._writer.transport.get_write_buffer_size() > MOST_UNSENT:
+                log.warning("site %s takes nothing of what it is sent", self.site)
+                self._writer.transport.abort()
 
 
 def take_down(settings: GatewaySettings, wireguard: WireGuard | None = None) -> None:

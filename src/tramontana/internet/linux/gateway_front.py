@@ -35,30 +35,29 @@ async def serving(
     versions = sorted({6 if ":" in address else 4 for address in addresses})
     front = TlsFront(own, trust, directory, control)
     responders: list[ScoutResponder] = []
-    servers: list[asyncio.Server] = []
     try:
         for version in versions:
             responders.append(ScoutResponder(version, key))
             loop.add_reader(responders[-1].socket, responders[-1].answer_all)
-        servers.extend([await front.listen(address) for address in addresses])
+        for address in addresses:
+            front.listen(address)
         apply_rules(Namespace(), rung_rules.gateway_rules(uplinks, interfaces))
     except OSError as error:
-        await _close(loop, responders, servers)
+        await _close(loop, responders, front)
         raise HostRefused(
             f"port {HTTPS_PORT} cannot be served ({error.strerror}); is another service there? `port_443 = false` does without it"
         ) from error
     try:
         yield
     finally:
-        await _close(loop, responders, servers)
+        await _close(loop, responders, front)
 
 
-async def _close(loop: asyncio.AbstractEventLoop, responders: Sequence[ScoutResponder], servers: Sequence[asyncio.Server]) -> None:
+async def _close(loop: asyncio.AbstractEventLoop, responders: Sequence[ScoutResponder], front: TlsFront) -> None:
     for responder in responders:
         loop.remove_reader(responder.socket)
         responder.socket.close()
-    for server in servers:
-        server.close()
+    await front.close()
 
 
 def remove_rules() -> None:

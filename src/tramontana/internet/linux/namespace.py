@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -70,8 +71,16 @@ def run(command: list[str], *, stdin: str = "", namespace: Namespace | None = No
         done = subprocess.run(line, input=stdin, capture_output=True, text=True, timeout=COMMAND_TIMEOUT_S, check=False)
     except FileNotFoundError as error:
         raise HostRefused(f"{line[0]} is missing; install it (Debian: iproute2, nftables, wireguard-tools)") from error
+    except OSError as error:  # no more files or processes to be had
+        raise HostRefused(f"{line[0]} cannot be started ({error.strerror})") from error
     except subprocess.TimeoutExpired as error:
         raise HostRefused(f"{line[0]} did not end within {COMMAND_TIMEOUT_S} s") from error
     if done.returncode:
         raise HostRefused(f"`{' '.join(command)}` was refused: {done.stderr.strip() or done.returncode}")
     return done.stdout
+
+
+def allow_files() -> None:
+    """As many open files as the system lets this process have: the usual 1024 a few strangers' connections would use up."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -17,7 +17,7 @@ from tramontana.internet import rung_rules
 from tramontana.internet.knock import ScoutKey
 from tramontana.internet.ladder import Action, Ladder, Move, Networks, Remember, Rung, Scout
 from tramontana.internet.linux.firewall import apply_rules
-from tramontana.internet.linux.namespace import Namespace
+from tramontana.internet.linux.namespace import HostRefused, Namespace
 from tramontana.internet.linux.scout_socket import ScoutSocket
 from tramontana.internet.linux.site_uplinks import Heard
 from tramontana.internet.linux.tls_stream import Relay, connect, open_stream
@@ -104,6 +104,8 @@ class SiteLadder:
         self._places: dict[str, UnderlayNetwork] = {}
         """By the uplink's interface."""
         self._tasks: asyncio.TaskGroup | None = None
+        self._apply_at = math.inf
+        """When rules are tried again that the machine refused."""
 
     def _scouts(self, tunnel: LadderTunnel) -> ScoutSocket:
         key = ScoutKey(self._trust.root.fingerprint, tunnel.id.gateway)
@@ -119,7 +121,7 @@ class SiteLadder:
         return {"rung": way.ladder.rung.label, "rung_reason": way.reason}
 
     async def run(self) -> None:
-        """Until cancelled; the rules stay. Raises `HostRefused`."""
+        """Until cancelled; the rules stay."""
         loop = asyncio.get_running_loop()
         await self._look_at_networks()  # so that a new agent goes on as the one before did
         self._apply()
@@ -132,6 +134,8 @@ class SiteLadder:
                 while True:
                     for way in self._ways.values():
                         self._turn(way, time.monotonic())
+                    if time.monotonic() >= self._apply_at:
+                        self._apply()
                     await asyncio.sleep(PERIOD_S)
         finally:
             for way in self._ways.values():
@@ -141,7 +145,13 @@ class SiteLadder:
                     way.datagrams.close()
 
     def _apply(self) -> None:
-        apply_rules(self._underlay, rung_rules.site_rules(way.rung for way in self._ways.values()))
+        """If the machine refuses, a later turn tries again."""
+        try:
+            apply_rules(self._underlay, rung_rules.site_rules(way.rung for way in self._ways.values()))
+            self._apply_at = math.inf
+        except HostRefused as error:
+            log.warning("the ladder's rules: %s", error)
+            self._apply_at = time.monotonic() + RETRY_S
 
     def _answered(self, way: _Way) -> None:
         for rung, octets in way.scouts.answers():
@@ -150,6 +160,15 @@ class SiteLadder:
                 way.length.handle_echo(octets)
 
     def _turn(self, way: _Way, now: float) -> None:
+        """What the machine refuses now, it may do the next time."""
+        try:
+            self._observe(way, now)
+            self._look_after_stream(way, now)
+            self._look_after_length(way, now)
+        except (OSError, HostRefused) as error:
+            log.warning("the tunnel to %s over %s: %s", way.tunnel.id.gateway, way.tunnel.interface, error)
+
+    def _observe(self, way: _Way, now: float) -> None:
         heard = self._heard(way.tunnel.id) or Heard(keyed=False, dead=False, answered_at=None)
         for action in way.ladder.observe(keyed=heard.keyed, dead=heard.dead, answered_at=heard.answered_at, now=now):
             self._perform(way, action, now)
@@ -157,8 +176,6 @@ class SiteLadder:
         if way.ladder.rung is Rung.UDP_443 and heard.keyed and is_quiet and now >= way.knock_at:
             way.knock_at = now + KNOCK_PERIOD_S
             way.scouts.knock()
-        self._look_after_stream(way, now)
-        self._look_after_length(way, now)
 
     def _look_after_length(self, way: _Way, now: float) -> None:
         """A stream takes any; a datagram's way is searched."""
@@ -168,8 +185,8 @@ class SiteLadder:
                 way.scouts.scout(way.ladder.rung, octets)
             mtu = inner_mtu(way.length.outer, way.version)
         if mtu != way.mtu:
-            way.mtu = mtu
             self._set_mtu(way.tunnel.id, mtu)
+            way.mtu = mtu
             self._remember(way, way.length.outer if way.length.is_proven else None)
 
     def _remember(self, way: _Way, length: int | None) -> None:

@@ -46,12 +46,17 @@ class Relay:
         """Raises `OSError` if there are no more files to be had; both connections are closed then."""
         self._connections = first, second
         self._ended = ended
+        made: list[_Way] = []
         try:
-            self._ways = _Way(first, second, self._progress), _Way(second, first, self._progress)
+            for source, sink in ((first, second), (second, first)):
+                made.append(_Way(source, sink, self._progress))
         except OSError:
+            for way in made:
+                way.close()
             first.close()
             second.close()
             raise
+        self._ways = made
         for way in self._ways:
             way.start()
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import socket
 import ssl
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from tramontana.errors import TramontanaError
+from tramontana.internet.door import Door, Places
 from tramontana.internet.linux.namespace import Namespace
 from tramontana.internet.overlay import HTTPS_PORT, WIREGUARD_PORT
 from tramontana.internet.stream import (
@@ -36,8 +38,14 @@ from tramontana.private_file import replace_private
 
 PIECE_OCTETS: Final = 1 << 16
 OPENING_TIMEOUT_S: Final = 5.0
-MOST_OPENING: Final = 64
-"""Connections that have not said their first words."""
+STREAM_SILENT_S: Final = 30.0
+"""A stream whose site says nothing for so long is closed: one in use asks every 2 s whether the gateway is there."""
+MOST_STREAMS: Final = 4096
+"""Each needs two files and the memory of a TLS connection."""
+MOST_STREAMS_OF_ONE: Final = 256
+"""Of one source address: 16 sites with all uplinks behind one translated address."""
+BACKLOG: Final = 128
+ACCEPT_AGAIN_S: Final = 1.0
 LONGEST_DATAGRAM: Final = 65_535
 DATAGRAMS_A_TURN: Final = 64
 UNSENT_OCTETS: Final = 32_768
@@ -46,6 +54,8 @@ _TCP_NOTSENT_LOWAT: Final = 25  # tcp(7), linux/tcp.h
 USER_TIMEOUT_MS: Final = 8_000
 SEGMENT_OCTETS: Final = 1220
 """1280 without the headers of IPv6 and TCP (RFC 8200 §5): a path that silently drops what is longer stops no control channel."""
+
+log = logging.getLogger("tramontana.gateway")
 
 
 def _hasten(connection: socket.socket) -> None:
@@ -115,24 +125,31 @@ class Relay:
         datagrams: socket.socket,
         partner: tuple[str, int] | None,
         heard: Callable[[], object] = lambda: None,
+        silent_s: float = STREAM_SILENT_S,
     ) -> None:
         self._reader, self._writer, self._datagrams = reader, writer, datagrams
         self._partner, self._answers, self._heard = partner, partner is not None, heard
+        self._silent_s = silent_s if self._answers else None
+        """At a site's end the ladder looks after silence."""
         self.dropped = 0
         """Datagrams for which the stream was too slow."""
 
     async def run(self) -> None:
-        """Until the stream ends. Raises `OSError`."""
+        """Until the stream ends. Raises `OSError`, at a gateway's end `TimeoutError` if nothing comes."""
         loop = asyncio.get_running_loop()
         loop.add_reader(self._datagrams, self._take)
         try:
             found = DatagramReader()
-            while data := await self._reader.read(PIECE_OCTETS):
+            while data := await self._read():
                 self._heard()
                 for datagram in found.feed(data):
                     self._deliver(datagram)
         finally:
             loop.remove_reader(self._datagrams)
+
+    async def _read(self) -> bytes:
+        async with asyncio.timeout(self._silent_s):
+            return await self._reader.read(PIECE_OCTETS)
 
     def ask(self) -> None:
         """Whether the other end is there; `heard` is called when it answers."""
@@ -184,45 +201,97 @@ class TlsFront:
         replace_private(file, pem)
         self._context.load_cert_chain(file)
         file.unlink()
-        self._opening = 0
+        self.door = Door()
+        """Connections that have not said their first words, those without TLS as yet among them."""
+        self._places = Places(MOST_STREAMS, MOST_STREAMS_OF_ONE)
+        self._tasks: set[asyncio.Task[None]] = set()
 
-    async def listen(self, address: str) -> asyncio.Server:
-        """Raises `OSError`."""
-        listener = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM)
+    def listen(self, address: str, port: int = HTTPS_PORT) -> tuple[str, int]:
+        """Until `close`; gives address and port. Raises `OSError`."""
+        listener = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         try:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind((address, HTTPS_PORT))
-            return await asyncio.start_server(self._serve, sock=listener, ssl=self._context, ssl_handshake_timeout=OPENING_TIMEOUT_S)
+            listener.bind((address, port))
+            listener.listen(BACKLOG)
         except OSError:
             listener.close()
             raise
+        bound: tuple[str, int] = listener.getsockname()[:2]
+        self._start(self._accept(listener))
+        return bound
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def close(self) -> None:
+        """No new ones, and an end to those that there are."""
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def _accept(self, listener: socket.socket) -> None:
+        """They are counted before TLS begins: a handshake costs files and memory too."""
+        loop = asyncio.get_running_loop()
+        with listener:
+            while True:
+                try:
+                    connection, sender = await loop.sock_accept(listener)
+                except OSError as error:  # it is gone already, or there are no more files to be had
+                    log.warning("port %d: %s", HTTPS_PORT, error.strerror)
+                    await asyncio.sleep(ACCEPT_AGAIN_S)
+                    continue
+                self._start(self._serve(connection, sender[0]))
+                await asyncio.sleep(0)  # it has begun then, so that it closes the connection if it is the next that has to go
+
+    async def _serve(self, connection: socket.socket, sender: str) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        stranger = self.door.enter(sender, task.cancel)
         try:
-            opening = await self._open(reader, writer)
+            reader, writer = await self._secured(connection)
+            try:
+                opening = await self._open(reader, writer)
+                self.door.leave(stranger)
+                await self._carry(reader, writer, opening, sender)
+            finally:
+                writer.transport.abort()
+        except (OSError, EOFError, TimeoutError, TramontanaError) as error:  # strangers, and lines that break: the site comes again
+            log.debug("a stream of %s ended: %s", sender, error)
+        finally:
+            self.door.leave(stranger)
+
+    async def _secured(self, connection: socket.socket) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """The TLS handshake. Raises `OSError`, and the connection is closed then."""
+        loop = asyncio.get_running_loop()
+        reader = asyncio.StreamReader(loop=loop)
+        protocol = asyncio.StreamReaderProtocol(reader, loop=loop)
+        transport, _ = await loop.connect_accepted_socket(
+            lambda: protocol, connection, ssl=self._context, ssl_handshake_timeout=OPENING_TIMEOUT_S
+        )
+        return reader, asyncio.StreamWriter(transport, protocol, reader, loop)
+
+    async def _open(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Opening:
+        async with asyncio.timeout(OPENING_TIMEOUT_S):
+            said = await reader.readexactly(OPENING_OCTETS)
+        opening = parse_opening(said, self._trust.root.fingerprint, self._own.device_id, self._certificate)
+        writer.write(answer(self._own, opening, self._certificate))
+        _hasten(writer.get_extra_info("socket"))
+        return opening
+
+    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, opening: Opening, sender: str) -> None:
+        if not self._places.take(sender):
+            raise StreamRefused("too many streams at once")
+        try:
             if opening.purpose == CONTROL:
                 await self._control(reader, writer)
             else:
                 await self._lead(reader, writer, opening.purpose)
-        except (OSError, EOFError, TimeoutError, TramontanaError):
-            pass  # strangers, and lines that break: the site comes again
         finally:
-            writer.close()
-
-    async def _open(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Opening:
-        if self._opening >= MOST_OPENING:
-            raise StreamRefused("too many strangers at once")
-        self._opening += 1
-        try:
-            async with asyncio.timeout(OPENING_TIMEOUT_S):
-                said = await reader.readexactly(OPENING_OCTETS)
-        finally:
-            self._opening -= 1
-        opening = parse_opening(said, self._trust.root.fingerprint, self._own.device_id, self._certificate)
-        writer.write(answer(self._own, opening, self._certificate))
-        connection = writer.get_extra_info("socket")
-        _hasten(connection)
-        return opening
+            self._places.give_back(sender)
 
     async def _lead(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, uplink: int) -> None:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as datagrams:

@@ -56,7 +56,7 @@ from tramontana.internet.linux.carrier_events import CarrierEvents
 from tramontana.internet.linux.dhcp import DhcpClient
 from tramontana.internet.linux.flow_marks import FlowMarks, LocalNetwork
 from tramontana.internet.linux.flow_routes import EVERYTHING
-from tramontana.internet.linux.namespace import Namespace
+from tramontana.internet.linux.namespace import Namespace, allow_files
 from tramontana.internet.linux.site_ladder import LadderTunnel, SiteLadder
 from tramontana.internet.linux.site_uplinks import Heard, SiteTunnel, SiteUplinks
 from tramontana.internet.linux.tls_stream import connect, open_stream
@@ -231,6 +231,7 @@ class SiteAgent:
 
     async def run(self) -> None:
         """Until it is cancelled: tunnels, routes into them and the kill switch stay, and the next agent goes on with them."""
+        allow_files()
         self.prepare()
         server = await serve_status(self.state, self.status)
         async with server, asyncio.TaskGroup() as tasks:
