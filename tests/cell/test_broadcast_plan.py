@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import h3
 import numpy as np
 import pytest
 
 from tramontana.cell import area as areas
-from tramontana.cell.broadcast_plan import BroadcastPlan, PlanRules, Pointing, Points, plan
+from tramontana.cell.broadcast_plan import POINT_RESOLUTION, BroadcastPlan, PlanRules, Pointing, Points, plan
 from tramontana.errors import LocalError
 from tramontana.space.designs import design
 from tramontana.space.ephemeris import Ephemeris
@@ -89,3 +90,17 @@ def test_nothing_is_reached_where_no_satellite_passes(ephemeris: Ephemeris) -> N
     assert (none.dwell.size, none.reached_after_s(0.01), none.is_complete) == (0, None, False)
     with pytest.raises(LocalError):
         PlanRules(repetitions=0)
+
+
+def test_an_area_of_half_the_earth_is_refused_before_it_is_cut_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    cut, made = h3.h3shape_to_cells_experimental, []
+
+    def counted(shape: h3.LatLngPoly, resolution: int, contain: str) -> list[str]:
+        made.append(resolution)
+        assert resolution < POINT_RESOLUTION, "small cells of an area that is too large"
+        return list(cut(shape, resolution, contain=contain))
+
+    monkeypatch.setattr(h3, "h3shape_to_cells_experimental", counted)
+    with pytest.raises(LocalError, match="plan it in parts"):
+        Points.of(areas.checked([[(-80.0, -170.0), (-80.0, 5.0), (80.0, 5.0), (80.0, -170.0)]]))
+    assert made

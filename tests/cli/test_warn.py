@@ -122,7 +122,10 @@ def test_from_the_command_line_to_a_real_controller(tmp_path: Path) -> None:
             warning = first_id(submitted.output)
             assert "6 of 1395 characters" in submitted.output
             assert "nobody approves his own" in refusal("warn", "approve", *ada, "--yes", warning[:8])
-            assert "on-air" in run("warn", "approve", *bruno, "--yes", warning[:8]).output
+            approved = run("warn", "approve", *bruno, "--yes", warning[:8]).output
+            assert "on-air" in approved
+            assert "within latitude 42.6000 to 42.8000, longitude 13.2000 to 13.4000" in approved
+            assert "the server says, unsigned: 2,474 people in the area, heard from 1 cells" in approved
             followed = run("warn", "status", *ada, "--follow", warning).output
             assert re.findall(r"rieti +1-6969 +(\d+)  on-air", followed) == ["4370", "4383"]
             assert sorted(identifier for identifier, _ in bsc.messages(0)) == [4370, 4383]
@@ -131,7 +134,9 @@ def test_from_the_command_line_to_a_real_controller(tmp_path: Path) -> None:
             document.write_text(run("warn", "cap", *ada, warning).output)
             assert "Terremoto" in run("warn", "submit", *bruno, "--cap", str(document)).output
             cancelled = first_id(run("warn", "cancel", *ada, warning).output)
-            assert "done" in run("warn", "approve", *bruno, "--yes", cancelled).output
+            approved = run("warn", "approve", *bruno, "--yes", cancelled).output
+            assert "done" in approved
+            assert f"it replaces {warning[:8]} (on-air): Terremoto\n     [it] Uscite\n     [en] Go out" in approved
             assert len(re.findall("off-air", run("warn", "status", *ada, "--follow", warning).output)) == 2
             assert bsc.messages(0) == {}
             listed = run("warn", "status", *bruno).output

@@ -33,6 +33,7 @@ LONGEST_HORIZON_S = 3600.0
 CELL_RESOLUTION = 4  # H3: 1,770 km² on average, corners within 30 km of the centre: inside one beam
 POINT_RESOLUTION = 6  # H3: 36 km², a tenth of a beam across
 MOST_POINTS = 60_000
+_TOO_LARGE = f"the area holds more than {MOST_POINTS:,} small cells (2 million km²): plan it in parts"
 _GRID_A_DEGREE = 100
 _COLUMNS = 361 * _GRID_A_DEGREE
 
@@ -82,9 +83,13 @@ class Points:
         """The cells of an area. Phones at (Q,) places are added up where they lie inside; without them every cell weighs the same."""
         ids: set[str] = set()
         for ring in rings:
+            # Few large cells tell whether there would be too many small ones: half of the Earth's would fill the memory first.
+            large = h3.h3shape_to_cells_experimental(h3.LatLngPoly(list(ring)), POINT_RESOLUTION - 3, contain="center")
+            if len(large) * 7**3 > 2 * MOST_POINTS:  # twice: what lies across the rim is counted roughly
+                raise LocalError(_TOO_LARGE)
             ids.update(h3.h3shape_to_cells_experimental(h3.LatLngPoly(list(ring)), POINT_RESOLUTION, contain="overlap"))
             if len(ids) > MOST_POINTS:
-                raise LocalError(f"the area holds more than {MOST_POINTS:,} small cells (2 million km²): plan it in parts")
+                raise LocalError(_TOO_LARGE)
         names = sorted(ids)
         weight = np.zeros(len(names))
         if latitude_deg is not None and longitude_deg is not None:

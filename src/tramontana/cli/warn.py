@@ -174,7 +174,8 @@ def _decision_command(decision: Decision, what: str) -> None:
     def run(warning_id: str, yes: bool, desk: Desk) -> None:
         shown = desk.api.call("GET", f"/warnings/{_whole(desk, warning_id)}")
         octets = unb64(shown["content"])
-        click.echo(_words(_content_of(shown)))
+        content = _content_of(shown)
+        click.echo("\n".join([_words(content), *_words_of_the_server(desk, content)]))
         if not yes:
             click.confirm(f"{decision.capitalize()} this?", abort=True, err=True)
         answer = desk.api.call(
@@ -374,6 +375,22 @@ def _text(path: Path) -> str:
         raise LocalError(f"{path} cannot be read as UTF-8 text ({error})") from error
 
 
+def _words_of_the_server(desk: Desk, content: Content) -> list[str]:
+    """What helps to decide and is not under the signature: what is replaced, and who lives there."""
+    lines = []
+    if content.replaces is not None:
+        replaced = desk.api.call("GET", f"/warnings/{content.replaces}")
+        before = _content_of(replaced)
+        lines.append(f"the server says, unsigned: it replaces {content.replaces[:8]} ({replaced['state']}): {before.event}")
+        lines += [f"     [{text.language}] {text.text}" for text in before.texts]
+    if content.area is not None:
+        found = desk.api.call("POST", "/warnings/preview", {"polygons": content.area.polygons})["area"]
+        people = "it does not know how many people" if found["people"] is None else f"{found['people']:,} people"
+        cells = sum(controller["cells"] for controller in found["controllers"])
+        lines.append(f"the server says, unsigned: {people} in the area, heard from {cells:,} cells")
+    return lines
+
+
 def _words(content: Content) -> str:
     """What is signed, for a person's eyes."""
     lines = [f"{content.kind} · {content.status} · {content.level.value} · {content.event} ({content.severity}, {content.urgency})"]
@@ -381,6 +398,9 @@ def _words(content: Content) -> str:
         points = sum(len(ring) for ring in content.area.polygons)
         size_km2 = areas.size_m2(content.area.polygons) / 1e6
         lines.append(f"{content.area.description}: {size_km2:,.0f} km², {len(content.area.polygons)} polygons, {points} points")
+        corners = [point for ring in content.area.polygons for point in ring]
+        (south, west), (north, east) = (tuple(pick(part) for part in zip(*corners, strict=True)) for pick in (min, max))
+        lines.append(f"     within latitude {south:.4f} to {north:.4f}, longitude {west:.4f} to {east:.4f}")
     for text in content.texts:
         counted = cell_broadcast.count(text.text)
         lines.append(
