@@ -39,6 +39,8 @@ SOS_SHARE = 0.3
 """Of a beam's messages while somebody's SOS waits, even under warnings: cut-off people are heard while everybody is warned."""
 AGEING_S = 120.0
 """Waiting this long raises by one rank."""
+AGED_EVERY_S = 1.0
+"""Looking through all phones at each message would cost more than the messages do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +120,7 @@ class BeamQueue:
     _sos_credit: float = field(default=0.0, init=False)
     _tokens: float = field(default=0.0, init=False)
     _filled_at: float | None = field(default=None, init=False)
+    _aged_at: float = field(default=-math.inf, init=False)
     _begun: dict[str, Rank] = field(default_factory=dict, init=False)
     """Texts with a part on the air and more parts waiting."""
     _waiting_parts: dict[str, int] = field(default_factory=dict, init=False)
@@ -221,6 +224,9 @@ class BeamQueue:
                 self._begun.pop(item.text, None)
 
     def _age(self, now: float) -> None:
+        if 0 <= now - self._aged_at < AGED_EVERY_S:
+            return
+        self._aged_at = now
         for rank in (Rank.PRIORITY, Rank.ROUTINE):
             for waiting in list(self._classes[rank].phones.values()):
                 # A phone's messages stand in their order, so only its first ones can have waited long enough.
