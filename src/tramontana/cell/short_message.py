@@ -134,6 +134,11 @@ def _alphabet(coding: int) -> int:
     )
 
 
+def is_binary(data_coding: int) -> bool:
+    """Whether a message is octets for a machine, no text (TS 23.038 §4; SMPP 3.4 §5.2.19)."""
+    return _alphabet(data_coding) == CODING_BINARY
+
+
 def read(message: Message) -> Part:
     """The part in a message: from its user data header, from its sar_ parameters, or the only one."""
     octets, coding = message.octets, message.data_coding

@@ -18,10 +18,11 @@ from tramontana.cell.beam_time import Rank
 from tramontana.cell.position import PlaceCatalogue, find_position
 from tramontana.cell.sos_case import Case, Outcome, Said
 from tramontana.control.store import audit, sos
-from tramontana.control.store.database import Store
+from tramontana.control.store.database import Store, StoreUnavailable
 from tramontana.control.store.sos import Stored
 from tramontana.control.store.texts import IncomingText
-from tramontana.control.texts import NoRoute, Texts
+from tramontana.control.texts import HANDLED_WHOLE, NoRoute, Texts
+from tramontana.errors import LocalError
 
 logger = logging.getLogger(__name__)
 LOOK_EVERY_S = 5.0
@@ -43,19 +44,38 @@ class Sos:
 
     async def handle_text(self, connection: AsyncConnection, text: IncomingText, now: float) -> None:
         """A text to the emergency number, in the transaction that marks it as handled."""
+        if text.attempts >= HANDLED_WHOLE:
+            await self._open_bare(connection, text, now)
+            return
         known = await sos.of_phone(connection, text.source, now)
         if known is None:
-            number = await sos.next_number(connection)
-            known = await sos.add(connection, sos_case.open_case(number, text.source, now, one_way=self.one_way))
-            await audit.append(
-                connection, now=now, actor=audit.SERVER, action="sos.opened", subject=f"case {known.case_id}", details={"number": number}
-            )
+            known = await self._open(connection, text, now)
         found = find_position(text.body, self.places)
         outcome = sos_case.texted(replace(known.case, one_way=self.one_way), text.body, found, now)
         await self._store(connection, known, outcome, author=PERSON, now=now, link=text.link, text_id=text.text_id)
         imsi = outcome[0].imsi
         if imsi and imsi != known.case.imsi:
             await self._note_same_device(connection, known, imsi, now)
+
+    async def _open(self, connection: AsyncConnection, text: IncomingText, now: float) -> Stored:
+        number = await sos.next_number(connection)
+        opened = await sos.add(connection, sos_case.open_case(number, text.source, now, one_way=self.one_way))
+        await audit.append(
+            connection, now=now, actor=audit.SERVER, action="sos.opened", subject=f"case {opened.case_id}", details={"number": number}
+        )
+        return opened
+
+    async def _open_bare(self, connection: AsyncConnection, text: IncomingText, now: float) -> None:
+        """Handling this text failed again and again: its words stand in a case of their own, unread, for an operator."""
+        opened = await self._open(connection, text, now)
+        case = replace(opened.case, state="waiting", last_text=text.body, last_text_at=now)
+        await sos.keep(connection, opened, case)
+        await sos.note(connection, opened.case_id, at=now, kind="text", author=PERSON, body=text.body, text_id=text.text_id)
+        body = "the server could not read this text; nothing was answered"
+        await sos.note(connection, opened.case_id, at=now, kind="state", author=AUTOMATIC, body=body)
+        details = {"number": opened.case.number, "text": text.text_id, "attempts": text.attempts}
+        subject = f"case {opened.case_id}"
+        await audit.append(connection, now=now, actor=audit.SERVER, action="sos.unread", subject=subject, details=details)
 
     async def _note_same_device(self, connection: AsyncConnection, mine: Stored, imsi: str, now: float) -> None:
         """A phone that texts from two numbers, or after its number changed, is one person: both cases say so."""
@@ -104,9 +124,12 @@ class Sos:
                     link=None if self.texts.link_for(kept.case.phone) else link,
                 )
                 text_id = queued.text_id
-            except NoRoute as error:
+            except LocalError as error:
+                if isinstance(error, StoreUnavailable) or (author != AUTOMATIC and not isinstance(error, NoRoute)):
+                    raise  # an operator hears what is wrong with his answer
                 logger.error("case %s cannot be answered: %s", kept.case_id, error)
-                await sos.note(connection, kept.case_id, at=now, kind="state", author=AUTOMATIC, body="cannot be answered: no route")
+                why = "no route" if isinstance(error, NoRoute) else str(error)
+                await sos.note(connection, kept.case_id, at=now, kind="state", author=AUTOMATIC, body=f"cannot be answered: {why}")
             await sos.note(connection, kept.case_id, at=now, kind="answer", author=author, body=each.body, text_id=text_id)
 
     async def act(

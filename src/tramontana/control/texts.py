@@ -15,9 +15,9 @@ from typing import Any
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from tramontana.cell.beam_time import BeamTime, Item, Rank
-from tramontana.cell.forwarding import LATER_PAUSES_S, WAYS_OUT_S, State, of_answer, of_receipt, route, text_state
+from tramontana.cell.forwarding import LATER_PAUSES_S, WAYS_OUT_S, Happening, State, of_answer, of_receipt, route, text_state
 from tramontana.cell.operators import CentreRules, Operators
-from tramontana.cell.short_message import submit, write
+from tramontana.cell.short_message import is_binary, submit, write
 from tramontana.cell.smpp.driver import EsmeLink, Outgoing, SmscServer
 from tramontana.cell.smpp.pdu import Address, CommandId, Message, MessageState, Status
 from tramontana.cell.smpp.receipt import FINAL as FINAL_RECEIPTS
@@ -34,6 +34,11 @@ logger = logging.getLogger(__name__)
 LOOK_EVERY_S = 1.0
 EXPIRE_EVERY_S = 5.0
 HANDLED_AT_ONCE = 50
+HANDLED_AGAIN_S = (1.0, 2.0, 4.0, 15.0, 60.0, 300.0)
+"""How long a text that could not be handled lets the others go first; the last pause repeats."""
+HANDLED_WHOLE = 3
+"""After so many failures a text is no longer parsed or forwarded: an SOS becomes a case with its bare words, another is given up."""
+LISTEN_AGAIN_S = 5.0
 ANSWERS_AWAITED_S = 5.0
 """At a stop in good order: how long answers of centres are waited for before what is open becomes unknown."""
 NO_LIMIT_PER_S = 1e6
@@ -79,6 +84,9 @@ class Texts:
     _look: asyncio.Event = field(default_factory=asyncio.Event, init=False)
     _stopping: bool = field(default=False, init=False)
     _in_flight: set[str] = field(default_factory=set, init=False)
+    _adrift: dict[str, Happening] = field(default_factory=dict, init=False)
+    """Messages that no session has any more and whose state could not be written: what is to be written."""
+    _settling: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
 
     def __post_init__(self) -> None:
         self._rules = {rules.centre.name: rules for rules in self.operators.centres}
@@ -163,8 +171,11 @@ class Texts:
         if not self._beams and self._server is None:
             await asyncio.Event().wait()
         while True:
-            if await self.store.leads():
-                await self._lead()
+            try:
+                if await self.store.leads():
+                    await self._lead()
+            except Exception:
+                logger.exception("the message links failed; they are begun again")
             await asyncio.sleep(LOOK_EVERY_S)
 
     async def stop(self) -> None:
@@ -181,12 +192,14 @@ class Texts:
             # Whoever ran the links before died with these on the wire, or perhaps not on it.
             lost = [change for name in names for change in await rows.apply(connection, "unanswered", self.clock(), link=name)]
             await self._after_unknown(connection, lost)
+        self._in_flight.clear()
+        self._adrift.clear()
         self.links = {name: EsmeLink(rules.centre, self) for name, rules in self._rules.items()}
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(link.run()) for link in self.links.values()]
             tasks += [group.create_task(self._deliver()), group.create_task(self._expire())]
             if self._server is not None and self.operators.listen is not None:
-                tasks.append(group.create_task(self._server.run(*self.operators.listen, on_ready=self.on_listening)))
+                tasks.append(group.create_task(self._listen(self._server, *self.operators.listen)))
             leads = True
             while leads:
                 await asyncio.sleep(LOOK_EVERY_S)
@@ -194,6 +207,15 @@ class Texts:
             logger.warning("another server process leads now: this one closes its message links")
             for task in tasks:
                 task.cancel()
+
+    async def _listen(self, server: SmscServer, host: str, port: int) -> None:
+        """A port that another process holds, or a session that fails, must not end the links to the operators."""
+        while True:
+            try:
+                await server.run(host, port, on_ready=self.on_listening)
+            except Exception as error:
+                logger.error("nobody can bind to our message centre at %s:%d: %r; tried again in %.0f s", host, port, error, LISTEN_AGAIN_S)
+            await asyncio.sleep(LISTEN_AGAIN_S)
 
     async def _still_leads(self) -> bool:
         try:
@@ -206,6 +228,7 @@ class Texts:
         while True:
             self._look.clear()
             try:
+                await self._settle()
                 await self._fill()
                 await self._hand_on()
             except Exception:
@@ -222,7 +245,7 @@ class Texts:
             found = await rows.waiting(connection, list(self._beams))
         woken = set()
         for each in found:
-            if each.not_before > now or each.message_key in self._in_flight:
+            if each.not_before > now or each.message_key in self._in_flight or each.message_key in self._adrift:
                 continue
             queue = self._beams[each.link].beam(each.beam)
             if each.message_key not in queue:
@@ -241,7 +264,7 @@ class Texts:
         alphabets = {name: rules.alphabet for name, rules in self._rules.items()}
         async with self.store.write() as connection:
             await rows.join_parts(connection, self.clock(), alphabets)
-            texts = await rows.unhandled(connection, HANDLED_AT_ONCE)
+            texts = await rows.unhandled(connection, HANDLED_AT_ONCE, self.clock())
         try:
             await self._hand_on_these(texts)
         except StoreUnavailable:
@@ -263,7 +286,7 @@ class Texts:
                 await rows.handled(connection, text.text_id, self.clock())
 
     async def _hand_on_singly(self, texts: Sequence[IncomingText]) -> None:
-        """One that cannot be handled must not hold up the others; it stays unhandled, and is tried again."""
+        """One that cannot be handled must not hold up the others: it is put off, and tried again."""
         for text in texts:
             try:
                 await self._hand_on_these([text])
@@ -271,6 +294,9 @@ class Texts:
                 raise
             except Exception:
                 logger.exception("text %s could not be handed on", text.text_id)
+                async with self.store.write() as connection:
+                    pause_s = HANDLED_AGAIN_S[min(text.attempts, len(HANDLED_AGAIN_S) - 1)]
+                    await rows.put_off(connection, text.text_id, self.clock() + pause_s)
 
     async def _hand_on_one(self, connection: AsyncConnection, text: IncomingText) -> None:
         if self._is_emergency(text.destination) and self.on_sos is not None:
@@ -278,11 +304,17 @@ class Texts:
             return
         link = self.link_for(text.destination)
         if link is None or link == text.link:
-            await self._record(connection, "text.unrouted", text, link=text.link)
+            await self._refuse(connection, text, "text.unrouted", link=text.link)
+            return
+        if text.attempts >= HANDLED_WHOLE:
+            await self._refuse(connection, text, "text.undeliverable", reason="its handling failed again and again; the log says why")
             return
         origin = f"link {text.link}"
-        wanted = await rows.receipts_wanted(connection, text.text_id)
-        priority = max((each.message.priority_flag for each in wanted), default=0)
+        messages = await rows.submitted(connection, text.text_id)
+        if any(is_binary(each.message.data_coding) for each in messages):
+            await self._refuse(connection, text, "text.undeliverable", reason="a binary message; only texts are forwarded")
+            return
+        priority = max((each.message.priority_flag for each in messages), default=0)
         rank = Rank(min(priority, int(Rank.IMMEDIATE)))  # flash is for those whose right to it we know ourselves
         try:
             await self.put(
@@ -295,10 +327,15 @@ class Texts:
                 request_id=text.text_id,
                 link=link,
             )
+        except StoreUnavailable:
+            raise
         except LocalError as error:
-            await self._record(connection, "text.undeliverable", text, reason=str(error))
+            await self._refuse(connection, text, "text.undeliverable", reason=str(error))
 
-    async def _record(self, connection: AsyncConnection, action: str, text: IncomingText, **details: str) -> None:
+    async def _refuse(self, connection: AsyncConnection, text: IncomingText, action: str, **details: str) -> None:
+        """A text that was taken cannot go on: the trail says it, and its sender hears it where he asked for receipts."""
+        await rows.refused(connection, text.text_id, self.clock())
+        await self._put_receipts(connection, text.text_id, MessageState.REJECTED)
         subject = f"text {text.text_id}"
         await audit.append(connection, now=self.clock(), actor=audit.SERVER, action=action, subject=subject, details=details)
 
@@ -333,7 +370,8 @@ class Texts:
                 taken = await rows.take(connection, [item.key for item in items], self.clock())
                 await self._audit_preemptions(connection, link)
         except BaseException:
-            # Whether this was written is not known: the next look into the store puts back what still waits there.
+            # Whether this was written is not known; certainly none is on the wire.
+            self._adrift |= dict.fromkeys((item.key for item in items), "told later")
             self._look.set()
             raise
         self._in_flight |= set(taken)
@@ -349,6 +387,16 @@ class Texts:
             queue.audit.clear()
 
     async def answered(self, link: str, answers: Sequence[Answered]) -> None:
+        try:
+            await self._answered(link, answers)
+        except BaseException:
+            # The link closes, and its session knows these no longer: what is not written now becomes unknown.
+            self._adrift |= dict.fromkeys((answer.key for answer in answers), "unanswered")
+            self._look.set()
+            raise
+        self._in_flight -= {answer.key for answer in answers}
+
+    async def _answered(self, link: str, answers: Sequence[Answered]) -> None:
         now = self.clock()
         way = self._rules[link].receipt_ids if link in self._rules else "as-is"
         texts: set[str] = set()
@@ -366,13 +414,26 @@ class Texts:
                     # A system that binds to ours has its message with its answer: no receipt comes back from it.
                     await rows.apply(connection, "receipt delivered", now, keys=[answer.key])
             await self._tell_peers(connection, texts)
-        self._in_flight -= {answer.key for answer in answers}
 
     async def unanswered(self, link: str, keys: Sequence[str]) -> None:
-        async with self.store.write() as connection:
-            lost = await rows.apply(connection, "unanswered", self.clock(), keys=list(keys))
-            await self._after_unknown(connection, lost)
-        self._in_flight -= set(keys)
+        self._adrift |= dict.fromkeys(keys, "unanswered")
+        await self._settle()
+
+    async def _settle(self) -> None:
+        """Write what became of messages that no session has any more; what cannot be written now stays for the next time."""
+        async with self._settling:  # one at a time: a message that was settled may be on the wire again
+            adrift = dict(self._adrift)
+            if not adrift:
+                return
+            now = self.clock()
+            async with self.store.write() as connection:
+                unsent = [key for key, happening in adrift.items() if happening == "told later"]
+                await rows.apply(connection, "told later", now, keys=unsent)
+                lost = await rows.apply(connection, "unanswered", now, keys=[key for key in adrift if key not in unsent])
+                await self._after_unknown(connection, lost)
+            for key in adrift:
+                self._adrift.pop(key, None)
+            self._in_flight -= adrift.keys()
         self._look.set()
 
     async def _after_unknown(self, connection: AsyncConnection, lost: Sequence[rows.Changed]) -> None:
@@ -391,6 +452,12 @@ class Texts:
         kept: list[int] = []
         async with self.store.write() as connection:
             for position, message in enumerate(messages):
+                if link not in self._rules and not message.is_receipt and self._is_lost_on_the_way(message):
+                    verdicts[position] = (Status.RINVDCS, "")
+                    subject, details = f"link {link}", {"reason": "a binary message; only texts are forwarded"}
+                    now = self.clock()
+                    await audit.append(connection, now=now, actor=audit.SERVER, action="text.refused", subject=subject, details=details)
+                    continue
                 receipt = parse_receipt(message)
                 if receipt is not None and link in self._rules:
                     await self._apply_receipt(connection, link, receipt)
@@ -412,6 +479,10 @@ class Texts:
             return True  # from an operator everything is taken: a text for nobody is recorded, not refused
         number = message.destination.number
         return self._is_emergency(number) or self.link_for(number) not in (None, link)
+
+    def _is_lost_on_the_way(self, message: Message) -> bool:
+        """Octets that are no text do not survive being written anew; an emergency case takes whatever comes."""
+        return is_binary(message.data_coding) and not self._is_emergency(message.destination.number)
 
     def ended(self, session: str) -> None:
         self._live.discard(session)
@@ -439,14 +510,19 @@ class Texts:
             if not (rows.is_final(states) or (not receipts_come and all(state in ("accepted", "delivered") for state in states))):
                 continue
             state = _STATE_FOR_PEERS[text_state(states)]
-            for wanted in await rows.receipts_wanted(connection, text.request_id):
-                if wanted.link in self._rules:
-                    continue  # from an operator: its centre makes its own receipts
-                if wanted.message.registered_delivery & 3 == 2 and state is MessageState.DELIVERED:
-                    continue  # failures only
-                await self._put_receipt(connection, wanted, state)
+            await self._put_receipts(connection, text.request_id, state)
 
-    async def _put_receipt(self, connection: AsyncConnection, wanted: rows.ReceiptWanted, state: MessageState) -> None:
+    async def _put_receipts(self, connection: AsyncConnection, incoming_text_id: str, state: MessageState) -> None:
+        """For each message whose sender asked for one (registered_delivery, SMPP 3.4 §5.2.17)."""
+        for each in await rows.submitted(connection, incoming_text_id):
+            asked = each.message.registered_delivery & 3
+            if not asked or each.link in self._rules:
+                continue  # of an operator's messages its own centre makes the receipts
+            if asked == 2 and state is MessageState.DELIVERED:
+                continue  # failures only
+            await self._put_receipt(connection, each, state)
+
+    async def _put_receipt(self, connection: AsyncConnection, wanted: rows.Submitted, state: MessageState) -> None:
         now = self.clock()
         message = encode_receipt(
             Receipt(wanted.message_id, state),

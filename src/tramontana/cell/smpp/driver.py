@@ -51,7 +51,10 @@ class Outgoing:
 
 
 class Courier(Protocol):
-    """The books behind a link. Every method returns only when what it was told is durable."""
+    """The books behind a link. Every method returns only when what it was told is durable; where it raises, the link is closed.
+
+    Keys that it was told before it raised are its own: it must settle them later, for no session knows of them any more.
+    """
 
     async def take(self, link: str, room: int) -> Sequence[Outgoing]:
         """At most `room` messages for this link, each marked as perhaps sent."""
@@ -90,7 +93,8 @@ class _Flow:
     _tokens: float = 1.0
     _filled_at: float = 0.0
     _not_before: float = 0.0
-    _answers: list[Answered] = field(default_factory=list)
+    _lost: tuple[str, ...] = ()
+    """Without an answer when the session ended, and the courier does not know yet."""
 
     async def run(self) -> Closed:
         """Raises nothing but what the courier raises; then the connection is closed and nothing unsaid was answered."""
@@ -119,13 +123,21 @@ class _Flow:
         finally:
             for task in (incoming, woken):
                 task.cancel()
-            with contextlib.suppress(BaseException):
-                await asyncio.gather(incoming, woken, return_exceptions=True)
-            left = self.session.connection_lost("this end stopped")
-            if left and isinstance(left[0], Closed) and left[0].unanswered:
-                await asyncio.shield(self.courier.unanswered(self.link, left[0].unanswered))
-            self.courier.ended(self.name)
-            self.writer.close()
+            try:
+                with contextlib.suppress(BaseException):
+                    await asyncio.gather(incoming, woken, return_exceptions=True)
+                left = self.session.connection_lost("this end stopped")
+                if left and isinstance(left[0], Closed):
+                    self._lost += left[0].unanswered
+                if self._lost:
+                    await asyncio.shield(self._tell_lost())
+            finally:  # also where the books cannot be written
+                self.courier.ended(self.name)
+                self.writer.close()
+
+    async def _tell_lost(self) -> None:
+        lost, self._lost = self._lost, ()
+        await self.courier.unanswered(self.link, lost)
 
     async def _read(self, incoming: asyncio.Future[bytes]) -> None:
         try:
@@ -175,7 +187,6 @@ class _Flow:
     async def _handle(self, events: Sequence[Event]) -> None:
         answers: list[Answered] = []
         received: list[Received] = []
-        lost: tuple[str, ...] = ()
         for event in events:
             match event:
                 case Answered():
@@ -193,15 +204,16 @@ class _Flow:
                 case QueryAnswered():
                     pass
                 case Closed():
-                    self.closed, lost = event, event.unanswered
+                    self.closed = event
+                    self._lost += event.unanswered
         if answers:
             await self.courier.answered(self.link, answers)
         if received:
             verdicts = await self.courier.received(self.link, self.name, [event.message for event in received])
             for event, (status, message_id) in zip(received, verdicts, strict=True):
                 self.session.answer(event, status, message_id)
-        if lost:
-            await self.courier.unanswered(self.link, lost)
+        if self._lost:
+            await self._tell_lost()
 
     async def _bind(self, request: BindRequested) -> None:
         assert self.bind_check is not None

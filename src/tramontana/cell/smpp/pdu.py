@@ -75,6 +75,8 @@ class Status(IntEnum):
     RINVOPTPARSTREAM = 0xC0
     RINVPARLEN = 0xC2
     RUNKNOWNERR = 0xFF
+    RINVDCS = 0x104
+    """SMPP 5.0 §4.7.6; 3.4 has no word for a data_coding that is not taken."""
 
 
 class Tag(IntEnum):

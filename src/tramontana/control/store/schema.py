@@ -459,9 +459,9 @@ outgoing_texts = Table(
     Column("rank", Integer, nullable=False),
     Column("beam", String(64), nullable=False),
     Column("created_at", Double, nullable=False, index=True),
-    Column("expires_at", Double, nullable=False),
+    Column("expires_at", Double, nullable=False, index=True),
     Column("if_unknown", String(8), nullable=False),  # "hold", or "again": twice is better than never
-    Column("request_id", String(64)),  # the sender's own id: the same request twice is one text
+    Column("request_id", String(64), index=True),  # the sender's own id: the same request twice is one text
     UniqueConstraint("origin", "request_id"),
 )
 
@@ -482,6 +482,7 @@ outgoing_messages = Table(
     Column("status", Integer),  # the last command status
     Column("error", String(8)),  # of the receipt
     Index(None, "link", "state"),
+    Index(None, "state"),
     Index(None, "link", "operator_id"),
 )
 
@@ -515,6 +516,9 @@ incoming_texts = Table(
     Column("complete", Boolean, nullable=False),
     Column("received_at", Double, nullable=False, index=True),
     Column("handled_at", Double, index=True),  # null until an SOS case or a route has it
+    Column("attempts", Integer, nullable=False, server_default="0"),  # how often its handling failed
+    Column("not_before", Double, nullable=False, server_default="0"),  # and when it is tried again
+    Column("refused_at", Double),  # it was taken from a peer, and could not go on
 )
 
 sos_cases = Table(

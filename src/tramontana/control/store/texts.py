@@ -54,6 +54,7 @@ class IncomingText:
     body: str
     complete: bool
     received_at: float
+    attempts: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -355,10 +356,10 @@ async def join_parts(connection: AsyncConnection, now: float, alphabets: dict[st
     return made
 
 
-async def unhandled(connection: AsyncConnection, most: int) -> list[IncomingText]:
-    """Texts that came in and have not been given to anybody yet, the oldest first."""
-    query = select(incoming_texts).where(incoming_texts.c.handled_at.is_(None)).order_by(incoming_texts.c.received_at).limit(most)
-    rows = (await connection.execute(query)).mappings()
+async def unhandled(connection: AsyncConnection, most: int, now: float) -> list[IncomingText]:
+    """Texts that came in, have not been given to anybody yet and are not put off, the oldest first."""
+    due = (incoming_texts.c.handled_at.is_(None), incoming_texts.c.not_before <= now)
+    rows = (await connection.execute(select(incoming_texts).where(*due).order_by(incoming_texts.c.received_at).limit(most))).mappings()
     return [IncomingText(**{name: row[name] for name in IncomingText.__slots__}) for row in rows]
 
 
@@ -366,9 +367,20 @@ async def handled(connection: AsyncConnection, text_id: str, now: float) -> None
     await connection.execute(update(incoming_texts).where(incoming_texts.c.text_id == text_id).values(handled_at=now))
 
 
+async def put_off(connection: AsyncConnection, text_id: str, until: float) -> None:
+    """The handling of a text failed: others go first until then."""
+    values = {"attempts": incoming_texts.c.attempts + 1, "not_before": until}
+    await connection.execute(update(incoming_texts).where(incoming_texts.c.text_id == text_id).values(values))
+
+
+async def refused(connection: AsyncConnection, text_id: str, now: float) -> None:
+    """A text that was taken cannot go on."""
+    await connection.execute(update(incoming_texts).where(incoming_texts.c.text_id == text_id).values(refused_at=now))
+
+
 @dataclass(frozen=True, slots=True)
-class ReceiptWanted:
-    """A message that a peer submitted and wants to hear of."""
+class Submitted:
+    """A message of a text that came in."""
 
     message_id: str
     link: str
@@ -376,23 +388,27 @@ class ReceiptWanted:
     received_at: float
 
 
-async def receipts_wanted(connection: AsyncConnection, incoming_text_id: str) -> list[ReceiptWanted]:
-    """The messages of an incoming text whose sender asked for a receipt (registered_delivery, SMPP 3.4 §5.2.17)."""
+async def submitted(connection: AsyncConnection, incoming_text_id: str) -> list[Submitted]:
+    """The messages of an incoming text, in the order of its parts."""
     query = select(incoming_messages).where(incoming_messages.c.text_id == incoming_text_id).order_by(incoming_messages.c.number)
-    found = [(row, _message(row.pdu)) for row in (await connection.execute(query)).all()]
-    return [ReceiptWanted(row.message_id, row.link, message, row.received_at) for row, message in found if message.registered_delivery & 3]
+    rows = (await connection.execute(query)).all()
+    return [Submitted(row.message_id, row.link, _message(row.pdu), row.received_at) for row in rows]
 
 
 async def state_for_peer(connection: AsyncConnection, link: str, message_id: str) -> list[State] | None:
     """The states of what became of a peer's message, None where it is not known."""
     mine = (incoming_messages.c.message_id == message_id, incoming_messages.c.link == link)
-    found = (await connection.execute(select(incoming_messages.c.text_id).where(*mine))).first()
+    query = select(incoming_messages.c.text_id, incoming_texts.c.refused_at).where(*mine)
+    joined = incoming_messages.c.text_id == incoming_texts.c.text_id
+    found = (await connection.execute(query.outerjoin_from(incoming_messages, incoming_texts, joined))).first()
     if found is None:
         return None
-    query = (
+    if found.refused_at is not None:
+        return ["refused"]
+    states = (
         select(outgoing_messages.c.state).join_from(outgoing_messages, outgoing_texts).where(outgoing_texts.c.request_id == found.text_id)
     )
-    return [cast(State, state) for state in (await connection.execute(query)).scalars()]
+    return [cast(State, state) for state in (await connection.execute(states)).scalars()]
 
 
 def new_reference() -> int:

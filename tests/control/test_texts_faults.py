@@ -1,0 +1,268 @@
+"""Texts where something fails: a text that cannot be handled, a store that does not answer, a port that is taken; on a real store."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+
+from tests.cell.couriers import MemoryCourier
+from tramontana.cell.beam_time import Rank
+from tramontana.cell.forwarding import Route
+from tramontana.cell.operators import CentreRules, Operators
+from tramontana.cell.position import find_position
+from tramontana.cell.smpp.driver import Centre, EsmeLink, Outgoing, Peer, SmscServer
+from tramontana.cell.smpp.pdu import Address, CommandId, Message, MessageState, Password, Status
+from tramontana.cell.smpp.receipt import parse_receipt
+from tramontana.cell.smpp.session import Answered
+from tramontana.control import sos as sos_service
+from tramontana.control import texts as texts_service
+from tramontana.control.sos import Sos
+from tramontana.control.store import sos
+from tramontana.control.store.database import Store, StoreUnavailable
+from tramontana.control.store.schema import audit as audit_table
+from tramontana.control.store.schema import incoming_texts, outgoing_messages, outgoing_texts, sos_entries
+from tramontana.control.texts import HANDLED_AT_ONCE, HANDLED_WHOLE, Texts
+from tramontana.errors import LocalError
+
+pytestmark = pytest.mark.anyio
+OPERATORS = Operators(
+    centres=(CentreRules(Centre("operator", "127.0.0.1", 1, "office", Password("secret"))),),
+    routes=(Route("+39", "operator"), Route("43200", "peer")),
+    peers=(Peer("peer", Password("secret")),),
+    emergency_numbers=("112",),
+)
+
+
+class Clock:
+    now = 1_700_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@asynccontextmanager
+async def books(tmp_path: Path, operators: Operators = OPERATORS) -> AsyncIterator[tuple[Store, Texts, Clock]]:
+    store, clock = await Store.open(tmp_path), Clock()
+    try:
+        yield store, Texts(store, operators, clock), clock
+    finally:
+        await store.close()
+
+
+def of_phone(body: str, number: int = 0, **more: Any) -> Message:
+    return Message(CommandId.DELIVER_SM, Address.of(f"+39333{number:07d}"), Address.of("112"), body.encode(), **more)
+
+
+async def actions(store: Store) -> list[str]:
+    async with store.read() as connection:
+        return list((await connection.execute(select(audit_table.c.action))).scalars())
+
+
+async def test_texts_that_cannot_be_handled_hold_up_no_other_and_become_cases_unread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+
+    def find(text: str, places: Any) -> Any:
+        if text.startswith("poison"):
+            raise ValueError(text)
+        return find_position(text, places)
+
+    monkeypatch.setattr(sos_service, "find_position", find)
+    async with books(tmp_path) as (store, texts, clock):
+        texts.on_sos = Sos(store, texts, clock).handle_text
+        bad = [of_phone(f"poison {number}", number) for number in range(HANDLED_AT_ONCE)]
+        await texts.received("operator", "s", bad)
+        clock.now += 1
+        await texts.received("operator", "s", [of_phone("aiuto", 999)])
+        await texts._hand_on()
+        await texts._hand_on()
+        async with store.read() as connection:
+            assert [each.case.last_text for each in await sos.listed(connection, closed=False)] == ["aiuto"]
+        for _ in range(HANDLED_WHOLE):
+            clock.now += 60
+            await texts._hand_on()
+        async with store.read() as connection:
+            cases = await sos.listed(connection, closed=False)
+            left = (await connection.execute(select(incoming_texts).where(incoming_texts.c.handled_at.is_(None)))).all()
+            told = list((await connection.execute(select(sos_entries.c.body).where(sos_entries.c.kind == "text"))).scalars())
+        assert left == []
+        assert {each.case.last_text for each in cases} == {"aiuto"} | {f"poison {number}" for number in range(HANDLED_AT_ONCE)}
+        assert {each.case.state for each in cases if each.case.last_text != "aiuto"} == {"waiting"}
+        assert len(told) == len(bad) + 1
+        assert (await actions(store)).count("sos.unread") == len(bad)
+
+
+async def test_a_case_that_cannot_be_answered_is_opened_all_the_same(tmp_path: Path) -> None:
+    async with books(tmp_path) as (store, texts, clock):
+        texts.on_sos = Sos(store, texts, clock).handle_text
+        message = Message(CommandId.DELIVER_SM, Address("12345678901234567890"), Address.of("112"), b"aiuto")
+        await texts.received("operator", "s", [message])
+
+        async def too_long(*_: Any, **__: Any) -> Any:
+            raise LocalError("the address has 24 octets, 20 fit: shorten it")
+
+        texts.put = too_long  # type: ignore[method-assign]
+        await texts._hand_on()
+        async with store.read() as connection:
+            (case,) = await sos.listed(connection, closed=False)
+            bodies = list((await connection.execute(select(sos_entries.c.body))).scalars())
+        assert case.case.last_text == "aiuto"
+        assert "cannot be answered: the address has 24 octets, 20 fit: shorten it" in bodies
+
+
+async def state_of_all(store: Store) -> list[str]:
+    async with store.read() as connection:
+        return list((await connection.execute(select(outgoing_messages.c.state))).scalars())
+
+
+@pytest.mark.parametrize(("fails", "then"), [("take", "queued"), ("answered", "unknown"), ("unanswered", "unknown")])
+async def test_what_could_not_be_booked_is_booked_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: str, then: str) -> None:
+    """A message never stays `sending` when no session has it any more."""
+    async with books(tmp_path) as (store, texts, _):
+        async with store.write() as connection:
+            await texts.put(connection, origin="test", destination="+39333", body="ciao", rank=Rank.ROUTINE)
+        await texts._fill()
+        usual, broken = store.write, True
+
+        @asynccontextmanager
+        async def write() -> AsyncIterator[Any]:
+            if broken and fails != "take":
+                raise StoreUnavailable("disk full")
+            async with usual() as connection:
+                yield connection
+            if broken:  # the worst case: it was written, and nobody heard
+                raise StoreUnavailable("restarting")
+
+        if fails == "take":
+            monkeypatch.setattr(store, "write", write)
+            with pytest.raises(StoreUnavailable):
+                await texts.take("operator", 1)
+        else:
+            (outgoing,) = await texts.take("operator", 1)
+            monkeypatch.setattr(store, "write", write)
+            told = [Answered(outgoing.key, 0, "1")]
+            with pytest.raises(StoreUnavailable):
+                await (texts.answered("operator", told) if fails == "answered" else texts.unanswered("operator", [outgoing.key]))
+        broken = False
+        assert await state_of_all(store) == ["sending"]
+        async with asyncio.timeout(60), asyncio.TaskGroup() as group:
+            delivering = group.create_task(texts._deliver())
+            while await state_of_all(store) != [then]:  # noqa: ASYNC110 - what is waited for stands in the store
+                await asyncio.sleep(0.02)
+            delivering.cancel()
+
+
+class BrokenBooks(MemoryCourier):
+    ended_sessions = 0
+
+    async def answered(self, link: str, answers: Any) -> None:
+        raise StoreUnavailable("disk full")
+
+    async def unanswered(self, link: str, keys: Any) -> None:
+        self.lost += keys
+        raise StoreUnavailable("disk full")
+
+    def ended(self, session: str) -> None:
+        self.ended_sessions += 1
+        self.news.set()
+
+
+async def test_a_session_whose_books_fail_closes_its_connection(tmp_path: Path) -> None:
+    there, here = MemoryCourier(), BrokenBooks()
+    here.queue.append(Outgoing("one", Message(CommandId.SUBMIT_SM, Address.of("1"), Address.of("2"), b"ciao")))
+    ready: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+    server = SmscServer("OPERATOR", [Peer("office", Password("secret"))], there)
+    gone = asyncio.Event()
+    there.ended = lambda session: gone.set()  # type: ignore[method-assign]
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(server.run("127.0.0.1", 0, ready.set_result))]
+        link = EsmeLink(Centre("operator", "127.0.0.1", await ready, "office", Password("secret")), here)
+        tasks.append(group.create_task(link.run()))
+        await here.until(lambda: here.ended_sessions > 0)
+        async with asyncio.timeout(60):
+            await gone.wait()
+        for task in tasks:
+            task.cancel()
+
+
+async def test_a_taken_port_and_a_store_that_rests_do_not_end_the_service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(texts_service, "LISTEN_AGAIN_S", 0.05, raising=False)
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        holder.listen()
+        port = holder.getsockname()[1]
+        async with books(tmp_path, Operators(listen=("127.0.0.1", port), peers=OPERATORS.peers)) as (store, texts, _):
+            faults = ["once"]
+            usual = store.leads
+
+            async def leads() -> bool:
+                if faults:
+                    faults.clear()
+                    raise StoreUnavailable("restarting")
+                return await usual()
+
+            monkeypatch.setattr(store, "leads", leads)
+            failed, listening = asyncio.Event(), asyncio.Event()
+            start = asyncio.start_server
+
+            async def start_server(*arguments: Any, **more: Any) -> Any:
+                try:
+                    return await start(*arguments, **more)
+                except OSError:
+                    failed.set()
+                    raise
+
+            monkeypatch.setattr(asyncio, "start_server", start_server)
+            texts.on_listening = lambda port: listening.set()
+            running = asyncio.create_task(texts.run())
+            async with asyncio.timeout(60):
+                await failed.wait()
+                holder.close()
+                await listening.wait()
+            assert not running.done()
+            running.cancel()
+
+
+def of_peer(body: bytes, **more: Any) -> Message:
+    return Message(CommandId.SUBMIT_SM, Address.of("43200"), Address.of("+39333"), body, **more)
+
+
+async def test_priority_is_that_of_the_text_whether_a_receipt_is_wanted_or_not(tmp_path: Path) -> None:
+    async with books(tmp_path) as (store, texts, _):
+        await texts.received("peer", "s", [of_peer(b"subito", priority_flag=2)])
+        await texts._hand_on()
+        async with store.read() as connection:
+            assert (await connection.execute(select(outgoing_texts.c.rank))).scalar() == int(Rank.IMMEDIATE)
+
+
+async def test_what_cannot_go_on_is_rejected_with_a_receipt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tramontana.cell.short_message.MAX_PARTS", 0)
+    async with books(tmp_path) as (store, texts, _):
+        ((status, message_id),) = await texts.received("peer", "s", [of_peer(b"a" * 170, registered_delivery=1)])
+        assert status == Status.ROK
+        await texts._hand_on()
+        assert await texts.state_of("peer", message_id) == MessageState.REJECTED
+        await texts._fill()
+        (outgoing,) = await texts.take("peer", 9)
+        receipt = parse_receipt(outgoing.message)
+        assert receipt is not None
+        assert (receipt.message_id, receipt.state) == (message_id, MessageState.REJECTED)
+        assert "text.undeliverable" in await actions(store)
+
+
+async def test_a_binary_message_is_refused_and_an_emergency_takes_it(tmp_path: Path) -> None:
+    async with books(tmp_path) as (store, texts, _):
+        for coding in (2, 4, 0xF5):
+            assert await texts.received("peer", "s", [of_peer(b"\x00\x01\xff", data_coding=coding)]) == [(Status.RINVDCS, "")]
+        assert (await actions(store)).count("text.refused") == 3
+        kept = Message(CommandId.SUBMIT_SM, Address.of("43200"), Address.of("112"), b"\x00\x01", data_coding=4)
+        assert (await texts.received("peer", "s", [kept]))[0][0] == Status.ROK
+        text = Message(CommandId.SUBMIT_SM, Address.of("43200"), Address.of("+39333"), "è".encode("utf-16-be"), data_coding=8)
+        assert (await texts.received("peer", "s", [text]))[0][0] == Status.ROK
