@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tramontana.phone import stun, turn
-from tramontana.phone.relay_order import MAX_DEVICES, answered, encode_orders
+from tramontana.phone.relay_order import MAX_DEVICES, Order, answered, encode_orders
 from tramontana.phone.relay_secret import RelaySecret
 from tramontana.phone.stun import Address, Attribute, Class, Method, StunMessage
 from tramontana.phone.turn import TurnServer
@@ -556,9 +556,20 @@ SERVER: Address = ("203.0.113.1", 50000)
 LOST, KEPT = "0a" * 16, "0b" * 16
 
 
-def order(server: TurnServer, *device_ids: str, secret: RelaySecret = SECRET, now: float = 1.0) -> list[turn.Datagram]:
-    """The answers to an order about these devices."""
-    made = encode_orders(secret, device_ids, iter([number.to_bytes(12, "big") for number in range(1, 99)]))
+def order(
+    server: TurnServer,
+    *revoked: str,
+    in_force: tuple[str, ...] = (),
+    secret: RelaySecret = SECRET,
+    now: float = 1.0,
+    at: float | None = None,
+) -> list[turn.Datagram]:
+    """The answers to an order about these devices, which the server made at `at`."""
+    made = encode_orders(
+        secret,
+        Order(UNIX_S + (now if at is None else at), revoked, in_force),
+        iter([number.to_bytes(12, "big") for number in range(1, 99)]),
+    )
     return [answer for datagram in made.values() for answer in server.handle_datagram(datagram, SERVER, now, UNIX_S + now)]
 
 
@@ -592,15 +603,34 @@ def test_an_order_is_forgotten_when_every_credential_of_before_is_over() -> None
     assert error_code(early.request(Method.ALLOCATE, (Attribute.REQUESTED_TRANSPORT, UDP))) is None
 
 
+def test_a_device_that_is_certified_again_is_let_in_and_an_older_order_does_not_shut_it_out() -> None:
+    server = relay()
+    (revoked,) = encode_orders(SECRET, Order(UNIX_S + 1, (LOST,), ()), iter([bytes(12)])).values()
+    assert server.handle_datagram(revoked, SERVER, 1.0, UNIX_S + 1)
+    again = phone(server, device=LOST)
+    again.request(Method.ALLOCATE, (Attribute.REQUESTED_TRANSPORT, UDP), signed=False)
+    assert error_code(again.request(Method.ALLOCATE, (Attribute.REQUESTED_TRANSPORT, UDP))) == 403
+    assert order(server, in_force=(LOST,), now=3.0, at=0.5)  # it was made before the revocation, and comes late
+    assert error_code(again.request(Method.ALLOCATE, (Attribute.REQUESTED_TRANSPORT, UDP))) == 403
+    assert order(server, in_force=(LOST,), now=3.0)
+    assert error_code(again.request(Method.ALLOCATE, (Attribute.REQUESTED_TRANSPORT, UDP))) is None
+    assert server.handle_datagram(revoked, SERVER, 4.0, UNIX_S + 4)
+    assert server.allocations == 1
+    anew = relay()
+    assert anew.handle_datagram(revoked, SERVER, 0.0, UNIX_S + 2 + turn.ORDER_FRESH_S) == []
+
+
 def test_orders_of_anybody_else_change_nothing_and_get_no_answer() -> None:
     server = relay()
     there = phone(server, device=LOST).allocate()
     assert order(server, LOST, secret=RelaySecret("another-secret-of-32-characters!")) == []
-    (good,) = encode_orders(SECRET, [LOST], iter([bytes(12)])).values()
+    (good,) = encode_orders(SECRET, Order(UNIX_S, (LOST,), ()), iter([bytes(12)])).values()
     for at in range(len(good)):
         assert server.handle_datagram(good[:at] + bytes([good[at] ^ 1]) + good[at + 1 :], SERVER, 1.0, UNIX_S) == []
     # Whoever has a credential of the relay cannot order: another key.
-    forged = stun.encode(Method.SHUT_OUT, Class.REQUEST, bytes(12), [(Attribute.DATA, bytes.fromhex(LOST))], key=there.key)
+    forged = stun.encode(
+        Method.SHUT_OUT, Class.REQUEST, bytes(12), [(Attribute.DATA, bytes(8) + b"\x01" + bytes.fromhex(LOST))], key=there.key
+    )
     assert server.handle_datagram(forged, SERVER, 1.0, UNIX_S) == []
     assert server.allocations == 1
 
@@ -608,7 +638,7 @@ def test_orders_of_anybody_else_change_nothing_and_get_no_answer() -> None:
 def test_many_orders_go_in_several_datagrams_that_no_path_splits() -> None:
     server = relay()
     devices = [f"{number:032x}" for number in range(3 * MAX_DEVICES + 1)]
-    made = encode_orders(SECRET, devices, iter([number.to_bytes(12, "big") for number in range(9)]))
+    made = encode_orders(SECRET, Order(UNIX_S, tuple(devices), ()), iter([number.to_bytes(12, "big") for number in range(9)]))
     assert len(made) == 4
     assert max(map(len, made.values())) < 1200
     for transaction_id, datagram in made.items():

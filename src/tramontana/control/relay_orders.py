@@ -1,4 +1,5 @@
-"""Tells the media relay which devices are revoked, so that it carries nothing of theirs any more, whatever credential they still hold.
+"""Tells the media relay which devices are revoked, so that it carries nothing of theirs any more, whatever credential they still hold;
+and which of them are certified again.
 
 Every server process tells its relay, at once and again and again: a relay that was started anew has forgotten, and UDP may lose a word.
 """
@@ -13,9 +14,11 @@ from collections.abc import Callable
 from tramontana.control.media import CREDENTIAL_S, Relay
 from tramontana.control.store import accounts
 from tramontana.control.store.database import Store
-from tramontana.phone.relay_order import answered, encode_orders
+from tramontana.phone.relay_order import Order, answered, encode_orders
 
 TELL_EVERY_S = 30.0
+RESTORED_S = 2 * CREDENTIAL_S + 600.0
+"""A revocation is told for the life of a credential, and the relay remembers it for as long again (`turn.SHUT_OUT_S`)."""
 TRIES = 4
 ANSWER_WITHIN_S = 0.5
 
@@ -33,11 +36,13 @@ class RelayOrders:
 
     async def tell(self) -> None:
         """Send what is outstanding until the relay has answered; if it does not, the log says so once."""
+        now = self._clock()
         async with self._store.read() as connection:
-            revoked = await accounts.revoked_since(connection, self._clock() - CREDENTIAL_S)
-        if not revoked:
+            revoked = await accounts.revoked_since(connection, now - CREDENTIAL_S)
+            in_force = await accounts.restored_since(connection, now - RESTORED_S)
+        if not revoked and not in_force:
             return
-        orders = encode_orders(self._relay.secret, revoked, iter(lambda: secrets.token_bytes(12), b""))
+        orders = encode_orders(self._relay.secret, Order(now, tuple(revoked), tuple(in_force)), iter(lambda: secrets.token_bytes(12), b""))
         try:
             await self._deliver(orders)
         except OSError as error:

@@ -46,11 +46,24 @@ IN_USE_S: Final = 10
 """An allocation that sent within this is in use: ICE asks for consent every 5 s ± 20 % (RFC 7675 §5.1)."""
 SHUT_OUT_S: Final = 4 * 3600 + 600
 """How long a revoked device stays shut out after the last order about it: its credential is over then."""
+ORDER_FRESH_S: Final = 600
+"""By which the server's clock and the relay's may differ at most; an order that somebody recorded is worth nothing after that."""
 MAX_USERNAME_BYTES: Final = 255
 _NONCE_TAG_HEX: Final = 32
 
 Datagram = tuple[bytes, Address]
 """Payload and destination."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Ordered:
+    """What the server said last of a device."""
+
+    at: float
+    """POSIX seconds, of the server's clock."""
+    until: float
+    """When it is forgotten."""
+    is_revoked: bool
 
 
 @dataclass(slots=True)
@@ -92,7 +105,8 @@ class _Refused(Exception):
 
 
 class TurnServer:
-    """One relay. `now` is a monotonic clock in seconds; `unix_s`, POSIX seconds, is used for the expiry of credentials only.
+    """One relay. `now` is a monotonic clock in seconds; `unix_s`, POSIX seconds, only for the expiry of credentials and the age
+    of orders.
 
     `advertised_host` is the IP address in XOR-RELAYED-ADDRESS; clients on the other side must take it for the relay's.
     """
@@ -114,8 +128,8 @@ class TurnServer:
         self._family = 1 if ipaddress.ip_address(advertised_host).version == 4 else 2
         self._secret = secret
         self._order_key = order_key(secret)
-        self._shut_out: dict[str, float] = {}
-        """Device → until when. The longest known stands first."""
+        self._ordered: dict[str, _Ordered] = {}
+        """By device. What is forgotten next stands first."""
         self._realm = realm
         self._max_allocations = max_allocations
         self._max_per_device = max_allocations_per_device
@@ -144,7 +158,7 @@ class TurnServer:
         except MalformedStun:
             return self._drop("dropped_malformed")
         if message.method == Method.SHUT_OUT:
-            return self._handle_order(message, source, now)
+            return self._handle_order(message, source, now, unix_s)
         if message.message_class == Class.REQUEST:
             return [(self._answer(message, source, now, unix_s), source)]
         if message.message_class == Class.INDICATION and message.method == Method.SEND:
@@ -234,19 +248,26 @@ class TurnServer:
 
     # --- orders of the server ---
 
-    def _handle_order(self, message: StunMessage, source: Address, now: float) -> list[Datagram]:
-        """Revoked devices lose what they have here, and get nothing more. Who is not the server gets no answer."""
-        devices = parse_order(message, self._order_key) if message.message_class == Class.REQUEST else None
-        if devices is None:
+    def _handle_order(self, message: StunMessage, source: Address, now: float, unix_s: float) -> list[Datagram]:
+        """Revoked devices lose what they have here, and get nothing more until they are in force again. An order that says what was before
+        a later one changes nothing of what that one said. Who is not the server, or hands on an old order, gets no answer."""
+        order = parse_order(message, self._order_key) if message.message_class == Class.REQUEST else None
+        if order is None or abs(unix_s - order.at) > ORDER_FRESH_S:
             return self._drop("dropped_unexpected")
-        for device_id in devices:
-            self._shut_out.pop(device_id, None)  # to the end of the line
-            self._shut_out[device_id] = now + SHUT_OUT_S
+        for device_id in order.in_force + order.revoked:
+            before = self._ordered.get(device_id)
+            if before is not None and before.at > order.at:
+                continue
+            self._ordered.pop(device_id, None)  # to the end of the line
+            is_revoked = device_id in order.revoked
+            self._ordered[device_id] = _Ordered(order.at, now + SHUT_OUT_S, is_revoked)
+            if not is_revoked:
+                continue
             for allocation in list(self._of_device.get(device_id, {}).values()):
                 self._delete(allocation, now)
                 self.counts["allocations_shut_out"] += 1
-        while (first := next(iter(self._shut_out), None)) is not None and self._shut_out[first] <= now:
-            del self._shut_out[first]
+        while (first := next(iter(self._ordered), None)) is not None and self._ordered[first].until <= now:
+            del self._ordered[first]
         return [(encode_answer(message, self._order_key), source)]
 
     # --- requests ---
@@ -349,7 +370,8 @@ class TurnServer:
         parsed = parse_username(username)
         if parsed is None or parsed[0] <= unix_s:
             raise self._challenge(401, "Unauthorized", source, now)
-        if self._shut_out.get(device_id, 0.0) > now:
+        ordered = self._ordered.get(device_id)
+        if ordered is not None and ordered.is_revoked and ordered.until > now:
             raise _Refused(403, "Forbidden")
         transport = request.get(Attribute.REQUESTED_TRANSPORT)
         if transport is None or len(transport) != 4:

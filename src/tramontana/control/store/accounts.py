@@ -156,6 +156,16 @@ async def revoked_since(connection: AsyncConnection, since: float) -> Sequence[s
     return (await connection.execute(select(devices.c.device_id).where(devices.c.revoked_at > since))).scalars().all()
 
 
+async def restored_since(connection: AsyncConnection, since: float) -> Sequence[str]:
+    """Devices in force of which a certificate was revoked after an instant."""
+    query = select(devices.c.device_id).join(certificates, certificates.c.device_id == devices.c.device_id)
+    return (
+        (await connection.execute(query.where(certificates.c.revoked_at > since, devices.c.revoked_at.is_(None)).distinct()))
+        .scalars()
+        .all()
+    )
+
+
 async def devices_of(connection: AsyncConnection, account_ids: Collection[str]) -> Sequence[Device]:
     """The devices of these accounts, the oldest first."""
     query = _DEVICE.where(devices.c.account_id.in_(account_ids)).order_by(devices.c.enrolled_at, devices.c.device_id)
