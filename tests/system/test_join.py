@@ -208,3 +208,5 @@ def test_invited_approved_connected_revoked(tmp_path: Path) -> None:
         ministry.revoke(device_id)
         wait_for(lambda: network.tunnels(gateway) == [], "the gateway has no tunnel of the site", patience_s=40)
         assert not network.reaches()
+        network.wait_for(lambda: "revoked" in str((ship.status() or {}).get("blocked")), "the site says why")
+        assert all(not tunnel["keyed"] for tunnel in network.tunnels(ship))

@@ -1,4 +1,5 @@
-"""SOS: cases for the operators of a control room. An operator is a workplace of the console, or a certified device with that role."""
+"""SOS: cases for the operators of a control room. An operator is a workplace of the console, under the name that it gives itself: whoever has
+the console's session may act for any of them, and the audit trail says which name was used."""
 
 from __future__ import annotations
 

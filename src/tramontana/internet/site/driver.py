@@ -505,7 +505,8 @@ class SiteAgent:
         if carrying is None:
             reasons = {str(tunnel.status()["blocked"]) for tunnel in self.tunnels.values()} - {"None"}
             chosen = "the site has only just started" if choice is None else choice.blocked.get(FlowClass.DATA_ROUTINE, "")
-            blocked = self.fault or "; ".join(filter(None, [chosen, *sorted(reasons)]))
+            # A fault of the agent must not hide why a gateway refuses.
+            blocked = "; ".join(filter(None, [self.fault, chosen, *sorted(reasons)]))
         return {
             "role": "site",
             "id": self.own.device_id,
