@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tramontana.planning.measures import Demand, Measures, MeasureSky, SkyDesign, measure, together, weighted
+from tramontana.planning.measures import Demand, Measures, MeasureSky, Serving, SkyDesign, measure, together, weighted
 from tramontana.space.ground import Place
 from tramontana.space.shells import Shell
 
@@ -52,14 +52,24 @@ def test_two_skies_fail_together_as_often_as_chance_has_it() -> None:
 
 def test_a_sky_that_two_alternatives_share_is_measured_once() -> None:
     asked: list[SkyDesign] = []
-    nothing = Measures(*(np.zeros(3) for _ in range(4)))
+    half = Measures(*(np.full(3, 0.5) for _ in range(4)))
 
     def run(_: MeasureSky, skies: object) -> list[Measures]:
         assert isinstance(skies, list)
         asked.extend(skies)
-        return [nothing for _ in skies]
+        return [half for _ in skies]
 
     few, more = SkyDesign(None, (FEW,), ()), SkyDesign(None, (MORE,), ())
-    found = measure({"lease": (few,), "mix": (few, more), "fibre": ()}, DEMAND, run)
+    several = {
+        "lease": (Serving(few, 1, 4),),
+        "late": (Serving(more, 4, 4),),
+        "mix": (Serving(few, 1, 3), Serving(more, 3, 4)),
+        "fibre": (),
+    }
+    found = measure(several, DEMAND, 4, run)
     assert asked == [few, more]
-    assert set(found) == {"lease", "mix"}
+    assert set(found) == {"lease", "late", "mix"}
+    assert [found[name].first for name in ("lease", "late", "mix")] == [1, 4, 1]
+    assert found["late"].complete.available == pytest.approx([0.5] * 3)
+    assert found["late"].available_over_years == pytest.approx([0.125] * 3)  # one year of four
+    assert found["mix"].available_over_years == pytest.approx([(0.5 + 0.5 + 0.75 + 0.5) / 4] * 3)

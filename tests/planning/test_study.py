@@ -113,6 +113,7 @@ def test_a_tiny_study_by_hand() -> None:
         ('title = "Lease"', 'title = "Lease"\nsky = { design = "starshield" }', "alternatives.lease.sky: unknown design"),
         ('title = "Lease"', 'title = "Lease"\nsky = { design = "iris2", landing = ["NZ"] }', "no gateway stands in NZ"),
         ('title = "Lease"', 'title = "Lease"\nsky = { landing = ["IT"] }', "give a design, or else shells"),
+        ('title = "Lease"', 'title = "Lease"\nsky = { design = "iris2", first = 3 }', "years 3 to 2 are not within the study's 1 to 2"),
     ],
 )
 def test_what_cannot_be_used_says_where_and_what_to_do(old: str, new: str, complaint: str) -> None:

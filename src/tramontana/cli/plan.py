@@ -15,7 +15,7 @@ from tramontana.cli.sky_options import Work, work_options
 from tramontana.errors import LocalError
 from tramontana.planning.design_search import Candidate, cheapest, front
 from tramontana.planning.figure import Draws, Figure, Input, Values, ancestry, drivers, evaluate
-from tramontana.planning.measures import Demand, Measures, measure, weighted
+from tramontana.planning.measures import Demand, Service, measure, weighted
 from tramontana.planning.study import Alternative, DesignTask, Study, StudyError, parse_study
 from tramontana.planning.units import shown
 
@@ -140,7 +140,7 @@ def explain(study: Path, alternative: str, figure: str | None) -> None:
     click.echo("\n".join(explanation(target, Draws.random([target], read.head.draws, read.head.seed))))
 
 
-def compared(study: Study, measured: Mapping[str, Measures]) -> Report:
+def compared(study: Study, measured: Mapping[str, Service]) -> Report:
     """One row for each alternative. Money in millions, its three figures percentiles over the draws; measures are means over the demand."""
     alternatives = study.alternatives
     wanted = [
@@ -180,21 +180,27 @@ def compared(study: Study, measured: Mapping[str, Measures]) -> Report:
     )
 
 
-def _measure_columns(study: Study, demand: Demand, measured: Mapping[str, Measures]) -> Iterator[Column]:
-    def column(name: str, of: Callable[[Measures], float], digits: int) -> Column:
+def _measure_columns(study: Study, demand: Demand, measured: Mapping[str, Service]) -> Iterator[Column]:
+    def column(name: str, of: Callable[[Service], float], digits: int) -> Column:
         return Column(name, np.array([of(measured[one.id]) if one.id in measured else np.nan for one in study.alternatives]), digits=digits)
 
     shares = demand.shares
-    yield column("served_percent", lambda found: weighted(found.served, shares) * 100, 2)
-    yield column("available_percent", lambda found: weighted(found.available, shares) * 100, 2)
-    yield column("round_trip_median_ms", lambda found: weighted(found.round_trip_s, shares) * 1e3, 0)
-    yield column("round_trip_p99_ms", lambda found: weighted(found.slow_round_trip_s, shares) * 1e3, 0)
+    yield Column(
+        "serves_from",
+        [str(study.head.first_year + measured[one.id].first - 1) if one.id in measured else "–" for one in study.alternatives],
+        "text",
+    )
+    yield column("served_percent", lambda found: weighted(found.complete.served, shares) * 100, 2)
+    yield column("available_percent", lambda found: weighted(found.complete.available, shares) * 100, 2)
+    yield column("available_over_all_years_percent", lambda found: weighted(found.available_over_years, shares) * 100, 2)
+    yield column("round_trip_median_ms", lambda found: weighted(found.complete.round_trip_s, shares) * 1e3, 0)
+    yield column("round_trip_p99_ms", lambda found: weighted(found.complete.slow_round_trip_s, shares) * 1e3, 0)
 
 
-def _measured(study: Study, work: Work) -> dict[str, Measures]:
+def _measured(study: Study, work: Work) -> dict[str, Service]:
     if study.demand is None:
         return {}
-    return measure({one.id: one.skies for one in study.alternatives}, study.demand, partial(work.run, "service"))
+    return measure({one.id: one.skies for one in study.alternatives}, study.demand, study.head.years, partial(work.run, "service"))
 
 
 def explanation(target: Figure, draws: Draws) -> Iterator[str]:

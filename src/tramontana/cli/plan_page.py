@@ -15,7 +15,7 @@ from tramontana.cli.sky_chart import LINES, plain_text
 from tramontana.cli.sky_page import svg_of
 from tramontana.planning.estimate import Source
 from tramontana.planning.figure import Draws, Driver, Figure, Input, Values, ancestry, drivers, evaluate
-from tramontana.planning.measures import LEAST_BPS, Measures, MeasureSky, weighted
+from tramontana.planning.measures import LEAST_BPS, MeasureSky, Service, weighted
 from tramontana.planning.study import Alternative, Study
 from tramontana.planning.units import shown
 
@@ -24,7 +24,7 @@ MILLION: Final = 1e6
 MOST_DRIVERS: Final = 8
 
 
-def study_page(study: Study, measured: Mapping[str, Measures]) -> str:
+def study_page(study: Study, measured: Mapping[str, Service]) -> str:
     """HTML that prints. Every result is a link to its formula, every input to its source."""
     roots = [figure for one in study.alternatives for figure in _results(one)]
     values = evaluate(roots, Draws.random(roots, study.head.draws, study.head.seed))
@@ -68,18 +68,18 @@ def service_in_words(study: Study) -> str:
     return (
         f"simulated over {hours:g} h for {len(study.demand.places)} places, weighted by their need: served is the time with a satellite "
         f"and a gateway; available is the share of an average year in which {LEAST_BPS / 1e6:g} Mbit/s get through rain and handovers "
-        "(ITU-R P.618); round trip to the point of presence. An alternative without satellites, or whose orbits nobody published, has "
-        "none; capacity and sovereignty are not measured yet"
+        "(ITU-R P.618), once all of an alternative serves; round trip to the point of presence. An alternative without satellites, or "
+        "whose orbits nobody published, has none; capacity and sovereignty are not measured yet"
     )
 
 
-def _table(study: Study, values: Mapping[Figure, Values], measured: Mapping[str, Measures]) -> str:
+def _table(study: Study, values: Mapping[Figure, Values], measured: Mapping[str, Service]) -> str:
     currency = escape(study.head.currency)
     heads = [f"Present value, million {currency}", f"Paid, million {currency}"]
     if study.alternatives[0].per_user is not None:
         heads.append(f"By user and year, {currency}")
     if study.demand is not None:
-        heads += ["Available, simulated", "Round trip, simulated"]
+        heads += ["Serves from", "Available then, simulated", "Over all years", "Round trip, simulated"]
     rows = ""
     for one in study.alternatives:
         cells = ""
@@ -88,15 +88,23 @@ def _table(study: Study, values: Mapping[Figure, Values], measured: Mapping[str,
             cells += f'<td><a href="#{_anchor(one, figure)}">{middle:,.0f}</a> <small>{low:,.0f} to {high:,.0f}</small></td>'
         if study.demand is not None and one.id in measured:
             found, shares = measured[one.id], study.demand.shares
-            cells += f"<td>{_percent(weighted(found.available, shares))}</td><td>{_milliseconds(weighted(found.round_trip_s, shares))}</td>"
+            cells += "".join(
+                f"<td>{text}</td>"
+                for text in (
+                    str(study.head.first_year + found.first - 1),
+                    _percent(weighted(found.complete.available, shares)),
+                    _percent(weighted(found.available_over_years, shares)),
+                    _milliseconds(weighted(found.complete.round_trip_s, shares)),
+                )
+            )
         elif study.demand is not None:
-            cells += "<td>–</td><td>–</td>"
+            cells += "<td>–</td>" * 4
         rows += f'<tr><th scope="row"><a href="#{escape(one.id)}">{escape(one.title)}</a></th>{cells}</tr>'
     head = "".join(f'<th scope="col">{text}</th>' for text in heads)
     return f'<div class="scroll"><table><thead><tr><th scope="col">Alternative</th>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
 
 
-def _service(study: Study, measured: Mapping[str, Measures]) -> str:
+def _service(study: Study, measured: Mapping[str, Service]) -> str:
     """By place: the share of a year that holds, and the median round trip."""
     if study.demand is None or not measured:
         return ""
@@ -104,10 +112,8 @@ def _service(study: Study, measured: Mapping[str, Measures]) -> str:
     head = "".join(f'<th scope="col">{escape(titles[name])}</th>' for name in measured)
     rows = ""
     for row, place in enumerate(study.demand.places):
-        cells = "".join(
-            f"<td>{_percent(float(found.available[row]))} <small>{_milliseconds(float(found.round_trip_s[row]))}</small></td>"
-            for found in measured.values()
-        )
+        here = [(float(found.complete.available[row]), float(found.complete.round_trip_s[row])) for found in measured.values()]
+        cells = "".join(f"<td>{_percent(share)} <small>{_milliseconds(trip)}</small></td>" for share, trip in here)
         rows += f'<tr><th scope="row">{escape(place.name)}</th>{cells}</tr>'
     words = service_in_words(study)
     return (

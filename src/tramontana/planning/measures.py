@@ -79,6 +79,26 @@ class Measures:
 
 
 @dataclass(frozen=True, slots=True)
+class Serving:
+    """A sky, and the years of the study in which it serves, both included."""
+
+    sky: SkyDesign
+    first: int
+    last: int
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Service:
+    """What an alternative gives: once all of it serves, and over the whole study."""
+
+    complete: Measures
+    available_over_years: Floats
+    """(P,) mean over the years; a year without a sky counts as none."""
+    first: int
+    """The first year of the study with any service."""
+
+
+@dataclass(frozen=True, slots=True)
 class MeasureSky:
     """The work of one sky, picklable: `map_chunks` runs several side by side."""
 
@@ -101,12 +121,22 @@ class MeasureSky:
 
 
 def measure(
-    skies: Mapping[str, Sequence[SkyDesign]], demand: Demand, run: Callable[[MeasureSky, Sequence[SkyDesign]], list[Measures]]
-) -> dict[str, Measures]:
+    servings: Mapping[str, Sequence[Serving]],
+    demand: Demand,
+    years: int,
+    run: Callable[[MeasureSky, Sequence[SkyDesign]], list[Measures]],
+) -> dict[str, Service]:
     """By alternative; one without a sky is left out. Each sky is measured once, by `run`, which may do several side by side."""
-    distinct = list(dict.fromkeys(sky for several in skies.values() for sky in several))
+    distinct = list(dict.fromkeys(one.sky for several in servings.values() for one in several))
     found = dict(zip(distinct, run(MeasureSky(demand), distinct), strict=True))
-    return {name: together([found[sky] for sky in several]) for name, several in skies.items() if several}
+    return {name: _service(several, found, years) for name, several in servings.items() if several}
+
+
+def _service(several: Sequence[Serving], found: Mapping[SkyDesign, Measures], years: int) -> Service:
+    by_year = [[found[one.sky] for one in several if one.first <= year <= one.last] for year in range(1, years + 1)]
+    nothing = np.zeros_like(found[several[0].sky].available)
+    available = np.mean([together(parts).available if parts else nothing for parts in by_year], axis=0)
+    return Service(together([found[one.sky] for one in several]), available, min(one.first for one in several))
 
 
 def together(parts: Sequence[Measures]) -> Measures:

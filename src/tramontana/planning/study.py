@@ -35,6 +35,7 @@ product = ["fee"]                    # multiplied; `divide` what divides; the re
 [alternatives.sky]                   # left out: no satellites, or none that are measured here
 design = "starlink-gen1"             # a built-in one, or [[alternatives.sky.shells]] of one's own
 landing = ["IT"]                     # countries of gateways; left out: all that are known
+first = 1                            # the years in which it serves; `last` as well
 
 [places.rome]                        # where service is needed; measured only where a study has places
 title = "Rome"
@@ -60,7 +61,7 @@ from tramontana.planning.cost import Constellation, CostError, Costs, Line, cons
 from tramontana.planning.design_search import Grid, Search, Target
 from tramontana.planning.estimate import Estimate, EstimateError, Source
 from tramontana.planning.figure import Figure, Input, constant
-from tramontana.planning.measures import Demand, SkyDesign
+from tramontana.planning.measures import Demand, Serving, SkyDesign
 from tramontana.planning.units import CURRENCIES, UnitError, factor, shown, unit
 from tramontana.space.designs import design
 from tramontana.space.ground import Place
@@ -160,6 +161,9 @@ class SkyEntry(_Strict):
     design: Name | None = None
     shells: tuple[ShellEntry, ...] = ()
     landing: tuple[Annotated[str, Field(pattern="^[A-Z]{2}$")], ...] = ()
+    first: int = 1
+    last: int | None = None
+    """Years of the study in which it serves; left out: to the end."""
 
     @model_validator(mode="after")
     def _one_way(self) -> Self:
@@ -216,7 +220,7 @@ class Alternative:
     costs: Costs
     per_user: Figure | None
     """Present value by protected user and year; None where the study does not count users."""
-    skies: tuple[SkyDesign, ...]
+    skies: tuple[Serving, ...]
     """What serves; empty where nothing of it is measured."""
 
 
@@ -367,11 +371,11 @@ class _Builder:
         years = self.file.study.years
         terms: list[Figure] = []
         residual: Figure | None = None
-        skies: list[SkyDesign] = []
+        skies: list[Serving] = []
         for part in self._parts(entry, entries, ()):
             terms += [line(self._line(part.id, given), self.money, years) for given in part.lines]
             if part.sky is not None:
-                skies.append(_sky(part.id, part.sky))
+                skies.append(_serving(part.id, part.sky, years))
             if part.constellation is not None:
                 built, left = constellation(self._constellation(part.id, part.constellation), self.money, years)
                 terms += built
@@ -427,6 +431,13 @@ class _Builder:
         period = constant(float(head.years), "year", "years of the study")
         share = sums.present_value / self._named(head.users, "study.users") / period
         return share.to(unit(f"{head.currency}/user/year")).called("present value of the cost by user and year")
+
+
+def _serving(alternative: str, entry: SkyEntry, years: int) -> Serving:
+    last = years if entry.last is None else entry.last
+    if not 1 <= entry.first <= last <= years:
+        raise StudyError(f"alternatives.{alternative}.sky: years {entry.first} to {last} are not within the study's 1 to {years}")
+    return Serving(_sky(alternative, entry), entry.first, last)
 
 
 def _sky(alternative: str, entry: SkyEntry) -> SkyDesign:

@@ -1,5 +1,8 @@
-"""SOS: cases for the operators of a control room. An operator is a workplace of the console, under the name that it gives itself: whoever has
-the console's session may act for any of them, and the audit trail says which name was used."""
+"""SOS: cases for the operators of a control room.
+
+An operator is a workplace of the console, under the name that it gives itself: whoever has the console's session may act for any of
+them, and the audit trail says which name was used.
+"""
 
 from __future__ import annotations
 
