@@ -105,7 +105,7 @@ class Report:
     def as_text(self, most_rows: int) -> str:
         """What a person sees in a terminal."""
         lines = [self.title, ""]
-        width = max(15, *(len(word) + 2 for word, _ in (*self.about, *self.summary)))
+        width = max(15, *(len(word) + 1 for word, _ in (*self.about, *self.summary)))
         lines += [f"{word:<{width}}{text}" for word, text in self.about]
         rows = min(self.count, most_rows)
         cells = [[c.name, *(c.shown(row) for row in range(rows))] for c in self.columns]
