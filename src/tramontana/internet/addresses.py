@@ -6,7 +6,7 @@ They go on into rules, command lines and configurations, so whatever is accepted
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
 from typing import Annotated, Final, TypeVar
 
@@ -43,6 +43,11 @@ def is_private(network: IPv4Network | IPv6Network) -> bool:
         for block in PRIVATE
         if block.version == network.version
     )
+
+
+def overlapped(network: IPv4Network | IPv6Network, others: Iterable[IPv4Network | IPv6Network]) -> IPv4Network | IPv6Network | None:
+    """The first of the others that it overlaps."""
+    return next((other for other in others if other.version == network.version and network.overlaps(other)), None)
 
 
 def _plain(text: object) -> str:

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AsyncExitStack, suppress
 from ipaddress import IPv4Address, ip_network
 from itertools import count
@@ -14,6 +14,7 @@ from typing import Any
 
 from tramontana.errors import TramontanaError
 from tramontana.internet import kill_switch
+from tramontana.internet.addresses import Network, is_private, overlapped
 from tramontana.internet.control_channel import (
     LOG_PART_BYTES,
     Acceptance,
@@ -53,6 +54,7 @@ from tramontana.internet.flow_class import FlowClass
 from tramontana.internet.key_renewal import GatewayKey, Message
 from tramontana.internet.linux import firewall, links, tcp_proxy, traffic_control
 from tramontana.internet.linux.flow_marks import FlowMarks
+from tramontana.internet.linux.found import connected_networks
 from tramontana.internet.linux.gateway_front import remove_rules, serving
 from tramontana.internet.linux.gateway_uplinks import GatewaySite, GatewayUplinks
 from tramontana.internet.linux.metrics_server import serve_metrics
@@ -89,7 +91,8 @@ class GatewayAgent:
         self.wireguard = wireguard or wireguard_here()
         self.state = StateDirectory(settings.state)
         if settings.joined:
-            self.settings = settings = _with_sites(settings, self.state.read_places(SITES))
+            kept = _with_sites(settings, self.state.read_places(SITES)).site
+            self.settings = settings = _with_sites(settings, [place.model_dump() for place in self._served(kept)])
         self.places = {place.id: place for place in settings.site}
         self.branches = {place.id: branch for branch, place in enumerate(settings.site, start=1)}
         """Each site's place in traffic control."""
@@ -235,6 +238,7 @@ class GatewayAgent:
 
         Raises `SettingsRefused` where they contradict each other, `HostRefused`.
         """
+        sites = self._served(sites)
         if gateways != self.gateways:
             self.gateways = gateways
             self._say_to_all(Gateways(gateways))
@@ -261,6 +265,14 @@ class GatewayAgent:
             self.state.write_places(SITES, self.places.values())
             self._is_prepared = True
             log.info("there are %d sites", len(self.places))
+
+    def _served(self, sites: Sequence[SitePlace]) -> list[SitePlace]:
+        """Those that this gateway can serve: a route to a site must not lead away what is next to the gateway. Raises `HostRefused`."""
+        own = [*connected_networks(), *map(ip_network, self.settings.addresses)]
+        faults = {place.id: fault for place in sites if (fault := network_fault(place.networks, own)) is not None}
+        for site, fault in faults.items():
+            log.error("the site %s is not served: %s", site, fault)
+        return [place for place in sites if place.id not in faults]
 
     def hand_on_log(self) -> None:
         """Tell the sites that there is more of the log."""
@@ -535,6 +547,16 @@ def take_down(settings: GatewaySettings, wireguard: WireGuard | None = None) -> 
     remove_rules()
     table = f"inet {kill_switch.GATEWAY_TABLE}"
     firewall.apply_rules(here, f"table {table}\ndelete table {table}\n")
+
+
+def network_fault(networks: Iterable[Network], own: Sequence[Network]) -> str | None:
+    """Why a gateway in these networks of its own routes no such networks to a site."""
+    for network in networks:
+        if not is_private(network):
+            return f"{network} is no private network (RFC 1918, RFC 4193)"
+        if (other := overlapped(network, own)) is not None:
+            return f"{network} overlaps {other}, where this gateway is itself; give the site another network"
+    return None
 
 
 def _with_sites(settings: GatewaySettings, sites: list[Any]) -> GatewaySettings:

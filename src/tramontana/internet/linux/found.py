@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Interface
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Network, ip_interface
 from typing import Any
 
 from tramontana.internet.linux.namespace import run
@@ -28,6 +28,17 @@ def interfaces() -> list[Interface]:
     routes: list[dict[str, Any]] = json.loads(run(["ip", "-json", "-4", "route", "show", "default"]) or "[]")
     links: list[dict[str, Any]] = json.loads(run(["ip", "-json", "-details", "address", "show"]) or "[]")
     return parse_interfaces(routes, links)
+
+
+def connected_networks() -> list[IPv4Network | IPv6Network]:
+    """In which this machine has an address. Raises `HostRefused`."""
+    return parse_connected_networks(json.loads(run(["ip", "-json", "address", "show"]) or "[]"))
+
+
+def parse_connected_networks(links: list[dict[str, Any]]) -> list[IPv4Network | IPv6Network]:
+    """From what `ip -json address show` says."""
+    own = [each for link in links for each in link.get("addr_info", []) if each["family"] in ("inet", "inet6")]
+    return [ip_interface(f"{each['local']}/{each['prefixlen']}").network for each in own]
 
 
 def parse_interfaces(routes: list[dict[str, Any]], links: list[dict[str, Any]]) -> list[Interface]:
