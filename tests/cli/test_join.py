@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import tomllib
 from ipaddress import ip_network
@@ -139,3 +140,20 @@ def test_the_unit_keeps_tunnels_and_comes_before_the_network() -> None:
     assert "Before=network-pre.target" in unit
     assert "network-online" in join.unit_text("gateway", Path("/etc/tramontana/gateway.toml"))
     assert json.dumps(unit).isascii()
+
+
+def test_a_unit_runs_the_configuration_whatever_it_is_called_and_nothing_from_where_it_stands() -> None:
+    (line,) = [
+        line for line in join.unit_text("site", Path('/etc/my %n $HOME "x"/site.toml')).splitlines() if line.startswith("ExecStart=")
+    ]
+    assert line.endswith(r' -P -m tramontana.cli.main site run --config "/etc/my %%n $$HOME \"x\"/site.toml"')
+
+
+def test_a_link_that_is_a_dash_comes_by_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("https://server.example/phone#invite=a&org=b\n"))
+    assert join.given_link("-") == "https://server.example/phone#invite=a&org=b"
+    assert join.given_link("https://x") == "https://x"
+    assert join.given_link(None) is None
+    monkeypatch.setattr("sys.stdin", io.StringIO(""))
+    with pytest.raises(LocalError, match="standard input"):
+        join.given_link("-")

@@ -133,6 +133,16 @@ class Certified:
         return toml_lines(**values)
 
 
+def given_link(link: str | None) -> str | None:
+    """The link itself; `-`: a line of standard input, as other users of the machine see the words of a command. Raises `LocalError`."""
+    if link != "-":
+        return link
+    read = sys.stdin.readline().strip()
+    if not read:
+        raise LocalError("no link came by standard input; for example `tramontana site join - < ship.link`")
+    return read
+
+
 def join_router(
     role: Role, link: str | None, name: str, directory: Path, place: Callable[[OnlineDevice], Awaitable[T]]
 ) -> tuple[Certified, T]:
@@ -145,7 +155,7 @@ def join_router(
         if Enrolment.read(store) is None:
             if link is None:
                 raise LocalError(f"there is no device in {directory} yet: give the link of an invitation with the role {role}")
-            invitation = Invitation.parse(link)
+            invitation = Invitation.parse(given_link(link) or "")
             asyncio.run(ask_once(invitation.origin, enrol(store, invitation, name)))
         certified = Certified(role, Enrolment.read(store)[0].fingerprint, directory)  # type: ignore[index]
         file = EntryFile(certified.log)
@@ -377,7 +387,7 @@ def unit_text(role: Role, config: Path) -> str:
         if role == "site"
         else "After=network-online.target\nWants=network-online.target\n"
     )
-    command = f"{sys.executable} -m tramontana.cli.main {role} run --config {config}"
+    command = f"{_unit_word(sys.executable)} -P -m tramontana.cli.main {role} run --config {_unit_word(str(config)).replace('$', '$$')}"
     return (
         f"[Unit]\nDescription=Tramontana {role}\n{order}StartLimitIntervalSec=0\n\n"
         f"[Service]\nType=exec\nExecStart={command}\nRestart=always\nRestartSec=2\n"
@@ -385,6 +395,11 @@ def unit_text(role: Role, config: Path) -> str:
         "CPUSchedulingPolicy=fifo\nCPUSchedulingPriority=5\nUMask=0077\n\n"
         "[Install]\nWantedBy=multi-user.target\n"
     )
+
+
+def _unit_word(text: str) -> str:
+    """One word of a command line, whatever is in it (systemd.service(5), "Command lines"; `%` as in systemd.unit(5), "Specifiers")."""
+    return json.dumps(text, ensure_ascii=False).replace("%", "%%")
 
 
 def install_service(role: Role, config: Path) -> bool:

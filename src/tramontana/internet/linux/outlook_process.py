@@ -29,7 +29,14 @@ async def follow(lookout: Lookout, carriers: tuple[str, ...], told: Callable[[Ou
     request = OutlookRequest(lookout=lookout, carriers=carriers).model_dump_json()
     while True:
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", __name__, request, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, limit=LONGEST_LINE
+            sys.executable,
+            "-P",
+            "-m",
+            __name__,
+            request,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            limit=LONGEST_LINE,
         )
         assert process.stdout is not None
         try:

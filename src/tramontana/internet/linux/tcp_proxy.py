@@ -402,7 +402,7 @@ async def keep(settings: ProxySettings | None, path: Path) -> None:
 
 def _start(settings: ProxySettings) -> str:
     """Start a process that outlives this one. What it complains of; empty if it runs."""
-    command = [sys.executable, "-m", __name__, settings.model_dump_json()]
+    command = [sys.executable, "-P", "-m", __name__, settings.model_dump_json()]
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, start_new_session=True)
     last = ""
     assert process.stdout is not None
