@@ -102,6 +102,17 @@ def test_rules_replace_what_was_there_in_one_text() -> None:
         assert "policy drop" in text
 
 
+def test_only_an_uplink_that_asks_for_its_address_may_ask() -> None:
+    chains = uplink_rules({1: "eth1", 2: "eth2"}, ["203.0.113.1"], {2}).split("chain ")[1:]
+    assert ["udp dport 67 accept" in chain for chain in chains] == [False, True]
+
+
+def test_a_gateway_forwards_nothing_to_link_local_addresses_whoever_asks() -> None:
+    lines = [line.strip() for line in gateway_rules(["romeu1"], "eth0", ["10.64.2.0/24"], site_to_site=True).splitlines()]
+    accepted = next(place for place, line in enumerate(lines) if line.endswith("accept"))
+    assert "ip daddr 169.254.0.0/16 drop" in lines[:accepted]
+
+
 def test_sites_reach_each_other_only_if_they_may() -> None:
     def rules(*, may: bool) -> str:
         return gateway_rules(["romeu1"], "eth0", ["10.64.2.0/24"], site_to_site=may)

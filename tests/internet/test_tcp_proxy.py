@@ -132,3 +132,9 @@ def test_the_rule_that_takes_connections_comes_after_every_exception_and_last() 
     assert any("ip daddr 10.64.2.0/24 accept" in line for line in lines)
     gateway = ProxySettings(role=Role.GATEWAY, inside=("gu1",), outside="eth0", status_socket="/x")
     assert any('fib daddr oifname != "eth0" accept' in line for line in rules(gateway, 1000, 1001))
+
+
+def test_a_gateway_connects_to_no_link_local_address_for_a_site() -> None:
+    lines = rules(ProxySettings(role=Role.GATEWAY, inside=("gu1",), outside="eth0", status_socket="/x"), 1000, 1001)
+    drops = next(place for place, line in enumerate(lines) if line.endswith("intercept ip daddr 169.254.0.0/16 drop"))
+    assert drops < next(place for place, line in enumerate(lines) if "log group" in line)

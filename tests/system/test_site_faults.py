@@ -187,4 +187,4 @@ def test_an_uplink_gets_its_address_from_the_network_and_nothing_else_of_the_mac
 def test_where_there_is_no_client_for_dhcp_the_site_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(HostRefused, match="install it"):
-        DhcpClient(Namespace(), "up1", 1, tmp_path).ensure()
+        DhcpClient(Namespace(), "up1", 1, tmp_path, []).ensure()

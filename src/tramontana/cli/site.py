@@ -7,6 +7,7 @@ import json
 import logging
 import signal
 import socket
+import time
 from collections.abc import Awaitable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -57,12 +58,14 @@ def run_gateway(config: Path) -> None:
 
 
 async def _site(config: Path) -> None:
-    """The agent, made anew whenever other gateways are there: tunnels outlive that."""
+    """The agent, made anew when other gateways are there: tunnels outlive that."""
+    made: list[float] = []
     while True:
+        made = [*made, time.monotonic()][-sites.MOST_REMADE :]
         settings = _settings(config, SiteSettings)
         sites.close(sites.with_known_gateways(settings))
         agent = sites.SiteAgent(settings)
-        changed = asyncio.ensure_future(agent.gateways_changed.wait())
+        changed = asyncio.ensure_future(_due(agent, made))
         running = asyncio.ensure_future(agent.run())
         try:
             await asyncio.wait([changed, running], return_when=asyncio.FIRST_COMPLETED)
@@ -72,6 +75,11 @@ async def _site(config: Path) -> None:
             for task in (changed, running):
                 task.cancel()
             await asyncio.wait([changed, running])
+
+
+async def _due(agent: sites.SiteAgent, made: list[float]) -> None:
+    await agent.gateways_changed.wait()
+    await asyncio.sleep(sites.wait_until_remade_s(made, time.monotonic()))
 
 
 async def _gateway(settings: GatewaySettings) -> None:
@@ -131,7 +139,8 @@ def join_site(
     foreground: bool,
     link: str | None,
 ) -> None:
-    """Make this machine a site of the organisation that the invitation LINK names. Begun before, it goes on without LINK.
+    """Make this machine a site of the organisation that the invitation LINK names; `-`: a line of standard input, which no other user of
+    the machine sees. Begun before, it goes on without LINK.
 
     From the moment the site runs, this machine and its local network reach the internet through its gateways only.
     """
@@ -146,6 +155,7 @@ def join_site(
     address = joining.local_address(place.networks, by_local, found)
     text = joining.site_config(certified.common_lines(tag or "site", position), underlay, place, chosen, by_local, address)
     joining.write_config(config, text, "site")
+    sites.forget_gateways(certified.directory)
     click.echo(f"Site {place.number}, network {', '.join(map(str, place.networks))} on {', '.join(by_local)}.")
     for uplink in chosen:
         click.echo(f"Uplink {uplink.interface}: {uplink.carrier}{'' if uplink.address is None else f', {uplink.address}'}")
@@ -179,7 +189,8 @@ def join_gateway(
     foreground: bool,
     link: str | None,
 ) -> None:
-    """Make this machine a gateway of the organisation that the invitation LINK names. Begun before, it goes on without LINK."""
+    """Make this machine a gateway of the organisation that the invitation LINK names; `-`: a line of standard input, which no other user
+    of the machine sees. Begun before, it goes on without LINK."""
     joining.check_root("gateway")
     interface, at = joining.outside_of(joining.machine(), outside, address)
     certified, place = joining.join_router(

@@ -7,7 +7,7 @@ uplink, whoever made them: the egress hook sees packets of AF_PACKET sockets as 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from ipaddress import ip_address, ip_network
 
 from tramontana.internet.overlay import CONTROL_PORT, HTTPS_PORT, MAX_UPLINK_INDEX, WIREGUARD_PORT
@@ -16,6 +16,8 @@ MAIN_TABLE = "tramontana_site"
 UPLINK_TABLE = "tramontana_uplinks"
 GATEWAY_TABLE = "tramontana_gateway"
 TUNNEL_PORTS = f"{WIREGUARD_PORT + 1}-{WIREGUARD_PORT + MAX_UPLINK_INDEX}"
+_NO_LINK_LOCAL = "ip daddr 169.254.0.0/16 drop"
+"""Routers never forward them (RFC 3927 §7). At the gateway's provider they are the machine's own metadata, credentials among them."""
 _CLAMP = "tcp flags & (syn | rst) == syn tcp option maxseg size set rt mtu"
 """Segments that fit the tunnel, however the end hosts guess (RFC 4459 §3.4)."""
 
@@ -55,8 +57,8 @@ def main_rules(local: Iterable[str], tunnels: Iterable[str]) -> str:
     )
 
 
-def uplink_rules(uplinks: dict[int, str], gateways: Iterable[str]) -> str:
-    """For the underlay namespace. uplinks: interfaces by index, which is their mark; gateways: IP addresses."""
+def uplink_rules(uplinks: dict[int, str], gateways: Iterable[str], dhcp: Collection[int] = ()) -> str:
+    """For the underlay namespace. uplinks: interfaces by index, which is their mark; gateways: IP addresses; dhcp: who asks for an address."""
     addresses = [ip_address(each) for each in gateways]
     body = "  counter blocked { }\n"
     for index, interface in sorted(uplinks.items()):
@@ -67,12 +69,12 @@ def uplink_rules(uplinks: dict[int, str], gateways: Iterable[str]) -> str:
                 ours += f"""    meta mark {index} {word} daddr {{ {own} }} udp dport {{ {HTTPS_PORT}, {TUNNEL_PORTS} }} accept
     meta mark {index} {word} daddr {{ {own} }} tcp dport {{ {HTTPS_PORT}, {CONTROL_PORT} }} accept
 """
+        asks = "    udp sport 68 udp dport 67 accept\n" if index in dhcp else ""
         body += f"""  chain uplink{index} {{
     type filter hook egress device "{interface}" priority 0; policy drop;
 {ours}    ether type arp accept
     icmpv6 type {{ nd-neighbor-solicit, nd-neighbor-advert, nd-router-solicit }} accept
-    udp sport 68 udp dport 67 accept
-    counter name blocked
+{asks}    counter name blocked
   }}
 """
     return _table("netdev", UPLINK_TABLE, body)
@@ -92,6 +94,7 @@ def gateway_rules(tunnels: Iterable[str], outside: str, networks: Iterable[str],
         GATEWAY_TABLE,
         f"""  chain forward {{
     type filter hook forward priority 0; policy drop;
+    {_NO_LINK_LOCAL}
     oifname {tunnels} {_CLAMP}
     iifname {tunnels} {_CLAMP}
     iifname {tunnels} oifname "{outside}" accept

@@ -228,6 +228,7 @@ def rules(settings: ProxySettings, port_4: int, port_6: int) -> list[str]:
         "meta l4proto != tcp accept",
         "fib daddr type != unicast accept",
         "ip6 daddr fe80::/10 accept",
+        "ip daddr 169.254.0.0/16 drop",  # as the forward chain does (kill_switch.py): what a gateway fetches for a site is not its own
         *([] if settings.outside is None else [f'fib daddr oifname != "{settings.outside}" accept']),
         *(f"{'ip' if network.version == 4 else 'ip6'} daddr {network} accept" for network in settings.networks),
         f"{_SYN_ONLY} log group {LOG_GROUP} drop",

@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import subprocess
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -15,8 +16,18 @@ from tramontana.internet.linux.namespace import HostRefused, Namespace
 CLIENT: Final = "udhcpc"
 PATHS: Final = "/usr/sbin:/usr/bin:/sbin:/bin"
 # The client sets these variables from addresses that it has parsed (udhcpc(8)); names and other texts of the server are not used.
+_NEVER: Final = ("0.*", "127.*", "169.254.*", "22[4-9].*", "2[3-5][0-9].*")
+"""Addresses that nobody leases, as patterns of the shell (RFC 6890 §2.2.2, RFC 3927 §1.6, RFC 5771 §3)."""
 _SCRIPT: Final = """#!/bin/sh
-case "$1" in
+event="$1"
+case "$event" in
+bound | renew)
+    case "$ip" in
+    {forbidden}) event=nak ;;
+    esac
+    ;;
+esac
+case "$event" in
 deconfig)
     ip link set "$interface" up
     ;;
@@ -39,24 +50,29 @@ exit 0
 """
 
 
+def lease_script(table: int, gateways: Iterable[str]) -> str:
+    """What the client runs at every event. gateways: addresses that no lease may have, or their packets would end on this machine."""
+    own = sorted(each for each in gateways if ":" not in each)
+    return _SCRIPT.format(table=table, forbidden=" | ".join([*_NEVER, *own]))
+
+
 class DhcpClient:
     """Of one uplink. Like WireGuard it outlives the agent that started it, and the next agent goes on with it."""
 
-    def __init__(self, underlay: Namespace, interface: str, table: int, state: Path) -> None:
-        self._underlay, self._interface, self._table = underlay, interface, table
+    def __init__(self, underlay: Namespace, interface: str, table: int, state: Path, gateways: Iterable[str]) -> None:
+        self._underlay, self._interface, self._text = underlay, interface, lease_script(table, gateways)
         self._script, self._pid_file = state / f"dhcp-{interface}.sh", state / f"dhcp-{interface}.pid"
         self._process: subprocess.Popen[bytes] | None = None
 
     def ensure(self) -> None:
-        """Start the client unless it runs. Raises `HostRefused`."""
+        """Start the client unless it runs; one that runs goes on with this script. Raises `HostRefused`."""
+        self._write_script()
         if self._pid() is not None or (self._process is not None and self._process.poll() is None):
             return
         path = os.environ.get("PATH", PATHS)
         program = shutil.which(CLIENT, path=path)
         if program is None:
             raise HostRefused(f"{CLIENT} is missing for `dhcp = true`; install it (Debian: udhcpc), or give the uplink `address` and `via`")
-        self._script.write_text(_SCRIPT.format(table=self._table))
-        self._script.chmod(0o700)
         command = [
             program,
             "-f",
@@ -82,6 +98,15 @@ class DhcpClient:
             env={"PATH": path},
             start_new_session=True,
         )
+
+    def _write_script(self) -> None:
+        with suppress(FileNotFoundError):
+            if self._script.read_text() == self._text:
+                return
+        made = self._script.with_suffix(".new")  # in one step: the client may be about to run it
+        made.write_text(self._text)
+        made.chmod(0o700)
+        made.replace(self._script)
 
     def stop(self) -> None:
         """Give the address back, and end. Nothing if it does not run."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -104,6 +104,8 @@ REPORT_PERIOD_S = 30.0
 """A site reports so often; 10,000 of them are 333 reports a second at the server."""
 REPORT_SOONEST_S = 2.0
 RETRY_S = 2.0
+MOST_REMADE, REMADE_PERIOD_S = 3, 300.0
+"""So often the agent is made anew for other gateways in so long: whatever a gateway says, the site is not kept busy with itself."""
 USAGE_PERIOD_S = 10.0
 FORESEEN_SHOWN = 20
 UNSOLD_BPS = 1e9
@@ -121,6 +123,7 @@ class SiteAgent:
         self.settings = settings = with_known_gateways(settings)
         self.gateways_changed = asyncio.Event()
         """Gateways came or went: this agent is to be ended, and another one made."""
+        self._gateways_heard = settings.gateway
         self.trust = LogFile(settings.log, settings.organisation)
         self.own = renewed(read_identity(settings.device_key, settings.certificate, self.trust.root), self.trust, settings.certificate)
         check_standing(self.own.certificate, self.trust, "site", unix_s())
@@ -181,7 +184,8 @@ class SiteAgent:
             links.move_link(uplink.interface, self.main, self.underlay)
         uplinks = {uplink.index: uplink.interface for uplink in settings.uplink}
         gateways = [address for gateway in settings.gateway for address in gateway.addresses]
-        firewall.apply_rules(self.underlay, kill_switch.uplink_rules(uplinks, gateways))
+        dhcp = {uplink.index for uplink in settings.uplink if uplink.dhcp}
+        firewall.apply_rules(self.underlay, kill_switch.uplink_rules(uplinks, gateways, dhcp))
         links.batch(self.underlay, ["link set lo up"])  # the TLS relay is reached there
         links.ensure_rules(self.underlay, uplinks)
         for name in ("all", "default", *uplinks.values()):
@@ -423,18 +427,11 @@ class SiteAgent:
             if fault is not None:
                 self.channels[gateway.number].refuse(f"{'this site' if own else 'the gateway'}: {fault}")
 
-    def hear_of_gateways(self, told: tuple[GatewayAt, ...]) -> None:
-        """What a gateway says of all of them. New ones and other addresses count; one goes by its revocation alone, so that no gateway can
-        take the others from this site."""
-        known = {place.id: place for place in self.settings.gateway}
-        for each in told:
-            place = GatewayPlace(id=each.id, number=each.number, address=each.address)
-            if all(other.number != place.number or other.id == place.id for other in known.values()) and (
-                each.id in known or standing_fault(self.trust, each.id, "gateway", unix_s()) is None
-            ):
-                known[each.id] = place
-        left = [place for place in known.values() if standing_fault(self.trust, place.id, "gateway", unix_s()) != "revoked"]
-        if left and tuple(left) != self.settings.gateway:
+    def hear_of_gateways(self, told: tuple[GatewayAt, ...], teller: str) -> None:
+        """What the gateway with this id says of all of them."""
+        left = heard_gateways(self._gateways_heard, told, teller, lambda each: standing_fault(self.trust, each, "gateway", unix_s()))
+        if left and left != self._gateways_heard:
+            self._gateways_heard = left
             self.state.write_places(GATEWAYS, left)
             self.gateways_changed.set()
 
@@ -639,7 +636,7 @@ class _Channel:
             case Said(LogPart() as part) if self._agent.settings.joined:
                 self._learn(part, conversation)
             case Said(Gateways(gateways)) if self._agent.settings.joined and self._is_accepted:
-                self._agent.hear_of_gateways(gateways)
+                self._agent.hear_of_gateways(gateways, self._gateway.id)
             case Said(Refusal(reason, sentence)):
                 self.refuse(f"{reason}: {sentence}")
                 raise ChannelRefused(f"the gateway refuses: {sentence}")
@@ -740,16 +737,50 @@ def with_known_gateways(settings: SiteSettings) -> SiteSettings:
     found = StateDirectory(settings.state).read_places(GATEWAYS) if settings.joined else []
     if not found:
         return settings
+    configured = {place.id: place.address_6 for place in settings.gateway}
     try:
-        return SiteSettings.model_validate({**settings.model_dump(), "gateway": found})
+        places = [GatewayPlace.model_validate(each) for each in found]
+        kept = [place.model_copy(update={"address_6": place.address_6 or configured.get(place.id)}) for place in places]
+        return SiteSettings.model_validate({**settings.model_dump(), "gateway": [place.model_dump() for place in kept]})
     except ValueError as error:
         raise StateDamaged(f"the gateways kept in {settings.state} are damaged ({error}); remove that file: they come anew") from error
+
+
+def forget_gateways(state: Path) -> None:
+    """Where the server has just said anew which there are."""
+    (state / f"{GATEWAYS}.json").unlink(missing_ok=True)
+
+
+def heard_gateways(
+    known: Sequence[GatewayPlace], told: Iterable[GatewayAt], teller: str, fault: Callable[[str], str | None]
+) -> tuple[GatewayPlace, ...]:
+    """The gateways that there are once `teller` has spoken. New ones count, with a certificate; that one is elsewhere, only by its own
+    word; one goes by its revocation alone. So no gateway can take the others from this site.
+
+    fault: what is wrong with the certificate of a device.
+    """
+    places = {place.id: place for place in known}
+    for each in told:
+        if any(other.number == each.number and other.id != each.id for other in places.values()):
+            continue
+        if each.id not in places:
+            if fault(each.id) is None:
+                places[each.id] = GatewayPlace(id=each.id, number=each.number, address=each.address)
+        elif each.id == teller:
+            places[each.id] = places[each.id].model_copy(update={"number": each.number, "address": each.address})
+    return tuple(place for place in places.values() if fault(place.id) != "revoked")
+
+
+def wait_until_remade_s(made: Sequence[float], now: float) -> float:
+    """made: when agents were made, the last one last."""
+    return max(0.0, made[-MOST_REMADE] + REMADE_PERIOD_S - now) if len(made) >= MOST_REMADE else 0.0
 
 
 def dhcp_clients(settings: SiteSettings) -> list[DhcpClient]:
     """Of the uplinks that ask the network for their address."""
     underlay = Namespace(settings.underlay)
-    return [DhcpClient(underlay, uplink.interface, uplink.index, settings.state) for uplink in settings.uplink if uplink.dhcp]
+    gateways = [address for gateway in settings.gateway for address in gateway.addresses]
+    return [DhcpClient(underlay, uplink.interface, uplink.index, settings.state, gateways) for uplink in settings.uplink if uplink.dhcp]
 
 
 def close(settings: SiteSettings) -> None:
