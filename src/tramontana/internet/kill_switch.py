@@ -58,7 +58,7 @@ def main_rules(local: Iterable[str], tunnels: Iterable[str]) -> str:
 
 
 def uplink_rules(uplinks: dict[int, str], gateways: Iterable[str], dhcp: Collection[int] = ()) -> str:
-    """For the underlay namespace. uplinks: interfaces by index, which is their mark; gateways: IP addresses; dhcp: who asks for an address."""
+    """For the underlay namespace. uplinks: interfaces by index, which is their mark; gateways: IP addresses; dhcp: indexes with it."""
     addresses = [ip_address(each) for each in gateways]
     body = "  counter blocked { }\n"
     for index, interface in sorted(uplinks.items()):
