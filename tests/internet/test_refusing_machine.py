@@ -14,9 +14,10 @@ import pytest
 
 from tests.internet.routers import Ministry
 from tramontana.internet.ladder import Networks
-from tramontana.internet.linux import site_ladder, tcp_relay
+from tramontana.internet.linux import links, site_ladder, tcp_relay
 from tramontana.internet.linux.namespace import HostRefused, Namespace, run
 from tramontana.internet.linux.site_ladder import LadderTunnel, SiteLadder
+from tramontana.internet.linux.wireguard import UserspaceWireGuard
 from tramontana.internet.overlay import TunnelId
 
 
@@ -28,6 +29,13 @@ def test_a_command_that_cannot_be_started_is_a_refusal_of_the_host(monkeypatch: 
     monkeypatch.setattr(subprocess, "run", no_files)
     with pytest.raises(HostRefused, match="cannot be started"):
         run(["ip", "link"])
+
+
+def test_a_tunnel_that_cannot_be_started_is_a_refusal_of_the_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(links, "has_link", lambda *_: False)
+    monkeypatch.setattr(subprocess, "Popen", no_files)
+    with pytest.raises(HostRefused, match="cannot be started"):
+        UserspaceWireGuard()._start("gw1", Namespace())
 
 
 def test_rules_that_were_refused_are_applied_by_a_later_turn(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -90,14 +90,17 @@ class DhcpClient:
             "-A",
             "3",
         ]
-        self._process = subprocess.Popen(
-            self._underlay.command(command),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            env={"PATH": path},
-            start_new_session=True,
-        )
+        try:
+            self._process = subprocess.Popen(
+                self._underlay.command(command),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                env={"PATH": path},
+                start_new_session=True,
+            )
+        except OSError as error:  # no more files or processes to be had
+            raise HostRefused(f"{CLIENT} cannot be started ({error.strerror})") from error
 
     def _write_script(self) -> None:
         with suppress(FileNotFoundError):

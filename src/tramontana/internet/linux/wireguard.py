@@ -109,6 +109,8 @@ class UserspaceWireGuard:
             )
         except FileNotFoundError as error:
             raise HostRefused("neither this kernel has WireGuard nor is wireguard-go installed (Debian: wireguard-go)") from error
+        except OSError as error:  # no more files or processes to be had
+            raise HostRefused(f"wireguard-go cannot be started ({error.strerror})") from error
         until = time.monotonic() + START_TIMEOUT_S
         while not self._answers(name):
             if process.poll() is not None or time.monotonic() > until:
