@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tramontana.cell.beam_capacity import NotServed, beam_capacity, slant_range_km
-from tramontana.cell.beam_time import AGEING_S, HIGHEST_BY_AGE, SOS_SHARE, BeamQueue, BeamTime, Item, Rank
+from tramontana.cell.beam_time import AGED_EVERY_S, AGEING_S, HIGHEST_BY_AGE, SOS_SHARE, BeamQueue, BeamTime, Item, Rank
 
 EVENTS = st.lists(
     st.one_of(
@@ -26,6 +26,7 @@ def test_order_share_and_completeness_against_a_plain_list(events: list[tuple[ob
     """The model is a list of what waits. Nothing vanishes, nothing comes twice, the order of the ranks holds, SOS gets its share."""
     queue, waiting, now, count = BeamQueue(1e9), dict[str, Item](), 0.0, 0
     under_sos = sos_given = 0
+    aged_at = -AGED_EVERY_S
     for event in events:
         if event[0] == "put":
             _, rank, phone, parts = event
@@ -45,11 +46,12 @@ def test_order_share_and_completeness_against_a_plain_list(events: list[tuple[ob
                 sos_waits = any(item.rank is Rank.SOS for item in waiting.values())
                 under_sos, sos_given = (under_sos + 1, sos_given) if sos_waits else (0, 0)
                 taken = queue.take(now, 1)
+                aged_at = now if now - aged_at >= AGED_EVERY_S else aged_at
                 assert bool(taken) == bool(waiting)
                 for item in taken:
                     assert waiting.pop(item.key) == item
                     sos_given += item.rank is Rank.SOS
-                    check_rank(item, list(waiting.values()), now)
+                    check_rank(item, list(waiting.values()), aged_at)
                     own = [other for other in waiting.values() if other.phone == item.phone and other.rank is item.rank]
                     assert all(int(other.key) > int(item.key) for other in own)  # a phone's texts keep their order
                 assert sos_given >= int(under_sos * SOS_SHARE + 1e-9)
@@ -59,7 +61,7 @@ def test_order_share_and_completeness_against_a_plain_list(events: list[tuple[ob
 def effective(item: Item, now: float) -> int:
     if item.rank >= HIGHEST_BY_AGE:
         return int(item.rank)
-    return min(int(HIGHEST_BY_AGE), int(item.rank) + int((now - item.queued_at) / AGEING_S))
+    return min(int(HIGHEST_BY_AGE), int(item.rank) + int(max(0.0, now - item.queued_at) / AGEING_S))
 
 
 def check_rank(item: Item, others: list[Item], now: float) -> None:
@@ -107,6 +109,26 @@ def test_what_waits_rises_but_never_to_flash() -> None:
     queue.put(Item("ancient", Rank.ROUTINE, "a", 0.0))
     queue.put(Item("flash", Rank.FLASH, "c", 90 * AGEING_S))
     assert [item.key for item in queue.take(90 * AGEING_S, 2)] == ["flash", "ancient"]
+
+
+def test_ageing_looks_through_the_phones_once_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked = 0
+    risen = BeamQueue._risen
+
+    def counting(queue: BeamQueue, item: Item, now: float) -> Rank:
+        nonlocal looked
+        looked += 1
+        return risen(queue, item, now)
+
+    monkeypatch.setattr(BeamQueue, "_risen", counting)
+    queue = BeamQueue(1e9)
+    for number in range(500):
+        queue.put(Item(f"{number}", Rank.ROUTINE, f"{number}", 0.0))
+    for step in range(200):
+        assert len(queue.take(step * 0.004, 1)) == 1
+    assert looked == 500
+    queue.take(AGED_EVERY_S, 1)
+    assert looked == 800
 
 
 def test_a_text_is_interrupted_between_its_parts_and_that_is_recorded() -> None:
