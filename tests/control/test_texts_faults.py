@@ -162,34 +162,44 @@ async def test_what_could_not_be_booked_is_booked_later(tmp_path: Path, monkeypa
 class BrokenBooks(MemoryCourier):
     ended_sessions = 0
 
-    async def answered(self, link: str, answers: Any) -> None:
-        raise StoreUnavailable("disk full")
-
     async def unanswered(self, link: str, keys: Any) -> None:
         self.lost += keys
         raise StoreUnavailable("disk full")
 
     def ended(self, session: str) -> None:
         self.ended_sessions += 1
+
+
+class SilentCentre(MemoryCourier):
+    silence: asyncio.Event
+
+    async def received(self, link: str, session: str, messages: Any) -> Any:
+        self.messages += messages
         self.news.set()
+        await self.silence.wait()
+        return [(Status.ROK, "1") for _ in messages]
 
 
-async def test_a_session_whose_books_fail_closes_its_connection(tmp_path: Path) -> None:
-    there, here = MemoryCourier(), BrokenBooks()
+async def test_a_session_whose_books_fail_closes_its_connection() -> None:
+    there, here = SilentCentre(), BrokenBooks()
+    there.silence = asyncio.Event()
     here.queue.append(Outgoing("one", Message(CommandId.SUBMIT_SM, Address.of("1"), Address.of("2"), b"ciao")))
     ready: asyncio.Future[int] = asyncio.get_running_loop().create_future()
     server = SmscServer("OPERATOR", [Peer("office", Password("secret"))], there)
     gone = asyncio.Event()
     there.ended = lambda session: gone.set()  # type: ignore[method-assign]
     async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(server.run("127.0.0.1", 0, ready.set_result))]
+        serving = group.create_task(server.run("127.0.0.1", 0, ready.set_result))
         link = EsmeLink(Centre("operator", "127.0.0.1", await ready, "office", Password("secret")), here)
-        tasks.append(group.create_task(link.run()))
-        await here.until(lambda: here.ended_sessions > 0)
+        running = asyncio.ensure_future(link.run())
+        await there.until(lambda: bool(there.messages))
+        running.cancel()
+        await asyncio.wait([running])
+        assert (here.lost, here.ended_sessions) == (["one"], 1)
+        there.silence.set()
         async with asyncio.timeout(60):
             await gone.wait()
-        for task in tasks:
-            task.cancel()
+        serving.cancel()
 
 
 async def test_a_taken_port_and_a_store_that_rests_do_not_end_the_service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -174,10 +174,15 @@ class Sos:
         async with self.store.read() as connection:
             due = [each for each in await sos.asking(connection) if (at := sos_case.next_timer(each.case)) is not None and at <= now]
         for each in due:
-            async with self.store.write() as connection:
-                found = await sos.find(connection, each.case_id)
-                if found is not None:
-                    await self._store(connection, found, sos_case.handle_timer(found.case, now), author=AUTOMATIC, now=now)
+            try:
+                async with self.store.write() as connection:
+                    found = await sos.find(connection, each.case_id)
+                    if found is not None:
+                        await self._store(connection, found, sos_case.handle_timer(found.case, now), author=AUTOMATIC, now=now)
+            except StoreUnavailable:
+                raise
+            except Exception:
+                logger.exception("case %s could not be asked again; the others are", each.case_id)
         if due:
             self.texts.wake()
 

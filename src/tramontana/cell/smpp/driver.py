@@ -131,6 +131,8 @@ class _Flow:
                     self._lost += left[0].unanswered
                 if self._lost:
                     await asyncio.shield(self._tell_lost())
+            except Exception:  # in the place of a cancellation it would keep the link running; the courier has the keys
+                logger.exception("the books of link %s could not be written when its session ended", self.link)
             finally:  # also where the books cannot be written
                 self.courier.ended(self.name)
                 self.writer.close()
