@@ -194,7 +194,7 @@ async def test_a_session_whose_books_fail_closes_its_connection() -> None:
         running = asyncio.ensure_future(link.run())
         await there.until(lambda: bool(there.messages))
         running.cancel()
-        await asyncio.wait([running])
+        await asyncio.wait([running], timeout=30)
         assert (here.lost, here.ended_sessions) == (["one"], 1)
         there.silence.set()
         async with asyncio.timeout(60):
