@@ -10,9 +10,8 @@ BIN := $(VENV)/bin
 STATIC := src/tramontana/control/static
 WEB_SOURCES := $(shell find web/src web/public web/patches -type f 2>/dev/null) $(wildcard web/*.html web/*.ts web/package*.json)
 
-# A file of tests stays in one process. Whole systems run in two lanes (tests/conftest.py), one after the other in each.
+# A file of tests stays in one process; those with whole systems and timing of their own run one after the other.
 SIDE_BY_SIDE := -n 2 --dist loadfile
-TWO_LANES := -n 2 --dist loadgroup
 
 .PHONY: up test check bench wheel web setup setup-dev system-packages clean
 
@@ -64,7 +63,7 @@ test: system-packages check web
 	cd web && npm test --silent
 	$(if $(ARGS),$(BIN)/pytest -rs $(ARGS),$(BIN)/pytest -rs $(SIDE_BY_SIDE) web/tests/ui)
 	$(if $(ARGS),,$(BIN)/pytest -rs $(SIDE_BY_SIDE) -m "not system")
-	$(if $(ARGS),,$(BIN)/pytest -rs $(TWO_LANES) -m system)
+	$(if $(ARGS),,$(BIN)/pytest -rs -m system)
 
 # satgenpy, the peer of the route benchmark, lives in an environment of its own: it needs old and large packages.
 .venv-peers: requirements-peers.lock

@@ -18,7 +18,7 @@ from tests.internet.namespaces import require_namespaces
 from tests.internet.proxied import CLIENT, CLIENT_6, SERVER, SERVER_6, Proxied, proxied
 from tramontana.internet.linux.namespace import Namespace
 
-pytestmark = [pytest.mark.system, pytest.mark.routers]
+pytestmark = [pytest.mark.system]
 
 PATIENCE_S = 60.0
 NOBODY = "10.8.0.77"

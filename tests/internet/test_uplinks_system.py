@@ -13,7 +13,7 @@ import pytest
 from tests.internet.namespaces import lab, require_namespaces
 from tests.internet.tunnels import HERE, SERVER, SITE_NETWORK, Tunnels, build
 
-pytestmark = [pytest.mark.system, pytest.mark.routers]
+pytestmark = [pytest.mark.system]
 RATE = 200
 
 

@@ -25,7 +25,7 @@ from tramontana.keys.organisation import OrganisationKey
 from tramontana.keys.profiles import DEFAULT_PROFILE
 
 MISSING = missing_for_routers()
-pytestmark = [pytest.mark.system, pytest.mark.routers, pytest.mark.skipif(MISSING is not None, reason=str(MISSING))]
+pytestmark = [pytest.mark.system, pytest.mark.skipif(MISSING is not None, reason=str(MISSING))]
 ORIGIN = "http://203.0.113.1:8440"
 SECRET = "a passphrase of the tests"
 

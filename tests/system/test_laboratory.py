@@ -27,7 +27,6 @@ COMMAND = [sys.executable, "-m", "tramontana.cli.main", "lab"]
 
 pytestmark = [
     pytest.mark.system,
-    pytest.mark.routers,
     pytest.mark.skipif(
         os.geteuid() != 0 or not shutil.which("ip") or not shutil.which("nft") or not Path("/dev/net/tun").exists(),
         reason="the laboratory needs root, iproute2, nftables and /dev/net/tun",

@@ -20,7 +20,6 @@ ETH_P_ALL = 3
 
 pytestmark = [
     pytest.mark.system,
-    pytest.mark.routers,
     pytest.mark.skipif(
         os.geteuid() != 0 or not all(map(shutil.which, ("ip", "nft", "wireguard-go"))) or not Path("/dev/net/tun").exists(),
         reason="the laboratory's tunnels need root, iproute2, nftables, wireguard-go and /dev/net/tun",

@@ -14,7 +14,6 @@ from tramontana.internet.ladder import Rung
 
 pytestmark = [
     pytest.mark.system,
-    pytest.mark.routers,
     pytest.mark.skipif(missing_for_routers() is not None, reason=str(missing_for_routers())),
 ]
 

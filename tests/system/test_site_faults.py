@@ -20,7 +20,6 @@ from tramontana.internet.path_mtu import GRAIN, inner_mtu
 
 pytestmark = [
     pytest.mark.system,
-    pytest.mark.routers,
     pytest.mark.skipif(missing_for_routers() is not None, reason=str(missing_for_routers())),
 ]
 

@@ -19,7 +19,6 @@ from tramontana.internet.linux.namespace import run
 
 pytestmark = [
     pytest.mark.system,
-    pytest.mark.routers,
     pytest.mark.skipif(missing_for_routers() is not None, reason=str(missing_for_routers())),
 ]
 

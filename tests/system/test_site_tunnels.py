@@ -21,7 +21,6 @@ from tramontana.internet.linux.wireguard import SOCKETS
 
 pytestmark = [
     pytest.mark.system,
-    pytest.mark.routers,
     pytest.mark.skipif(missing_for_routers() is not None, reason=str(missing_for_routers())),
 ]
 
