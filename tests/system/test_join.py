@@ -7,10 +7,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 import pytest
@@ -28,6 +29,13 @@ MISSING = missing_for_routers()
 pytestmark = [pytest.mark.system, pytest.mark.skipif(MISSING is not None, reason=str(MISSING))]
 ORIGIN = "http://203.0.113.1:8440"
 SECRET = "a passphrase of the tests"
+T = TypeVar("T")
+
+
+def aside(work: Callable[[], T]) -> T:
+    """In a thread of its own: this one has an event loop already where a browser was driven before."""
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(work).result()
 
 
 class Ministry:
@@ -37,7 +45,7 @@ class Ministry:
         self.network = network
         self.data = network.folder / "server"
         self.key = OrganisationKey.generate("Ministry", DEFAULT_PROFILE, now=int(time.time()) - 60)
-        organisation_of(self.data, lambda service, log_key: (self.key.root.encoded, sign_for_server(self.key, service, log_key)))
+        aside(lambda: organisation_of(self.data, lambda service, key: (self.key.root.encoded, sign_for_server(self.key, service, key))))
         self.server: subprocess.Popen[bytes] | None = None
         self.desks: list[Desk] = []
 
@@ -67,7 +75,7 @@ class Ministry:
         self.server = None
 
     def link(self, role: str) -> str:
-        made = make_invitation(self.data, role, Proposal(roles=(role,)))
+        made = aside(lambda: make_invitation(self.data, role, Proposal(roles=(role,))))
         return f"{ORIGIN}/phone#invite={made.token.reveal()}&org={self.key.root.fingerprint_text}"
 
     def found(self) -> None:
@@ -92,7 +100,7 @@ class Ministry:
 
     def shown(self, device_id: str) -> dict[str, Any]:
         """What the console shows of a site."""
-        token = make_administrator_link(self.data)[0].reveal()
+        token = aside(lambda: make_administrator_link(self.data))[0].reveal()
         with self.network.namespace("gate").entered(), httpx.Client(base_url=f"{ORIGIN}/api/v1", timeout=60) as http:
             bearer = http.post("/admin/sessions", json={"token": token}).json()["token"]
             found = http.get("/admin/routers", headers={"Authorization": f"Bearer {bearer}"}).json()
