@@ -153,14 +153,15 @@ def test_carriers_that_change_the_translation_of_addresses_are_no_reason_to_leav
 def test_a_carrier_that_loses_three_of_ten_packets_is_left_and_its_tunnel_kept(tmp_path: Path) -> None:
     with routers(tmp_path) as network, nothing_in_the_clear(network):
         start(network)
-        assert carrying(network, "uplink") == 1
+        used = carrying(network, "uplink")  # whichever was ready first
+        assert used in (1, 2)
         with network.traffic() as traffic:
-            network.block("numgen random mod 100 < 30", uplinks=[1])
-            network.wait_for(lambda: carrying(network, "uplink") == 2, "traffic leaves the carrier that loses")
+            network.block("numgen random mod 100 < 30", uplinks=[used])
+            network.wait_for(lambda: carrying(network, "uplink") == 3 - used, "traffic leaves the carrier that loses")
             before = traffic.lost
             goes_on(traffic)
             assert traffic.lost - before < 10
-            network.renew(1)  # keys of both tunnels, over both carriers
+            network.renew(used)  # keys of both tunnels, over both carriers
 
 
 @pytest.mark.skipif(
