@@ -9,7 +9,7 @@ from tests.internet.test_settings import SITE
 from tramontana.internet.control_channel import GatewayAt
 from tramontana.internet.driver import StateDirectory
 from tramontana.internet.settings import GatewayPlace, SiteSettings, parse_settings
-from tramontana.internet.site.driver import (
+from tramontana.internet.site.known_gateways import (
     GATEWAYS,
     MOST_REMADE,
     REMADE_PERIOD_S,

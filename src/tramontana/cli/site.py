@@ -24,6 +24,7 @@ from tramontana.internet.driver import STATUS_SOCKET
 from tramontana.internet.gateway import driver as gateways
 from tramontana.internet.settings import GatewaySettings, SiteSettings, parse_settings
 from tramontana.internet.site import driver as sites
+from tramontana.internet.site import known_gateways, machine
 
 S = TypeVar("S", SiteSettings, GatewaySettings)
 STATUS_TIMEOUT_S = 5.0
@@ -61,9 +62,9 @@ async def _site(config: Path) -> None:
     """The agent, made anew when other gateways are there: tunnels outlive that."""
     made: list[float] = []
     while True:
-        made = [*made, time.monotonic()][-sites.MOST_REMADE :]
+        made = [*made, time.monotonic()][-known_gateways.MOST_REMADE :]
         settings = _settings(config, SiteSettings)
-        sites.close(sites.with_known_gateways(settings))
+        machine.close(known_gateways.with_known_gateways(settings))
         agent = sites.SiteAgent(settings)
         changed = asyncio.ensure_future(_due(agent, made))
         running = asyncio.ensure_future(agent.run())
@@ -79,7 +80,7 @@ async def _site(config: Path) -> None:
 
 async def _due(agent: sites.SiteAgent, made: list[float]) -> None:
     await agent.gateways_changed.wait()
-    await asyncio.sleep(sites.wait_until_remade_s(made, time.monotonic()))
+    await asyncio.sleep(known_gateways.wait_until_remade_s(made, time.monotonic()))
 
 
 async def _gateway(settings: GatewaySettings) -> None:
@@ -155,7 +156,7 @@ def join_site(
     address = joining.local_address(place.networks, by_local, found)
     text = joining.site_config(certified.common_lines(tag or "site", position), underlay, place, chosen, by_local, address)
     joining.write_config(config, text, "site")
-    sites.forget_gateways(certified.directory)
+    known_gateways.forget_gateways(certified.directory)
     click.echo(f"Site {place.number}, network {', '.join(map(str, place.networks))} on {', '.join(by_local)}.")
     for uplink in chosen:
         click.echo(f"Uplink {uplink.interface}: {uplink.carrier}{'' if uplink.address is None else f', {uplink.address}'}")
@@ -213,7 +214,7 @@ def join_gateway(
 @config_option
 def site_down(config: Path) -> None:
     """Take tunnels, the uplinks' namespace and the kill switch away: afterwards this machine sends in the clear again."""
-    sites.take_down(_settings(config, SiteSettings))
+    machine.take_down(_settings(config, SiteSettings))
 
 
 @gateway.command("down")

@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
 from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
@@ -15,33 +13,17 @@ from tramontana.carriers.catalogue import carrier
 from tramontana.errors import LocalError, TramontanaError
 from tramontana.internet import kill_switch
 from tramontana.internet.control_channel import (
-    Acceptance,
-    Alive,
-    ChannelRefused,
     GatewayAt,
-    Gateways,
     Introduction,
-    Length,
-    LogPart,
-    LogWanted,
-    Refusal,
-    Renewal,
-    Reported,
 )
 from tramontana.internet.driver import (
-    ALIVE_S,
     KEEPALIVE_S,
-    PIECE_BYTES,
-    SILENT_S,
     TICK_S,
     PeerPlan,
-    StateDamaged,
     StateDirectory,
     TunnelEnd,
     boot_id,
-    close_quietly,
     now_s,
-    position_of,
     read_identity,
     renewed,
     serve_status,
@@ -49,25 +31,21 @@ from tramontana.internet.driver import (
     unix_s,
 )
 from tramontana.internet.flow_class import FlowClass, VoiceService
-from tramontana.internet.key_renewal import Message, SiteKey
+from tramontana.internet.key_renewal import SiteKey
 from tramontana.internet.ladder import Rung
 from tramontana.internet.linux import firewall, links, outlook_process, tcp_proxy
 from tramontana.internet.linux.carrier_events import CarrierEvents
-from tramontana.internet.linux.dhcp import DhcpClient
 from tramontana.internet.linux.flow_marks import FlowMarks, LocalNetwork
 from tramontana.internet.linux.flow_routes import EVERYTHING
 from tramontana.internet.linux.namespace import Namespace, allow_files
 from tramontana.internet.linux.site_ladder import LadderTunnel, SiteLadder
 from tramontana.internet.linux.site_uplinks import Heard, SiteTunnel, SiteUplinks
-from tramontana.internet.linux.tls_stream import connect, open_stream
 from tramontana.internet.linux.tunnel_socket import counters
 from tramontana.internet.linux.wireguard import WireGuard, public_key_of, wireguard_here
 from tramontana.internet.log_file import LogFile
 from tramontana.internet.outlook import Outlook, parse_announcements, planned
 from tramontana.internet.overlay import (
-    CONTROL_PORT,
     GATEWAY_END,
-    HTTPS_PORT,
     WIREGUARD_PORT,
     TunnelId,
     copy_address,
@@ -78,34 +56,23 @@ from tramontana.internet.overlay import (
 from tramontana.internet.policy import Policy, Rule, parse_policy
 from tramontana.internet.probe import METERED, UNMETERED
 from tramontana.internet.report import (
-    MAX_WORDS,
-    MOST_SWITCHES,
-    MOST_TUNNELS,
-    Carrying,
-    SignedReport,
     SiteReport,
-    Switched,
-    Tunnel,
     sign_report,
 )
 from tramontana.internet.settings import GatewayPlace, SiteSettings, Uplink
+from tramontana.internet.site.channel.driver import Channel
+from tramontana.internet.site.condition import by_reason, changed, report_of
+from tramontana.internet.site.known_gateways import GATEWAYS, heard_gateways, with_known_gateways
+from tramontana.internet.site.machine import dhcp_clients, uplink_lines
 from tramontana.internet.site.page import driver as page_driver
 from tramontana.internet.site.page.render import Language, page
-from tramontana.internet.stream import CONTROL
 from tramontana.internet.tcp_proxy import ProxySettings, Role
-from tramontana.internet.tunnel_keys import Event, Opened, Said, SiteConversation, check_standing
-from tramontana.internet.uplink_choice import Changed
-from tramontana.keys.refused import Refused
+from tramontana.internet.tunnel_keys import check_standing
 from tramontana.precedence import Precedence
 
-GATEWAYS = "gateways"
-"""The file of the state directory in which those that were heard of are kept."""
 REPORT_PERIOD_S = 30.0
 """A site reports so often; 10,000 of them are 333 reports a second at the server."""
 REPORT_SOONEST_S = 2.0
-RETRY_S = 2.0
-MOST_REMADE, REMADE_PERIOD_S = 3, 300.0
-"""So often the agent is made anew for other gateways in so long: whatever a gateway says, the site is not kept busy with itself."""
 USAGE_PERIOD_S = 10.0
 FORESEEN_SHOWN = 20
 UNSOLD_BPS = 1e9
@@ -132,7 +99,7 @@ class SiteAgent:
         self.tunnels = {
             (gateway.number, uplink.index): self._tunnel(gateway, uplink) for gateway in settings.gateway for uplink in settings.uplink
         }
-        self.channels = {gateway.number: _Channel(self, gateway) for gateway in settings.gateway}
+        self.channels = {gateway.number: Channel(self, gateway) for gateway in settings.gateway}
         self.carriers = {uplink.index: carrier(uplink.carrier) for uplink in settings.uplink}
         self.policy = self._read_policy()
         self.uplinks: SiteUplinks | None = None
@@ -192,7 +159,7 @@ class SiteAgent:
             self.underlay.set_sysctl(f"ipv4/conf/{name}/rp_filter", 0)  # answers come to addresses whose route has a mark
         self.underlay.set_sysctl("ipv4/ip_forward", 0)
         for uplink in settings.uplink:
-            links.batch(self.underlay, _uplink_lines(uplink))
+            links.batch(self.underlay, uplink_lines(uplink))
         for client in self.dhcp:
             client.ensure()
         if settings.local_address is not None:
@@ -458,27 +425,7 @@ class SiteAgent:
 
     def report(self) -> SiteReport:
         """What the site says of itself to the server."""
-        status = self.condition()
-        carriers = {uplink.index: uplink.carrier for uplink in self.settings.uplink}
-        carrying, now = status["carrying"], unix_s()
-        return SiteReport(
-            at=now,
-            log_size=self.trust.size,
-            carrying=None if carrying is None else Carrying(**carrying, carrier=carriers[carrying["uplink"]]),
-            blocked=None if status["blocked"] is None else status["blocked"][:MAX_WORDS],
-            tunnels=tuple(_tunnel_report(each, carriers) for each in status["tunnels"][:MOST_TUNNELS]),
-            switches=tuple(
-                Switched(
-                    at=now - each["ago_s"],
-                    before=carriers.get(each["from"]),
-                    after=carriers.get(each["to"]),
-                    reason=each["reason"][:MAX_WORDS],
-                )
-                for each in status["history"]
-                if FlowClass.DATA_ROUTINE.label in each["flows"]
-            )[-MOST_SWITCHES:],
-            position=position_of(self.settings),
-        )
+        return report_of(self.condition(), self.settings, self.trust.size, unix_s())
 
     def introduction(self, gateway: GatewayPlace) -> Introduction:
         ends = {tunnel.id.uplink: tunnel for tunnel in self.tunnels.values() if tunnel.id.gateway == gateway.id}
@@ -510,7 +457,7 @@ class SiteAgent:
             "name": self.own.certificate.grant.display_name,
             "carrying": None if carrying is None else {"gateway": carrying.gateway, "uplink": carrying.uplink},
             "blocked": blocked,
-            "blocked_flows": [] if choice is None else _by_reason(choice.blocked),
+            "blocked_flows": [] if choice is None else by_reason(choice.blocked),
             "fault": self.fault,
             "month": {"of": self.usage.month, "octets": {carrier: round(octets) for carrier, octets in self.usage.octets.items()}},
             "links": {uplink.interface: self._links.get(uplink.index) for uplink in self.settings.uplink},
@@ -518,7 +465,7 @@ class SiteAgent:
             "tunnels": [{**tunnel.status(), **self._measured(tunnel.id), **self._rung(tunnel.id)} for tunnel in self.tunnels.values()],
             "foreseen": self._foreseen(),
             "announced_fault": self._announced_fault,
-            "history": [] if choice is None else [_changed(change) for change in choice.history],
+            "history": [] if choice is None else [changed(change, time.monotonic()) for change in choice.history],
         }
 
     def needs_tls(self, gateway: GatewayPlace, uplink: Uplink) -> bool:
@@ -547,312 +494,6 @@ class SiteAgent:
         return {"health": found.health.value, "round_trip_s": found.estimate.srtt_s, "loss": found.estimate.loss}
 
 
-class _Channel:
-    """The control connection to one gateway, over whichever uplink it comes about."""
-
-    def __init__(self, agent: SiteAgent, gateway: GatewayPlace) -> None:
-        self._agent, self._gateway = agent, gateway
-        self._over: Uplink | None = None
-        self._last: tuple[Uplink, bool] | None = None
-        """The way of the last connection: over which uplink, and whether inside TLS."""
-        self._words = "not connected yet"
-        self._refused: str | None = None
-        self._conversation: SiteConversation | None = None
-        self._writer: asyncio.StreamWriter | None = None
-        self._is_accepted = False
-        self._held: Acceptance | None = None
-        """Of a gateway whose certificate this site's log does not know yet."""
-
-    @property
-    def _tunnels(self) -> dict[int, TunnelEnd[SiteKey]]:
-        return {tunnel.id.uplink: tunnel for tunnel in self._agent.tunnels.values() if tunnel.id.gateway == self._gateway.id}
-
-    async def run(self) -> None:
-        ways = [(uplink, tls) for uplink in self._agent.settings.uplink for tls in (False, True)]
-        while True:
-            for uplink, tls in sorted(ways, key=self._rank):
-                try:
-                    await self._connect(uplink, tls)
-                except (OSError, TimeoutError, TramontanaError) as error:
-                    self._words = str(error) or "no answer in time"
-                    log.info("gateway %s over %s%s: %s", self._gateway.id, uplink.interface, " by TLS" if tls else "", self._words)
-                finally:
-                    self._disconnected()
-            await asyncio.sleep(RETRY_S)
-
-    def _rank(self, way: tuple[Uplink, bool]) -> tuple[bool, bool]:
-        """What worked last first, then TLS where the tunnel needs it as well."""
-        uplink, tls = way
-        return way != self._last, tls != self._agent.needs_tls(self._gateway, uplink)
-
-    async def _connect(self, uplink: Uplink, tls: bool) -> None:
-        """tls: inside TLS at port 443, where the network blocks the channel's own port."""
-        gateway = self._gateway
-        connection = await connect(self._agent.underlay, uplink.index, gateway.reached_over(uplink), HTTPS_PORT if tls else CONTROL_PORT)
-        if tls:
-            reader, writer = await open_stream(connection, CONTROL, gateway.id, self._agent.trust)
-        else:
-            reader, writer = await asyncio.open_connection(sock=connection)
-        try:
-            self._over, self._last, self._writer = uplink, (uplink, tls), writer
-            may_learn = self._agent.settings.joined
-            self._conversation = SiteConversation(self._agent.own, self._gateway.id, self._agent.trust, may_learn=may_learn)
-            self._flush()
-            await self._read(reader, self._conversation)
-        finally:
-            await close_quietly(writer)
-
-    async def _read(self, reader: asyncio.StreamReader, conversation: SiteConversation) -> None:
-        heard_at = alive_at = now_s()
-        while True:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(ALIVE_S):
-                    data = await reader.read(PIECE_BYTES)
-                if not data:
-                    raise ChannelRefused("the gateway hung up")
-                heard_at = now_s()
-                for event in conversation.receive_data(data, unix_s()):
-                    self._handle(event, conversation)
-            if now_s() >= heard_at + SILENT_S:
-                raise ChannelRefused("nothing comes from the gateway any more")
-            if self._is_accepted and now_s() >= alive_at + ALIVE_S:
-                alive_at = now_s()
-                conversation.check_peer(unix_s())
-                conversation.say(Alive())
-            self._flush()
-
-    def _handle(self, event: Event, conversation: SiteConversation) -> None:
-        match event:
-            case Opened():
-                conversation.say(self._agent.introduction(self._gateway))
-            case Said(Acceptance() as acceptance) if not self._is_accepted:
-                try:
-                    conversation.check_peer(unix_s())
-                except Refused:
-                    self._held = acceptance
-                    conversation.say(LogWanted(self._agent.trust.size))
-                else:
-                    self._accepted(acceptance, conversation)
-            case Said(LogPart() as part) if self._agent.settings.joined:
-                self._learn(part, conversation)
-            case Said(Gateways(gateways)) if self._agent.settings.joined and self._is_accepted:
-                self._agent.hear_of_gateways(gateways, self._gateway.id)
-            case Said(Refusal(reason, sentence)):
-                self.refuse(f"{reason}: {sentence}")
-                raise ChannelRefused(f"the gateway refuses: {sentence}")
-            case Said(Renewal(uplink, message)) if self._is_accepted and uplink in self._tunnels:
-                tunnel = self._tunnels[uplink]
-                tunnel.perform(tunnel.key.handle_message(message, now_s()))
-            case _:
-                pass  # alive, or of a newer version
-
-    def _learn(self, part: LogPart, conversation: SiteConversation) -> None:
-        """Entries of the log, or that there are some. Raises `Refused`, `Forked`, `LocalError`."""
-        trust = self._agent.trust
-        is_on = trust.extend(part.start, part.entries) or not part.entries
-        if trust.size < part.size and is_on:
-            conversation.say(LogWanted(trust.size))
-        elif self._held is not None:
-            conversation.check_peer(unix_s())
-            self._accepted(self._held, conversation)
-        elif not self._is_accepted:
-            before = self._agent.own
-            self._agent.own = renewed(before, trust, self._agent.settings.certificate)
-            if self._agent.own != before:
-                raise ChannelRefused("this site has a newer certificate, and shows that one now")
-
-    def _accepted(self, acceptance: Acceptance, conversation: SiteConversation) -> None:
-        self._is_accepted, self._refused, self._held = True, None, None
-        self._words = "open"
-        for uplink, tunnel in self._tunnels.items():
-            public_key = acceptance.public_keys.get(uplink)
-            if public_key is None:
-                tunnel.fault = f"the gateway does not serve uplink {uplink}"
-                continue
-            tunnel.fault = None
-            tunnel.meet(public_key)
-            tunnel.send = lambda message, uplink=uplink: self._say_renewal(uplink, message)
-            tunnel.exchange = lambda number, id=tunnel.id: conversation.exchange(id, number, unix_s())
-            tunnel.perform(tunnel.key.handle_channel_up(acceptance.key_ids.get(uplink, frozenset()), now_s()))
-            self.say_length(tunnel.id)
-
-    def say_length(self, tunnel: TunnelId) -> None:
-        """How long the packets of one of its tunnels may be."""
-        if self._conversation is not None and self._is_accepted and tunnel.gateway == self._gateway.id:
-            self._conversation.say(Length(tunnel.uplink, self._agent.mtu(tunnel)))
-            self._flush()
-
-    def _say_renewal(self, uplink: int, message: Message) -> None:
-        if self._conversation is not None:
-            self._conversation.say(Renewal(uplink, message))
-            self._flush()
-
-    @property
-    def is_open(self) -> bool:
-        return self._is_accepted
-
-    def hand_over(self, report: SignedReport) -> None:
-        """Give a report to the gateway, for the server."""
-        if self._conversation is not None:
-            self._conversation.say(Reported(report.report, report.signature))
-            self._flush()
-
-    def refuse(self, why: str) -> None:
-        """This site or this gateway is out: nothing of their tunnels stays. Raises `HostRefused`."""
-        if self._refused == why:
-            return
-        log.warning("tunnels to gateway %s are closed: %s", self._gateway.id, why)
-        self._refused = why
-        for tunnel in self._tunnels.values():
-            tunnel.forget()
-            tunnel.fault = why
-            self._agent.tell_keyed(tunnel)
-        if self._writer is not None:
-            self._writer.close()
-
-    def _flush(self) -> None:
-        if self._conversation is not None and self._writer is not None:
-            self._writer.write(self._conversation.data_to_send())
-
-    def _disconnected(self) -> None:
-        self._conversation, self._writer, self._is_accepted, self._held = None, None, False, None
-        for tunnel in self._tunnels.values():
-            tunnel.send = tunnel.exchange = None
-            tunnel.key.handle_channel_down()
-
-    def status(self) -> dict[str, Any]:
-        is_open = self._is_accepted
-        return {
-            "gateway": self._gateway.id,
-            "address": str(self._gateway.address),
-            "control": "open" if is_open else self._words,
-            "over_uplink": self._over.index if is_open and self._over else None,
-            "inside_tls": self._last[1] if is_open and self._last else None,
-            "refused": self._refused,
-        }
-
-
-def with_known_gateways(settings: SiteSettings) -> SiteSettings:
-    """Settings with the gateways that this site has heard of since it joined. Raises `StateDamaged`."""
-    found = StateDirectory(settings.state).read_places(GATEWAYS) if settings.joined else []
-    if not found:
-        return settings
-    configured = {place.id: place.address_6 for place in settings.gateway}
-    try:
-        places = [GatewayPlace.model_validate(each) for each in found]
-        kept = [place.model_copy(update={"address_6": place.address_6 or configured.get(place.id)}) for place in places]
-        return SiteSettings.model_validate({**settings.model_dump(), "gateway": [place.model_dump() for place in kept]})
-    except ValueError as error:
-        raise StateDamaged(f"the gateways kept in {settings.state} are damaged ({error}); remove that file: they come anew") from error
-
-
-def forget_gateways(state: Path) -> None:
-    """Where the server has just said anew which there are."""
-    (state / f"{GATEWAYS}.json").unlink(missing_ok=True)
-
-
-def heard_gateways(
-    known: Sequence[GatewayPlace], told: Iterable[GatewayAt], teller: str, fault: Callable[[str], str | None]
-) -> tuple[GatewayPlace, ...]:
-    """The gateways that there are once `teller` has spoken. New ones count, with a certificate; that one is elsewhere, only by its own
-    word; one goes by its revocation alone. So no gateway can take the others from this site.
-
-    fault: what is wrong with the certificate of a device.
-    """
-    places = {place.id: place for place in known}
-    for each in told:
-        if any(other.number == each.number and other.id != each.id for other in places.values()):
-            continue
-        if each.id not in places:
-            if fault(each.id) is None:
-                places[each.id] = GatewayPlace(id=each.id, number=each.number, address=each.address)
-        elif each.id == teller:
-            places[each.id] = places[each.id].model_copy(update={"number": each.number, "address": each.address})
-    return tuple(place for place in places.values() if fault(place.id) != "revoked")
-
-
-def wait_until_remade_s(made: Sequence[float], now: float) -> float:
-    """made: when agents were made, the last one last."""
-    return max(0.0, made[-MOST_REMADE] + REMADE_PERIOD_S - now) if len(made) >= MOST_REMADE else 0.0
-
-
-def dhcp_clients(settings: SiteSettings) -> list[DhcpClient]:
-    """Of the uplinks that ask the network for their address."""
-    underlay = Namespace(settings.underlay)
-    gateways = [address for gateway in settings.gateway for address in gateway.addresses]
-    return [DhcpClient(underlay, uplink.interface, uplink.index, settings.state, gateways) for uplink in settings.uplink if uplink.dhcp]
-
-
-def close(settings: SiteSettings) -> None:
-    """Let nothing out of the main namespace but into tunnels, whatever else is wrong: a revoked or damaged site starts closed.
-
-    Raises `HostRefused`.
-    """
-    interfaces = [site_interface(settings.tag, gateway.number, uplink.index) for gateway in settings.gateway for uplink in settings.uplink]
-    firewall.apply_rules(Namespace(), kill_switch.main_rules(settings.local, interfaces))
-
-
-def take_down(settings: SiteSettings, wireguard: WireGuard | None = None) -> None:
-    """Make the machine as it was: tunnels first, then the uplinks' namespace, the kill switch last. Raises `HostRefused`."""
-    settings = with_known_gateways(settings)
-    tool, main, underlay = wireguard or wireguard_here(), Namespace(), Namespace(settings.underlay)
-    tcp_proxy.stop(settings.state / tcp_proxy.STATUS_SOCKET)
-    for gateway in settings.gateway:
-        for uplink in settings.uplink:
-            tool.remove(site_interface(settings.tag, gateway.number, uplink.index), main)
-    for client in dhcp_clients(settings):
-        client.stop()
-    if underlay.exists:
-        with suppress(TramontanaError):
-            links.batch(underlay, [f"link set {uplink.interface} down" for uplink in settings.uplink])
-        for uplink in settings.uplink:
-            if links.has_link(underlay, uplink.interface):
-                links.move_link(uplink.interface, underlay, main)
-        underlay.remove()
-    firewall.apply_rules(main, f"table inet {kill_switch.MAIN_TABLE}\ndelete table inet {kill_switch.MAIN_TABLE}\n")
-
-
-def _by_reason(blocked: Mapping[FlowClass, str]) -> list[dict[str, Any]]:
-    reasons: dict[str, list[str]] = {}
-    for flow, reason in blocked.items():
-        reasons.setdefault(reason, []).append(flow.label)
-    return [{"flows": flows, "reason": reason} for reason, flows in reasons.items()]
-
-
-def _tunnel_report(status: dict[str, Any], carriers: dict[int, str]) -> Tunnel:
-    round_trip_s = status["round_trip_s"]
-    return Tunnel(
-        gateway=status["gateway"],
-        uplink=status["uplink"],
-        carrier=carriers[status["uplink"]],
-        up=status["up"],
-        health=status["health"],
-        delay_ms=None if round_trip_s is None else round(round_trip_s * 1e3, 1),
-        loss=status["loss"],
-        key_age_s=status["key_age_s"],
-        handshake_age_s=status["last_handshake_age_s"],
-    )
-
-
-def _changed(change: Changed) -> dict[str, Any]:
-    return {
-        "ago_s": round(time.monotonic() - change.at, 1),  # the clock of the uplinks' driver
-        "flows": [flow.label for flow in change.flows],
-        "from": change.before.uplink if change.before else None,
-        "to": change.after.uplink if change.after else None,
-        "reason": change.reason,
-    }
-
-
 def _sold_bps(uplink: Uplink) -> tuple[float, float]:
     up, down = (UNSOLD_BPS if mbps is None else mbps * 1e6 for mbps in (uplink.up_mbps, uplink.down_mbps))
     return up, down
-
-
-def _uplink_lines(uplink: Uplink) -> list[str]:
-    lines = [f"link set {uplink.interface} up"]
-    if uplink.address is not None:
-        lines.append(f"address replace {uplink.address} dev {uplink.interface}{' nodad' if uplink.address.version == 6 else ''}")
-    if uplink.via is not None:
-        lines.append(f"route replace default via {uplink.via} dev {uplink.interface} table {uplink.index}")
-    return lines

@@ -1,0 +1,1 @@
+"""The control connection of a site to one gateway."""

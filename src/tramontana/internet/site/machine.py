@@ -1,0 +1,61 @@
+"""The machine of a site before and after its agent: closed at the start whatever is wrong, and as it was in the end."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+from tramontana.errors import TramontanaError
+from tramontana.internet import kill_switch
+from tramontana.internet.linux import firewall, links, tcp_proxy
+from tramontana.internet.linux.dhcp import DhcpClient
+from tramontana.internet.linux.namespace import Namespace
+from tramontana.internet.linux.wireguard import WireGuard, wireguard_here
+from tramontana.internet.overlay import site_interface
+from tramontana.internet.settings import SiteSettings, Uplink
+from tramontana.internet.site.known_gateways import with_known_gateways
+
+
+def dhcp_clients(settings: SiteSettings) -> list[DhcpClient]:
+    """Of the uplinks that ask the network for their address."""
+    underlay = Namespace(settings.underlay)
+    gateways = [address for gateway in settings.gateway for address in gateway.addresses]
+    return [DhcpClient(underlay, uplink.interface, uplink.index, settings.state, gateways) for uplink in settings.uplink if uplink.dhcp]
+
+
+def close(settings: SiteSettings) -> None:
+    """Let nothing out of the main namespace but into tunnels, whatever else is wrong: a revoked or damaged site starts closed.
+
+    Raises `HostRefused`.
+    """
+    interfaces = [site_interface(settings.tag, gateway.number, uplink.index) for gateway in settings.gateway for uplink in settings.uplink]
+    firewall.apply_rules(Namespace(), kill_switch.main_rules(settings.local, interfaces))
+
+
+def take_down(settings: SiteSettings, wireguard: WireGuard | None = None) -> None:
+    """Make the machine as it was: tunnels first, then the uplinks' namespace, the kill switch last. Raises `HostRefused`."""
+    settings = with_known_gateways(settings)
+    tool, main, underlay = wireguard or wireguard_here(), Namespace(), Namespace(settings.underlay)
+    tcp_proxy.stop(settings.state / tcp_proxy.STATUS_SOCKET)
+    for gateway in settings.gateway:
+        for uplink in settings.uplink:
+            tool.remove(site_interface(settings.tag, gateway.number, uplink.index), main)
+    for client in dhcp_clients(settings):
+        client.stop()
+    if underlay.exists:
+        with suppress(TramontanaError):
+            links.batch(underlay, [f"link set {uplink.interface} down" for uplink in settings.uplink])
+        for uplink in settings.uplink:
+            if links.has_link(underlay, uplink.interface):
+                links.move_link(uplink.interface, underlay, main)
+        underlay.remove()
+    firewall.apply_rules(main, f"table inet {kill_switch.MAIN_TABLE}\ndelete table inet {kill_switch.MAIN_TABLE}\n")
+
+
+def uplink_lines(uplink: Uplink) -> list[str]:
+    """Commands of ip(8) that give an uplink its address and its way out."""
+    lines = [f"link set {uplink.interface} up"]
+    if uplink.address is not None:
+        lines.append(f"address replace {uplink.address} dev {uplink.interface}{' nodad' if uplink.address.version == 6 else ''}")
+    if uplink.via is not None:
+        lines.append(f"route replace default via {uplink.via} dev {uplink.interface} table {uplink.index}")
+    return lines
