@@ -195,6 +195,20 @@ def _flush(controller: _Controller) -> bool:
     return not controller.outbox
 
 
+def private_listener(path: Path) -> socket.socket:
+    """A stream socket bound at `path` for its owner alone; it does not listen yet. Raises `OSError`."""
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    before = os.umask(0o177)
+    try:
+        listener.bind(str(path))
+    except BaseException:
+        listener.close()
+        raise
+    finally:
+        os.umask(before)
+    return listener
+
+
 def _listen(path: Path, what: str) -> tuple[int, socket.socket]:
     """The control socket, and the lock that says it is ours: with it in hand, a socket file found there is a leftover."""
     lock = -1
@@ -205,14 +219,9 @@ def _listen(path: Path, what: str) -> tuple[int, socket.socket]:
             if not stat.S_ISSOCK(path.lstat().st_mode):
                 raise ControlSocketError(f"{path} exists and is not a socket: remove it, or choose another with --control.")
             path.unlink()
-        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        listener = private_listener(path)
         try:
             listener.setblocking(False)
-            before = os.umask(0o177)
-            try:
-                listener.bind(str(path))
-            finally:
-                os.umask(before)
             listener.listen(MAX_CONTROLLERS)
         except BaseException:
             listener.close()

@@ -11,7 +11,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from tests.emulation.sample_profiles import START, steady
+from tests.emulation.sample_profiles import START
 from tramontana.carriers.carrier import Carrier
 from tramontana.carriers.catalogue import FIBRE, SICRAL_2, STARLINK
 from tramontana.forecast import EventKind, Forecast, ForecastEvent, Quantiles
@@ -36,7 +36,6 @@ from tramontana.internet.uplink_choice import (
     TunnelObservation,
     UplinkChoice,
     outages_of_forecast,
-    outages_of_profile,
 )
 
 VOICE, DATA = FlowClass.VOICE_ROUTINE, FlowClass.DATA_ROUTINE
@@ -244,7 +243,7 @@ def test_a_short_predicted_outage_moves_nothing_but_sends_urgent_packets_twice()
     assert copies == [(10.0 - BRIEF_MARGIN_S, LINE), (10.05 + BRIEF_MARGIN_S, None)]
 
 
-def test_forecasts_and_profiles_become_plans() -> None:
+def test_forecasts_become_plans() -> None:
     n = np.zeros(2)
     flat = Quantiles(n, n, n)
     events = tuple(
@@ -253,10 +252,7 @@ def test_forecasts_and_profiles_become_plans() -> None:
     )
     forecast = Forecast("p", "c", "s", START, START + 60, START + np.arange(2.0), flat, flat, flat, n, events)
     assert outages_of_forecast(forecast, 5.0 - START) == (PlannedOutage(15.0, 15.5, "handover"), PlannedOutage(25.0, 25.125, "handover"))
-    profile = steady(outages=[(10.0, 12.0), (20.0, 20.1)])
-    long, short = outages_of_profile(profile, -START)
-    assert long == PlannedOutage(10.0, 12.0, "outage")
-    assert (long.is_brief, short.is_brief) == (False, True)
+    assert (PlannedOutage(10.0, 12.0, "outage").is_brief, PlannedOutage(20.0, 20.1, "outage").is_brief) == (False, True)
 
 
 CARRIERS = {DISH: STARLINK, LINE: FIBRE, MILSAT: SICRAL_2, SECOND: STARLINK}

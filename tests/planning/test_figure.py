@@ -17,7 +17,6 @@ from tramontana.planning.figure import (
     drivers,
     evaluate,
     inputs,
-    lesser,
     present_value,
     sum_of_years,
     total,
@@ -59,7 +58,6 @@ def test_what_cannot_be_added_is_refused_as_it_is_written() -> None:
 def test_units_of_one_thing_are_changed() -> None:
     both = given_figure("month", 1, 1, 1, "EUR/month") + given_figure("year", 12, 12, 12, "EUR/year")
     assert likely(both) == pytest.approx([2.0])
-    assert likely(lesser(constant(1.0, "km"), constant(900.0, "m"))) == pytest.approx([0.9])
 
 
 def test_present_value_and_sums_by_hand() -> None:

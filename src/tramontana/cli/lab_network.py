@@ -28,7 +28,6 @@ from tramontana.network_namespace import NAMESPACES, within
 HOSTS: Final = ("site", "underlay", "lan", "gateway1", "gateway2", "internet", "4g")
 """Each a network namespace `NAME-HOST`."""
 INTERNET_HOST: Final = ("203.0.113.10", "2001:db8:203::10")
-LAN_HOST: Final = ("10.64.1.10", "fd00:64:1::10")
 GATEWAYS: Final = (("192.0.2.2", "2001:db8:a1::2"), ("192.0.2.6", "2001:db8:a2::2"))
 NAT_ADDRESSES: Final = tuple(f"198.51.100.{number}" for number in range(2, 10))
 """What the mobile operator puts in the place of a site's address; rebinding takes the next one."""

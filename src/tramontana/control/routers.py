@@ -23,7 +23,6 @@ from tramontana.internet.overlay import MAX_GATEWAY_NUMBER, MAX_SITE_NUMBER, SIT
 from tramontana.internet.report import GatewayReport, ReportRefused, SignedReport, SiteReport, verify_report
 from tramontana.keys.identity import SignatureRefused
 
-MAX_NETWORKS = 8
 CLOCKS_DIFFER_S = 300.0
 KINDS: Mapping[str, type[SiteReport] | type[GatewayReport]] = {"site": SiteReport, "gateway": GatewayReport}
 _REPORT: TypeAdapter[SiteReport | GatewayReport] = TypeAdapter(Annotated[SiteReport | GatewayReport, Field(discriminator="role")])

@@ -122,9 +122,6 @@ class Device:
         if account_id in self._directory:
             self._directory[account_id]["online"] = online
 
-    def is_online(self, account_id: str) -> bool:
-        return bool(self._directory.get(account_id, {}).get("online", False))
-
     def find(self, name: str, now: float) -> str:
         """The account that a name, or an account id, means. Raises `LocalError`."""
         found = [name] if self.membership.name_of(name) is not None else self.membership.accounts_named(name, now)

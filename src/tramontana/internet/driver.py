@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import socket
 import time
 from base64 import b64decode, b64encode
@@ -16,6 +15,7 @@ from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel
 
+from tramontana.control_socket import private_listener
 from tramontana.errors import LocalError
 from tramontana.internet.key_renewal import (
     Action,
@@ -134,13 +134,7 @@ class StateDirectory:
         """The status socket, in place of the one that a dead agent left."""
         path = self.path / STATUS_SOCKET
         path.unlink(missing_ok=True)
-        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        before = os.umask(0o177)
-        try:
-            listener.bind(str(path))
-        finally:
-            os.umask(before)
-        return listener
+        return private_listener(path)
 
     def tunnels(self) -> list[TunnelId]:
         """Those of which something is stored."""

@@ -181,8 +181,6 @@ class ProbeBudget:
 UNMETERED: Final = None
 METERED: Final = ProbeBudget(50e6)
 """Assumption: 50 MB a day, 1.5 GB a month; a probe every half a second, and 20 ms while traffic pays for it."""
-MOST_OCTETS_A_DAY: Final = 86_400 / CARRYING_S * ROUND_OCTETS
-"""Of an unmetered link that carries without a pause: 1.2 GB."""
 
 
 @dataclass(slots=True)

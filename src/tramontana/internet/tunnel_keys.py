@@ -42,7 +42,7 @@ from tramontana.keys.register import Standing
 
 PRESHARED_KEY_LABEL = "tramontana wireguard preshared key 1"
 HELLO_CONTEXT = b"tramontana control hello 1\x00"
-RANDOM_BYTES = PROOF_BYTES = 32
+RANDOM_BYTES = 32
 GROUP_ID_BYTES = 16
 
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -27,7 +27,6 @@ from tramontana.internet.flow_class import FlowClass
 from tramontana.internet.overlay import TunnelId
 from tramontana.internet.policy import Policy
 from tramontana.internet.probe import Health
-from tramontana.path_profile import PathProfile
 
 LEAD_S: Final = 0.5
 """So long before a predicted outage traffic moves. Measured: 0 of 26,998 packets lost over 15 switches."""
@@ -376,9 +375,3 @@ def outages_of_forecast(forecast: Forecast, to_clock_s: float) -> tuple[PlannedO
         for event in forecast.events
         if event.kind in kinds and event.outage_s > 0 and event.confidence >= LEAST_CONFIDENCE
     )
-
-
-def outages_of_profile(profile: PathProfile, to_clock_s: float) -> tuple[PlannedOutage, ...]:
-    """The outage windows of a path profile."""
-    spans: Sequence[tuple[float, float]] = list(zip(profile.outage_start_unix_s.tolist(), profile.outage_end_unix_s.tolist(), strict=True))
-    return tuple(PlannedOutage(start + to_clock_s, end + to_clock_s, "outage") for start, end in spans)

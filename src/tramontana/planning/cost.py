@@ -157,11 +157,6 @@ def costs(terms: Sequence[Figure], residual: Figure | None, discount_rate: Figur
     return Costs(tuple(terms), paid, sum_of_years(paid).called("cost"), worth.called("present value of the cost"), residual)
 
 
-def per_unit(amount: Figure, count: Figure, wanted: str) -> Figure:
-    """An amount by something that is counted, such as cost per protected user. Raises `UnitError`."""
-    return (amount / count).to(unit(wanted))
-
-
 def _grown(growth: Figure, years: int) -> Figure:
     if not growth.unit.dimensionless:
         raise CostError(f"{growth.words} is {shown(growth.unit)}; growth is a plain number a year, such as 0.02")

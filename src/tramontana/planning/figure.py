@@ -124,11 +124,6 @@ def whole(count: Figure) -> Figure:
     return Figure(count.unit, (count,), lambda a: np.ceil(np.round(a, 9)), f"{count.words}, rounded up")
 
 
-def lesser(one: Figure, other: Figure) -> Figure:
-    scale = _same(one, other, "the lesser of")
-    return Figure(one.unit, (one, other), lambda a, b: np.minimum(a, scale * b), f"the lesser of {one.words} and {other.words}")
-
-
 def sum_of_years(a_year: Figure) -> Figure:
     """Over the years of the study. A figure without years of its own does not have them yet: give them with `by_year`."""
     return Figure(a_year.unit, (a_year,), lambda a: a.sum(axis=1, keepdims=True), f"sum over the years of {a_year.words}")

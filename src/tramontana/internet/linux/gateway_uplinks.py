@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import math
 import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -256,10 +255,6 @@ class GatewayUplinks:
             temporary = self._routes_file.with_suffix(".new")
             temporary.write_text(json.dumps({site: [a.sequence, *a.uplinks] for site, a in in_force.items()}))
             temporary.replace(self._routes_file)
-
-    def silent_since(self, site: str) -> float:
-        """When the site was last heard of, -infinity if never since the start."""
-        return self.heard_at.get(site, -math.inf)
 
 
 def _kept_routes(file: Path | None) -> dict[str, Assignment]:

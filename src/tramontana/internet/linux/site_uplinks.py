@@ -71,7 +71,6 @@ class TunnelStatus:
     link_up: bool
     estimate: Estimate
     carries: tuple[FlowClass, ...]
-    shaped_up_bps: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,15 +173,6 @@ class SiteUplinks:
         self._used = dict(used_octets)
         self._decide_now()
 
-    def set_policy(self, policy: Policy) -> None:
-        """Another policy, obeyed before this returns; the history of the old choice goes on."""
-        before = self.choice
-        self.choice = UplinkChoice(policy)
-        self.choice.history.extend(before.history)
-        self.choice.assigned = dict(before.assigned)
-        self.choice.blocked = dict(before.blocked)
-        self._turn()
-
     def status(self) -> list[TunnelStatus]:
         """Every tunnel as it stands."""
         now = time.monotonic()
@@ -194,7 +184,6 @@ class SiteUplinks:
                 live.link_up,
                 live.probe.estimate(now),
                 tuple(flow for flow, at in self.choice.assigned.items() if at == id_),
-                live.up.bps,
             )
             for id_, live in self._live.items()
         ]

@@ -24,6 +24,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
+from tramontana.control_socket import private_listener
 from tramontana.errors import LocalError
 from tramontana.internet.flow_class import FlowClass
 from tramontana.internet.linux.flow_marks import mark
@@ -350,13 +351,7 @@ def _things_in_place() -> int:
 
 def _status_listener(path: Path) -> socket.socket:
     path.unlink(missing_ok=True)
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    before = os.umask(0o177)
-    try:
-        listener.bind(str(path))
-    finally:
-        os.umask(before)
-    return listener
+    return private_listener(path)
 
 
 def read_status(path: Path) -> dict[str, Any] | None:

@@ -45,7 +45,6 @@ class Peer:
 @dataclass(frozen=True, slots=True)
 class PeerState:
     public_key: bytes
-    has_preshared_key: bool
     endpoint: str
     last_handshake: float | None
     """POSIX seconds, to the nanosecond; None where there was none."""
@@ -218,11 +217,11 @@ class KernelWireGuard:
     def peers(self, name: str, used_in: Namespace) -> dict[bytes, PeerState]:
         found = {}
         for line in run(["wg", "show", name, "dump"], namespace=used_in).splitlines()[1:]:
-            public_key, preshared, endpoint, _, handshake, received, sent, _ = line.split("\t")
+            public_key, _, endpoint, _, handshake, received, sent, _ = line.split("\t")
             key = b64decode(public_key)
             endpoint = "" if endpoint == "(none)" else endpoint
             at = float(handshake) or None
-            found[key] = PeerState(key, preshared != "(none)", endpoint, at, int(received), int(sent))
+            found[key] = PeerState(key, endpoint, at, int(received), int(sent))
         return found
 
     def _add(self, name: str, used_in: Namespace, text: str) -> None:
@@ -246,7 +245,6 @@ def _state(fields: dict[str, str]) -> PeerState:
     handshake = int(fields.get("last_handshake_time_sec", 0)) + int(fields.get("last_handshake_time_nsec", 0)) / 1e9
     return PeerState(
         bytes.fromhex(fields["public_key"]),
-        fields.get("preshared_key", "0" * 64) != "0" * 64,
         fields.get("endpoint", ""),
         handshake or None,
         int(fields.get("rx_bytes", 0)),
