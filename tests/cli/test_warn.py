@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import sys
 from collections.abc import Mapping
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
@@ -14,12 +17,14 @@ from click.testing import CliRunner, Result
 from tests.cell import osmo_bsc
 from tests.control import custodians
 from tests.control.test_serve import serving
+from tramontana.cell import public_warning_asn1
+from tramontana.cell.cell_broadcast import SerialNumber, encode
 from tramontana.cli.main import tramontana
 from tramontana.control.admission import invite
 from tramontana.control.store import accounts, requests
 from tramontana.control.store.database import Store
 from tramontana.control.store.requests import Proposal
-from tramontana.errors import TramontanaError
+from tramontana.errors import LocalError, TramontanaError
 from tramontana.keys.certificate import Grant
 from tramontana.precedence import Precedence
 
@@ -96,6 +101,13 @@ async def certify(office: custodians.Office, made: custodians.Custodians, grant:
     await office.custody.issue(made.first.sender, request.request_id, made.signed(office, grant, both).encoded, is_custodian=True)
 
 
+def warning_fields(octets: bytes) -> dict[str, Any]:
+    """What an MME reads in an S1AP warning request."""
+    pdu = import_module("pycrate_asn1dir.S1AP").S1AP_PDU_Descriptions.S1AP_PDU
+    pdu.from_aper(octets)
+    return dict(each["value"] for each in pdu.get_val()[1]["value"][1]["protocolIEs"])
+
+
 @pytest.mark.skipif(osmo_bsc.why_not() is not None, reason=str(osmo_bsc.why_not()))
 def test_from_the_command_line_to_a_real_controller(tmp_path: Path) -> None:
     data = tmp_path / "data"
@@ -122,6 +134,8 @@ def test_from_the_command_line_to_a_real_controller(tmp_path: Path) -> None:
             warning = first_id(submitted.output)
             assert "6 of 1395 characters" in submitted.output
             assert "nobody approves his own" in refusal("warn", "approve", *ada, "--yes", warning[:8])
+            lte = ["--as", "s1ap", "--out", str(tmp_path / "lte")]
+            assert "submitted, and only what is on the air" in refusal("warn", "payload", *ada, warning, *lte)
             approved = run("warn", "approve", *bruno, "--yes", warning[:8]).output
             assert "on-air" in approved
             assert "within latitude 42.6000 to 42.8000, longitude 13.2000 to 13.4000" in approved
@@ -130,6 +144,14 @@ def test_from_the_command_line_to_a_real_controller(tmp_path: Path) -> None:
             assert re.findall(r"rieti +1-6969 +(\d+)  on-air", followed) == ["4370", "4383"]
             assert sorted(identifier for identifier, _ in bsc.messages(0)) == [4370, 4383]
             assert bsc.messages(1) == {}
+            run("warn", "payload", *ada, warning, *lte)
+            assert "on-air: --kill is for" in refusal("warn", "payload", *ada, warning, *lte, "--kill")
+            italian, english = sorted((tmp_path / "lte").iterdir())
+            fields = warning_fields(italian.read_bytes())
+            assert fields["WarningMessageContents"] == public_warning_asn1.message_contents(encode("Uscite", "it"))
+            assert fields["MessageIdentifier"] == (4370, 16)
+            assert 0 < fields["NumberofBroadcastRequest"] <= 60
+            assert warning_fields(english.read_bytes())["MessageIdentifier"] == (4383, 16)
             document = tmp_path / "alert.xml"
             document.write_text(run("warn", "cap", *ada, warning).output)
             assert "Terremoto" in run("warn", "submit", *bruno, "--cap", str(document)).output
@@ -139,8 +161,19 @@ def test_from_the_command_line_to_a_real_controller(tmp_path: Path) -> None:
             assert f"it replaces {warning[:8]} (on-air): Terremoto\n     [it] Uscite\n     [en] Go out" in approved
             assert len(re.findall("off-air", run("warn", "status", *ada, "--follow", warning).output)) == 2
             assert bsc.messages(0) == {}
+            assert "cancelled, and only what is on the air" in refusal("warn", "payload", *ada, warning, *lte)
+            run("warn", "payload", *ada, warning, *lte, "--kill")
+            serial = fields["SerialNumber"][0]
+            kill = (tmp_path / "lte" / f"s1ap-4370-{serial:04x}-kill.bin").read_bytes()
+            assert kill == public_warning_asn1.s1ap_kill(4370, SerialNumber.parse(serial))
             listed = run("warn", "status", *bruno).output
             assert [line.split()[3] for line in listed.splitlines()] == ["done", "submitted", "cancelled"]
+
+
+def test_payloads_without_their_library_say_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pycrate_asn1dir.NGAP", None)
+    with pytest.raises(LocalError, match="with the extra `broadcast`"):
+        public_warning_asn1.ngap_cancel(4370, SerialNumber(7))
 
 
 def test_what_cannot_be_loaded_is_refused_with_a_reason(tmp_path: Path) -> None:

@@ -16,6 +16,8 @@ from tramontana.errors import LocalError
 SEGMENT_OCTETS = 190
 """Of a warning in one system information message: within 277 octets (2,216 bits, TS 36.331 §5.2.1.1) with room for its header."""
 LONGEST_REPETITION_S = 4095
+MOST_BROADCASTS = 65535
+"""The ASN.1 of both has INTEGER (0..65535); 0 is until it is killed."""
 
 
 def message_contents(message: Message) -> bytes:

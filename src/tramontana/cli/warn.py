@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import json
+import math
 import secrets
 import time
 from collections.abc import Callable
@@ -19,8 +20,11 @@ import click
 from pydantic import ValidationError
 
 from tramontana.cell import area as areas
-from tramontana.cell import broadcast_network, cell_broadcast, population, warning_content, warning_decision
-from tramontana.cell.cell_broadcast import Level
+from tramontana.cell import broadcast_network, cell_broadcast, population, public_warning_asn1, warning_content, warning_decision
+from tramontana.cell import warning as rules
+from tramontana.cell.cell_broadcast import Level, SerialNumber
+from tramontana.cell.public_warning_asn1 import MOST_BROADCASTS
+from tramontana.cell.warning import OnAir, State
 from tramontana.cell.warning_content import LEVEL_OF_SEVERITY, Content, fault_words
 from tramontana.cell.warning_decision import Decision
 from tramontana.cli import warning_data
@@ -232,6 +236,82 @@ def status(warning_id: str | None, as_json: bool, follow: bool, desk: Desk) -> N
 def as_cap(warning_id: str, desk: Desk) -> None:
     """An approved warning as a CAP 1.2 document."""
     click.echo(desk.api.fetch(f"/warnings/{_whole(desk, warning_id)}/cap").decode())
+
+
+@warn.command()
+@click.argument("warning_id")
+@click.option("--as", "form", type=click.Choice(("s1ap", "ngap", "sib12", "sib8")), required=True, help="For an MME, an AMF, LTE, NR.")
+@click.option("--kill", is_flag=True, help="Of a warning that has ended: what takes it off the air (s1ap, ngap).")
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), metavar="DIRECTORY", required=True, help="Where the files go.")
+@device_options
+def payload(warning_id: str, form: str, kill: bool, out: Path, desk: Desk) -> None:
+    """A warning on the air as the octets that an operator's LTE or NR network takes: a file for each language and message."""
+    shown = desk.api.call("GET", f"/warnings/{_whole(desk, warning_id)}")
+    files = _payload(form, _record(shown), kill=kill, now=time.time())
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        for name, octets in files.items():
+            (out / name).write_bytes(octets)
+            click.echo(f"{out / name}  {len(octets)} octets")
+    except OSError as error:
+        raise LocalError(f"{out} cannot be written ({error.strerror}): choose another directory") from error
+
+
+def _payload(form: str, warning: rules.Warning, *, kill: bool, now: float) -> dict[str, bytes]:
+    """File names and octets. Raises `LocalError` unless the warning is on the air, or has left it for `kill`."""
+    ended = (State.REPLACED, State.CANCELLED, State.EXPIRED)
+    if kill and (form not in _KILLS or warning.state not in ended or warning.serial is None):
+        raise LocalError(
+            f"this warning is {warning.state.value}: --kill is for s1ap and ngap, and for one that was on the air and has ended"
+        )
+    if kill:
+        return {_file(form, sent, "-kill"): _KILLS[form](sent.message_identifier, sent.serial) for sent in rules.forms(warning)}
+    left_s = (warning.expires_at or 0.0) - now
+    sent_now = rules.broadcasts(warning)
+    if not sent_now or left_s <= 0:
+        raise LocalError(
+            f"this warning is {warning.state.value}, and only what is on the air is given out: have it approved, or use --kill"
+        )
+    if form in _SEGMENTS:
+        return {
+            _file(form, sent, f"-{number:02}"): octets
+            for sent in sent_now
+            for number, octets in enumerate(_SEGMENTS[form](sent.message_identifier, sent.serial, sent.message))
+        }
+    return {
+        _file(form, sent): _WRITES[form](
+            sent.message_identifier,
+            sent.serial,
+            sent.message,
+            sent.repetition_s,
+            min(math.ceil(left_s / sent.repetition_s), MOST_BROADCASTS),
+        )
+        for sent in sent_now
+    }
+
+
+_WRITES = {"s1ap": public_warning_asn1.s1ap_write_replace, "ngap": public_warning_asn1.ngap_write_replace}
+_KILLS = {"s1ap": public_warning_asn1.s1ap_kill, "ngap": public_warning_asn1.ngap_cancel}
+_SEGMENTS = {"sib12": public_warning_asn1.sib12, "sib8": public_warning_asn1.sib8}
+
+
+def _file(form: str, sent: OnAir, what: str = "") -> str:
+    return f"{form}-{sent.message_identifier}-{sent.serial.value:04x}{what}.bin"
+
+
+def _record(shown: dict[str, Any]) -> rules.Warning:
+    serial = shown["serial_number"]
+    return rules.Warning(
+        shown["warning_id"],
+        State(shown["state"]),
+        _content_of(shown),
+        next((made["account_id"] for made in shown["decisions"] if made["decision"] == "submit"), ""),
+        shown["submitted_at"],
+        None if serial is None else SerialNumber.parse(serial),
+        shown["approved_at"],
+        shown["expires_at"],
+        shown["ended_at"],
+    )
 
 
 @warn.command()
