@@ -1,4 +1,4 @@
-"""A courier whose books are in memory: what the SMPP driver does, seen from its other side."""
+"""An operator's centre for tests: a courier whose books are in memory, and the operators' file that names its centre."""
 
 from __future__ import annotations
 
@@ -6,10 +6,27 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
-from tramontana.cell.smpp.driver import Outgoing
-from tramontana.cell.smpp.pdu import Message
+from tramontana.cell.smpp.driver import Outgoing, Peer
+from tramontana.cell.smpp.pdu import Message, Password
 from tramontana.cell.smpp.session import Answered
+
+CENTRE = """
+[[centre]]
+name = "operator"
+host = "127.0.0.1"
+port = {port}
+system_id = "office"
+password_file = "password"
+"""
+OFFICE = Peer("office", Password("secret"))
+"""Who binds to the operator's centre when `CENTRE` and `keep_password` made the file."""
+
+
+def keep_password(folder: Path) -> None:
+    (folder / "password").write_text("secret")
+    (folder / "password").chmod(0o600)
 
 
 @dataclass

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.cell.couriers import MemoryCourier
+from tests.cell.couriers import CENTRE, OFFICE, MemoryCourier, keep_password
 from tests.cell.kannel import kannel, missing
 from tramontana.cell.operators import parse_operators
 from tramontana.cell.short_message import join, read
-from tramontana.cell.smpp.driver import Outgoing, Peer, SmscServer
-from tramontana.cell.smpp.pdu import Address, CommandId, Message, MessageState, Password
+from tramontana.cell.smpp.driver import Outgoing, SmscServer
+from tramontana.cell.smpp.pdu import Address, CommandId, Message, MessageState
 from tramontana.cell.smpp.receipt import Receipt, encode_receipt
 from tramontana.control.store import texts as rows
 from tramontana.control.store.database import Store
@@ -24,14 +24,9 @@ pytestmark = [pytest.mark.anyio, pytest.mark.system]
 PHONE = "+393331234567"
 LONG = "La strada per Accumoli e' interrotta, andate al campo sportivo. " * 4
 OTHER = "Drumul spre Accumoli este închis; mergeți la terenul de sport. 😀 " * 3
-SETTINGS = """
-[[centre]]
-name = "operator"
-host = "127.0.0.1"
-port = {port}
-system_id = "office"
-password_file = "password"
-prefixes = ["+39"]
+SETTINGS = (
+    CENTRE
+    + """prefixes = ["+39"]
 
 [server]
 port = 0
@@ -41,6 +36,7 @@ system_id = "kannel"
 password_file = "password"
 numbers = ["43200"]
 """
+)
 
 
 class Operator(MemoryCourier):
@@ -66,13 +62,12 @@ async def test_messages_receipts_and_texts_of_phones(tmp_path: Path) -> None:
     if reason := missing():
         pytest.skip(reason)
     operator = Operator()
-    operator.server = SmscServer("OPERATOR", [Peer("office", Password("secret"))], operator)
+    operator.server = SmscServer("OPERATOR", [OFFICE], operator)
     ready: asyncio.Future[int] = asyncio.get_running_loop().create_future()
     listening: asyncio.Future[int] = asyncio.get_running_loop().create_future()
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(operator.server.run("127.0.0.1", 0, ready.set_result))]
-        (tmp_path / "password").write_text("secret")
-        (tmp_path / "password").chmod(0o600)
+        keep_password(tmp_path)
         operators = parse_operators(SETTINGS.format(port=await ready), tmp_path)
         store = await Store.open(tmp_path / "data")
         texts = Texts(store, operators, time.time, on_listening=listening.set_result)

@@ -13,24 +13,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.cell.couriers import MemoryCourier
-from tramontana.cell.smpp.driver import Peer, SmscServer
-from tramontana.cell.smpp.pdu import Message, Password
+from tests.cell.couriers import CENTRE, OFFICE, MemoryCourier, keep_password
+from tramontana.cell.smpp.driver import SmscServer
+from tramontana.cell.smpp.pdu import Message
 from tramontana.control.store.database import Store
 
 pytestmark = pytest.mark.anyio
 TEXTS = 90
 KILLS = 5
-SETTINGS = """
-[[centre]]
-name = "operator"
-host = "127.0.0.1"
-port = {port}
-system_id = "office"
-password_file = "password"
-messages_per_s = 400
-window = 8
-"""
+SETTINGS = CENTRE + "messages_per_s = 400\nwindow = 8\n"
 
 
 class SlowCentre(MemoryCourier):
@@ -51,10 +42,9 @@ async def test_none_is_lost_and_none_comes_twice(tmp_path: Path) -> None:
     centre = SlowCentre()
     ready: asyncio.Future[int] = asyncio.get_running_loop().create_future()
     async with asyncio.TaskGroup() as group:
-        server = SmscServer("OPERATOR", [Peer("office", Password("secret"))], centre)
+        server = SmscServer("OPERATOR", [OFFICE], centre)
         serving = group.create_task(server.run("127.0.0.1", 0, ready.set_result))
-        (tmp_path / "password").write_text("secret")
-        (tmp_path / "password").chmod(0o600)
+        keep_password(tmp_path)
         (tmp_path / "operators.toml").write_text(SETTINGS.format(port=await ready))
         await (await Store.open(tmp_path / "data")).close()
         kept: set[str] = set()

@@ -10,30 +10,26 @@ from typing import Any
 
 import pytest
 
-from tests.cell.couriers import MemoryCourier
+from tests.cell.couriers import CENTRE, OFFICE, MemoryCourier, keep_password
 from tests.control.house import House, Houses
 from tramontana.cell.operators import Operators, OperatorsFileError, parse_operators
 from tramontana.cell.short_message import join, read
-from tramontana.cell.smpp.driver import Outgoing, Peer, SmscServer
-from tramontana.cell.smpp.pdu import Address, CommandId, Message, Password
+from tramontana.cell.smpp.driver import Outgoing, SmscServer
+from tramontana.cell.smpp.pdu import Address, CommandId, Message
 from tramontana.cell.sos_words import PHRASES
 from tramontana.control.app import forget_old
 
 pytestmark = pytest.mark.anyio
 PHONE = "+393331234567"
-FILE = """
-[[centre]]
-name = "operator"
-host = "127.0.0.1"
-port = {port}
-system_id = "office"
-password_file = "password"
-prefixes = ["+39"]
+FILE = (
+    CENTRE
+    + """prefixes = ["+39"]
 
 [sos]
 numbers = ["112"]
 places = "places.csv"
 """
+)
 
 
 class Operator(MemoryCourier):
@@ -56,7 +52,7 @@ class Operator(MemoryCourier):
 @asynccontextmanager
 async def room(houses: Houses, tmp_path: Path) -> AsyncIterator[tuple[House, Operator, dict[str, str]]]:
     operator = Operator()
-    operator.server = SmscServer("OPERATOR", [Peer("office", Password("secret"))], operator)
+    operator.server = SmscServer("OPERATOR", [OFFICE], operator)
     ready: asyncio.Future[int] = asyncio.get_running_loop().create_future()
     async with asyncio.TaskGroup() as group:
         serving = group.create_task(operator.server.run("127.0.0.1", 0, ready.set_result))
@@ -67,8 +63,7 @@ async def room(houses: Houses, tmp_path: Path) -> AsyncIterator[tuple[House, Ope
 
 
 def written(folder: Path, port: int) -> Operators:
-    (folder / "password").write_text("secret")
-    (folder / "password").chmod(0o600)
+    keep_password(folder)
     (folder / "places.csv").write_text("comune,lat,lon,provincia\nAmatrice,42.63,13.29,RI\n")
     return parse_operators(FILE.format(port=port), folder)
 
@@ -188,6 +183,22 @@ def test_a_file_that_lacks_something_says_what(tmp_path: Path, change: str, says
         parse_operators(FILE.format(port=2775).replace(change, ""), tmp_path)
 
 
+def with_beam(beam: str) -> str:
+    return FILE.format(port=2775).replace("prefixes", f"beam = {{ {beam} }}\nprefixes")
+
+
+def test_what_a_beam_carries_comes_from_the_link_budget(tmp_path: Path) -> None:
+    keep_password(tmp_path)
+    high, low = (
+        parse_operators(with_beam(f'bandwidth = "1.4 MHz", elevation_deg = {elevation}'), tmp_path).centres[0].beam_messages_per_s
+        for elevation in (50, 30)
+    )
+    assert high is not None
+    assert low is not None
+    assert round(high, 6) == 20
+    assert 0 < low < 20
+
+
 def test_other_faults_of_the_file(tmp_path: Path) -> None:
     written(tmp_path, 2775)
     good = FILE.format(port=2775)
@@ -197,6 +208,13 @@ def test_other_faults_of_the_file(tmp_path: Path) -> None:
         (good + "\n[sos", "not TOML"),
         (good.replace('["112"]', "[112]"), "numbers in quotes"),
         (good.replace('name = "operator"', 'name = "Operator One"'), "lower-case"),
+        (with_beam('bandwidth = "1.4 MHz", elevation_deg = 12'), "12° cannot be planned"),
+        (with_beam('bandwidth = "5 MHz", elevation_deg = 90, indoors = true'), "phones there decode nothing"),
+        (with_beam('bandwidth = "3 MHz", elevation_deg = 90'), "'bandwidth' must be one of 5 MHz, 1.4 MHz"),
+        (
+            with_beam('bandwidth = "5 MHz", elevation_deg = 90').replace("beam =", "beam_messages_per_s = 2\nbeam ="),
+            "remove one of the two",
+        ),
     ):
         with pytest.raises(OperatorsFileError, match=says):
             parse_operators(wrong, tmp_path)

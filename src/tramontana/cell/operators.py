@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast, get_args
 
+from tramontana.cell.beam_capacity import REFERENCE_ALTITUDE_KM, Bandwidth, NotServed, beam_capacity
 from tramontana.cell.forwarding import Route
 from tramontana.cell.short_message import Concatenation, DefaultAlphabet
 from tramontana.cell.smpp.driver import Centre, Peer
@@ -143,6 +144,32 @@ def _settings(table: _Table) -> Settings:
     return Settings(window, idle, answer)
 
 
+def _beam_messages_per_s(table: _Table) -> float | None:
+    """Of a satellite beam: as the operator said it, or by the link budget of `[centre.beam]`."""
+    said = _positive(table, "beam_messages_per_s", None, 10_000)
+    entry = table.take("beam", dict)
+    if entry is None:
+        return said
+    beam = _Table(f"{table.where}, [centre.beam]", entry)
+    if said is not None:
+        raise OperatorsFileError(f"{beam.where}: 'beam_messages_per_s' says already what a beam carries; remove one of the two")
+    bandwidth = cast(Bandwidth, beam.one_of("bandwidth", get_args(Bandwidth), ""))
+    elevation_deg = beam.take("elevation_deg", float, needed=True)
+    altitude_km = _positive(beam, "altitude_km", REFERENCE_ALTITUDE_KM, 2000)
+    indoors = beam.take("indoors", bool, False)
+    beam.end()
+    assert altitude_km is not None
+    try:
+        carried = beam_capacity(elevation_deg, altitude_km=altitude_km, bandwidth=bandwidth, indoors=indoors)
+    except NotServed as error:
+        raise OperatorsFileError(f"{beam.where}: {error}") from None
+    if carried.messages_per_s == 0:
+        raise OperatorsFileError(
+            f"{beam.where}: at {carried.snr_db:.1f} dB phones there decode nothing; plan with a higher elevation or outdoors"
+        )
+    return carried.messages_per_s
+
+
 def _centre(number: int, entry: object, directory: Path) -> tuple[CentreRules, tuple[Route, ...]]:
     table = _Table(f"[[centre]] {number}", entry)
     name = _name(table, "name")
@@ -167,7 +194,7 @@ def _centre(number: int, entry: object, directory: Path) -> tuple[CentreRules, t
         cast(Concatenation, table.one_of("concatenation", get_args(Concatenation), "udh")),
         cast(DefaultAlphabet, table.one_of("alphabet", get_args(DefaultAlphabet), "gsm-7")),
         cast(ReceiptIds, table.one_of("receipt_ids", get_args(ReceiptIds), "as-is")),
-        _positive(table, "beam_messages_per_s", None, 10_000),
+        _beam_messages_per_s(table),
         table.take("receipts", bool, True),
     )
     prefixes = table.take("prefixes", list, [""])

@@ -147,11 +147,6 @@ class Texts:
         """Something new stands in the store."""
         self._look.set()
 
-    def set_beam_capacity(self, link: str, beam: str, messages_per_s: float) -> None:
-        """What a beam carries from now on; 0 while no satellite serves it: then what waits for it waits on."""
-        self._beams[link].beam(beam).messages_per_s = messages_per_s
-        self._wake_link(link)
-
     def queue_lengths(self) -> dict[str, dict[str, int]]:
         """By link and beam."""
         return {link: {name: len(queue) for name, queue in beams.beams()} for link, beams in self._beams.items()}
