@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import get_args
 
 import pytest
@@ -53,7 +52,8 @@ class Lives(RuleBasedStateMachine):
         self.approved_by: dict[str, set[str]] = {}
 
     def _codes(self) -> frozenset[int]:
-        return life.codes_remembered(self.records.values(), self.now)
+        used = [record for record in self.records.values() if record.ended_at is None or record.ended_at > self.now - life.CODE_RESTS_S]
+        return frozenset(record.serial.message_code for record in used if record.serial)
 
     @rule(target=warnings, by=st.sampled_from(PEOPLE), exercise=st.booleans(), kind=st.sampled_from(["alert", "template"]))
     def submit_new(self, by: Person, exercise: bool, kind: Kind) -> object:
@@ -187,11 +187,7 @@ def test_an_update_of_what_ended_meanwhile_is_refused_even_if_it_was_submitted_i
         life.submit("c" * 32, content("update", replaces="d" * 32), PEOPLE[0], on_air("d" * 32, exercise=True), 2.0)
 
 
-def test_codes_rest_for_a_day() -> None:
-    ended = dataclasses.replace(on_air().after(Event.CANCEL, 100.0))
-    assert ended.serial is not None
-    assert life.codes_remembered([ended], 100.0 + 86399) == {42}
-    assert life.codes_remembered([ended], 100.0 + 86401) == frozenset()
+def test_a_code_that_rests_is_not_given() -> None:
     assert life.free_code({42, 43}, 41) == 44
     assert life.free_code({0}, 1023) == 1
     with pytest.raises(Refused, match="codes"):

@@ -52,7 +52,6 @@ def test_cbsp(tmp_path: Path) -> None:
         cbsp.WriteReplace(4370, SERIAL, cells, LONG, 60.0, 600.0).encode(),
         cbsp.WriteReplace(4370, SERIAL.updated(), cells, CYRILLIC, 60.0, 600.0, replaces=SERIAL).encode(),
         cbsp.Kill(4370, SERIAL.updated(), cells).encode(),
-        cbsp.Reset((cbsp.ALL_CELLS,)).encode(),
         cbsp.KeepAlive(10).encode(),
     ]
     path = tmp_path / "cbsp.pcap"

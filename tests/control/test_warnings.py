@@ -26,7 +26,7 @@ from tramontana.cell.cbsp import Cell, MessageType
 from tramontana.cell.cell_broadcast import SerialNumber, encode
 from tramontana.cell.controller import Broadcast, CellState, Report
 from tramontana.cell.controllers import driver
-from tramontana.cell.warning import Warning
+from tramontana.cell.warning import OnAir, Warning
 from tramontana.cell.warning_content import Content
 from tramontana.cell.warning_decision import Decision
 from tramontana.control import warnings as control_warnings
@@ -274,6 +274,10 @@ async def test_what_a_process_asked_for_before_it_died_is_taken_off_the_air(hous
             serial = (await decide(bruno, first)).json()["serial_number"]
             cancel, _ = await submit(ada, content("cancel", replaces=first))
             assert (await decide(bruno, cancel)).json()["state"] == "done"
+            async with house.store.read() as connection:  # phones remember the code for a day
+                code = SerialNumber.parse(serial).message_code
+                assert await rows.codes(connection, house.clock() + 86399) == (frozenset({code}), code)
+                assert await rows.codes(connection, house.clock() + 86401) == (frozenset(), code)
         station.peer.air = {(cell, identifier, serial) for cell in BOTH for identifier in (4370, 4383)}
         async with houses(warning_data=WarningData(network(station.port))) as house:
             await station.until(lambda: station.air() == {})
@@ -345,9 +349,9 @@ async def test_a_content_that_is_refused_today_stands_in_nobodys_way(houses: Hou
 async def test_the_cells_of_a_warning_are_found_once(houses: Houses, monkeypatch: pytest.MonkeyPatch) -> None:
     found, find = [], control_warnings.broadcasts_at
 
-    def broadcasts_at(site: broadcast_network.ControllerSite, warning: Warning) -> list[Broadcast]:
+    def broadcasts_at(site: broadcast_network.ControllerSite, warning: Warning, forms: Sequence[OnAir]) -> list[Broadcast]:
         found.append(warning.warning_id)
-        return find(site, warning)
+        return find(site, warning, forms)
 
     monkeypatch.setattr(control_warnings, "broadcasts_at", broadcasts_at)
     async with Station().listening() as station, houses(warning_data=WarningData(network(station.port))) as house:

@@ -7,7 +7,7 @@ events) is refused with a sentence, never dropped in silence.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
@@ -77,7 +77,6 @@ class Received:
     content: Callable[[str | None], Content]
     """Given our id of the warning that it replaces, or None. Raises `ContentRefused`."""
     envelope: Envelope
-    message_type: str
 
 
 def instant(unix_s: float) -> str:
@@ -168,7 +167,7 @@ def parse(octets: bytes) -> Received:
         except ValidationError as error:
             raise ContentRefused("; ".join(fault_words(fault) for fault in error.errors()[:5])) from error
 
-    return Received(content, envelope, kind)
+    return Received(content, envelope)
 
 
 def _fields(infos: list[Any], status: str, kind: str) -> dict[str, Any]:
@@ -297,8 +296,3 @@ def _point(pair: str) -> areas.Point:
 def _degrees(value: float) -> str:
     """Seven decimals: a centimetre. Never in exponents, which the schema does not read."""
     return f"{value:.7f}".rstrip("0").rstrip(".")
-
-
-def references_of(messages: Iterable[Envelope]) -> tuple[Reference, ...]:
-    """How `references` names messages."""
-    return tuple(Reference(message.sender, message.identifier, instant(message.sent_unix_s)) for message in messages)

@@ -240,16 +240,6 @@ class Kill:
 
 
 @dataclass(frozen=True, slots=True)
-class Reset:
-    """RESET (§8.1.3.13): the controller forgets all messages of these cells."""
-
-    cells: tuple[Cell, ...]
-
-    def encode(self) -> bytes:
-        return _framed(MessageType.RESET, [encode_cells(self.cells)])
-
-
-@dataclass(frozen=True, slots=True)
 class KeepAlive:
     """KEEP-ALIVE (§8.1.3.19). period_s: 1 to 10, in which the next one comes."""
 

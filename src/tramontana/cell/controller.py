@@ -211,14 +211,6 @@ class Controller:
         reports, self._reports = self._reports, []
         return reports
 
-    @property
-    def is_settled(self) -> bool:
-        """Every cell is as desired, as far as the controller said."""
-        return all(
-            track.asked is None and not any(self._is_amiss(track, cell, in_cell) for cell, in_cell in track.cells.items())
-            for track in self._tracks.values()
-        )
-
     @staticmethod
     def _is_amiss(track: _Track, cell: Cell, in_cell: _InCell) -> bool:
         if track.desired is not None and cell in track.desired.cells:

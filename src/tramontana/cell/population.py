@@ -38,9 +38,6 @@ class Population:
         """Indices of the places in the area."""
         return np.flatnonzero(areas.contains(rings, self.latitude_deg, self.longitude_deg))
 
-    def people_in(self, rings: tuple[Ring, ...]) -> int:
-        return int(np.sum(self.people[self.inside(rings)]))
-
 
 def parse(text: str) -> Population:
     """Read CSV with the columns name, latitude, longitude and population; further ones are left alone. A blank population counts as 0.

@@ -16,11 +16,9 @@ from tramontana.cell.smpp.pdu import ESM_UDHI, Address, CommandId, Message, Tag,
 from tramontana.errors import LocalError
 from tramontana.precedence import Precedence
 
-USER_DATA_BYTES = 140
-"""TS 23.040 §9.2.3.16."""
 GSM7_SINGLE, GSM7_PART = 160, 153
 UCS2_SINGLE, UCS2_PART = 140, 134
-"""Octets; the header of a part with an 8-bit reference has 6 octets with its length (§9.2.3.24.1)."""
+"""Septets and octets of TS 23.040 §9.2.3.16; the header of a part with an 8-bit reference has 6 octets with its length (§9.2.3.24.1)."""
 MAX_PARTS = 10
 """A longer text takes more of a beam than one person may; 255 are possible (§9.2.3.24.1)."""
 

@@ -9,7 +9,7 @@ Pure rules over records: whoever keeps the records calls them inside one transac
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -242,15 +242,6 @@ def forms(warning: Warning) -> tuple[OnAir, ...]:
             warning.content.repetition_s,
         )
         for number, text in enumerate(warning.content.texts)
-    )
-
-
-def codes_remembered(warnings: Iterable[Warning], now: float) -> frozenset[int]:
-    """Message codes that are on the air or were within a day."""
-    return frozenset(
-        warning.serial.message_code
-        for warning in warnings
-        if warning.serial is not None and (warning.ended_at is None or warning.ended_at > now - CODE_RESTS_S)
     )
 
 

@@ -6,10 +6,10 @@ A statement names one warning and the digest of its content, so it is good for n
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal, get_args
+from typing import Literal
 
 from tramontana.cell.warning_content import digest
-from tramontana.keys.fields import identifier, instant, malformed, number, parse_fields
+from tramontana.keys.fields import identifier, instant, number, parse_fields
 from tramontana.keys.identity import SignatureRefused, encode_statement, verify_signature
 from tramontana.keys.refused import Refused
 
@@ -18,7 +18,6 @@ MAX_SKEW_S = 600.0
 """A statement is made for now: an old one found somewhere must not be used later."""
 
 Decision = Literal["submit", "approve", "reject", "withdraw"]
-DECISIONS: tuple[str, ...] = get_args(Decision)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +71,3 @@ class Unverified:
         if abs(at - now) > MAX_SKEW_S:
             raise Refused("expired", "the statement was not made just now; set this device's clock and sign again")
         return Verified(warning_id, decision, device_id, at)
-
-
-def parse_decision(text: str) -> Decision:
-    """Raises `Refused`."""
-    if text not in DECISIONS:
-        raise malformed(f"a decision is one of {', '.join(DECISIONS)}")
-    return text  # type: ignore[return-value]

@@ -24,7 +24,7 @@ from tramontana.cell.cell_broadcast import SerialNumber
 from tramontana.cell.controller import Broadcast, CellState, Key, Report
 from tramontana.cell.controllers.driver import Address, ControllerLink
 from tramontana.cell.population import Population
-from tramontana.cell.warning import Person, Warning
+from tramontana.cell.warning import OnAir, Person, Warning
 from tramontana.cell.warning_content import Content, ContentRefused
 from tramontana.cell.warning_decision import Decision
 from tramontana.control.custody import Custody
@@ -281,7 +281,8 @@ class Warnings:
             new = [found for each in on_air if each not in self._on_air and (found := await self._readable(connection, each)) is not None]
         for warning in new:
             # Thousands of cells against thousands of corners: once for a warning, and not where requests wait.
-            self._on_air[warning.warning_id] = await asyncio.to_thread(self._at_sites, warning)
+            sites = await asyncio.to_thread(self._at_sites, warning, rules.broadcasts(warning))
+            self._on_air[warning.warning_id] = (warning.expires_at or 0.0, sites)
         self._on_air = {each: self._on_air[each] for each in on_air if each in self._on_air}
         for name, link in self._links.items():
             wanted = [
@@ -291,10 +292,9 @@ class Warnings:
             ]
             link.desire(wanted, still_there=still_there.get(name))
 
-    def _at_sites(self, warning: Warning) -> tuple[float, dict[str, list[Broadcast]]]:
-        """When it expires, and what it wants at each controller."""
-        sites = {site.name: broadcasts_at(site, warning) for site in self.data.network.controllers}
-        return warning.expires_at or 0.0, sites
+    def _at_sites(self, warning: Warning, forms: Sequence[OnAir]) -> dict[str, list[Broadcast]]:
+        """What it wants, or wanted, at each controller."""
+        return {site.name: broadcasts_at(site, warning, forms) for site in self.data.network.controllers}
 
     async def _readable(self, connection: AsyncConnection, warning_id: str) -> Warning | None:
         """A warning, or None with a line in the log where its content is none by the rules of this release."""
@@ -335,7 +335,7 @@ class Warnings:
             self._known[in_cell.key] = in_cell
             found[in_cell.controller][(in_cell.message_identifier, serial.message_code)][Cell.parse(in_cell.cell)].append(serial)
         for warning in filter(None, ended):
-            for name, broadcasts in (await asyncio.to_thread(self._at_sites, warning))[1].items():
+            for name, broadcasts in (await asyncio.to_thread(self._at_sites, warning, rules.forms(warning))).items():
                 for sent in broadcasts:
                     for cell in sent.cells:
                         if (warning.warning_id, name, sent.message_identifier, str(cell)) not in kept:
@@ -380,15 +380,12 @@ class Warnings:
             waiting[key] = row
 
 
-def broadcasts_at(site: ControllerSite, warning: Warning) -> list[Broadcast]:
-    """What a warning wants, or wanted, on the air at one controller, for as long as it was approved for."""
+def broadcasts_at(site: ControllerSite, warning: Warning, forms: Sequence[OnAir]) -> list[Broadcast]:
+    """What a warning wants, or wanted, on the air at one controller in these forms, for as long as it was approved for."""
     if warning.content.area is None:
         return []
     cells = site.cells_for(warning.content.area.polygons)
     if not cells:
         return []
     lasts_s = float(warning.content.duration_s)
-    return [
-        Broadcast(sent.message_identifier, sent.serial, sent.message, cells, float(sent.repetition_s), lasts_s)
-        for sent in rules.forms(warning)
-    ]
+    return [Broadcast(sent.message_identifier, sent.serial, sent.message, cells, float(sent.repetition_s), lasts_s) for sent in forms]

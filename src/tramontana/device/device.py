@@ -117,11 +117,6 @@ class Device:
             for device in account["devices"]:
                 yield account_id, device["device_id"]
 
-    def presence(self, account_id: str, *, online: bool) -> None:
-        """The server says that somebody came or went."""
-        if account_id in self._directory:
-            self._directory[account_id]["online"] = online
-
     def find(self, name: str, now: float) -> str:
         """The account that a name, or an account id, means. Raises `LocalError`."""
         found = [name] if self.membership.name_of(name) is not None else self.membership.accounts_named(name, now)

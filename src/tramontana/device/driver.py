@@ -207,7 +207,7 @@ class OnlineDevice:
                     case "directory":
                         tasks.append(group.create_task(self._catch_up()))
                     case "presence":
-                        self.device.presence(str(frame["account_id"]), online=bool(frame["online"]))
+                        pass  # what is sent waits in the other one's mailbox: nobody here asks who is there
                     case "ping":
                         await socket.send(json.dumps({"type": "pong"}))
                     case _:

@@ -230,6 +230,11 @@ async def _found(services: Services, warning_id: str) -> rows.Stored:
     return stored
 
 
+async def _as_it_is(services: Services, warning_id: str) -> WarningShown:
+    [shown] = await _listed(services, [await _found(services, warning_id)])
+    return shown
+
+
 @router.get("", responses=problems(*READS))
 async def list_warnings(_reader: WarningReaderOf, services: ServicesOf) -> list[WarningShown]:
     """The newest 200 warnings and templates, the newest first."""
@@ -383,8 +388,7 @@ async def submit_warning(warning_id: PathId, body: Submission, person: WarnerOf,
     """Submit for approval. What is made from an authorised template is on the air at once. The same again changes nothing."""
     limit(services, "audited", person.account_id, services.limits.audited)
     await services.warnings.submit(person, warning_id, body.content, body.statement, body.signature)
-    [shown] = await _listed(services, [await _found(services, warning_id)])
-    return shown
+    return await _as_it_is(services, warning_id)
 
 
 @router.post("/{warning_id}/decisions", responses=problems(*REFUSALS))
@@ -392,8 +396,7 @@ async def decide_on_warning(warning_id: PathId, body: DecisionMade, person: Warn
     """Approve what another person submitted, reject it, or withdraw one's own."""
     limit(services, "audited", person.account_id, services.limits.audited)
     await services.warnings.decide(person, warning_id, body.decision, body.statement, body.signature)
-    [shown] = await _listed(services, [await _found(services, warning_id)])
-    return shown
+    return await _as_it_is(services, warning_id)
 
 
 @router.get("/{warning_id}", responses=problems(*READS))
