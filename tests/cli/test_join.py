@@ -11,10 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tramontana.cli import join
+from tramontana.cli import site as site_command
+from tramontana.cli.main import tramontana
 from tramontana.errors import LocalError
 from tramontana.internet.linux.found import parse_interfaces
 from tramontana.internet.settings import GatewaySettings, SiteSettings, parse_settings
@@ -67,6 +70,24 @@ def test_uplinks_as_they_are_given() -> None:
         join.find_local(("eth9",), FOUND, ())
     with pytest.raises(LocalError, match="--uplink"):
         join.find_uplinks((), FOUND, ["eth1", "wwan0"])
+
+
+def test_a_site_whose_uplink_asks_for_an_address_is_not_joined_without_a_client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(join, "check_root", lambda _role: None)
+    monkeypatch.setattr(site_command, "interfaces", lambda: FOUND)
+    config, directory = tmp_path / "site.toml", tmp_path / "site"
+    words = ["site", "join", "--config", str(config), "--directory", str(directory), "http://203.0.113.1/phone#invite=x&org=y"]
+    refused = CliRunner().invoke(tramontana, words)
+    assert isinstance(refused.exception, LocalError)
+    assert "wwan0" in str(refused.exception)
+    assert "apt install udhcpc" in str(refused.exception)
+    assert not config.exists()
+    assert not directory.exists()
+    fixed = [join.Uplink("eth1", "fibre", "192.0.2.2/28", "192.0.2.1"), join.Uplink("ppp0", "4g", None, None)]
+    join.check_dhcp(fixed)  # nothing asks
+    (tmp_path / "udhcpc").touch(0o755)
+    join.check_dhcp(join.find_uplinks((), FOUND, ["eth0"]))
 
 
 def test_the_configuration_that_is_written_is_one(tmp_path: Path) -> None:

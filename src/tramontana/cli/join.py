@@ -28,7 +28,8 @@ from tramontana.device.requests import Request
 from tramontana.device.storage.driver import SealedStore
 from tramontana.errors import LocalError, RemoteError
 from tramontana.internet.addresses import Address, Network, is_private, parse_address, parse_interface, parse_network
-from tramontana.internet.linux.found import Interface, interfaces
+from tramontana.internet.linux import dhcp
+from tramontana.internet.linux.found import Interface
 from tramontana.internet.log_file import EntryFile
 from tramontana.internet.overlay import SITE_BLOCK
 from tramontana.internet.settings import DeviceId, GatewayNumber, GatewaySettings, SiteNumber, SiteSettings, parse_settings
@@ -49,6 +50,11 @@ class Uplink:
     carrier: str
     address: str | None
     via: str | None
+
+    @property
+    def asks(self) -> bool:
+        """Whether it gets its address by DHCP. That of a ppp interface comes with the connection."""
+        return self.address is None and not self.interface.startswith("ppp")
 
 
 def _local(network: Network) -> Network:
@@ -270,6 +276,16 @@ def guessed_carrier(interface: str) -> str:
     return "4g" if interface.startswith(("ww", "ppp", "usb")) else "fibre"
 
 
+def check_dhcp(uplinks: Sequence[Uplink]) -> None:
+    """Raises `LocalError` where the DHCP client is missing: once the site runs, nothing could be fetched to install it."""
+    asking = [each.interface for each in uplinks if each.asks]
+    if asking and dhcp.client_program() is None:
+        raise LocalError(
+            f"{dhcp.CLIENT} is missing, by which {', '.join(asking)} would get an address, and once the site runs it cannot be fetched: "
+            f"install it first (Debian: apt install udhcpc), or say --uplink {asking[0]}=CARRIER,ADDRESS/LENGTH,VIA. Nothing was changed"
+        )
+
+
 def find_local(given: Sequence[str], found: Sequence[Interface], uplinks: Sequence[str]) -> list[str]:
     """The interfaces of the local network. Raises `LocalError`."""
     names = {each.name for each in found}
@@ -347,11 +363,14 @@ def site_config(
         number=place.number, networks=place.networks, underlay=underlay, local=local, page_port=PAGE_PORT, local_address=address
     )
     for index, uplink in enumerate(uplinks, start=1):
-        # The address of a ppp interface comes with the connection.
-        asks = True if uplink.address is None and not uplink.interface.startswith("ppp") else None
         lines += ["", "[[uplink]]"]
         lines += toml_lines(
-            index=index, interface=uplink.interface, carrier=uplink.carrier, address=uplink.address, dhcp=asks, via=uplink.via
+            index=index,
+            interface=uplink.interface,
+            carrier=uplink.carrier,
+            address=uplink.address,
+            dhcp=True if uplink.asks else None,
+            via=uplink.via,
         )
     for gateway in place.gateways:
         lines += ["", "[[gateway]]", *toml_lines(id=gateway.device_id, number=gateway.number, address=gateway.address)]
@@ -423,7 +442,3 @@ def install_service(role: Role, config: Path) -> bool:
 def check_root(role: Role) -> None:
     if os.geteuid() != 0:
         raise LocalError(f"a {role} changes interfaces, routes and rules of this machine: run this as root")
-
-
-def machine() -> list[Interface]:
-    return interfaces()

@@ -22,6 +22,7 @@ from tramontana.device.storage.driver import SealedStore
 from tramontana.errors import LocalError
 from tramontana.internet.driver import STATUS_SOCKET
 from tramontana.internet.gateway import driver as gateways
+from tramontana.internet.linux.found import interfaces
 from tramontana.internet.settings import GatewaySettings, SiteSettings, parse_settings
 from tramontana.internet.site import driver as sites
 from tramontana.internet.site import known_gateways, machine
@@ -146,9 +147,10 @@ def join_site(
     From the moment the site runs, this machine and its local network reach the internet through its gateways only.
     """
     joining.check_root("site")
-    found = joining.machine()
+    found = interfaces()
     by_local = joining.find_local(local, found, [text.partition("=")[0] for text in uplinks])
     chosen = joining.find_uplinks(uplinks, found, by_local)
+    joining.check_dhcp(chosen)
     wanted = joining.wanted_networks(networks, by_local, found)
     certified, place = joining.join_router(
         "site", link, name.strip(), directory or Path("/var/lib/tramontana/site"), lambda connected: joining.site_place(connected, wanted)
@@ -193,7 +195,7 @@ def join_gateway(
     """Make this machine a gateway of the organisation that the invitation LINK names; `-`: a line of standard input, which no other user
     of the machine sees. Begun before, it goes on without LINK."""
     joining.check_root("gateway")
-    interface, at = joining.outside_of(joining.machine(), outside, address)
+    interface, at = joining.outside_of(interfaces(), outside, address)
     certified, place = joining.join_router(
         "gateway",
         link,

@@ -56,6 +56,11 @@ def lease_script(table: int, gateways: Iterable[str]) -> str:
     return _SCRIPT.format(table=table, forbidden=" | ".join([*_NEVER, *own]))
 
 
+def client_program() -> str | None:
+    """The client's path; None where it is not installed."""
+    return shutil.which(CLIENT, path=os.environ.get("PATH", PATHS))
+
+
 class DhcpClient:
     """Of one uplink. Like WireGuard it outlives the agent that started it, and the next agent goes on with it."""
 
@@ -69,8 +74,7 @@ class DhcpClient:
         self._write_script()
         if self._pid() is not None or (self._process is not None and self._process.poll() is None):
             return
-        path = os.environ.get("PATH", PATHS)
-        program = shutil.which(CLIENT, path=path)
+        program = client_program()
         if program is None:
             raise HostRefused(f"{CLIENT} is missing for `dhcp = true`; install it (Debian: udhcpc), or give the uplink `address` and `via`")
         command = [
@@ -96,7 +100,7 @@ class DhcpClient:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
-                env={"PATH": path},
+                env={"PATH": os.environ.get("PATH", PATHS)},
                 start_new_session=True,
             )
         except OSError as error:  # no more files or processes to be had
