@@ -12,9 +12,10 @@ import pytest
 
 from tests.control.house import Houses
 from tramontana.control.guard import host_name, is_same_origin
-from tramontana.control.limits import Limits, Rate, TokenBuckets, address_key
+from tramontana.control.limits import Limits, Rate, TokenBuckets
 from tramontana.control.logs import JsonLines
 from tramontana.control.store.database import Store, StoreUnavailable
+from tramontana.internet.addresses import source_of
 
 pytestmark = pytest.mark.anyio
 
@@ -138,9 +139,9 @@ def test_many_addresses_do_not_push_out_the_bucket_of_an_account() -> None:
 
 
 def test_one_subscriber_is_one_address() -> None:
-    assert address_key("2001:db8:1:2:3::4") == address_key("2001:db8:1:2::ffff")
-    assert address_key("2001:db8:1:2::1") != address_key("2001:db8:1:3::1")
-    assert address_key("::ffff:192.0.2.1") == "192.0.2.1"
+    assert source_of("2001:db8:1:2:3::4") == source_of("2001:db8:1:2::ffff")
+    assert source_of("2001:db8:1:2::1") != source_of("2001:db8:1:3::1")
+    assert source_of("::ffff:192.0.2.1") == "192.0.2.1"
 
 
 @pytest.mark.parametrize(

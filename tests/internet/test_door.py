@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tramontana.internet.door import Door, Places, source_of
+from tramontana.internet.addresses import source_of
+from tramontana.internet.door import Door, Places
 
 
 def test_the_oldest_stranger_goes_and_the_newest_comes_in() -> None:

@@ -1,8 +1,9 @@
-"""Work that needs something else to run meanwhile, such as a connection."""
+"""Work that needs something else to run meanwhile, such as a connection, and work until somebody stops it."""
 
 from __future__ import annotations
 
 import asyncio
+import signal
 from collections.abc import Awaitable
 from typing import TypeVar
 
@@ -28,6 +29,25 @@ async def beside(running: Awaitable[None], work: Awaitable[T]) -> T:
         for each in (doing, meanwhile):
             each.cancel()
         await asyncio.wait([meanwhile, doing])
+
+
+def run_until_stopped(work: Awaitable[object]) -> bool:
+    """Run in an event loop of its own to the end, or until Ctrl-C or SIGTERM, after which it may say goodbye; whether it came to its end.
+
+    Raises what the work raises.
+    """
+
+    async def until_stopped() -> bool:
+        task = asyncio.ensure_future(work)
+        for stop in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(stop, task.cancel)
+        try:
+            await task
+        except asyncio.CancelledError:
+            return False
+        return True
+
+    return asyncio.run(until_stopped())
 
 
 def _first(group: BaseExceptionGroup[TramontanaError]) -> TramontanaError:

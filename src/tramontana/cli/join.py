@@ -12,7 +12,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from ipaddress import IPv4Interface, IPv4Network, ip_network
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
@@ -180,10 +180,7 @@ def join_router(
 
 
 async def _certified_and_placed(device: Device, role: Role, place: Callable[[OnlineDevice], Awaitable[T]]) -> T:
-    async def ignore(_received: object) -> None:
-        return
-
-    connected = OnlineDevice(device, on_message=ignore)
+    connected = OnlineDevice(device)
 
     async def work() -> T:
         began = time.monotonic()
@@ -331,7 +328,7 @@ def outside_of(found: Sequence[Interface], interface: str | None, address: str |
         told = parse_address(given)
     except ValueError as error:
         raise LocalError(f"--address: {error}") from error
-    if address is None and isinstance(told, IPv4Address) and told.is_private:
+    if address is None and is_private(ip_network(told)):
         click.echo(f"{given} is a private address: if sites come over the internet, say the public one with --address.", err=True)
     return chosen.name, str(told)
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any, Final
 
+from tramontana.internet.checksum import internet_checksum
 from tramontana.network_namespace import within
 
 INTERVAL_S: Final = 0.5
@@ -88,11 +89,3 @@ class Pings:
                     echo = self._sent[-1 - back]
                     if echo.round_trip is None:
                         echo.round_trip = now - echo.sent
-
-
-def internet_checksum(data: bytes) -> int:
-    """RFC 1071, of an even number of octets."""
-    total: int = sum(struct.unpack(f"!{len(data) // 2}H", data))
-    while total >> 16:
-        total = (total & 0xFFFF) + (total >> 16)
-    return ~total & 0xFFFF

@@ -6,16 +6,15 @@ import asyncio
 import contextlib
 import functools
 import json
-import signal
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from tramontana.cli.beside import beside
+from tramontana.cli.beside import beside, run_until_stopped
 from tramontana.cli.passphrases import passphrase, passphrase_fd_option, passphrase_option
 from tramontana.device.device import Device
 from tramontana.device.driver import OnlineDevice, ask_once
@@ -126,17 +125,14 @@ def enrol_command(place: Place, name: str, wait: bool, link: str) -> None:
         device = Device(store)
         click.echo(f"Enrolled at {device.membership.root.name}. Code {device.code}: read it to the custodian who certifies you.")
         if wait:
-            _run(_certified(device))
+            run_until_stopped(_certified(device))
             click.echo(f"Certified as {device.membership.name_of(device.enrolment.account_id)}.")
     finally:
         store.close()
 
 
 async def _certified(device: Device) -> None:
-    async def ignore(_received: object) -> None:
-        return
-
-    connected = OnlineDevice(device, on_message=ignore)
+    connected = OnlineDevice(device)
 
     async def known() -> None:
         await connected.until_certified()
@@ -157,7 +153,7 @@ def answer(place: Place, play: Path | None, record: Path | None, as_json: bool, 
     """Take every call by itself, until Ctrl-C."""
     say = _Say(as_json)
     with place.opened() as store, _phone(store, say, play, record, answers=True) as made:
-        _run(_answering(made, say, seconds, calls))
+        run_until_stopped(_answering(made, say, seconds, calls))
 
 
 async def _answering(made: HeadlessPhone, say: _Say, seconds: float | None, calls: int | None) -> None:
@@ -184,7 +180,7 @@ def call(place: Place, play: Path | None, record: Path | None, as_json: bool, pr
     """Call the person of this NAME (or account id), play, record, and hang up."""
     say = _Say(as_json)
     with place.opened() as store, _phone(store, say, play, record) as made:
-        _run(_calling(made, say, name, Precedence.parse(precedence), seconds))
+        run_until_stopped(_calling(made, say, name, Precedence.parse(precedence), seconds))
 
 
 async def _calling(made: HeadlessPhone, say: _Say, name: str, precedence: Precedence, seconds: float) -> None:
@@ -248,7 +244,7 @@ def _is_heard(state: CallState | None) -> bool:
 def measure(place: Place, precedence: str, every: float, seconds: float, count: int | None, as_json: bool, name: str) -> None:
     """Call NAME again and again and say what the calls are like: the network operator's monitor. Progress goes to standard error."""
     with place.opened() as store, _phone(store, _Say(False, quiet=True), None, None) as made:
-        _run(_measuring(made, name, Precedence.parse(precedence), every, seconds, count, as_json))
+        run_until_stopped(_measuring(made, name, Precedence.parse(precedence), every, seconds, count, as_json))
 
 
 async def _measuring(
@@ -344,17 +340,3 @@ def _phone(store: SealedStore, say: _Say, play: Path | None, record: Path | None
     finally:
         if recorder is not None:
             recorder.close()
-
-
-def _run(work: Awaitable[None]) -> None:
-    """Run to the end; Ctrl-C and SIGTERM say goodbye first."""
-
-    async def main() -> None:
-        task = asyncio.ensure_future(work)
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, task.cancel)
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
-
-    asyncio.run(main())

@@ -20,14 +20,13 @@ from tramontana.internet.driver import now_s
 from tramontana.internet.gateway.driver import GatewayAgent
 from tramontana.internet.linux.namespace import HostRefused
 from tramontana.internet.log_file import EntryFile
-from tramontana.internet.report import SignedReport
+from tramontana.internet.report import MOST_REPORTS, SignedReport
 from tramontana.internet.settings import GatewayPlace, SitePlace
 
 LOOK_EVERY_S = 2.0
 BATCH_EVERY_S = 0.2
 """Between requests while reports wait."""
 BATCH_BYTES = 200 * 1024
-MOST_REPORTS = 100
 REPORT_PERIOD_S = 30.0
 CATCH_UP_S = 5.0
 AGAIN_S = 10.0
@@ -39,9 +38,7 @@ async def catch_up(store: SealedStore, path: Path) -> None:
     """Read the log on before the agent begins, if the server answers soon; else it begins with what it had."""
     file = EntryFile(path)
     file.read_new()
-    online = OnlineDevice(
-        Device(store, lambda start, entries: file.append(file.missing(start, entries))), on_message=lambda _received: asyncio.sleep(0)
-    )
+    online = OnlineDevice(Device(store, lambda start, entries: file.append(file.missing(start, entries))))
     try:
         async with asyncio.timeout(CATCH_UP_S):
             await online.follow()
@@ -73,11 +70,7 @@ class ServerLink:
 
     async def _connected(self) -> None:
         device = Device(self._store, self._agent.trust.extend)
-
-        async def ignore(_received: object) -> None:
-            return
-
-        online = OnlineDevice(device, on_message=ignore, on_refused=lambda sentence: log.warning("the server: %s", sentence))
+        online = OnlineDevice(device, on_refused=lambda sentence: log.warning("the server: %s", sentence))
         try:
             await beside(online.run(), self._look(online))
         finally:
@@ -140,7 +133,7 @@ class ServerLink:
     async def _obey(self) -> None:
         """The server lets this device read no more of the log: only the organisation's own word says whether it is revoked."""
         device = Device(self._store, self._agent.trust.extend)
-        online = OnlineDevice(device, on_message=lambda _received: asyncio.sleep(0))
+        online = OnlineDevice(device)
         device_id = device.enrolment.device_id
         try:
             given = await online.request(Request("GET", f"/devices/{device_id}/revocation", needs_session=False))

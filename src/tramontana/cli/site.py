@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import signal
 import socket
 import time
 from collections.abc import Awaitable
@@ -15,7 +14,7 @@ from typing import Any, TypeVar
 import click
 
 from tramontana.cli import join as joining
-from tramontana.cli.beside import beside
+from tramontana.cli.beside import beside, run_until_stopped
 from tramontana.cli.dish import dish
 from tramontana.cli.router_link import ServerLink, catch_up
 from tramontana.device.storage.driver import SealedStore
@@ -67,16 +66,7 @@ async def _site(config: Path) -> None:
         settings = _settings(config, SiteSettings)
         machine.close(known_gateways.with_known_gateways(settings))
         agent = sites.SiteAgent(settings)
-        changed = asyncio.ensure_future(_due(agent, made))
-        running = asyncio.ensure_future(agent.run())
-        try:
-            await asyncio.wait([changed, running], return_when=asyncio.FIRST_COMPLETED)
-            if running.done():
-                await running
-        finally:
-            for task in (changed, running):
-                task.cancel()
-            await asyncio.wait([changed, running])
+        await beside(agent.run(), _due(agent, made))
 
 
 async def _due(agent: sites.SiteAgent, made: list[float]) -> None:
@@ -252,17 +242,8 @@ def _settings(path: Path, kind: type[S]) -> S:
 
 def _run(agent: Awaitable[None]) -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-
-    async def until_stopped() -> None:
-        task = asyncio.ensure_future(agent)
-        for stop in (signal.SIGINT, signal.SIGTERM):
-            asyncio.get_running_loop().add_signal_handler(stop, task.cancel)
-        try:
-            await task
-        except asyncio.CancelledError:
-            click.echo("The agent stops; tunnels, rules and the kill switch stay.")
-
-    asyncio.run(until_stopped())
+    if not run_until_stopped(agent):
+        click.echo("The agent stops; tunnels, rules and the kill switch stay.")
 
 
 def _show_status(state: Path) -> None:

@@ -15,7 +15,7 @@ import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
-from tramontana.control.limits import address_key
+from tramontana.internet.addresses import source_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ def http_protocol(limits: ConnectionLimits) -> type[H11Protocol]:
 
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
             super().connection_made(transport)
-            key = address_key(self.client[0]) if self.client else "unknown"
+            key = source_of(self.client[0]) if self.client else "unknown"
             if limits.per_address is not None and connected[key] >= limits.per_address:
                 transport.abort()
                 return

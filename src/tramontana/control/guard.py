@@ -14,9 +14,10 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from tramontana.control.limits import Limits, TokenBuckets, address_key
+from tramontana.control.limits import Limits, TokenBuckets
 from tramontana.control.problem import Problem
 from tramontana.control.store.trees import MAX_TREE_BYTES
+from tramontana.internet.addresses import source_of
 
 SECURITY_HEADERS = {
     "Content-Security-Policy": (
@@ -111,7 +112,7 @@ class Guard:
         if foreign or (scope["path"].startswith("/api/") and headers.get("sec-fetch-site", "none") not in ("none", "same-origin")):
             raise Problem("origin_refused")
         address = scope["client"][0] if scope.get("client") else "unknown"
-        if wait_s := self._buckets.take("any", address_key(address), self._limits.any, self._clock()):
+        if wait_s := self._buckets.take("any", source_of(address), self._limits.any, self._clock()):
             raise Problem("too_many_requests", retry_after_s=wait_s)
         length = headers.get("content-length", "0") if scope["type"] == "http" else "0"
         if not length.isdecimal() or int(length) > self._body_limit(scope):

@@ -13,7 +13,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections import OrderedDict
 from dataclasses import dataclass
 
@@ -70,16 +69,3 @@ class TokenBuckets:
 
     def __len__(self) -> int:
         return sum(map(len, self._tables.values()))
-
-
-def address_key(address: str) -> str:
-    """What counts as one sender: an IPv4 address, or the /64 that one IPv6 subscriber gets."""
-    try:
-        parsed = ipaddress.ip_address(address)
-    except ValueError:
-        return address[:64]
-    if isinstance(parsed, ipaddress.IPv6Address):
-        if parsed.ipv4_mapped:
-            return str(parsed.ipv4_mapped)
-        return str(ipaddress.ip_network((parsed, 64), strict=False))
-    return str(parsed)

@@ -18,7 +18,7 @@ from tramontana.control.delivery import Sender
 from tramontana.control.problem import Problem
 from tramontana.control.store import audit, routers
 from tramontana.control.store.database import Store
-from tramontana.internet.addresses import is_private, parse_address, parse_network
+from tramontana.internet.addresses import is_private, overlapped, parse_address, parse_network
 from tramontana.internet.overlay import MAX_GATEWAY_NUMBER, MAX_SITE_NUMBER, SITE_BLOCK, TUNNEL_NETWORK, site_network
 from tramontana.internet.report import GatewayReport, ReportRefused, SignedReport, SiteReport, verify_report
 from tramontana.keys.identity import SignatureRefused
@@ -41,7 +41,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """What a gateway has to know. revision: another text whenever any of it changed."""
+    """What a gateway has to know. revision: another text whenever one joined or changed its place; certificates are not in it."""
 
     revision: str
     sites: Sequence[routers.Site]
@@ -50,9 +50,8 @@ class Places:
 
 @dataclass(frozen=True, slots=True)
 class Reported:
-    """A router's last report. at: by its clock; received_at: by the server's."""
+    """A router's last report. received_at: by the server's clock; `report.at` is by its own."""
 
-    at: float
     received_at: float
     report: SiteReport | GatewayReport
 
@@ -151,7 +150,7 @@ class Routers:
             rows = await routers.reports(connection)
         # Most are those of the last time, and reading thousands takes a moment that everybody else would wait.
         self._read = {
-            device_id: known if (known := self._read.get(device_id)) and known.at == row.at else _reported(row)
+            device_id: known if (known := self._read.get(device_id)) and known.report.at == row.at else _reported(row)
             for device_id, row in rows.items()
         }
         return self._read
@@ -163,7 +162,7 @@ class Routers:
 
 
 def _reported(row: routers.Report) -> Reported:
-    return Reported(row.at, row.received_at, _REPORT.validate_json(row.report))
+    return Reported(row.received_at, _REPORT.validate_json(row.report))
 
 
 def _network(text: str) -> IPv4Network | IPv6Network:
@@ -171,8 +170,8 @@ def _network(text: str) -> IPv4Network | IPv6Network:
         network = parse_network(text)
     except ValueError as error:
         raise Problem("invalid_request", "A network is an address and a prefix length, without bits of a host.") from error
-    own = [block for block in (SITE_BLOCK, TUNNEL_NETWORK) if block.version == network.version and block.overlaps(network)]
-    if not is_private(network) or network.prefixlen < (8 if network.version == 4 else 40) or own:
+    own = overlapped(network, (SITE_BLOCK, TUNNEL_NETWORK))
+    if not is_private(network) or network.prefixlen < (8 if network.version == 4 else 40) or own is not None:
         raise Problem(
             "invalid_request", f"A site's network is a private one (RFC 1918, RFC 4193) outside of {SITE_BLOCK} and {TUNNEL_NETWORK}."
         )
@@ -182,6 +181,5 @@ def _network(text: str) -> IPv4Network | IPv6Network:
 def _check_apart(networks: Sequence[routers.Network], others: Sequence[routers.Network]) -> None:
     """Raises `Problem` where one overlaps another."""
     for place, network in enumerate(networks):
-        for other in [*networks[:place], *others]:
-            if other.version == network.version and network.overlaps(other):
-                raise Problem("place_taken", f"The network {network} overlaps {other}, which a site has already. Choose another one.")
+        if (other := overlapped(network, [*networks[:place], *others])) is not None:
+            raise Problem("place_taken", f"The network {network} overlaps {other}, which a site has already. Choose another one.")

@@ -46,6 +46,10 @@ class PutOut(RemoteError):
     """The organisation no longer lets this device in; ask a custodian."""
 
 
+async def _ignore(_received: Received) -> None:
+    return
+
+
 class OnlineDevice:
     """A device with a server. `run` must run in the caller's task group for anything to arrive.
 
@@ -57,7 +61,7 @@ class OnlineDevice:
         self,
         device: Device,
         *,
-        on_message: Callable[[Received], Awaitable[None]],
+        on_message: Callable[[Received], Awaitable[None]] = _ignore,
         on_frame: Callable[[dict[str, Any]], None] = lambda frame: None,
         on_refused: Callable[[str], None] = lambda sentence: None,
     ) -> None:

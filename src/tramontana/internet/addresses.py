@@ -15,6 +15,11 @@ from pydantic import BeforeValidator
 PRIVATE: Final = tuple(map(ipaddress.ip_network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7")))
 """RFC 1918 §3 and RFC 4193 §3.1. Python's `is_private` counts loopback, link-local and documentation networks as well."""
 
+ONE_NETWORK_6: Final = 64
+"""Prefix length of what counts as one address in IPv6: whoever has one address has all of those (RFC 6177 §2)."""
+LONGEST_NAME: Final = 64
+"""Characters that count of an address that is none."""
+
 _KINDS: Final = (IPv4Address, IPv6Address, IPv4Network, IPv6Network)
 """Interfaces are addresses to Python."""
 
@@ -48,6 +53,18 @@ def is_private(network: IPv4Network | IPv6Network) -> bool:
 def overlapped(network: IPv4Network | IPv6Network, others: Iterable[IPv4Network | IPv6Network]) -> IPv4Network | IPv6Network | None:
     """The first of the others that it overlaps."""
     return next((other for other in others if other.version == network.version and network.overlaps(other)), None)
+
+
+def source_of(address: str) -> str:
+    """What counts as one sender: an IPv4 address, or the /64 that one IPv6 subscriber gets."""
+    try:
+        parsed = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:  # no IP address: a socket of this machine
+        return address[:LONGEST_NAME]
+    mapped = parsed.ipv4_mapped if parsed.version == 6 else None
+    if mapped is not None or parsed.version == 4:
+        return str(mapped or parsed)
+    return str(ipaddress.ip_network((parsed, ONE_NETWORK_6), strict=False))
 
 
 def _plain(text: object) -> str:

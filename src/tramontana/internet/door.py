@@ -8,26 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from ipaddress import ip_address, ip_network
 from typing import Final
+
+from tramontana.internet.addresses import source_of
 
 MOST: Final = 64
 MOST_OF_ONE: Final = 16
 """Several sites may come from behind one address."""
-ONE_NETWORK_6: Final = 64
-"""Prefix length of what counts as one address in IPv6: whoever has one address has all of those (RFC 6177 §2)."""
-
-
-def source_of(address: str) -> str:
-    """What counts as one source of connections."""
-    try:
-        parsed = ip_address(address.partition("%")[0])
-    except ValueError:  # no IP address: a socket of this machine
-        return address
-    mapped = parsed.ipv4_mapped if parsed.version == 6 else None
-    if mapped is not None or parsed.version == 4:
-        return str(mapped or parsed)
-    return str(ip_network((parsed, ONE_NETWORK_6), strict=False))
 
 
 @dataclass(frozen=True, slots=True)

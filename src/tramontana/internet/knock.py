@@ -14,6 +14,7 @@ from ipaddress import ip_address
 from typing import Final
 
 from tramontana.errors import RemoteError
+from tramontana.internet.checksum import internet_checksum
 
 TYPE: Final = b"\x03\x00\x00\x00"
 """WireGuard's type of a cookie reply."""
@@ -78,8 +79,5 @@ def udp_segment(source: tuple[str, int], target: tuple[str, int], payload: bytes
     length = UDP_HEADER + len(payload)
     first, second = ip_address(source[0]).packed, ip_address(target[0]).packed
     pseudo = first + second + (struct.pack("!HH", UDP_PROTOCOL, length) if len(first) == 4 else struct.pack("!IxxxB", length, UDP_PROTOCOL))
-    summed = pseudo + struct.pack("!HHHH", source[1], target[1], length, 0) + payload + b"\x00" * (len(payload) % 2)
-    total = sum(struct.unpack(f"!{len(summed) // 2}H", summed))
-    while total >> 16:
-        total = (total & 0xFFFF) + (total >> 16)
-    return struct.pack("!HHHH", source[1], target[1], length, (~total & 0xFFFF) or 0xFFFF) + payload
+    summed = pseudo + struct.pack("!HHHH", source[1], target[1], length, 0) + payload
+    return struct.pack("!HHHH", source[1], target[1], length, internet_checksum(summed) or 0xFFFF) + payload

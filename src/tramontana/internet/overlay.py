@@ -17,6 +17,8 @@ COPY_BLOCK = IPv6Address("fd74:7261:6d6f:6e74::")
 MAX_GATEWAY_NUMBER = 15
 MAX_UPLINK_INDEX = 15
 MAX_SITE_NUMBER = (1 << 14) - 2
+MOST_NETWORKS = 8
+"""That a site may ask the server for."""
 GATEWAY_END = 1
 """The host number of a gateway's own end; sites have 2 and above."""
 WIREGUARD_PORT = 51820

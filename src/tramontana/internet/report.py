@@ -12,6 +12,8 @@ from tramontana.keys.identity import DeviceKey, encode_statement, verify_signatu
 
 REPORT_CONTEXT = "tramontana router report 1"
 MAX_REPORT_BYTES = 12 * 1024
+MOST_REPORTS = 100
+"""That a gateway hands on in one request."""
 MOST_SWITCHES = 12
 """The last ones."""
 MOST_TUNNELS = 32

@@ -11,7 +11,7 @@ from typing import Annotated, Self, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from tramontana.errors import LocalError
-from tramontana.internet.addresses import Address, Address6, InterfaceAddress, Network
+from tramontana.internet.addresses import Address, Address6, InterfaceAddress, Network, overlapped
 from tramontana.internet.key_renewal import Timing
 from tramontana.internet.outlook import Lookout
 from tramontana.internet.overlay import MAX_GATEWAY_NUMBER, MAX_SITE_NUMBER, MAX_UPLINK_INDEX
@@ -208,7 +208,7 @@ class GatewaySettings(_Router):
         _different("id of a site", [each.id for each in self.site])
         networks = sorted((network for each in self.site for network in each.networks), key=_place)
         for before, network in pairwise(networks):  # in this order whatever overlaps stands next to something that it overlaps
-            if before.version == network.version and before.overlaps(network):
+            if overlapped(network, (before,)) is not None:
                 raise ValueError(f"the networks {before} and {network} of sites overlap")
         return self
 

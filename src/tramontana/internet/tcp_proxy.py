@@ -18,6 +18,7 @@ from typing import Final
 from pydantic import BaseModel, ConfigDict
 
 from tramontana.errors import RemoteError
+from tramontana.internet.checksum import internet_checksum
 
 TABLE: Final = "tramontana_tcp"
 LOG_GROUP: Final = 5401
@@ -125,7 +126,7 @@ def _with_checksum(segment: bytes, addresses: tuple[bytes, bytes]) -> bytes:
     """RFC 9293 §3.1. Interfaces that compute it themselves leave it out of what is logged."""
     head, tail = segment[:16], segment[18:]
     pseudo = b"".join(addresses) + struct.pack("!II", len(segment), _TCP)
-    return head + struct.pack("!H", _checksum(pseudo + head + bytes(2) + tail)) + tail
+    return head + struct.pack("!H", internet_checksum(pseudo + head + bytes(2) + tail)) + tail
 
 
 def unreachable(syn: Syn) -> bytes:
@@ -133,16 +134,7 @@ def unreachable(syn: Syn) -> bytes:
     if syn.is_ipv6:
         return struct.pack("!BBHI", 1, 3, 0, 0) + syn.packet[: 40 + 20]
     message = struct.pack("!BBHI", 3, 1, 0, 0) + syn.packet[: (syn.packet[0] & 15) * 4 + 8]
-    return message[:2] + struct.pack("!H", _checksum(message)) + message[4:]
-
-
-def _checksum(data: bytes) -> int:
-    """RFC 1071."""
-    even = data + bytes(len(data) % 2)
-    total: int = sum(struct.unpack(f"!{len(even) // 2}H", even))
-    while total >> 16:
-        total = (total & 0xFFFF) + (total >> 16)
-    return total ^ 0xFFFF
+    return message[:2] + struct.pack("!H", internet_checksum(message)) + message[4:]
 
 
 def log_requests(group: int = LOG_GROUP) -> list[bytes]:

@@ -11,10 +11,11 @@ from starlette.requests import HTTPConnection
 
 from tramontana.cell.warning import SUBMITTER_ROLES, Person
 from tramontana.control.delivery import Sender
-from tramontana.control.limits import Rate, address_key
+from tramontana.control.limits import Rate
 from tramontana.control.problem import Problem
 from tramontana.control.services import Services
 from tramontana.control.store import sessions
+from tramontana.internet.addresses import source_of
 from tramontana.keys.secret import Token
 
 _bearer = HTTPBearer(auto_error=False, description="the token of a session")
@@ -46,7 +47,7 @@ def limit(services: Services, name: str, key: str, rate: Rate, *, cost: float = 
 
 def _stranger(request: Request, services: ServicesOf) -> str:
     address = client_address(request)
-    limit(services, "stranger", address_key(address), services.limits.stranger)
+    limit(services, "stranger", source_of(address), services.limits.stranger)
     return address
 
 
@@ -68,7 +69,7 @@ async def _session(
 ) -> sessions.Session:
     session = await session_of(services, bearer.credentials) if bearer else None
     if session is None:
-        limit(services, "stranger", address_key(client_address(request)), services.limits.stranger)
+        limit(services, "stranger", source_of(client_address(request)), services.limits.stranger)
         raise Problem("not_logged_in")
     return session
 

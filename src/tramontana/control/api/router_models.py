@@ -7,7 +7,8 @@ from typing import Annotated
 from pydantic import Field
 
 from tramontana.control.shapes import DisplayName, Id, Shape, Signature, Unit, UnixSeconds, base64_bytes
-from tramontana.internet.report import MAX_REPORT_BYTES
+from tramontana.internet.overlay import MOST_NETWORKS
+from tramontana.internet.report import MAX_REPORT_BYTES, MOST_REPORTS
 
 Network = Annotated[str, Field(max_length=64, description="an address and its prefix length")]
 Address = Annotated[str, Field(max_length=45, description="an IP address")]
@@ -15,7 +16,7 @@ Revision = Annotated[str, Field(max_length=120, description="another text whenev
 
 
 class SiteWish(Shape):
-    networks: list[Network] = Field(max_length=8, description="of the site; empty: whatever the server gives, or gave before")
+    networks: list[Network] = Field(max_length=MOST_NETWORKS, description="of the site; empty: whatever the server gives, or gave before")
 
 
 class GatewayPlace(Shape):
@@ -70,7 +71,7 @@ class HandedReport(Shape):
 class HandedReports(Shape):
     """May be empty: whoever only wants to know whether places changed."""
 
-    reports: list[HandedReport] = Field(max_length=100)
+    reports: list[HandedReport] = Field(max_length=MOST_REPORTS)
 
 
 class ReportsTaken(Shape):

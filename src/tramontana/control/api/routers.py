@@ -141,7 +141,7 @@ def _site_state(found: Reported | None) -> models.SiteSummary | None:
         (each for each in report.tunnels if carrying and (each.gateway, each.uplink) == (carrying.gateway, carrying.uplink)), None
     )
     return models.SiteSummary(
-        at=found.at,
+        at=found.report.at,
         received_at=found.received_at,
         log_size=report.log_size,
         tunnel=None if tunnel is None else _tunnel(tunnel),
@@ -157,7 +157,7 @@ def _gateway_state(found: Reported | None) -> models.GatewayState | None:
         return None
     report = found.report
     return models.GatewayState(
-        at=found.at,
+        at=found.report.at,
         received_at=found.received_at,
         log_size=report.log_size,
         sites=report.sites,

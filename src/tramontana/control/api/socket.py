@@ -17,11 +17,11 @@ from tramontana.control import frames
 from tramontana.control.api.access import client_address, limit, services_of, session_of
 from tramontana.control.delivery import Sender
 from tramontana.control.hub import Outbox
-from tramontana.control.limits import address_key
 from tramontana.control.problem import Problem
 from tramontana.control.services import Services
 from tramontana.control.store import accounts, mailbox
 from tramontana.control.store.database import StoreUnavailable
+from tramontana.internet.addresses import source_of
 from tramontana.precedence import Precedence
 
 PING_EVERY_S = 20.0
@@ -62,7 +62,7 @@ async def socket(websocket: WebSocket) -> None:
     """Serve one device until it leaves, is silent, or is replaced."""
     services = services_of(websocket)
     try:
-        limit(services, "stranger", address_key(client_address(websocket)), services.limits.stranger)
+        limit(services, "stranger", source_of(client_address(websocket)), services.limits.stranger)
         if services.sockets_before_hello >= services.limits.sockets_before_hello:
             raise Problem("too_many_requests")
     except Problem:
