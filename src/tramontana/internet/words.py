@@ -5,6 +5,33 @@ from __future__ import annotations
 import re
 from typing import Final
 
+_REASONS: Final = {
+    "malformed": "non valido",
+    "unknown_profile": "profilo sconosciuto",
+    "wrong_algorithm": "algoritmo sbagliato",
+    "forged": "falsificato",
+    "wrong_organisation": "di un'altra organizzazione",
+    "not_yet_valid": "non ancora valido",
+    "expired": "scaduto",
+    "missing_approver": "manca chi approva",
+    "approver_not_custodian": "chi approva non è un custode",
+    "replayed": "ripetuto",
+    "revoked": "revocato",
+    "superseded": "sostituito",
+    "unknown_serial": "numero di serie sconosciuto",
+    "not_approved": "non approvato",
+    "not_logged": "non registrato",
+    "founding_incomplete": "fondazione incompleta",
+    "outside_federation": "fuori dalla federazione",
+    "moved": "spostato",
+    "log_damaged": "registro danneggiato",
+    "wrong_role": "ruolo sbagliato",
+    "wrong_device": "altro dispositivo",
+    "unknown_site": "sito sconosciuto",
+    "other_settings": "altra configurazione",
+}
+"""Why an agent is refused: the names of `keys.refused`, and those of control channels."""
+_REASON_NAMES: Final = "|".join(_REASONS)
 _PARTS: Final = tuple(
     (re.compile(pattern), italian)
     for pattern, italian in (
@@ -12,7 +39,7 @@ _PARTS: Final = tuple(
         (r"first choice that lives and is allowed", "prima scelta attiva e consentita"),
         (r"there is no tunnel", "non c'è alcun tunnel"),
         (r"(.+) is preferred and has been good again for a while", "{0} è preferito e funziona di nuovo da un po'"),
-        (r"(\w+) of (.+) predicted", "previsto per {1}: {0}"),
+        (r"(.+) of (.+) predicted", "previsto per {1}: {0}"),
         (r"(.+) loses (\d+%)", "{0} perde il {1}"),
         (r"(.+) is dead", "{0} non risponde più"),
         (r"(.+) is gone", "{0} non c'è più"),
@@ -32,16 +59,44 @@ _PARTS: Final = tuple(
         (r"the site has only just started", "il sito è appena partito"),
         (r"no post-quantum key yet", "ancora nessuna chiave post-quantistica"),
         (r"no handshake for too long", "nessuno scambio di chiavi da troppo tempo"),
-        (r"this site: revoked", "questo sito è revocato"),
-        (r"the gateway: revoked", "il gateway è revocato"),
-        (r"this site: expired", "il certificato di questo sito è scaduto"),
-        (r"the gateway: expired", "il certificato del gateway è scaduto"),
-        (r"revoked: (.+)", "revocato: {0}"),
+        (rf"this site: ({_REASON_NAMES})", "questo sito: {0}"),
+        (rf"the gateway: ({_REASON_NAMES})", "il gateway: {0}"),
+        (rf"({_REASON_NAMES}): (.+)", "{0}: {1}"),
         (r"the certificate of this site does not count any more \((\w+)\)", "il certificato di questo sito non vale più ({0})"),
+        (
+            r"the server gives this site no place any more, or another one",
+            "il server non assegna più un posto a questo sito, o ne assegna un altro",
+        ),
+        (r"the certificate of (.+) is not valid yet", "il certificato di {0} non è ancora valido"),
+        (r"check the clock", "controllare l'orologio"),
+        (r"the certificate of (.+) has expired", "il certificato di {0} è scaduto"),
+        (r"a custodian has to renew it", "deve rinnovarlo un custode"),
+        (r"the certificate of (.+) does not give the role (\w+)", "il certificato di {0} non dà il ruolo {1}"),
+        (r"ask a custodian for another", "chiederne un altro a un custode"),
+        (r"the certificate of (.+) is not in the organisation's log", "il certificato di {0} non è nel registro dell'organizzazione"),
+        (r"the certificate of (.+) is revoked", "il certificato di {0} è revocato"),
+        (r"(.+) has a newer certificate", "esiste un certificato più recente di {0}"),
+        (r"use that one", "usare quello"),
+        (r"(.+) answers where the gateway (\w+) should", "{0} risponde al posto del gateway {1}"),
+        (r"somebody else shows the certificate of (.+)", "qualcun altro mostra il certificato di {0}"),
+        (r"this gateway does not know the site", "questo gateway non conosce il sito"),
+        (r"add it to the gateway's configuration", "aggiungerlo alla configurazione del gateway"),
+        (
+            r"the site says number (\d+) and other networks than this gateway knows of it",
+            "il sito dichiara il numero {0} e reti diverse da quelle che questo gateway conosce",
+        ),
         (r"the gateway does not serve uplink (\d+)", "il gateway non serve il collegamento {0}"),
         (r"handover", "passaggio di satellite"),
         (r"outage", "interruzione"),
+        (r"announced outage", "interruzione annunciata"),
+        (r"route change", "cambio di percorso"),
+        (r"obstruction", "ostacolo"),
+        (r"rain", "pioggia"),
+        (r"gateway in rain", "pioggia sulla stazione di terra"),
+        (r"coverage gap", "assenza di copertura"),
+        (r"this site", "questo sito"),
         (r"a country not known", "un paese sconosciuto"),
+        *_REASONS.items(),
     )
 )
 
