@@ -99,7 +99,9 @@ def refusals() -> list[tuple[str, str]]:
     found = []
     for module in (gateway_driver, tunnel_keys, certificate):
         whole = ast.parse(Path(str(module.__file__)).read_text())
-        scope = [each for each in ast.walk(whole) if isinstance(each, ast.FunctionDef) and each.name == "check_at"] or [whole]
+        scope: list[ast.AST] = [each for each in ast.walk(whole) if isinstance(each, ast.FunctionDef) and each.name == "check_at"] or [
+            whole
+        ]
         for node in (each for part in scope for each in ast.walk(part)):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("Refused", "WrongPeer", "Refusal"):
                 reason, sentence = node.args
