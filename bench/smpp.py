@@ -24,10 +24,10 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from tests.cell.couriers import MemoryCourier
-from tramontana.cell.operators import Operators
 from tramontana.cell.smpp.driver import Centre, EsmeLink, Outgoing, Peer, SmscServer
 from tramontana.cell.smpp.pdu import Address, CommandId, Message, Password
 from tramontana.cell.smpp.session import Answered, Settings
+from tramontana.control.operators import Operators
 from tramontana.control.store.database import Store
 from tramontana.control.texts import Texts
 

@@ -11,11 +11,11 @@ import pytest
 
 from tests.cell.couriers import CENTRE, OFFICE, MemoryCourier, keep_password
 from tests.cell.kannel import kannel, missing
-from tramontana.cell.operators import parse_operators
 from tramontana.cell.short_message import join, read
 from tramontana.cell.smpp.driver import Outgoing, SmscServer
 from tramontana.cell.smpp.pdu import Address, CommandId, Message, MessageState
 from tramontana.cell.smpp.receipt import Receipt, encode_receipt
+from tramontana.control.operators import parse_operators
 from tramontana.control.store import texts as rows
 from tramontana.control.store.database import Store
 from tramontana.control.texts import Texts

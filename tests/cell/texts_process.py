@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 from tramontana.cell.beam_time import Rank
-from tramontana.cell.operators import Operators, parse_operators
+from tramontana.control.operators import Operators, parse_operators
 from tramontana.control.store.database import Store
 from tramontana.control.texts import Texts
 

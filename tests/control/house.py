@@ -20,7 +20,6 @@ from websockets.asyncio.client import ClientConnection, connect
 
 from tests.control import mls_bytes
 from tests.control.custodians import Custodians
-from tramontana.cell.operators import Operators
 from tramontana.control import admission
 from tramontana.control.app import Parts, create_app
 from tramontana.control.attachments import AttachmentRules
@@ -29,6 +28,7 @@ from tramontana.control.custody import Custody
 from tramontana.control.events import Events, LocalEvents
 from tramontana.control.limits import Limits
 from tramontana.control.media import Relay
+from tramontana.control.operators import Operators
 from tramontana.control.player import MemoryPlayer
 from tramontana.control.services import Services
 from tramontana.control.sky import SkyService

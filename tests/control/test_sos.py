@@ -12,12 +12,12 @@ import pytest
 
 from tests.cell.couriers import CENTRE, OFFICE, MemoryCourier, keep_password
 from tests.control.house import House, Houses
-from tramontana.cell.operators import Operators, OperatorsFileError, parse_operators
 from tramontana.cell.short_message import join, read
 from tramontana.cell.smpp.driver import Outgoing, SmscServer
 from tramontana.cell.smpp.pdu import Address, CommandId, Message
 from tramontana.cell.sos_words import PHRASES
 from tramontana.control.app import forget_old
+from tramontana.control.operators import Operators, OperatorsFileError, parse_operators
 
 pytestmark = pytest.mark.anyio
 PHONE = "+393331234567"

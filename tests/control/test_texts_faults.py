@@ -15,7 +15,6 @@ from sqlalchemy import select
 from tests.cell.couriers import MemoryCourier
 from tramontana.cell.beam_time import Rank
 from tramontana.cell.forwarding import Route
-from tramontana.cell.operators import CentreRules, Operators
 from tramontana.cell.position import find_position
 from tramontana.cell.smpp.driver import Centre, EsmeLink, Outgoing, Peer, SmscServer
 from tramontana.cell.smpp.pdu import Address, CommandId, Message, MessageState, Password, Status
@@ -23,6 +22,7 @@ from tramontana.cell.smpp.receipt import parse_receipt
 from tramontana.cell.smpp.session import Answered
 from tramontana.control import sos as sos_service
 from tramontana.control import texts as texts_service
+from tramontana.control.operators import CentreRules, Operators
 from tramontana.control.sos import Sos
 from tramontana.control.store import sos
 from tramontana.control.store.database import Store, StoreUnavailable

@@ -17,7 +17,6 @@ import click
 import uvicorn
 from fastapi import FastAPI
 
-from tramontana.cell.operators import Operators, OperatorsFileError, parse_operators
 from tramontana.cli.address import DEFAULT_PORT
 from tramontana.cli.datadir import data_dir, data_option, database_option, database_password_option
 from tramontana.cli.warning_data import load_warning_data
@@ -30,6 +29,7 @@ from tramontana.control.events import Events, LocalEvents
 from tramontana.control.guard import LOOPBACK_NAMES
 from tramontana.control.media import Relay
 from tramontana.control.nats_events import NatsAddress, NatsEvents
+from tramontana.control.operators import Operators, OperatorsFileError, parse_operators
 from tramontana.control.services import Services
 from tramontana.control.sky import SkyService
 from tramontana.control.store.database import DirectoryLock, PostgresqlAddress, Sharing, Store, StoreError, prepare_directory

@@ -20,7 +20,6 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from tramontana import __version__
-from tramontana.cell.operators import Operators
 from tramontana.cell.position import BadCatalogue, PlaceCatalogue
 from tramontana.control import frames, pages
 from tramontana.control.admission import Admission
@@ -56,6 +55,7 @@ from tramontana.control.limits import Limits, TokenBuckets
 from tramontana.control.logs import AccessLog
 from tramontana.control.media import Media, Relay
 from tramontana.control.membership import Membership
+from tramontana.control.operators import Operators
 from tramontana.control.player import PathPlayer
 from tramontana.control.problem import Problem, answer_problem
 from tramontana.control.processes import Processes

@@ -16,13 +16,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from tramontana.cell.beam_time import BeamTime, Item, Rank
 from tramontana.cell.forwarding import LATER_PAUSES_S, WAYS_OUT_S, Happening, State, of_answer, of_receipt, route, text_state
-from tramontana.cell.operators import CentreRules, Operators
 from tramontana.cell.short_message import is_binary, submit, write
 from tramontana.cell.smpp.driver import EsmeLink, Outgoing, SmscServer
 from tramontana.cell.smpp.pdu import Address, CommandId, Message, MessageState, Status
 from tramontana.cell.smpp.receipt import FINAL as FINAL_RECEIPTS
 from tramontana.cell.smpp.receipt import Receipt, encode_receipt, id_in_receipts, parse_receipt
 from tramontana.cell.smpp.session import Answered
+from tramontana.control.operators import CentreRules, Operators
 from tramontana.control.store import audit
 from tramontana.control.store import texts as rows
 from tramontana.control.store.database import Store, StoreUnavailable
@@ -207,7 +207,7 @@ class Texts:
         """A port that another process holds, or a session that fails, must not end the links to the operators."""
         while True:
             try:
-                await server.run(host, port, on_ready=self.on_listening)
+                await server.run(host, port, self.on_listening, self.operators.tls)
             except Exception as error:
                 logger.error("nobody can bind to our message centre at %s:%d: %r; tried again in %.0f s", host, port, error, LISTEN_AGAIN_S)
             await asyncio.sleep(LISTEN_AGAIN_S)

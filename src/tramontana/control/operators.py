@@ -52,6 +52,8 @@ class Operators:
     routes: tuple[Route, ...] = ()
     system_id: str = "TRAMONTANA"
     listen: tuple[str, int] | None = None
+    tls: ssl.SSLContext | None = None
+    """Of our own centre; None: whoever binds does so in the clear."""
     peers: tuple[Peer, ...] = ()
     emergency_numbers: tuple[str, ...] = ()
     sender: str = ""
@@ -111,6 +113,20 @@ def _name(table: _Table, name: str) -> str:
     if not _NAME.match(value):
         raise OperatorsFileError(f"{table.where}: {name!r} has lower-case letters, digits, dots and hyphens, 32 at most")
     return value
+
+
+def _certificate(table: _Table, directory: Path) -> ssl.SSLContext | None:
+    certificate, key = table.take("tls_cert", str), table.take("tls_key", str)
+    if certificate is None and key is None:
+        return None
+    if certificate is None or key is None:
+        raise OperatorsFileError(f"{table.where}: 'tls_cert' and 'tls_key' belong together")
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    try:
+        context.load_cert_chain(directory / certificate, directory / key)
+    except OSError as error:
+        raise OperatorsFileError(f"{table.where}: the certificate or its key cannot be used ({error.strerror or error})") from error
+    return context
 
 
 def _numbers(table: _Table, name: str) -> tuple[str, ...]:
@@ -218,11 +234,11 @@ def parse_operators(text: str, directory: Path) -> Operators:
     names = [rules.centre.name for rules in centres]
     if len(set(names)) != len(names):
         raise OperatorsFileError("two centres have the same name: give each its own")
-    listen, peers, system_id = None, list[Peer](), "TRAMONTANA"
+    listen, tls, peers, system_id = None, None, list[Peer](), "TRAMONTANA"
     if (entry := top.take("server", dict)) is not None:
         table = _Table("[server]", entry)
         listen = (cast(str, table.take("host", str, "127.0.0.1")), _port(table))
-        system_id = table.take("system_id", str, system_id)
+        system_id, tls = table.take("system_id", str, system_id), _certificate(table, directory)
         for number, each in enumerate(table.take("peer", list, []), 1):
             of_peer = _Table(f"[[server.peer]] {number}", each)
             rate = _positive(of_peer, "messages_per_s", 200.0, 100_000)
@@ -246,6 +262,7 @@ def parse_operators(text: str, directory: Path) -> Operators:
         tuple(routes),
         system_id,
         listen,
+        tls,
         tuple(peers),
         numbers,
         sender,
