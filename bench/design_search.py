@@ -26,7 +26,7 @@ def naive(search: Search, orbit: tuple[float, float]) -> list[Candidate]:
         shares = search.demand.shares
         available, trip = weighted(full.available, shares), weighted(full.round_trip_s, shares)
         meets = available >= search.target.available and trip <= search.target.round_trip_s
-        found.append(Candidate(shell, weighted(full.served, shares), available, trip, meets))
+        found.append(Candidate(shell, weighted(full.served, shares), available, trip, is_screened=False, meets=meets))
     return found
 
 

@@ -48,12 +48,19 @@ def test_a_target_that_nothing_meets_has_no_answer_and_ends() -> None:
     assert cheapest(found) is None
 
 
-def candidate(satellites: int, available: float | None) -> Candidate:
-    return Candidate(Shell(1200, 45, 1, satellites, 0), available or 0.1, available, 0.04, available is not None and available >= 0.99)
+def candidate(satellites: int, available: float, *, is_screened: bool = False) -> Candidate:
+    return Candidate(Shell(1200, 45, 1, satellites, 0), available, available, 0.04, is_screened, available >= 0.99)
 
 
 def test_the_front_holds_what_no_other_beats() -> None:
-    found = [candidate(10, 0.5), candidate(20, 0.4), candidate(20, 0.9), candidate(30, 0.9), candidate(40, 0.99), candidate(5, None)]
+    found = [
+        candidate(10, 0.5),
+        candidate(20, 0.4),
+        candidate(20, 0.9),
+        candidate(30, 0.9),
+        candidate(40, 0.99),
+        candidate(5, 0.95, is_screened=True),
+    ]
     assert [(one.shell.satellite_count, one.available) for one in front(found)] == [(10, 0.5), (20, 0.9), (40, 0.99)]
 
 

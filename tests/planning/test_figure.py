@@ -28,7 +28,7 @@ SOURCE = Source("offer", "An offer", "https://example.org/offer", "2025-01-06")
 
 
 def given_figure(name: str, low: float, likely: float, high: float, of: str = "EUR") -> Input:
-    return Input(name, Estimate(low, likely, high, unit(of), SOURCE))
+    return Input(name, Estimate(low, likely, high, unit(of), (SOURCE,)))
 
 
 def likely(figure: Figure) -> list[float]:
@@ -37,7 +37,7 @@ def likely(figure: Figure) -> list[float]:
 
 def test_a_formula_remembers_itself_its_unit_and_its_inputs() -> None:
     price, count = given_figure("price", 1, 2, 3, "EUR/satellite"), given_figure("satellites", 10, 10, 10, "satellite")
-    cost = (price * count).called("fleet", "what it costs")
+    cost = (price * count).called("fleet")
     share = cost / given_figure("users", 4, 4, 4, "user")
     assert cost.formula == "price × satellites"
     assert share.formula == "fleet ÷ users"
@@ -76,7 +76,7 @@ def test_half_a_launch_is_a_launch(count: float, rounded: float) -> None:
 
 
 def test_draws_keep_to_the_bounds_and_to_the_mean_of_pert() -> None:
-    estimate = Estimate(10.0, 20.0, 60.0, unit("EUR"), SOURCE)
+    estimate = Estimate(10.0, 20.0, 60.0, unit("EUR"), (SOURCE,))
     values = estimate.draws("fee", 200_000, seed=3)
     assert values.min() >= 10.0
     assert values.max() <= 60.0
@@ -88,7 +88,7 @@ def test_draws_keep_to_the_bounds_and_to_the_mean_of_pert() -> None:
 @pytest.mark.parametrize("bounds", [(2.0, 1.0, 3.0), (1.0, 3.0, 2.0), (float("nan"), 1.0, 2.0), (1.0, 2.0, float("inf"))])
 def test_bounds_out_of_order_are_refused(bounds: tuple[float, float, float]) -> None:
     with pytest.raises(EstimateError, match="from offer"):
-        Estimate(*bounds, unit("EUR"), SOURCE)
+        Estimate(*bounds, unit("EUR"), (SOURCE,))
 
 
 def test_an_input_that_two_figures_share_is_drawn_once() -> None:

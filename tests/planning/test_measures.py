@@ -64,12 +64,16 @@ def test_a_sky_that_two_alternatives_share_is_measured_once() -> None:
         "lease": (Serving(few, 1, 4),),
         "late": (Serving(more, 4, 4),),
         "mix": (Serving(few, 1, 3), Serving(more, 3, 4)),
+        "relay": (Serving(few, 1, 2), Serving(more, 3, 4)),
         "fibre": (),
     }
     found = measure(several, DEMAND, 4, run)
     assert asked == [few, more]
-    assert set(found) == {"lease", "late", "mix"}
+    assert set(found) == {"lease", "late", "mix", "relay"}
     assert [found[name].first for name in ("lease", "late", "mix")] == [1, 4, 1]
+    assert [found[name].complete_from for name in ("lease", "late", "mix", "relay")] == [1, 4, 3, 1]
+    assert found["mix"].complete.available == pytest.approx([0.75] * 3)
+    assert found["relay"].complete.available == pytest.approx([0.5] * 3)  # never two at once
     assert found["late"].complete.available == pytest.approx([0.5] * 3)
     assert found["late"].available_over_years == pytest.approx([0.125] * 3)  # one year of four
     assert found["mix"].available_over_years == pytest.approx([(0.5 + 0.5 + 0.75 + 0.5) / 4] * 3)

@@ -173,7 +173,8 @@ def test_the_case_of_italy() -> None:
     values = evaluate(figures, Draws.random(figures, 2000, seed=1))
     for figure in ancestry(figures):
         if isinstance(figure, Input):
-            assert figure.estimate.source.url.startswith("https://")
+            assert figure.estimate.sources
+            assert all(source.url.startswith("https://") for source in figure.estimate.sources)
     # The same draws in every alternative: the mix is its parts, draw by draw.
     parts = values[found["lease"].present_value] + values[found["iris2"].present_value]
     assert np.allclose(values[found["lease-and-iris2"].present_value], parts)
@@ -194,10 +195,13 @@ def test_the_page_stands_alone_and_every_figure_leads_to_its_source(tmp_path: Pa
     inputs = parse_study(ITALY.read_text(encoding="utf-8")).inputs
     for name, given in inputs.items():
         row = tree.get_element_by_id(f"input-{name}")
-        source = row.xpath(".//a/@href")[0].removeprefix("#")
-        assert given.estimate.source.url in tree.get_element_by_id(source).xpath(".//a/@href")
-    for figure in tree.iter("figure"):
-        assert len(figure.get("aria-label")) > 40
+        links = [link.removeprefix("#") for link in row.xpath(".//a/@href")]
+        assert len(links) == len(given.estimate.sources)
+        for link, source in zip(links, given.estimate.sources, strict=True):
+            assert source.url in tree.get_element_by_id(link).xpath(".//a/@href")
+    figures = list(tree.iter("figure"))
+    assert len(figures) == 6  # the ranges of all, and what drives each of the five
+    assert all(len(figure.get("aria-label")) > 40 for figure in figures)
     assert "simulated" in tree.text_content()
     assert "Embassy, Kyiv" in tree.text_content()
 

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
+from operator import attrgetter
 from pathlib import Path
 
 import click
 import numpy as np
 
 from tramontana.cli.output import Column, Report, check_writable, write_whole
-from tramontana.cli.plan_page import MILLION, PERCENTILES, number, service_in_words, study_page
+from tramontana.cli.plan_page import MILLION, PERCENTILES, number, range_in_words, results_of, service_in_words, study_page
 from tramontana.cli.sky_options import Work, work_options
 from tramontana.errors import LocalError
 from tramontana.planning.design_search import Candidate, cheapest, front
-from tramontana.planning.figure import Draws, Figure, Input, Values, ancestry, drivers, evaluate
+from tramontana.planning.figure import Draws, Figure, Input, ancestry, drivers, evaluate
 from tramontana.planning.measures import Demand, Service, measure, weighted
 from tramontana.planning.study import Alternative, DesignTask, Study, StudyError, parse_study
 from tramontana.planning.units import shown
@@ -87,8 +88,8 @@ def designed(study: Study, task: DesignTask, candidates: Sequence[Candidate]) ->
         Column("inclination_deg", np.array([shell.inclination_deg for shell in shells]), digits=1),
         Column("phasing", np.array([shell.phasing for shell in shells], np.int64)),
         Column("served_percent", np.array([one.served * 100 for one in best]), digits=2),
-        Column("available_percent", np.array([(one.available or 0.0) * 100 for one in best]), digits=2),
-        Column("round_trip_median_ms", np.array([(one.round_trip_s or np.nan) * 1e3 for one in best])),
+        Column("available_percent", np.array([one.available * 100 for one in best]), digits=2),
+        Column("round_trip_median_ms", np.array([one.round_trip_s * 1e3 for one in best])),
         Column(f"present_value_M{study.head.currency}", np.array(worth)),
     )
     if chosen is None:
@@ -99,7 +100,7 @@ def designed(study: Study, task: DesignTask, candidates: Sequence[Candidate]) ->
             f"{shell.satellite_count} satellites in {shell.planes} planes at {shell.altitude_km:g} km and {shell.inclination_deg:g}° "
             f"(phasing {shell.phasing})"
         )
-    screened = sum(one.available is None for one in candidates)
+    screened = sum(one.is_screened for one in candidates)
     return Report(
         f"A constellation for {study.head.title}",
         (
@@ -185,11 +186,9 @@ def _measure_columns(study: Study, demand: Demand, measured: Mapping[str, Servic
         return Column(name, np.array([of(measured[one.id]) if one.id in measured else np.nan for one in study.alternatives]), digits=digits)
 
     shares = demand.shares
-    yield Column(
-        "serves_from",
-        [str(study.head.first_year + measured[one.id].first - 1) if one.id in measured else "–" for one in study.alternatives],
-        "text",
-    )
+    for name, year_of in (("serves_from", attrgetter("first")), ("complete_from", attrgetter("complete_from"))):
+        years = [str(study.head.first_year + year_of(measured[one.id]) - 1) if one.id in measured else "–" for one in study.alternatives]
+        yield Column(name, years, "text")
     yield column("served_percent", lambda found: weighted(found.complete.served, shares) * 100, 2)
     yield column("available_percent", lambda found: weighted(found.complete.available, shares) * 100, 2)
     yield column("available_over_all_years_percent", lambda found: weighted(found.available_over_years, shares) * 100, 2)
@@ -210,7 +209,7 @@ def explanation(target: Figure, draws: Draws) -> Iterator[str]:
     for figure in reversed(made):
         if not isinstance(figure, Input) and figure.operands:
             yield f"{figure.words} = {figure.formula}"
-            yield f"    {_range(values[figure])}{_unit(figure)}"
+            yield f"    {range_in_words(values[figure])}{_unit(figure)}"
     yield ""
     yield "Inputs"
     for figure in made:
@@ -219,18 +218,11 @@ def explanation(target: Figure, draws: Draws) -> Iterator[str]:
             certain = given.low == given.high
             bounds = "" if certain else f", from {number(given.low)} to {number(given.high)}"
             yield f"{figure.words} = {number(given.likely)}{_unit(figure)}{bounds}"
-            yield f"    {given.source.title}, {given.source.date}"
-            yield f"    {given.source.url}"
+            for source in given.sources:
+                yield f"    {source.title}, {source.date}"
+                yield f"    {source.url}"
             if given.note:
                 yield f"    {given.note}"
-
-
-def _range(values: Values) -> str:
-    if values.shape[1] > 1:
-        middle = np.median(values, axis=0)
-        return "by year " + ", ".join(number(value) for value in middle)
-    low, middle, high = np.percentile(values, PERCENTILES)
-    return number(middle) if low == high else f"{number(middle)} (from {number(low)} to {number(high)})"
 
 
 def _unit(figure: Figure) -> str:
@@ -246,8 +238,7 @@ def _drivers(one: Alternative) -> str:
 
 
 def _named(chosen: Alternative, figure: str) -> Figure:
-    roots = [chosen.costs.present_value, chosen.costs.undiscounted, *([chosen.per_user] if chosen.per_user is not None else [])]
-    known = {one.words: one for one in ancestry(roots) if one.name is not None}
+    known = {one.words: one for one in ancestry(results_of(chosen)) if one.name is not None}
     if figure not in known:
         raise LocalError(f"{chosen.id} has no figure {figure}; it has: {', '.join(sorted(known))}")
     return known[figure]

@@ -26,14 +26,11 @@ MOST_DRIVERS: Final = 8
 
 def study_page(study: Study, measured: Mapping[str, Service]) -> str:
     """HTML that prints. Every result is a link to its formula, every input to its source."""
-    roots = [figure for one in study.alternatives for figure in _results(one)]
+    roots = [figure for one in study.alternatives for figure in results_of(one)]
     values = evaluate(roots, Draws.random(roots, study.head.draws, study.head.seed))
     last = study.head.first_year + study.head.years - 1
     currency = study.head.currency
-    about = (
-        f"{study.head.first_year} to {last}, in {currency} of {study.head.price_year}. Ranges are the 10th, 50th and 90th percentile of "
-        f"{study.head.draws:,} draws; every input lies between the bounds that the study gives it."
-    )
+    about = f"{study.head.first_year} to {last}, in {currency} of {study.head.price_year}. Ranges are the {draws_in_words(study)}."
     with plain_text():
         ranges = svg_of(_ranges(study, values))
         parts = "".join(_alternative(study, one, values) for one in study.alternatives)
@@ -56,7 +53,20 @@ def number(value: float) -> str:
     return (f"{scaled:,.0f}" if abs(scaled) >= 1000 else f"{scaled:.4g}") + word
 
 
-def _results(one: Alternative) -> list[Figure]:
+def range_in_words(values: Values) -> str:
+    """By year the middle of the draws; else the middle and from where to where."""
+    if values.shape[1] > 1:
+        return "by year " + ", ".join(number(value) for value in np.median(values, axis=0))
+    low, middle, high = np.percentile(values, PERCENTILES)
+    return number(middle) if low == high else f"{number(middle)} (from {number(low)} to {number(high)})"
+
+
+def draws_in_words(study: Study) -> str:
+    return f"10th, 50th and 90th percentile of {study.head.draws:,} draws; every input between the bounds that the study gives it"
+
+
+def results_of(one: Alternative) -> list[Figure]:
+    """What alternatives are compared by: present value, what is paid, and by user where the study counts users."""
     return [one.costs.present_value, one.costs.undiscounted, *([one.per_user] if one.per_user is not None else [])]
 
 
@@ -68,8 +78,8 @@ def service_in_words(study: Study) -> str:
     return (
         f"simulated over {hours:g} h for {len(study.demand.places)} places, weighted by their need: served is the time with a satellite "
         f"and a gateway; available is the share of an average year in which {LEAST_BPS / 1e6:g} Mbit/s get through rain and handovers "
-        "(ITU-R P.618), once all of an alternative serves; round trip to the point of presence. An alternative without satellites, or "
-        "whose orbits nobody published, has none; capacity and sovereignty are not measured yet"
+        "(ITU-R P.618), in the year from which an alternative is complete; round trip to the point of presence. An alternative without "
+        "satellites, or whose orbits nobody published, has none; capacity and sovereignty are not measured yet"
     )
 
 
@@ -79,11 +89,11 @@ def _table(study: Study, values: Mapping[Figure, Values], measured: Mapping[str,
     if study.alternatives[0].per_user is not None:
         heads.append(f"By user and year, {currency}")
     if study.demand is not None:
-        heads += ["Serves from", "Available then, simulated", "Over all years", "Round trip, simulated"]
+        heads += ["Serves from, complete from", "Available when complete, simulated", "Over all years", "Round trip, simulated"]
     rows = ""
     for one in study.alternatives:
         cells = ""
-        for figure, scale in zip(_results(one), (MILLION, MILLION, 1.0), strict=False):
+        for figure, scale in zip(results_of(one), (MILLION, MILLION, 1.0), strict=False):
             low, middle, high = np.percentile(values[figure], PERCENTILES) / scale
             cells += f'<td><a href="#{_anchor(one, figure)}">{middle:,.0f}</a> <small>{low:,.0f} to {high:,.0f}</small></td>'
         if study.demand is not None and one.id in measured:
@@ -91,7 +101,7 @@ def _table(study: Study, values: Mapping[Figure, Values], measured: Mapping[str,
             cells += "".join(
                 f"<td>{text}</td>"
                 for text in (
-                    str(study.head.first_year + found.first - 1),
+                    f"{study.head.first_year + found.first - 1}, {study.head.first_year + found.complete_from - 1}",
                     _percent(weighted(found.complete.available, shares)),
                     _percent(weighted(found.available_over_years, shares)),
                     _milliseconds(weighted(found.complete.round_trip_s, shares)),
@@ -132,7 +142,7 @@ def _milliseconds(seconds: float) -> str:
 
 
 def _alternative(study: Study, one: Alternative, values: Mapping[Figure, Values]) -> str:
-    figures = [figure for figure in ancestry(_results(one)) if figure.name is not None and figure.operands]
+    figures = [figure for figure in ancestry(results_of(one)) if figure.name is not None and figure.operands]
     tornado, words = _tornado(study, one)
     drawing = (
         f'<figure role="img" aria-label="{escape(words)}">{svg_of(tornado)}</figure>' if tornado is not None else f"<p>{escape(words)}</p>"
@@ -146,15 +156,10 @@ def _alternative(study: Study, one: Alternative, values: Mapping[Figure, Values]
 
 
 def _figure(one: Alternative, figure: Figure, values: Values) -> str:
-    if values.shape[1] > 1:
-        worth = "by year " + ", ".join(number(value) for value in np.median(values, axis=0))
-    else:
-        low, middle, high = np.percentile(values, PERCENTILES)
-        worth = number(middle) if low == high else f"{number(middle)} ({number(low)} to {number(high)})"
     of = shown(figure.unit)
     return (
         f'<tr id="{_anchor(one, figure)}"><th scope="row">{escape(figure.words)}</th>'
-        f"<td>= {_linked(one, figure)}<br><small>{worth} {escape('' if of == '1' else of)}</small></td></tr>"
+        f"<td>= {_linked(one, figure)}<br><small>{escape(range_in_words(values))} {escape('' if of == '1' else of)}</small></td></tr>"
     )
 
 
@@ -179,8 +184,12 @@ def _named_parts(figure: Figure) -> Iterator[Figure]:
 
 
 def _anchor(one: Alternative, figure: Figure) -> str:
-    name = re.sub(r"[^a-z0-9]+", "-", figure.words.lower()).strip("-")
+    name = _slug(figure.words)
     return f"input-{name}" if isinstance(figure, Input) else f"{one.id}-figure-{name}"
+
+
+def _slug(words: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", words.lower()).strip("-")
 
 
 def _inputs(inputs: Mapping[str, Input]) -> str:
@@ -189,10 +198,11 @@ def _inputs(inputs: Mapping[str, Input]) -> str:
         given = figure.estimate
         of = shown(given.unit)
         bounds = "certain" if given.low == given.high else f"{number(given.low)} to {number(given.high)}"
-        anchor = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+        named = ", ".join(f'<a href="#source-{escape(source.id)}">{escape(source.id)}</a>' for source in given.sources)
         rows += (
-            f'<tr id="input-{anchor}"><th scope="row">{escape(name)}</th><td class="number">{number(given.likely)}</td><td>{bounds}</td>'
-            f'<td>{escape("" if of == "1" else of)}</td><td><a href="#source-{escape(given.source.id)}">{escape(given.source.id)}</a></td>'
+            f'<tr id="input-{_slug(name)}"><th scope="row">{escape(name)}</th>'
+            f'<td class="number">{number(given.likely)}</td><td>{bounds}</td>'
+            f"<td>{escape('' if of == '1' else of)}</td><td>{named}</td>"
             f"<td>{escape(given.note)}</td></tr>"
         )
     head = "".join(f'<th scope="col">{word}</th>' for word in ("Input", "Likely", "From, to", "Unit", "Source", "Note"))

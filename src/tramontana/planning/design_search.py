@@ -2,21 +2,20 @@
 
 What it costs grows with the number of satellites alone (the study's prices are by satellite and by launch), so within one altitude
 and inclination the first shell that meets the target, counted upwards, is the cheapest of the grid; what is larger need not be
-looked at. A quarter of an hour of sky first tells which shells are hopeless.
+looked at. A quarter of an hour of sky first tells which shells cannot meet the target in the hour that they are measured by.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 
 from tramontana.planning.measures import Demand, MeasureSky, SkyDesign, weighted
 from tramontana.space.shells import Shell, usual_phasing
 
 SCREEN_S = 900.0
-SCREEN_MARGIN = 0.05
-"""A quarter of an hour may be worse than the hour by this share of served time; a shell that is worse still is not measured in full."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +33,7 @@ class Grid:
         return list(product(self.altitudes_km, self.inclinations_deg))
 
     def sizes(self) -> list[tuple[int, int]]:
-        """Planes and satellites in each, fewest satellites first; of equal ones the fewer planes, which take fewer launches to fill."""
+        """Planes and satellites in each, fewest satellites first; of equal ones the fewer planes, so that there is one order."""
         return sorted(product(self.planes, self.satellites_per_plane), key=lambda size: (size[0] * size[1], size[0]))
 
 
@@ -48,13 +47,13 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A shell and what it gives; in full, or only as far as the screening went."""
+    """A shell and what it gives over the hour; where `is_screened`, only the served share of the first quarter is known."""
 
     shell: Shell
     served: float
-    available: float | None
-    """None: screened out."""
-    round_trip_s: float | None
+    available: float
+    round_trip_s: float
+    is_screened: bool
     meets: bool
 
 
@@ -79,22 +78,23 @@ class Search:
         """Its phasing is chosen here (space/shells.py)."""
         phased = Shell(shell.altitude_km, shell.inclination_deg, shell.planes, shell.satellites_per_plane, usual_phasing(shell))
         sky, shares = SkyDesign(None, (phased,), self.grid.landing_countries), self.demand.shares
-        glance = MeasureSky(self.demand, duration_s=SCREEN_S, seed=self.seed)(sky)
-        served = weighted(glance.served, shares)
-        if served < self.target.available - SCREEN_MARGIN:
-            return Candidate(phased, served, None, None, meets=False)
-        full = MeasureSky(self.demand, seed=self.seed)(sky)
+        whole = MeasureSky(self.demand, seed=self.seed)
+        served = weighted(replace(whole, duration_s=SCREEN_S)(sky).served, shares)
+        # No more of the hour may be without service than the target leaves; so no more of its first quarter may be than all of that.
+        if served < 1.0 - (whole.duration_s / SCREEN_S) * (1.0 - self.target.available):
+            return Candidate(phased, served, 0.0, math.nan, is_screened=True, meets=False)
+        full = whole(sky)
         available, trip = weighted(full.available, shares), weighted(full.round_trip_s, shares)
         meets = available >= self.target.available and trip <= self.target.round_trip_s  # an unknown delay meets nothing
-        return Candidate(phased, weighted(full.served, shares), available, trip, meets)
+        return Candidate(phased, weighted(full.served, shares), available, trip, is_screened=False, meets=meets)
 
 
 def front(candidates: Iterable[Candidate]) -> list[Candidate]:
     """Those that no other beats in both satellites and availability, fewest satellites first."""
-    measured = [one for one in candidates if one.available is not None]
+    measured = [one for one in candidates if not one.is_screened]
     best: list[Candidate] = []
-    for one in sorted(measured, key=lambda one: (one.shell.satellite_count, -_available(one))):
-        if not best or _available(one) > _available(best[-1]):
+    for one in sorted(measured, key=lambda one: (one.shell.satellite_count, -one.available)):
+        if not best or one.available > best[-1].available:
             best.append(one)
     return best
 
@@ -102,8 +102,4 @@ def front(candidates: Iterable[Candidate]) -> list[Candidate]:
 def cheapest(candidates: Sequence[Candidate]) -> Candidate | None:
     """The fewest satellites that meet the target; of equal ones the most available. None: no shell of the grid does."""
     meeting = [one for one in candidates if one.meets]
-    return min(meeting, key=lambda one: (one.shell.satellite_count, -_available(one)), default=None)
-
-
-def _available(one: Candidate) -> float:
-    return 0.0 if one.available is None else one.available
+    return min(meeting, key=lambda one: (one.shell.satellite_count, -one.available), default=None)

@@ -33,21 +33,28 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """low ≤ likely ≤ high, all in `unit`. Equal bounds: it is certain (a contract, a definition)."""
+    """low ≤ likely ≤ high, all in `unit`; several sources where the bounds are not from one.
+
+    Equal bounds: it is certain (a contract, a definition).
+    """
 
     low: float
     likely: float
     high: float
     unit: pint.Unit
-    source: Source
+    sources: tuple[Source, ...]
     note: str = ""
 
     def __post_init__(self) -> None:
         if not all(np.isfinite((self.low, self.likely, self.high))):
-            raise EstimateError(f"an estimate from {self.source.id} is not a finite number")
+            raise EstimateError(f"an estimate from {self._from} is not a finite number")
         if not self.low <= self.likely <= self.high:
             given = f"low {self.low:g}, likely {self.likely:g}, high {self.high:g}"
-            raise EstimateError(f"an estimate from {self.source.id} has {given}: they must be in this order")
+            raise EstimateError(f"an estimate from {self._from} has {given}: they must be in this order")
+
+    @property
+    def _from(self) -> str:
+        return ", ".join(source.id for source in self.sources)
 
     def draws(self, name: str, count: int, seed: int) -> NDArray[np.float64]:
         """(count,) values. The same name and seed give the same: alternatives that share an input differ only in what they do not share."""

@@ -31,7 +31,7 @@ Values: TypeAlias = NDArray[np.float64]
 class Figure:
     """One figure. Compared by identity: two inputs of the same value are two figures."""
 
-    __slots__ = ("compute", "formula", "meaning", "name", "operands", "unit")
+    __slots__ = ("compute", "formula", "name", "operands", "unit")
 
     def __init__(
         self,
@@ -40,18 +40,16 @@ class Figure:
         compute: Callable[..., Values],
         formula: str,
         name: str | None = None,
-        meaning: str = "",
     ) -> None:
         self.unit = unit
         self.operands = operands
         self.compute = compute
         self.formula = formula
         self.name = name
-        self.meaning = meaning
 
-    def called(self, name: str, meaning: str = "") -> Figure:
+    def called(self, name: str) -> Figure:
         """The same figure under a name, by which reports and other formulas speak of it."""
-        return Figure(self.unit, self.operands, self.compute, self.formula, name, meaning)
+        return Figure(self.unit, self.operands, self.compute, self.formula, name)
 
     @property
     def words(self) -> str:
@@ -88,8 +86,8 @@ class Input(Figure):
 
     __slots__ = ("estimate",)
 
-    def __init__(self, name: str, estimate: Estimate, meaning: str = "") -> None:
-        super().__init__(estimate.unit, (), _given, "", name, meaning or estimate.note)
+    def __init__(self, name: str, estimate: Estimate) -> None:
+        super().__init__(estimate.unit, (), _given, "", name)
         self.estimate = estimate
 
 
@@ -98,10 +96,10 @@ def constant(value: float, of: str = "", name: str | None = None) -> Figure:
     return Figure(unit(of), (), lambda: np.full((1, 1), value), f"{value:g}", name)
 
 
-def by_year(values: Sequence[float], of: str, name: str, meaning: str = "") -> Figure:
+def by_year(values: Sequence[float], of: str, name: str) -> Figure:
     """A plan over the years, such as satellites in service."""
     row = np.asarray(values, np.float64)[None, :]
-    return Figure(unit(of), (), lambda: row, "a plan by year", name, meaning)
+    return Figure(unit(of), (), lambda: row, "a plan by year", name)
 
 
 def total(figures: Iterable[Figure]) -> Figure:

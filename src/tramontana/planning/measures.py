@@ -89,9 +89,11 @@ class Serving:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Service:
-    """What an alternative gives: once all of it serves, and over the whole study."""
+    """What an alternative gives: in the first year in which most of its skies serve, and over the whole study."""
 
     complete: Measures
+    complete_from: int
+    """That year of the study, from 1."""
     available_over_years: Floats
     """(P,) mean over the years; a year without a sky counts as none."""
     first: int
@@ -136,7 +138,8 @@ def _service(several: Sequence[Serving], found: Mapping[SkyDesign, Measures], ye
     by_year = [[found[one.sky] for one in several if one.first <= year <= one.last] for year in range(1, years + 1)]
     nothing = np.zeros_like(found[several[0].sky].available)
     available = np.mean([together(parts).available if parts else nothing for parts in by_year], axis=0)
-    return Service(together([found[one.sky] for one in several]), available, min(one.first for one in several))
+    most = max(by_year, key=len)  # the first of them
+    return Service(together(most), by_year.index(most) + 1, available, min(one.first for one in several))
 
 
 def together(parts: Sequence[Measures]) -> Measures:

@@ -110,7 +110,8 @@ class InputEntry(_Strict):
     high: float | None = None
     value: float | None = None
     unit: str
-    source: Name
+    source: Name | tuple[Name, ...] = Field(min_length=1)
+    """Several where the bounds are not from one."""
     price_year: Year | None = None
     note: str = ""
 
@@ -119,6 +120,10 @@ class InputEntry(_Strict):
         if self.value is not None and (self.low, self.likely, self.high) != (None, None, None):
             raise ValueError("give low, likely and high, or else value alone")
         return self
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        return (self.source,) if isinstance(self.source, str) else self.source
 
 
 class CurrencyEntry(_Strict):
@@ -277,7 +282,7 @@ class _Builder:
         alternatives = tuple(self._alternative(entry, entries) for entry in file.alternatives)
         if unused := sorted(set(self.inputs) - self.used):
             raise StudyError(f"inputs that nothing uses: {', '.join(unused)}; delete them or correct a name")
-        if unused := sorted(set(self.sources) - {entry.source for entry in file.inputs.values()}):
+        if unused := sorted(set(self.sources) - {name for entry in file.inputs.values() for name in entry.sources}):
             raise StudyError(f"sources that no input names: {', '.join(unused)}; delete them or correct a name")
         demand = self._demand()
         return Study(head, self.sources, self.inputs, alternatives, demand, self._design(alternatives, entries, demand))
@@ -311,8 +316,8 @@ class _Builder:
         return Demand(places, shares / shares.sum())
 
     def _input(self, name: str, entry: InputEntry) -> Input:
-        if entry.source not in self.sources:
-            raise StudyError(f"inputs.{name}: there is no source {entry.source}; add [sources.{entry.source}]")
+        if missing := [source for source in entry.sources if source not in self.sources]:
+            raise StudyError(f"inputs.{name}: there is no source {missing[0]}; add [sources.{missing[0]}]")
         of = unit(entry.unit)
         if _currency(of) is not None and entry.price_year is None:
             raise StudyError(f"inputs.{name} is money: say of which year with price_year")
@@ -323,7 +328,7 @@ class _Builder:
         if low is None or likely is None or high is None:
             raise StudyError(f"inputs.{name}: give low, likely and high, or else value alone")
         try:
-            return Input(name, Estimate(low, likely, high, of, self.sources[entry.source], entry.note))
+            return Input(name, Estimate(low, likely, high, of, tuple(self.sources[source] for source in entry.sources), entry.note))
         except EstimateError as error:
             raise StudyError(f"inputs.{name}: {error}") from error
 
