@@ -51,7 +51,7 @@ def test_announced_outages_become_plans_on_the_clock_of_the_choice() -> None:
         (WINDOW.replace("fibre", "sicral-2"), "has no carrier 'sicral-2': use one of fibre, starlink"),
         (WINDOW.replace("02:30", "01:30"), "it ends before it begins"),
         (WINDOW.replace("+01:00", ""), "timezone"),
-        (WINDOW + "cause = 1\n", "Extra inputs"),
+        (WINDOW + "cause = 1\n", "outage.1.cause is not known here"),
     ],
 )
 def test_a_file_that_is_none_is_refused_with_its_fault(text: str, complaint: str) -> None:

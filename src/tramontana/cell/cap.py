@@ -28,8 +28,8 @@ from tramontana.cell.warning_content import (
     Content,
     ContentRefused,
     Text,
-    fault_words,
 )
+from tramontana.complaints import complaints
 from tramontana.errors import LocalError, RemoteError
 
 NAMESPACE = "urn:oasis:names:tc:emergency:cap:1.2"
@@ -165,7 +165,7 @@ def parse(octets: bytes) -> Received:
         try:
             return Content.model_validate({**fields, "replaces": replaces})
         except ValidationError as error:
-            raise ContentRefused("; ".join(fault_words(fault) for fault in error.errors()[:5])) from error
+            raise ContentRefused(complaints(error)) from error
 
     return Received(content, envelope)
 
@@ -224,7 +224,7 @@ def _area(info: Any) -> Area:
     try:
         return Area(description=", ".join(names)[:_MAX_LINE].strip() or "-", polygons=tuple(rings))
     except ValidationError as error:
-        raise BadCap("; ".join(fault_words(fault) for fault in error.errors()[:5])) from error
+        raise BadCap(complaints(error)) from error
 
 
 def _references(text: str) -> tuple[Reference, ...]:

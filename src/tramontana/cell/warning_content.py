@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from tramontana.cell import area, cell_broadcast
 from tramontana.cell.cell_broadcast import Level
+from tramontana.complaints import complaints
 from tramontana.errors import LocalError
 from tramontana.keys.fields import is_displayable
 
@@ -137,15 +138,7 @@ def parse(octets: bytes) -> Content:
     try:
         return Content.model_validate_json(octets)
     except ValidationError as error:
-        raise ContentRefused("; ".join(fault_words(fault) for fault in error.errors()[:5])) from error
-
-
-def fault_words(fault: object) -> str:
-    """One fault of pydantic's list: where, and what is wrong."""
-    assert isinstance(fault, dict)
-    where = ".".join(str(part) for part in fault["loc"])
-    what = str(fault["msg"]).removeprefix("Value error, ")
-    return f"{where}: {what}" if where else what
+        raise ContentRefused(complaints(error)) from error
 
 
 def digest(octets: bytes) -> bytes:

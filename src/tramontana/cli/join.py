@@ -21,6 +21,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from tramontana.carriers.catalogue import carrier
 from tramontana.cli.beside import beside
+from tramontana.complaints import complaints
 from tramontana.device.device import Device
 from tramontana.device.driver import OnlineDevice, ask_once
 from tramontana.device.enrolment import KEY_ROW, TABLE, Enrolment, Invitation, enrol
@@ -97,9 +98,9 @@ def parse_answer(answer: object, kind: type[Given]) -> Given:
     try:
         return kind.model_validate(answer)
     except ValidationError as error:
-        faults = "; ".join(f"{'.'.join(map(str, each['loc'])) or 'it'}: {each['msg']}" for each in error.errors())
         raise AnswerRefused(
-            f"the server's answer is refused, and nothing was written. {faults}. Use programs of one version; else ask who runs the server"
+            f"the server's answer is refused, and nothing was written. {complaints(error)}. "
+            "Use programs of one version; else ask who runs the server"
         ) from error
 
 

@@ -25,13 +25,14 @@ from tramontana.cell import warning as rules
 from tramontana.cell.cell_broadcast import Level, SerialNumber
 from tramontana.cell.public_warning_asn1 import MOST_BROADCASTS
 from tramontana.cell.warning import OnAir, State
-from tramontana.cell.warning_content import LEVEL_OF_SEVERITY, Content, fault_words
+from tramontana.cell.warning_content import LEVEL_OF_SEVERITY, Content
 from tramontana.cell.warning_decision import Decision
 from tramontana.cli import warning_data
 from tramontana.cli.datadir import data_dir, data_option
 from tramontana.cli.desk import Desk
 from tramontana.cli.passphrases import passphrase, passphrase_option
 from tramontana.cli.server_api import b64, unb64
+from tramontana.complaints import complaints
 from tramontana.errors import LocalError
 
 MINUTE_S = 60
@@ -414,7 +415,7 @@ def _checked(fields: dict[str, Any]) -> Content:
     try:
         return Content.model_validate(fields)
     except ValidationError as error:
-        raise LocalError("; ".join(fault_words(fault) for fault in error.errors()[:5])) from error
+        raise LocalError(complaints(error)) from error
 
 
 def _area(desk: Desk, file: Path | None, named: tuple[str, ...], circle: str | None, name: str | None) -> dict[str, Any]:

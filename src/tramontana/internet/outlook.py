@@ -13,6 +13,7 @@ from typing import Annotated, Final, Self
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
+from tramontana.complaints import complaints
 from tramontana.errors import LocalError
 from tramontana.internet.uplink_choice import PlannedOutage
 
@@ -87,8 +88,7 @@ def parse_announcements(text: str, carriers: Iterable[str], origin: str) -> Outl
     except tomllib.TOMLDecodeError as error:
         raise AnnouncementsRefused(f"{origin} is not TOML: {error}") from error
     except ValidationError as error:
-        faults = "; ".join(f"{'.'.join(map(str, each['loc'])) or 'it'}: {each['msg']}" for each in error.errors())
-        raise AnnouncementsRefused(f"{origin} is refused. {faults}") from error
+        raise AnnouncementsRefused(f"{origin} is refused. {complaints(error)}") from error
     known = set(carriers)
     for each in announced:
         if each.carrier not in known:

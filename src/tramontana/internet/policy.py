@@ -35,6 +35,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from tramontana.carriers.carrier import Carrier
+from tramontana.complaints import complaints
 from tramontana.errors import LocalError
 from tramontana.internet.flow_class import FlowClass, Kind
 from tramontana.precedence import Precedence, PrecedenceLabel
@@ -175,13 +176,4 @@ def parse_policy(text: str) -> Policy:
     except tomllib.TOMLDecodeError as error:
         raise PolicyError(f"the policy is not TOML: {error}") from None
     except ValidationError as error:
-        raise PolicyError(
-            "the policy cannot be used: " + "; ".join(_complaint(e["loc"], e["msg"], e["type"]) for e in error.errors())
-        ) from None
-
-
-def _complaint(where: tuple[int | str, ...], message: str, kind: str) -> str:
-    place = ".".join(str(part + 1) if isinstance(part, int) else part for part in where)
-    if kind == "extra_forbidden":
-        return f"{place} is not known here: delete it or correct its name"
-    return f"{place}: {message.removeprefix('Value error, ')}"
+        raise PolicyError("the policy cannot be used: " + complaints(error)) from None

@@ -10,6 +10,7 @@ from typing import Annotated, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from tramontana.complaints import complaints
 from tramontana.errors import LocalError
 from tramontana.internet.addresses import Address, Address6, InterfaceAddress, Network, overlapped
 from tramontana.internet.key_renewal import Timing
@@ -223,8 +224,7 @@ def parse_settings(text: str, kind: type[S], origin: str) -> S:
     except tomllib.TOMLDecodeError as error:
         raise SettingsRefused(f"{origin} is not TOML: {error}") from error
     except ValidationError as error:
-        faults = "; ".join(f"{'.'.join(map(str, each['loc'])) or 'it'}: {each['msg']}" for each in error.errors())
-        raise SettingsRefused(f"{origin} is refused. {faults}") from error
+        raise SettingsRefused(f"{origin} is refused. {complaints(error)}") from error
 
 
 def _place(network: IPv4Network | IPv6Network) -> tuple[int, int, int]:

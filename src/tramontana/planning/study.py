@@ -56,6 +56,7 @@ import numpy as np
 import pint
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from tramontana.complaints import complaints
 from tramontana.errors import LocalError
 from tramontana.planning.cost import Constellation, CostError, Costs, Line, constellation, costs, line
 from tramontana.planning.design_search import Grid, Search, Target
@@ -256,9 +257,7 @@ def parse_study(text: str) -> Study:
     except tomllib.TOMLDecodeError as error:
         raise StudyError(f"the study is not TOML: {error}") from None
     except ValidationError as error:
-        raise StudyError(
-            "the study cannot be used: " + "; ".join(_complaint(e["loc"], e["msg"], e["type"]) for e in error.errors())
-        ) from None
+        raise StudyError("the study cannot be used: " + complaints(error)) from None
     try:
         return _Builder(file).study()
     except (UnitError, EstimateError, CostError) as error:
@@ -469,10 +468,3 @@ def _currency(of: pint.Unit) -> str | None:
     if len(found) > 1 or set(found.values()) != {1}:
         raise UnitError(f"{shown(of)} is not an amount of money by something")
     return next(iter(found))
-
-
-def _complaint(where: tuple[int | str, ...], message: str, kind: str) -> str:
-    place = ".".join(str(part + 1) if isinstance(part, int) else part for part in where)
-    if kind == "extra_forbidden":
-        return f"{place} is not known here: delete it or correct its name"
-    return f"{place}: {message.removeprefix('Value error, ')}"
