@@ -83,10 +83,12 @@ def test_the_process_foresees_handovers_and_ends_with_its_agent(tmp_path: Path) 
     assert process.wait(60) == 0
     process.stdout.close()
     assert "4g" not in outlook
-    handovers = outlook["starlink"]
+    changes = outlook["starlink"]
+    assert {each.reason for each in changes} <= {"handover", "route change"}  # a satellite may land at another gateway as well
+    handovers = [each for each in changes if each.reason == "handover"]
     assert len(handovers) >= 3  # a slot is 15 s, and most end with another satellite
-    assert all(each.reason == "handover" and 0 < each.end - each.start < SHORTEST_OUTAGE_S for each in handovers)
-    assert all(before - 1 < each.start < time.time() + 301 for each in handovers)
+    assert all(0 < each.end - each.start < SHORTEST_OUTAGE_S for each in handovers)
+    assert all(before - 1 < each.start < time.time() + 301 for each in changes)
 
 
 def test_real_carriers_are_not_forecast_from_a_constellation_as_filed(tmp_path: Path) -> None:
