@@ -1,13 +1,12 @@
-import type { ComponentType } from "preact";
-import { useEffect, useMemo, useState } from "preact/hooks";
+import { useMemo, useState } from "preact/hooks";
 import { format, language, t } from "../../i18n";
 import { useNow } from "../../ui/useNow";
 import type { ConsoleApi, GatewayShown, RoutersShown, SiteDetails, SiteShown, SiteTunnel } from "../api";
 import { CardTable } from "../CardTable";
 import { ErrorNotice } from "../ErrorNotice";
+import { useMapComponent } from "../sky/useMapComponent";
 import { useLoaded } from "../useLoaded";
 import { type Condition, conditionOf, gatewayIsSilent, inOrder, matches } from "./condition";
-import type { SitesMapProps } from "./SitesMap";
 
 const REFRESH_MS = 4_000;
 /** A longer list helps nobody: whoever has more sites searches. */
@@ -142,15 +141,6 @@ function Gateway({ gateway, sites, nowS, logSize }: { gateway: GatewayShown; sit
   );
 }
 
-/** MapLibre is a megabyte: it is fetched where there is something to put on the map. */
-function useMapComponent(wanted: boolean): ComponentType<SitesMapProps> | null {
-  const [component, setComponent] = useState<{ map: ComponentType<SitesMapProps> } | null>(null);
-  useEffect(() => {
-    if (wanted) void import("./SitesMap").then((module) => setComponent({ map: module.default }));
-  }, [wanted]);
-  return component?.map ?? null;
-}
-
 /** Sites and gateways: what carries, how well, what is blocked and why. The map adds nothing that the lists do not say. */
 export function Sites({ api }: { api: ConsoleApi }) {
   const { value: shown, error } = useLoaded(() => api.routers(), REFRESH_MS);
@@ -160,7 +150,7 @@ export function Sites({ api }: { api: ConsoleApi }) {
   useNow(1000);
   const nowS = api.nowS();
   const names = useMemo(() => (shown ? namesOf(shown) : null), [shown, language.value]);
-  const SitesMap = useMapComponent(shown?.sites.some((site) => site.state?.position) ?? false);
+  const SitesMap = useMapComponent(shown?.sites.some((site) => site.state?.position) ?? false, () => import("./SitesMap"));
   const found = shown ? inOrder(shown.sites, nowS).filter((site) => matches(site, words) && (only === "" || conditionOf(site, nowS) === only)) : [];
   const open = found.find((site) => site.device_id === openId);
   const counts = CONDITIONS.map((condition) => [condition, shown?.sites.filter((site) => conditionOf(site, nowS) === condition).length ?? 0] as const);

@@ -1,29 +1,24 @@
-import { Map as MapLibreMap, Marker, MercatorCoordinate, NavigationControl, setWorkerUrl } from "maplibre-gl";
-import "maplibre-gl/dist/maplibre-gl.css";
-import workerUrl from "maplibre-gl/dist/maplibre-gl-worker.mjs?url";
-import { useEffect, useRef, useState } from "preact/hooks";
+import { type Map as MapLibreMap, MercatorCoordinate } from "maplibre-gl";
+import { useEffect, useState } from "preact/hooks";
 import { t } from "../../i18n";
 import type { SkySummary } from "../api";
-import { baseStyle, loadBaseMap } from "./baseMap";
-import { MAP_COLOURS } from "./mapColours";
+import type { Scheme } from "./baseMap";
 import type { PositionTrack } from "./positions";
 import { type Colour, type DrawnLink, SatelliteCanvas, type SatelliteColours } from "./satelliteCanvas";
-
-setWorkerUrl(workerUrl); // its own file: a blob: worker would need a looser content policy
+import { putSign } from "./sign";
+import { type Bounds, MapFigure, scheme, useBaseMap } from "./useBaseMap";
 
 /** The central Mediterranean, from Gibraltar to the Levant. */
-const MEDITERRANEAN: [[number, number], [number, number]] = [
+const MEDITERRANEAN: Bounds = [
   [-6, 30],
   [32, 48],
 ];
 /** Width of the world at zoom 0, as MapLibre counts. */
 const TILE_PX = 512;
 const ZOOM = { min: 0.6, max: 7.5, place: 5 };
-const RETRY_MS = 1000;
 const MOTION = matchMedia("(prefers-reduced-motion: reduce)");
-const DARK = matchMedia("(prefers-color-scheme: dark)");
 
-const SATELLITE_COLOURS: Record<"light" | "dark", SatelliteColours> = {
+const SATELLITE_COLOURS: Record<Scheme, SatelliteColours> = {
   light: {
     satellite: [0.13, 0.23, 0.38, 0.85],
     serving: [0.04, 0.35, 0.68, 1],
@@ -38,21 +33,7 @@ const SATELLITE_COLOURS: Record<"light" | "dark", SatelliteColours> = {
   },
 };
 
-const scheme = (): "light" | "dark" => (DARK.matches ? "dark" : "light");
-
-function sign(kind: "place" | "gateway" | "pop", name: string): HTMLElement {
-  const element = document.createElement("div");
-  element.className = `sign sign-${kind}`;
-  const dot = document.createElement("span");
-  dot.className = "sign-dot";
-  const label = document.createElement("span");
-  label.className = "sign-name";
-  label.textContent = name;
-  element.append(dot, label);
-  return element;
-}
-
-interface Sign {
+interface Placed {
   element: HTMLElement;
   at: [number, number];
 }
@@ -60,7 +41,7 @@ interface Sign {
 const LABEL = { characterPx: 7.2, leftPx: 9, heightPx: 18 };
 
 /** Names that would cover another stay hidden; their dots stay, and zooming in brings them back. Earlier signs win. */
-function declutter(map: MapLibreMap, signs: readonly Sign[]): void {
+function declutter(map: MapLibreMap, signs: readonly Placed[]): void {
   const taken: { left: number; right: number; top: number; bottom: number }[] = [];
   const inOrder = [...signs].sort((a, b) => Number(b.element.matches(".sign-selected")) - Number(a.element.matches(".sign-selected")));
   for (const { element, at } of inOrder) {
@@ -81,29 +62,8 @@ interface Scene {
   tidy: () => void;
 }
 
-function build(container: HTMLElement, sky: SkySummary, nowUnixS: () => number, baseMap: Awaited<ReturnType<typeof loadBaseMap>>, onLost: () => void): Scene {
-  const map = new MapLibreMap({
-    container,
-    style: baseStyle(baseMap, MAP_COLOURS[scheme()]),
-    bounds: MEDITERRANEAN,
-    minZoom: ZOOM.min,
-    maxZoom: ZOOM.max,
-    renderWorldCopies: false,
-    attributionControl: false, // the page itself says "Natural Earth"
-    dragRotate: false,
-    pitchWithRotate: false,
-    touchPitch: false,
-    maxPitch: 0,
-    fadeDuration: 0,
-    locale: {
-      "Map.Title": t("sky.mapLabel"),
-      "NavigationControl.ZoomIn": t("sky.zoomIn"),
-      "NavigationControl.ZoomOut": t("sky.zoomOut"),
-    },
-  });
-  map.touchZoomRotate.disableRotation();
-  map.keyboard.disableRotation();
-  map.addControl(new NavigationControl({ showCompass: false }), "top-right");
+/** Satellites above the map, and its places, gateways and points of presence. */
+function build(map: MapLibreMap, sky: SkySummary, nowUnixS: () => number, onLost: () => void): Scene {
   const camera = () => ({ ...MercatorCoordinate.fromLngLat(map.getCenter()), worldPx: TILE_PX * 2 ** map.getZoom() });
   const satellites = new SatelliteCanvas(camera, nowUnixS, () => MOTION.matches, SATELLITE_COLOURS[scheme()]);
   satellites.element.className = "map-satellites";
@@ -113,19 +73,11 @@ function build(container: HTMLElement, sky: SkySummary, nowUnixS: () => number, 
   satellites.resize();
   map.on("resize", () => satellites.resize());
   map.on("move", () => satellites.draw());
-  map.on("webglcontextlost", onLost);
-  const all: Sign[] = [];
+  const all: Placed[] = [];
   const signs = new Map<string, HTMLElement>();
-  const put = (kind: "place" | "gateway" | "pop", site: { name: string; longitude_deg: number; latitude_deg: number }): HTMLElement => {
-    const element = sign(kind, site.name);
-    const at: [number, number] = [site.longitude_deg, site.latitude_deg];
-    new Marker({ element }).setLngLat(at).addTo(map);
-    all.push({ element, at });
-    // MapLibre makes every marker an image with a name; here the table says it all, in order
-    element.removeAttribute("role");
-    element.removeAttribute("aria-label");
-    element.removeAttribute("tabindex");
-    element.setAttribute("aria-hidden", "true");
+  const put = (kind: "place" | "gateway" | "pop", { name, longitude_deg: longitudeDeg, latitude_deg: latitudeDeg }: { name: string; longitude_deg: number; latitude_deg: number }): HTMLElement => {
+    const element = putSign(map, { kinds: [kind], name, longitudeDeg, latitudeDeg }).getElement();
+    all.push({ element, at: [longitudeDeg, latitudeDeg] });
     return element;
   };
   for (const place of sky.places) signs.set(place.place_id, put("place", place));
@@ -188,35 +140,20 @@ export interface SkyMapProps {
 
 /** The map. It adds to the table and says nothing that the table does not say. */
 export default function SkyMap({ sky, track, links, tookOver, selectedPlaceId, talkingPlaceIds, nowUnixS }: SkyMapProps) {
-  const container = useRef<HTMLDivElement>(null);
   const [scene, setScene] = useState<Scene | null>(null);
-  const [failed, setFailed] = useState(false);
-  const [turn, setTurn] = useState(0);
-  const siteKey = sky.places.map((place) => place.place_id).join();
+  const subject = sky.places.map((place) => place.place_id).join();
+  const built = useBaseMap({ label: t("sky.mapLabel"), bounds: MEDITERRANEAN, minZoom: ZOOM.min, maxZoom: ZOOM.max, subject });
+  const { map, lost } = built;
 
   useEffect(() => {
-    let gone = false;
-    let built: Scene | null = null;
-    const rebuild = () => {
-      if (!gone) setTurn((last) => last + 1); // taking a map down loses its context as well
-    };
-    loadBaseMap()
-      .then((baseMap) => {
-        if (gone || !container.current) return;
-        // a lost context comes back with a map built anew: its buffers went with the old one
-        built = build(container.current, sky, nowUnixS, baseMap, () => setTimeout(rebuild, RETRY_MS));
-        setScene(built);
-      })
-      .catch(() => setFailed(true));
-    DARK.addEventListener("change", rebuild);
+    if (!map) return;
+    const made = build(map, sky, nowUnixS, lost);
+    setScene(made);
     return () => {
-      gone = true;
-      DARK.removeEventListener("change", rebuild);
-      built?.satellites.remove();
-      built?.map.remove();
+      made.satellites.remove();
       setScene(null);
     };
-  }, [turn, siteKey]);
+  }, [map]);
 
   useEffect(() => {
     if (track) scene?.satellites.setTrack(track);
@@ -241,14 +178,10 @@ export default function SkyMap({ sky, track, links, tookOver, selectedPlaceId, t
     });
   }, [scene, selectedPlaceId]);
 
-  if (failed) return <p class="map-message">{t("sky.mapFailed")}</p>;
   return (
-    <figure class="map-figure">
-      <div class="map" ref={container} />
-      <figcaption class="map-caption">
-        <Legend />
-        <span class="quiet">{t("sky.attribution")}</span>
-      </figcaption>
-    </figure>
+    <MapFigure built={built}>
+      <Legend />
+      <span class="quiet">{t("sky.attribution")}</span>
+    </MapFigure>
   );
 }

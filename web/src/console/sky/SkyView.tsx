@@ -1,30 +1,12 @@
-import type { ComponentType } from "preact";
-import { useEffect, useMemo, useRef, useState } from "preact/hooks";
+import { useMemo, useRef, useState } from "preact/hooks";
 import { format, t } from "../../i18n";
 import type { CallInProgress, ConsoleApi, Links, SkySummary } from "../api";
 import { ErrorNotice } from "../ErrorNotice";
 import { useLoaded } from "../useLoaded";
 import { drawnLinks, takenOver } from "./links";
-import type { SkyMapProps } from "./SkyMap";
 import { SkyTable } from "./SkyTable";
+import { hasWebGl, useMapComponent } from "./useMapComponent";
 import { useSky } from "./useSky";
-
-function hasWebGl(): boolean {
-  try {
-    return document.createElement("canvas").getContext("webgl2") !== null;
-  } catch {
-    return false;
-  }
-}
-
-/** MapLibre is a megabyte: it is fetched only by those who look at the sky. */
-function useMapComponent(wanted: boolean): ComponentType<SkyMapProps> | null {
-  const [component, setComponent] = useState<{ map: ComponentType<SkyMapProps> } | null>(null);
-  useEffect(() => {
-    if (wanted) void import("./SkyMap").then((module) => setComponent({ map: module.default }));
-  }, [wanted]);
-  return component?.map ?? null;
-}
 
 const DAY_S = 86_400;
 
@@ -74,7 +56,7 @@ export function SkyView({ api }: { api: ConsoleApi }) {
   const { summary, links, track, error } = useSky(api);
   const [selectedPlaceId, select] = useState<string | null>(null);
   const webGl = useMemo(hasWebGl, []);
-  const SkyMap = useMapComponent(webGl);
+  const SkyMap = useMapComponent(webGl, () => import("./SkyMap"));
   const tookOver = useTakenOver(links);
   const { value: calls } = useLoaded(() => api.calls(), CALLS_REFRESH_MS);
   const talkingPlaceIds = useMemo(() => new Set(calls?.flatMap((call) => call.participants.map(({ place_id }) => place_id))), [calls]);

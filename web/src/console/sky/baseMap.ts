@@ -6,13 +6,20 @@ import { feature, mesh } from "topojson-client";
 import type { GeometryCollection, Topology } from "topojson-specification";
 import countriesUrl from "world-atlas/countries-50m.json?url";
 
-export interface MapColours {
+interface MapColours {
   sea: string;
   land: string;
   border: string;
   coast: string;
   graticule: string;
 }
+
+export type Scheme = "light" | "dark";
+
+const COLOURS: Record<Scheme, MapColours> = {
+  light: { sea: "#cfdeec", land: "#f5f3ec", border: "#c9c4b6", coast: "#94a8bd", graticule: "#bccfe0" },
+  dark: { sea: "#0a1422", land: "#18253a", border: "#2c3d58", coast: "#3d5373", graticule: "#14233a" },
+};
 
 const GRATICULE_STEP_DEG = 10;
 const MERCATOR_LIMIT_DEG = 85;
@@ -80,7 +87,7 @@ export async function loadBaseMap(): Promise<BaseMap> {
 }
 
 /** The layers below the satellites. No text: names are HTML, so that no font has to be fetched and they can be read aloud. */
-export function baseLayers(colours: MapColours): LayerSpecification[] {
+function baseLayers(colours: MapColours): LayerSpecification[] {
   return [
     { id: "sea", type: "background", paint: { "background-color": colours.sea } },
     { id: "graticule", type: "line", source: "graticule", paint: { "line-color": colours.graticule, "line-width": 0.6 } },
@@ -90,7 +97,7 @@ export function baseLayers(colours: MapColours): LayerSpecification[] {
   ];
 }
 
-export function baseStyle(map: BaseMap, colours: MapColours): StyleSpecification {
+export function baseStyle(map: BaseMap, scheme: Scheme): StyleSpecification {
   const source = (data: FeatureCollection) => ({ type: "geojson", data, maxzoom: 6, tolerance: 0.3 }) as const;
   return {
     version: 8,
@@ -100,6 +107,6 @@ export function baseStyle(map: BaseMap, colours: MapColours): StyleSpecification
       coasts: source(map.coasts),
       graticule: source(map.graticule),
     },
-    layers: baseLayers(colours),
+    layers: baseLayers(COLOURS[scheme]),
   };
 }

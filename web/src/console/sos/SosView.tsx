@@ -1,5 +1,4 @@
-import type { ComponentType } from "preact";
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { ApiError } from "../../api/client";
 import { format, t } from "../../i18n";
 import { announce } from "../../ui/Announcer";
@@ -7,8 +6,8 @@ import { Icon } from "../../ui/icons";
 import { useNow } from "../../ui/useNow";
 import type { ConsoleApi, SosAction, SosCase, SosEntry } from "../api";
 import { ErrorNotice } from "../ErrorNotice";
+import { hasWebGl, useMapComponent } from "../sky/useMapComponent";
 import { useLoaded } from "../useLoaded";
-import type { SosMapProps } from "./SosMap";
 
 const REFRESH_MS = 3_000;
 const DESK_KEY = "tramontana.desk";
@@ -28,15 +27,6 @@ function keepDesk(name: string): void {
   } catch {
     // see storedDesk()
   }
-}
-
-function useMap(): ComponentType<SosMapProps> | null {
-  const [component, setComponent] = useState<{ map: ComponentType<SosMapProps> } | null>(null);
-  useEffect(() => {
-    const probe = document.createElement("canvas").getContext("webgl2");
-    if (probe) void import("./SosMap").then((module) => setComponent({ map: module.default }));
-  }, []);
-  return component?.map ?? null;
 }
 
 function whereWords({ position }: SosCase): string {
@@ -225,7 +215,7 @@ export function SosView({ api }: { api: ConsoleApi }) {
   const { value: page, error, reload } = useLoaded(() => api.sosCases(closed), REFRESH_MS);
   const [selected, setSelected] = useState<string | null>(null);
   const [desk, setDesk] = useState(storedDesk);
-  const SosMap = useMap();
+  const SosMap = useMapComponent(useMemo(hasWebGl, []), () => import("./SosMap"));
   useNow(1000);
   useEffect(() => void reload(), [closed]);
   const waiting = page?.cases.filter(({ state }) => state === "waiting" || state === "asking").length ?? 0;

@@ -1,18 +1,9 @@
-import { Map as MapLibreMap, NavigationControl, setWorkerUrl, type GeoJSONSource } from "maplibre-gl";
-import "maplibre-gl/dist/maplibre-gl.css";
-import workerUrl from "maplibre-gl/dist/maplibre-gl-worker.mjs?url";
-import { useEffect, useRef, useState } from "preact/hooks";
+import type { GeoJSONSource } from "maplibre-gl";
+import { useEffect, useRef } from "preact/hooks";
 import { t } from "../../i18n";
-import { baseStyle, loadBaseMap, type MapColours } from "../sky/baseMap";
+import { ITALY, MapFigure, useBaseMap } from "../sky/useBaseMap";
 import type { Point } from "./content";
 
-setWorkerUrl(workerUrl);
-
-const ITALY: [[number, number], [number, number]] = [
-  [6, 36],
-  [19, 47.5],
-];
-const COLOURS: MapColours = { sea: "#cfdeec", land: "#f5f3ec", border: "#c9c4b6", coast: "#94a8bd", graticule: "#bccfe0" };
 const AREA = "#b3261e";
 const BEAM = "#0a5aad";
 const CIRCLE_POINTS = 48;
@@ -60,52 +51,23 @@ function beamFeatures(beams: readonly Beam[], radiusM: number): GeoJSON.FeatureC
 
 /** The area and the beams drawn. Whatever it takes in can be written as well, and whatever it shows is said beside it. */
 export default function AreaMap({ polygons, beams, beamRadiusM, onPoint }: AreaMapProps) {
-  const container = useRef<HTMLDivElement>(null);
   const clicked = useRef(onPoint);
   clicked.current = onPoint;
-  const [map, setMap] = useState<MapLibreMap | null>(null);
-  const [failed, setFailed] = useState(false);
+  const built = useBaseMap({ label: t("warnings.mapLabel"), bounds: ITALY });
+  const { map } = built;
 
   useEffect(() => {
-    let gone = false;
-    let built: MapLibreMap | null = null;
-    loadBaseMap()
-      .then((base) => {
-        if (gone || !container.current) return;
-        built = new MapLibreMap({
-          container: container.current,
-          style: baseStyle(base, COLOURS),
-          bounds: ITALY,
-          renderWorldCopies: false,
-          attributionControl: false,
-          dragRotate: false,
-          maxPitch: 0,
-          fadeDuration: 0,
-          locale: { "Map.Title": t("warnings.mapLabel"), "NavigationControl.ZoomIn": t("sky.zoomIn"), "NavigationControl.ZoomOut": t("sky.zoomOut") },
-        });
-        built.addControl(new NavigationControl({ showCompass: false }), "top-right");
-        built.on("click", (event) => clicked.current?.([Number(event.lngLat.lat.toFixed(4)), Number(event.lngLat.lng.toFixed(4))]));
-        built.on("load", () => {
-          if (gone || !built) return;
-          const empty = { type: "FeatureCollection", features: [] } as GeoJSON.FeatureCollection;
-          built.addSource("beams", { type: "geojson", data: empty });
-          built.addSource("area", { type: "geojson", data: empty });
-          built.addLayer({ id: "beams", type: "fill", source: "beams", paint: { "fill-color": BEAM, "fill-opacity": 0.12 } });
-          built.addLayer({ id: "beam-rims", type: "line", source: "beams", paint: { "line-color": BEAM, "line-width": 1, "line-opacity": 0.6 } });
-          built.addLayer({ id: "area", type: "fill", source: "area", filter: ["==", ["geometry-type"], "Polygon"], paint: { "fill-color": AREA, "fill-opacity": 0.25 } });
-          built.addLayer({ id: "area-rim", type: "line", source: "area", paint: { "line-color": AREA, "line-width": 2 } });
-          built.addLayer({ id: "area-points", type: "circle", source: "area", filter: ["==", ["geometry-type"], "Point"], paint: { "circle-color": AREA, "circle-radius": 4 } });
-          setMap(built);
-        });
-      })
-      .catch(() => setFailed(true));
-    return () => {
-      gone = true;
-      built?.remove();
-      setMap(null);
-    };
-  }, []);
-
+    if (!map) return;
+    map.on("click", ({ lngLat }) => clicked.current?.([Number(lngLat.lat.toFixed(4)), Number(lngLat.lng.toFixed(4))]));
+    const empty = { type: "FeatureCollection", features: [] } as GeoJSON.FeatureCollection;
+    map.addSource("beams", { type: "geojson", data: empty });
+    map.addSource("area", { type: "geojson", data: empty });
+    map.addLayer({ id: "beams", type: "fill", source: "beams", paint: { "fill-color": BEAM, "fill-opacity": 0.12 } });
+    map.addLayer({ id: "beam-rims", type: "line", source: "beams", paint: { "line-color": BEAM, "line-width": 1, "line-opacity": 0.6 } });
+    map.addLayer({ id: "area", type: "fill", source: "area", filter: ["==", ["geometry-type"], "Polygon"], paint: { "fill-color": AREA, "fill-opacity": 0.25 } });
+    map.addLayer({ id: "area-rim", type: "line", source: "area", paint: { "line-color": AREA, "line-width": 2 } });
+    map.addLayer({ id: "area-points", type: "circle", source: "area", filter: ["==", ["geometry-type"], "Point"], paint: { "circle-color": AREA, "circle-radius": 4 } });
+  }, [map]);
   useEffect(() => {
     (map?.getSource("area") as GeoJSONSource | undefined)?.setData(areaFeatures(polygons));
   }, [map, polygons]);
@@ -119,11 +81,11 @@ export default function AreaMap({ polygons, beams, beamRadiusM, onPoint }: AreaM
     (map?.getSource("beams") as GeoJSONSource | undefined)?.setData(beamFeatures(beams, beamRadiusM));
   }, [map, beams, beamRadiusM]);
 
-  if (failed) return <p class="map-message">{t("sky.mapFailed")}</p>;
   return (
-    <figure class="map-figure">
-      <div class="map warning-map" ref={container} />
-      <figcaption class="map-caption quiet">{t("warnings.mapCaption")}</figcaption>
-    </figure>
+    <div class="warning-map">
+      <MapFigure built={built}>
+        <span class="quiet">{t("warnings.mapCaption")}</span>
+      </MapFigure>
+    </div>
   );
 }

@@ -3,9 +3,9 @@ import type { Schemas } from "../../api/client";
 import { ApiError } from "../../api/client";
 import { format, t } from "../../i18n";
 import type { ConsoleApi } from "../api";
+import { hasWebGl, useMapComponent } from "../sky/useMapComponent";
 import { LEVELS, parsePoints, readContent, writePoints, type Content, type Level, type Point } from "./content";
 import { Plan, type PlanShown } from "./Plan";
-import { useAreaMap } from "./WarningsView";
 import type { Warner, WarningShown } from "./warner";
 
 const PREVIEW_AFTER_MS = 400;
@@ -48,7 +48,7 @@ export function Compose({ api, setup, warner, warnings, onDone }: Props) {
   const [dwell, setDwell] = useState(0);
   const [fault, setFault] = useState("");
   const [working, setWorking] = useState(false);
-  const Map = useAreaMap();
+  const Map = useMapComponent(useMemo(hasWebGl, []), () => import("./AreaMap"));
 
   const points = useMemo(() => parsePoints(written), [written]);
   const polygons = useMemo(() => [...further, ...(points && points.length > 0 ? [points] : [])], [further, points]);

@@ -4,9 +4,9 @@ import { format, t } from "../../i18n";
 import type { ConsoleApi } from "../api";
 import { CardTable } from "../CardTable";
 import { ErrorNotice } from "../ErrorNotice";
+import { hasWebGl, useMapComponent } from "../sky/useMapComponent";
 import { useLoaded } from "../useLoaded";
 import { readContent, type Point } from "./content";
-import { useAreaMap } from "./WarningsView";
 import type { Decision, Warner, WarningShown } from "./warner";
 
 const REFRESH_MS = 2_000;
@@ -44,7 +44,7 @@ export function Details({ api, warningId, warner, onDone }: { api: ConsoleApi; w
   const [read, setRead] = useState(false);
   const [fault, setFault] = useState("");
   const [working, setWorking] = useState(false);
-  const Map = useAreaMap();
+  const Map = useMapComponent(useMemo(hasWebGl, []), () => import("./AreaMap"));
   const content = useMemo(() => (value ? readContent(value) : null), [value?.content]);
   const polygons = useMemo(() => (content?.area?.polygons ?? []).map((ring) => ring.map((point): Point => [Number(point[0]), Number(point[1])])), [content]);
   if (!value || !content) return error ? <ErrorNotice error={error} /> : null;

@@ -1,12 +1,10 @@
-import type { ComponentType } from "preact";
-import { useEffect, useState } from "preact/hooks";
+import { useState } from "preact/hooks";
 import { format, t } from "../../i18n";
 import { announce } from "../../ui/Announcer";
 import { Icon } from "../../ui/icons";
 import type { ConsoleApi } from "../api";
 import { ErrorNotice } from "../ErrorNotice";
 import { useLoaded } from "../useLoaded";
-import type { AreaMapProps } from "./AreaMap";
 import { Compose } from "./Compose";
 import { readContent } from "./content";
 import { Details } from "./Details";
@@ -14,15 +12,6 @@ import { Unlock } from "./Unlock";
 import type { Warner, WarningShown } from "./warner";
 
 const REFRESH_MS = 3_000;
-
-/** The map is loaded when it is needed, and only where the browser can draw it. */
-export function useAreaMap(): ComponentType<AreaMapProps> | null {
-  const [component, setComponent] = useState<{ map: ComponentType<AreaMapProps> } | null>(null);
-  useEffect(() => {
-    if (document.createElement("canvas").getContext("webgl2")) void import("./AreaMap").then((module) => setComponent({ map: module.default }));
-  }, []);
-  return component?.map ?? null;
-}
 
 function Row({ warning, chosen, choose }: { warning: WarningShown; chosen: boolean; choose: () => void }) {
   const content = readContent(warning);
