@@ -30,7 +30,7 @@ export function SignIn({ session }: { session: ConsoleSession }) {
           </div>
         )}
         <form
-          class="card sign-in-form"
+          class="card door-form"
           noValidate
           aria-busy={working}
           onSubmit={(event) => {

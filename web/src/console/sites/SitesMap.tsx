@@ -7,7 +7,7 @@ import { conditionOf } from "./condition";
 
 const MARGIN_DEG = 3;
 
-export interface SitesMapProps {
+interface SitesMapProps {
   shown: RoutersShown;
   nowS: number;
   selectedId: string | null;

@@ -1,7 +1,7 @@
 import type { GatewayShown, SiteShown } from "../api";
 
 /** A site reports every 30 s: after three that did not come it is silent. */
-export const SILENT_AFTER_S = 95;
+const SILENT_AFTER_S = 95;
 
 export type Condition = "carrying" | "blocked" | "silent" | "expected";
 

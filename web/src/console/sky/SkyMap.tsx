@@ -126,7 +126,7 @@ function Legend() {
   );
 }
 
-export interface SkyMapProps {
+interface SkyMapProps {
   sky: SkySummary;
   track: PositionTrack | null;
   links: readonly DrawnLink[];

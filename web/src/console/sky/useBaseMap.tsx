@@ -21,7 +21,7 @@ export const ITALY: Bounds = [
   [19, 47.5],
 ];
 
-export interface BaseMapOptions {
+interface BaseMapOptions {
   label: string;
   /** What a new map shows. One that is built anew shows what the last one showed. */
   bounds: Bounds;
@@ -31,7 +31,7 @@ export interface BaseMapOptions {
   subject?: string;
 }
 
-export interface BaseMapBuilt {
+interface BaseMapBuilt {
   container: RefObject<HTMLDivElement>;
   /** Null until its style is there: then sources, layers and signs can be added. Another one each time it is built anew. */
   map: MapLibreMap | null;

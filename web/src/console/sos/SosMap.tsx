@@ -7,7 +7,7 @@ import { ITALY, MapFigure, useBaseMap } from "../sky/useBaseMap";
 
 const ZOOM = { min: 2, max: 12, fitted: 8 };
 
-export interface SosMapProps {
+interface SosMapProps {
   cases: readonly SosCase[];
   selected: string | null;
 }

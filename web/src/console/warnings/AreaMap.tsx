@@ -9,12 +9,12 @@ const BEAM = "#0a5aad";
 const CIRCLE_POINTS = 48;
 const EARTH_RADIUS_M = 6_371_008.8;
 
-export interface Beam {
+interface Beam {
   latitude: number;
   longitude: number;
 }
 
-export interface AreaMapProps {
+interface AreaMapProps {
   polygons: readonly (readonly Point[])[];
   beams: readonly Beam[];
   beamRadiusM: number;

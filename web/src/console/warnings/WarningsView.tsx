@@ -12,6 +12,7 @@ import { Unlock } from "./Unlock";
 import type { Warner, WarningShown } from "./warner";
 
 const REFRESH_MS = 3_000;
+const LOAD_NETWORK = "tramontana warn load --network FILE";
 
 function Row({ warning, chosen, choose }: { warning: WarningShown; chosen: boolean; choose: () => void }) {
   const content = readContent(warning);
@@ -48,7 +49,11 @@ export function WarningsView({ api }: { api: ConsoleApi }) {
       <Unlock warner={warner} onOpen={setWarner} />
       {setup && (
         <ul class="warning-controllers" aria-label={t("warnings.controllers")}>
-          {setup.controllers.length === 0 && <li class="quiet">{t("warnings.noControllers")}</li>}
+          {setup.controllers.length === 0 && (
+            <li class="quiet">
+              {t("warnings.noControllers")} <code class="nowrap">{LOAD_NETWORK}</code>
+            </li>
+          )}
           {setup.controllers.map((controller) => (
             <li key={controller.name}>
               <span class={controller.connected ? "badge badge-good" : "badge badge-danger"}>{t(controller.connected ? "warnings.connected" : "warnings.disconnected")}</span> {controller.name} ·{" "}

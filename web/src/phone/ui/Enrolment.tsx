@@ -48,7 +48,7 @@ export function Enrolment({ received }: { received: string | null }) {
   return (
     <Door title={t("enrolment.title")} lead={t("enrolment.lead")}>
       <Faults />
-      <form class="card enrolment-form" onSubmit={submit} noValidate aria-busy={working}>
+      <form class="card door-form" onSubmit={submit} noValidate aria-busy={working}>
         {fromLink !== null ? (
           <div class="enrolment-received">
             <span class="badge badge-good">

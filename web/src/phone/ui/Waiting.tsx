@@ -10,7 +10,7 @@ export function Waiting() {
   return (
     <Door title={t("waiting.title")} lead={t("waiting.lead", { organisation: organisation?.name ?? "", name: me?.displayName ?? "" })}>
       <Faults />
-      <div class="card enrolment-form">
+      <div class="card door-form">
         <h2 id="device-code" class="field-label">
           {t("waiting.code")}
         </h2>
