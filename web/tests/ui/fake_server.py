@@ -9,6 +9,7 @@ import json
 import math
 import struct
 import threading
+from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -234,6 +235,49 @@ def sos_entries(now: float) -> list[dict[str, Any]]:
     ]
 
 
+def warning(now: float) -> dict[str, Any]:
+    """One that two persons have signed, on the air in one of two cells."""
+    area = {"description": "Amatrice", "polygons": [[[42.7, 13.2], [42.7, 13.4], [42.55, 13.3]]]}
+    content = {
+        "kind": "alert",
+        "status": "actual",
+        "level": "level-1",
+        "category": "Geo",
+        "event": "Earthquake",
+        "urgency": "Immediate",
+        "severity": "Severe",
+        "certainty": "Observed",
+        "texts": [{"language": "it", "text": "Allontanarsi dagli edifici."}, {"language": "en", "text": "Stay away from buildings."}],
+        "area": area,
+        "duration_s": 3600,
+        "repetition_s": 60,
+    }
+    by = [("submit", "Crisis room", 400), ("approve", "Embassy Tunis, duty officer", 300)]
+    return {
+        "warning_id": hexadecimal(160),
+        "state": "on-air",
+        "content": b64encode(json.dumps(content).encode()).decode(),
+        "submitted_at": now - 400,
+        "approved_at": now - 300,
+        "expires_at": now + 3300,
+        "ended_at": None,
+        "serial_number": 16,
+        "decisions": [
+            {"decision": what, "account_id": hexadecimal(50 + n), "display_name": name, "at": now - ago}
+            for n, (what, name, ago) in enumerate(by)
+        ],
+    }
+
+
+def warned_cells(now: float) -> list[dict[str, Any]]:
+    """A cell that has the warning and one that refused it."""
+    cell = {"controller": "bsc-1", "message_identifier": 4371, "at": now - 290, "off_air_at": None}
+    return [
+        cell | {"cell": "222-01-1000-1", "state": "on-air", "attempts": 1, "reason": "", "on_air_at": now - 290},
+        cell | {"cell": "222-01-1000-2", "state": "failed", "attempts": 3, "reason": "cell is not operational", "on_air_at": None},
+    ]
+
+
 class Api:
     """The made-up administration: what the console asks for, answered from plain lists."""
 
@@ -352,6 +396,15 @@ class Api:
                 if body["token"].startswith("A"):
                     return 200, {"token": "bearer", "expires_at": now + 8 * 3600}
                 return 401, {"code": "administrator_link_refused", "detail": "used up"}
+            case "GET", "/api/v1/warnings":
+                return 200, [warning(now)]
+            case "GET", "/api/v1/warnings/setup":
+                return 200, {"organisation_id": "0" * 32, "controllers": [], "population_known": False, "areas": ["Rieti"]}
+            case "POST", "/api/v1/warnings/preview":
+                count = {"alphabet": "gsm-7", "characters": 0, "capacity": 1395, "pages": 0, "fits": True, "needs_ucs_2": ""}
+                return 200, {"texts": [count, count], "area": None}
+            case "GET", _ if path.startswith("/api/v1/warnings/"):
+                return 200, warning(now) | {"cells": warned_cells(now)}
             case "GET", "/api/v1/sos/cases":
                 return 200, {"one_way": False, "emergency_numbers": ["112"], "cases": [sos_case(now)]}
             case "GET", "/api/v1/sos/cases/cccccccccccccccccccccccccccccccc":

@@ -65,8 +65,8 @@ SCENES = [
     "talkQueued",
     "talkLost",
 ]
-VIEWS = ["sky", "sites", "sos", "invitations", "approvals", "people", "conversations", "calls", "log", "audit"]
-LOADED = {view: ".table" for view in VIEWS} | {"sky": ".sky-table", "calls": ".call-card", "sos": ".sos-row"}
+VIEWS = ["sky", "warnings", "sites", "sos", "invitations", "approvals", "people", "conversations", "calls", "log", "audit"]
+LOADED = {view: ".table" for view in VIEWS} | {"sky": ".sky-table", "calls": ".call-card", "sos": ".sos-row", "warnings": ".warning-row"}
 LOOKS = [("light", 1280, 800), ("dark", 360, 640)]
 
 
@@ -127,6 +127,29 @@ def test_case_of_somebody_in_need(look: Watched) -> None:
     page.wait_for_selector("#sos-answer")
     assert violations(page) == []
     assert overflow(page) == 0
+
+
+def test_a_warning_in_detail_and_one_being_written(look: Watched) -> None:
+    page = look.console("warnings")
+    page.locator(".warning-row").press("Enter")
+    page.wait_for_selector(".warning-details .table")
+    assert violations(page) == []
+    assert overflow(page) == 0
+    page.locator(".page > .button").press("Enter")
+    page.wait_for_selector(".warning-compose .maplibregl-canvas")
+    assert violations(page) == []
+    assert overflow(page) == 0
+
+
+@pytest.mark.parametrize("locale", ["en-GB", "it-IT"])
+def test_head_of_the_console_is_one_line_at_1280(browser: Browser, server: tuple[str, Api], locale: str) -> None:
+    context = browser.new_context(viewport={"width": 1280, "height": 800}, locale=locale)
+    page = Watched(context.new_page(), server[0]).console("invitations")
+    tops: list[float] = page.locator(".console-nav, .console-tools, .console-brand").evaluate_all(
+        "parts => parts.map(part => { const { top, height } = part.getBoundingClientRect(); return top + height / 2; })"
+    )
+    context.close()
+    assert max(tops) - min(tops) < 2
 
 
 def test_new_invitation(look: Watched) -> None:

@@ -1,11 +1,12 @@
 import type { GeoJSONSource } from "maplibre-gl";
 import { useEffect, useRef } from "preact/hooks";
 import { t } from "../../i18n";
-import { ITALY, MapFigure, useBaseMap } from "../sky/useBaseMap";
+import type { Scheme } from "../sky/baseMap";
+import { ITALY, MapFigure, scheme, useBaseMap } from "../sky/useBaseMap";
 import type { Point } from "./content";
 
-const AREA = "#b3261e";
-const BEAM = "#0a5aad";
+const AREA: Record<Scheme, string> = { light: "#b3261e", dark: "#ff9a92" };
+const BEAM: Record<Scheme, string> = { light: "#0a5aad", dark: "#7cc0ff" };
 const CIRCLE_POINTS = 48;
 const EARTH_RADIUS_M = 6_371_008.8;
 
@@ -58,15 +59,16 @@ export default function AreaMap({ polygons, beams, beamRadiusM, onPoint }: AreaM
 
   useEffect(() => {
     if (!map) return;
+    const [area, beam] = [AREA[scheme()], BEAM[scheme()]];
     map.on("click", ({ lngLat }) => clicked.current?.([Number(lngLat.lat.toFixed(4)), Number(lngLat.lng.toFixed(4))]));
     const empty = { type: "FeatureCollection", features: [] } as GeoJSON.FeatureCollection;
     map.addSource("beams", { type: "geojson", data: empty });
     map.addSource("area", { type: "geojson", data: empty });
-    map.addLayer({ id: "beams", type: "fill", source: "beams", paint: { "fill-color": BEAM, "fill-opacity": 0.12 } });
-    map.addLayer({ id: "beam-rims", type: "line", source: "beams", paint: { "line-color": BEAM, "line-width": 1, "line-opacity": 0.6 } });
-    map.addLayer({ id: "area", type: "fill", source: "area", filter: ["==", ["geometry-type"], "Polygon"], paint: { "fill-color": AREA, "fill-opacity": 0.25 } });
-    map.addLayer({ id: "area-rim", type: "line", source: "area", paint: { "line-color": AREA, "line-width": 2 } });
-    map.addLayer({ id: "area-points", type: "circle", source: "area", filter: ["==", ["geometry-type"], "Point"], paint: { "circle-color": AREA, "circle-radius": 4 } });
+    map.addLayer({ id: "beams", type: "fill", source: "beams", paint: { "fill-color": beam, "fill-opacity": 0.12 } });
+    map.addLayer({ id: "beam-rims", type: "line", source: "beams", paint: { "line-color": beam, "line-width": 1, "line-opacity": 0.6 } });
+    map.addLayer({ id: "area", type: "fill", source: "area", filter: ["==", ["geometry-type"], "Polygon"], paint: { "fill-color": area, "fill-opacity": 0.25 } });
+    map.addLayer({ id: "area-rim", type: "line", source: "area", paint: { "line-color": area, "line-width": 2 } });
+    map.addLayer({ id: "area-points", type: "circle", source: "area", filter: ["==", ["geometry-type"], "Point"], paint: { "circle-color": area, "circle-radius": 4 } });
   }, [map]);
   useEffect(() => {
     (map?.getSource("area") as GeoJSONSource | undefined)?.setData(areaFeatures(polygons));
