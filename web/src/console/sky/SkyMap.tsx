@@ -95,8 +95,7 @@ function toCss([r, g, b]: Colour): string {
 }
 
 /** Key to the drawing, in words and in the colours that the canvas uses. */
-function Legend() {
-  const colours = SATELLITE_COLOURS[scheme()];
+function Legend({ colours }: { colours: SatelliteColours }) {
   const swatch = (colour: Colour, dashes: string | undefined) => (
     <svg width="28" height="10" viewBox="0 0 28 10" aria-hidden="true">
       <line x1="1" y1="5" x2="27" y2="5" stroke={toCss(colour)} stroke-width="2.5" stroke-dasharray={dashes} />
@@ -180,7 +179,7 @@ export default function SkyMap({ sky, track, links, tookOver, selectedPlaceId, t
 
   return (
     <MapFigure built={built}>
-      <Legend />
+      <Legend colours={SATELLITE_COLOURS[scheme()]} />
       <span class="quiet">{t("sky.attribution")}</span>
     </MapFigure>
   );
