@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 STATIC := src/tramontana/control/static
 WEB_SOURCES := $(shell find web/src web/public web/patches -type f 2>/dev/null) $(wildcard web/*.html web/*.ts web/package*.json)
 
-# A file of tests stays in one process; those with whole systems and timing of their own run one after the other.
+# A file of tests stays in one process; whole systems with timing of their own (marked `system`) run one after the other.
 SIDE_BY_SIDE := -n 2 --dist loadfile
 
 .PHONY: up test check bench wheel web setup setup-dev system-packages clean

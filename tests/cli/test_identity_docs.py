@@ -18,8 +18,6 @@ from tramontana.errors import TramontanaError
 from tramontana.keys.identity import DeviceKey
 from tramontana.keys.organisation import device_code, parse_fingerprint, verify_root
 
-pytestmark = pytest.mark.system
-
 PAGE = Path(__file__).parents[2] / "docs" / "identity.md"
 BLOCKS = [match.strip().splitlines() for match in re.findall(r"```sh\n(.*?)```", PAGE.read_text(), re.S)]
 

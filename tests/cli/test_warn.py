@@ -28,8 +28,6 @@ from tramontana.errors import LocalError, TramontanaError
 from tramontana.keys.certificate import Grant
 from tramontana.precedence import Precedence
 
-pytestmark = pytest.mark.system
-
 NETWORK = """[[controller]]
 name = "rieti"
 host = "127.0.0.1"

@@ -32,7 +32,7 @@ from tramontana.control import admission
 from tramontana.control.store import audit
 from tramontana.control.store.database import PostgresqlAddress, Store
 
-pytestmark = [pytest.mark.anyio, pytest.mark.system]
+pytestmark = pytest.mark.anyio
 
 MESSAGES = 110
 COMMIT_EVERY = 10

@@ -22,8 +22,6 @@ from tramontana.cli.serve import _listen
 from tramontana.control import bootstrap
 from tramontana.control.store.database import DirectoryLock
 
-pytestmark = pytest.mark.system
-
 
 def command(*arguments: str | Path) -> list[str]:
     return [sys.executable, "-m", "tramontana.cli.main", *map(str, arguments)]

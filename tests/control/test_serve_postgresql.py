@@ -20,8 +20,6 @@ from tests.control.test_serve import command, reading_ready
 from tramontana.control.bootstrap import load_log_key
 from tramontana.control.store.database import PostgresqlAddress
 
-pytestmark = pytest.mark.system
-
 
 @pytest.fixture(scope="module")
 def nats_server() -> Iterator[Nats]:
