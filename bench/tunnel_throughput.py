@@ -1,6 +1,7 @@
 """How fast a site is through its tunnel, beside plain wireguard-go on the same machine in the same run; and what the agents cost.
 
 - *Tramontana*: the product's two agents as they run on real machines, two uplinks: kill switch, marks, classes, probes, keys, routes.
+- *Tramontana, nested* (`--nested`): the same with a tunnel in each tunnel (docs/internet.md, "A tunnel in a tunnel").
 - *plain wireguard-go*: the same wires with one tunnel each way out, made with `wg`, and address translation at the gateway; nothing else.
 
 One TCP connection (iperf3) from a host in the site's local network to one on the internet, then the other way; the two ways take turns, and
@@ -8,7 +9,7 @@ the ratio is the median over the pairs of turns. Agents and WireGuard of both ha
 ends runs on one machine: what two routers share here is its cores, so whatever the agents take is taken from WireGuard. The processor time
 is measured meanwhile, and while nothing is sent.
 
-Run as root: python bench/tunnel_throughput.py [--turns 10] [--seconds 2] [--congestion cubic]
+Run as root: python bench/tunnel_throughput.py [--turns 10] [--seconds 2] [--congestion cubic] [--nested]
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -38,6 +40,7 @@ from tramontana.internet.linux.wireguard import SOCKETS
 
 IDLE_S = 10.0
 SERVER, PLAIN_SERVER = "198.51.100.9", "10.8.0.2"
+PLAIN = "plain wireguard-go"
 DIRECTIONS = {"up": (), "down": ("-R",)}
 
 
@@ -117,68 +120,105 @@ def usual_renewal(made: Routers) -> None:
         agent.config.write_text(agent.config.read_text().replace(RENEWAL, ""))
 
 
+@dataclass
+class Subject:
+    """One of the ways that are compared."""
+
+    name: str
+    host: Namespace
+    net: Namespace
+    server: str
+    processes: dict[str, list[int]]
+    """Whose processor time is counted, by what they are."""
+    mbps: dict[str, list[float]] = field(default_factory=lambda: {direction: [] for direction in DIRECTIONS})
+    spent_s: dict[str, float] = field(default_factory=dict)
+    loaded_s: float = 0.0
+
+    def spent(self) -> dict[str, float]:
+        return {word: processor_s(pids) for word, pids in self.processes.items()}
+
+    def idle_shares(self) -> dict[str, float]:
+        before = self.spent()
+        time.sleep(IDLE_S)
+        return {word: (spent - before[word]) / IDLE_S for word, spent in self.spent().items()}
+
+    def gigabytes(self, seconds: float) -> float:
+        """What was carried in turns of so long."""
+        return sum(sum(each) for each in self.mbps.values()) * seconds / 8e3
+
+    def turn(self, direction: str, seconds: float, congestion: str, *, counts: bool) -> None:
+        began, before = time.monotonic(), self.spent()
+        mbps = transfer(self.host, self.server, seconds, congestion, *DIRECTIONS[direction])
+        if counts:
+            self.mbps[direction].append(mbps)
+            self.loaded_s += time.monotonic() - began
+            for word, spent in self.spent().items():
+                self.spent_s[word] = self.spent_s.get(word, 0.0) + spent - before[word]
+
+
+def product(made: Routers, name: str) -> Subject:
+    """Site and gateway, running."""
+    usual_renewal(made)
+    for agent in (made.gateway, made.site):
+        agent.start()
+        assert agent.process is not None
+        run("chrt", "--fifo", "-p", "5", str(agent.process.pid))
+    made.wait_until_up()
+    processes = {word: [agent.process.pid] for word, agent in made.agents.items() if agent.process is not None}
+    processes["wireguard-go"] = [owner(path.stem) for path in SOCKETS.glob(f"{made.name}*.sock")]
+    return Subject(name, made.namespace("host"), made.namespace("net"), SERVER, processes)
+
+
+def shares(found: dict[str, float]) -> str:
+    return ", ".join(f"{word} {share:.1%}" for word, share in found.items())
+
+
 def main() -> None:
     options = argparse.ArgumentParser(description="Throughput of a site beside plain wireguard-go.")
     options.add_argument("--turns", type=int, default=10)
     options.add_argument("--seconds", type=float, default=2.0)
     options.add_argument("--congestion", default="cubic")
+    options.add_argument("--nested", action="store_true", help="A site with nested tunnels as well.")
     asked = options.parse_args()
     reason = missing_for_routers()
     if reason:
         raise SystemExit(reason)
-    found: dict[tuple[str, str], list[float]] = {}
-    with tempfile.TemporaryDirectory() as one, tempfile.TemporaryDirectory() as other, lab() as bare, routers(Path(one)) as made:
-        pids_plain = plain(bare, Path(other))
-        usual_renewal(made)
-        for agent in (made.gateway, made.site):
-            agent.start()
-            assert agent.process is not None
-            run("chrt", "--fifo", "-p", "5", str(agent.process.pid))
-        made.wait_until_up()
-        agents = {word: agent.process.pid for word, agent in made.agents.items() if agent.process is not None}
-        tunnels = [owner(path.stem) for path in SOCKETS.glob(f"{made.name}*.sock")]
-        before = {word: processor_s([pid]) for word, pid in agents.items()} | {"wireguard-go": processor_s(tunnels)}
-        time.sleep(IDLE_S)
-        idle = {word: (processor_s([pid]) - before[word]) / IDLE_S for word, pid in agents.items()}
-        idle["wireguard-go"] = (processor_s(tunnels) - before["wireguard-go"]) / IDLE_S
-        places = {
-            "Tramontana": (made.namespace("host"), SERVER),
-            "plain wireguard-go": (Namespace(bare.real("host")), PLAIN_SERVER),
-        }
-        loaded_s = plain_s = 0.0
-        spent = dict.fromkeys((*agents, "wireguard-go", "plain wireguard-go"), 0.0)
-        with listening(made.namespace("net")), listening(Namespace(bare.real("net"))):
-            for turn in range(asked.turns + 1):
-                for direction, more in DIRECTIONS.items():
-                    for name, (namespace, server) in sorted(places.items(), reverse=bool(turn % 2)):
-                        began = time.monotonic()
-                        pids = {**{word: [pid] for word, pid in agents.items()}, "wireguard-go": tunnels, "plain wireguard-go": pids_plain}
-                        start = {word: processor_s(each) for word, each in pids.items()}
-                        mbps = transfer(namespace, server, asked.seconds, asked.congestion, *more)
-                        if turn == 0:
-                            continue  # connections of both ways have been made once, shaping has found its rate
-                        used = {word: processor_s(each) - start[word] for word, each in pids.items()}
-                        found.setdefault((name, direction), []).append(mbps)
-                        if name == "Tramontana":
-                            loaded_s += time.monotonic() - began
-                            for word in (*agents, "wireguard-go"):
-                                spent[word] += used[word]
-                        else:
-                            plain_s += time.monotonic() - began
-                            spent["plain wireguard-go"] += used["plain wireguard-go"]
-        status = made.site.status() or {}
+    with ExitStack() as stack:
+        folders = [Path(stack.enter_context(tempfile.TemporaryDirectory())) for _ in range(3)]
+        bare = stack.enter_context(lab())
+        pids = plain(bare, folders[0])
+        theirs = Subject(PLAIN, Namespace(bare.real("host")), Namespace(bare.real("net")), PLAIN_SERVER, {"wireguard-go": pids})
+        made = [stack.enter_context(routers(folders[1]))]
+        ours = [product(made[0], "Tramontana")]
+        if asked.nested:
+            made.append(stack.enter_context(routers(folders[2], nested=True, letter="n")))
+            ours.append(product(made[1], "Tramontana, nested"))
+        subjects = [theirs, *ours]
+        idle = {subject.name: subject.idle_shares() for subject in ours}
+        for subject in subjects:
+            stack.enter_context(listening(subject.net))
+        for turn in range(asked.turns + 1):
+            for direction in DIRECTIONS:
+                for subject in subjects[:: -1 if turn % 2 else 1]:
+                    # In the first turn connections of all ways are made once, and shaping finds its rate.
+                    subject.turn(direction, asked.seconds, asked.congestion, counts=turn > 0)
+        moves = [len([each for each in (one.site.status() or {}).get("history", []) if each["from"] is not None]) for one in made]
     machine = f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores"
     print(f"One TCP connection ({asked.congestion}), {asked.turns} turns of {asked.seconds:.0f} s; {machine}")
     for direction in DIRECTIONS:
-        ours, theirs = (np.asarray(found[name, direction]) for name in places)
-        ratio = np.median(ours / theirs)
-        print(f"{direction:5} {np.median(ours):6.0f} Mbit/s, plain wireguard-go {np.median(theirs):6.0f}: ratio {ratio:.3f}   ", end="")
-        print("each turn " + " ".join(f"{each:.2f}" for each in ours / theirs))
-    print("Share of one core, nothing sent:  " + ", ".join(f"{word} {share:.1%}" for word, share in idle.items()))
-    shares = {word: spent[word] / (plain_s if word.startswith("plain") else loaded_s) for word in spent}
-    print("Share of one core, under load:    " + ", ".join(f"{word} {share:.1%}" for word, share in shares.items()))
-    moves = [each for each in status.get("history", []) if each["from"] is not None]
-    print(f"Switches of the site meanwhile: {len(moves)}")
+        print(f"{direction:5} {np.median(theirs.mbps[direction]):6.0f} Mbit/s  {theirs.name}")
+        for subject in ours:
+            ratios = np.asarray(subject.mbps[direction]) / np.asarray(theirs.mbps[direction])
+            low, middle, high = np.quantile(ratios, (0.25, 0.5, 0.75))
+            print(f"{direction:5} {np.median(subject.mbps[direction]):6.0f} Mbit/s  {subject.name}: ratio {middle:.3f}, ", end="")
+            print(f"half of the turns within {low:.2f} and {high:.2f}")
+    for subject, switches in zip(ours, moves, strict=True):
+        print(f"{subject.name}: share of one core, nothing sent: {shares(idle[subject.name])}; switches meanwhile: {switches}")
+    for subject in subjects:
+        print(f"{subject.name}: share of one core, under load: ", end="")
+        print(shares({word: spent / subject.loaded_s for word, spent in subject.spent_s.items()}))
+    print("Processor seconds of these processes for each gigabyte: ", end="")
+    print(", ".join(f"{each.name} {sum(each.spent_s.values()) / each.gigabytes(asked.seconds):.1f}" for each in subjects))
 
 
 if __name__ == "__main__":

@@ -29,6 +29,11 @@ class NoWireGuard:
     def is_alive(self, *_: object) -> bool:
         return True
 
+    name = "none"
+
+    def remove(self, *_: object) -> None:
+        pass
+
     def peers(self, *_: object) -> dict[bytes, object]:
         return {}
 

@@ -241,6 +241,49 @@ def test_a_phone_is_neither_site_nor_gateway(ministry: Ministry) -> None:
     assert refused.value.reason == "wrong_role"
 
 
+@pytest.mark.parametrize("nested", ["site", "gateway"])
+def test_one_end_with_nested_tunnels_and_one_without_do_not_come_together(ministry: Ministry, nested: str) -> None:
+    """Whichever of the two looks first: the site at the gateway's certificate."""
+    pair = Pair(ministry)
+    ship = ministry.certify("Nested ship", "site", *(["nested"] if nested == "site" else []))
+    rome = ministry.certify("Nested Rome", "gateway", *(["nested"] if nested == "gateway" else []))
+    pair.site = SiteConversation(ship, rome.device_id, ministry.register)
+    pair.gateway = GatewayConversation(rome, ministry.register)
+    pair.to_gateway()
+    with pytest.raises(WrongPeer) as refused:
+        pair.to_site()
+    assert refused.value.reason == "other_profile"
+
+
+def test_a_gateway_with_nested_tunnels_refuses_a_site_that_does_not_care(ministry: Ministry) -> None:
+    """A site of another make, that takes whatever gateway there is."""
+    pair = Pair(ministry)
+    pair.rome = ministry.certify("Strict Rome", "gateway", "nested")
+    pair.site = SiteConversation(ministry.certify("Nested ship", "site", "nested"), pair.rome.device_id, ministry.register)
+    pair.gateway = GatewayConversation(pair.rome, ministry.register)
+    pair.site._own = pair.ship
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tramontana.internet.tunnel_keys.check_profile", lambda *_: None)
+        pair.open()
+    with pytest.raises(WrongPeer) as refused:
+        pair.introduce(pair.ship)
+    assert refused.value.reason == "other_profile"
+
+
+def test_the_layers_of_a_nested_tunnel_have_different_keys(ministry: Ministry) -> None:
+    pair = Pair(ministry)
+    pair.open()
+    pair.introduce()
+    inner = TunnelId(pair.ship.device_id, pair.rome.device_id, 1)
+    keys = [pair.site.exchange(tunnel, 1, NOW) for tunnel in (inner, inner.outer)]
+    assert keys[0].secret != keys[1].secret
+    pair.site.say(Renewal(inner.outer.uplink, Message(Word.PROPOSE, 1, keys[1].id)))
+    (proposed,) = pair.to_gateway()
+    assert isinstance(proposed, KeyProposed)
+    assert proposed.key.secret == keys[1].secret
+    assert inner.outer.carried == inner
+
+
 def test_nobody_shows_anothers_certificate(ministry: Ministry) -> None:
     other = ministry.certify("Other", "site")
     pair = Pair(ministry)

@@ -27,6 +27,7 @@ import pytest
 from tests.internet.routers import Ministry
 from tramontana.internet.linux.namespace import Namespace, run
 from tramontana.internet.linux.wireguard import SOCKETS, UserspaceWireGuard
+from tramontana.internet.overlay import Layer, between, site_interface
 from tramontana.internet.tunnel_keys import Identity
 from tramontana.private_file import make_private
 
@@ -256,6 +257,8 @@ class Routers:
     """Uplinks with IPv6 alone, and IPv6 behind the site as well."""
     agents: dict[str, Agent] = field(default_factory=dict)
     dhcp: bool = False
+    nested: bool = False
+    """A tunnel in each tunnel."""
     _ports: int = 20_000
 
     def namespace(self, part: str) -> Namespace:
@@ -269,8 +272,12 @@ class Routers:
     def gateway(self) -> Agent:
         return self.agents["gateway"]
 
-    def interface(self, uplink: int) -> str:
-        return f"{self.name}s"[:6] + f"g0u{uplink}"
+    def interface(self, uplink: int, layer: Layer | None = None) -> str:
+        """layer: left out, it is the one into which traffic goes."""
+        return site_interface(f"{self.name}s"[:6], 0, uplink, layer or (Layer.INNER if self.nested else Layer.PLAIN))
+
+    def between(self, word: str) -> Namespace:
+        return Namespace(between(f"{self.name}s"[:6] if word == "site" else f"{self.name[:5]}g"))
 
     def add_to_log(self, word: str, *entries: bytes) -> None:
         """Each agent has its own copy of the log."""
@@ -456,37 +463,54 @@ class Routers:
 
     def renew(self, cycles: int) -> None:
         """So many more proven keys in each tunnel, at both ends."""
-        aims = {uplink: (self.tunnel(self.gateway, uplink)["agreed_number"] or 0) + cycles for uplink in range(1, self.uplinks + 1)}
+        layers = (Layer.INNER, Layer.OUTER) if self.nested else (Layer.PLAIN,)
+        tunnels = [(uplink, layer) for uplink in range(1, self.uplinks + 1) for layer in layers]
 
+        def end(agent: Agent, uplink: int, layer: Layer) -> dict[str, Any]:
+            found = self.tunnel(agent, uplink)
+            return found.get("outer", {}) if layer is Layer.OUTER else found
+
+        aims = {each: (end(self.gateway, *each)["agreed_number"] or 0) + cycles for each in tunnels}
         made_at = dict.fromkeys(aims, 0.0)
 
         def is_there() -> bool:
             reached = 0
-            for uplink, aim in aims.items():
-                ends = [self.tunnel(agent, uplink) for agent in (self.site, self.gateway)]
+            for each, aim in aims.items():
+                ends = [end(agent, *each) for agent in (self.site, self.gateway)]
                 reached += all(end and (end["agreed_number"] or 0) >= aim for end in ends)
                 awaits_proof = all(end and end["state"] == "set" and end["key_age_s"] > GUARD_S + 0.5 for end in ends)
                 is_stale = all(end and end["state"] == "agreed" and (end["last_handshake_age_s"] or 0) > FRESH_S - 5 for end in ends)
-                if (awaits_proof or is_stale) and time.monotonic() > made_at[uplink] + 2:
-                    made_at[uplink] = time.monotonic()
-                    self.handshake_now(uplink)
+                if (awaits_proof or is_stale) and time.monotonic() > made_at[each] + 2:
+                    made_at[each] = time.monotonic()
+                    self.handshake_now(*each)
             return reached == len(aims)
 
         self.wait_for(is_there, f"{cycles} more keys in each tunnel")
 
-    def handshake_now(self, uplink: int) -> None:
+    def handshake_now(self, uplink: int, layer: Layer | None = None) -> None:
         """WireGuard makes a handshake every 120 s. To make the next one now, its interface gets another private key, and its own again."""
-        name, tool = self.interface(uplink), UserspaceWireGuard()
+        name, tool = self.interface(uplink, layer), UserspaceWireGuard()
+        mark = 0 if layer is Layer.INNER else uplink
         own = (self.folder / "site" / f"{name}.key").read_bytes()
         other = bytes([own[0] ^ 8]) + own[1:]
-        tool.configure(name, Namespace(), private_key=other, listen_port=0, mark=uplink)
-        tool.configure(name, Namespace(), private_key=own, listen_port=0, mark=uplink)
+        tool.configure(name, Namespace(), private_key=other, listen_port=0, mark=mark)
+        tool.configure(name, Namespace(), private_key=own, listen_port=0, mark=mark)
 
 
 @contextmanager
-def routers(folder: Path, *, uplinks: int = 2, is_6: bool = False, gateways: int = 1, dhcp: bool = False) -> Iterator[Routers]:
-    """A site with uplinks to one or two gateways; the agents are not running yet. dhcp: the site asks its carriers for addresses."""
-    with laid_out(folder, uplinks=uplinks, is_6=is_6) as made:
+def routers(
+    folder: Path,
+    *,
+    uplinks: int = 2,
+    is_6: bool = False,
+    gateways: int = 1,
+    dhcp: bool = False,
+    nested: bool = False,
+    letter: str = "t",
+) -> Iterator[Routers]:
+    """A site with uplinks to one or two gateways; the agents are not running yet. dhcp: the site asks its carriers for addresses. nested:
+    both are certified for nested tunnels. letter: begins the names, so that two of these can be there at once."""
+    with laid_out(folder, uplinks=uplinks, is_6=is_6, nested=nested, letter=letter) as made:
         made.dhcp = dhcp
         places = _GATEWAYS[:gateways]
         identities = [made.rome, made.ministry.certify("Milan", "gateway")][:gateways]
@@ -506,11 +530,13 @@ def routers(folder: Path, *, uplinks: int = 2, is_6: bool = False, gateways: int
 
 
 @contextmanager
-def laid_out(folder: Path, *, uplinks: int, is_6: bool = False) -> Iterator[Routers]:
+def laid_out(folder: Path, *, uplinks: int, is_6: bool = False, nested: bool = False, letter: str = "t") -> Iterator[Routers]:
     """Namespaces and wires alone; whatever agents are given to it end with it."""
-    name = f"t{os.getpid() % 10000}"
+    name = f"{letter}{os.getpid() % 10000}"
     ministry = Ministry(now=int(time.time()) - 60)
-    made = Routers(ministry, ministry.certify("Ship", "site"), ministry.certify("Rome", "gateway"), folder, name, uplinks, is_6)
+    profile = ["nested"] if nested else []
+    ship, rome = ministry.certify("Ship", "site", *profile), ministry.certify("Rome", "gateway", *profile)
+    made = Routers(ministry, ship, rome, folder, name, uplinks, is_6, nested=nested)
     spaces = {part: made.namespace(part) for part in ("site", "sky", "gate", "gate2", "net", "host", "under")}
     try:
         for part in spaces:
@@ -523,7 +549,7 @@ def laid_out(folder: Path, *, uplinks: int, is_6: bool = False) -> Iterator[Rout
             if agent.process is not None:
                 agent.stop(signal.SIGKILL)
         made.end_wireguard("")
-        for space in spaces.values():
+        for space in (*spaces.values(), made.between("site"), made.between("gateway")):
             with suppress(Exception):
                 space.remove()
 

@@ -72,7 +72,7 @@ Id = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$", description="16 bytes in lo
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
 Epoch = Annotated[int, Field(ge=0, lt=2**53)]
 Sequence = Annotated[int, Field(ge=0, lt=2**53)]
-Role = Literal["approver", "archive", "auditor", "custodian", "gateway", "member", "operator", "site"]
+Role = Literal["approver", "archive", "auditor", "custodian", "gateway", "member", "nested", "operator", "site"]
 UnixSeconds = Annotated[float, Field(allow_inf_nan=False, description="POSIX seconds (UTC)")]
 
 

@@ -17,7 +17,7 @@ from typing import Any
 from tramontana.errors import RemoteError
 from tramontana.internet.addresses import parse_address, parse_network
 from tramontana.internet.key_renewal import KEY_ID_BYTES, Message, Word
-from tramontana.internet.overlay import MAX_GATEWAY_NUMBER, MAX_UPLINK_INDEX
+from tramontana.internet.overlay import MAX_GATEWAY_NUMBER, MAX_UPLINK_INDEX, OUTER
 
 MAX_FRAME_BYTES = 64 * 1024
 WIREGUARD_KEY_BYTES = 32
@@ -88,7 +88,7 @@ class Introduction:
     number: int
     networks: tuple[Network, ...]
     public_keys: Mapping[int, bytes]
-    """WireGuard's, by uplink."""
+    """WireGuard's, by uplink; of outer tunnels by uplink and `OUTER`."""
     key_ids: Mapping[int, frozenset[bytes]]
     """Of the preshared keys that it holds, by uplink."""
 
@@ -227,7 +227,7 @@ def parse_sealed(plaintext: bytes) -> Sealed:
                 return Refusal(str(fields["reason"]), str(fields["sentence"]))
             case "renewal":
                 message = Message(Word(fields["word"]), _number(fields["number"]), _octets(fields["key"], KEY_ID_BYTES))
-                return Renewal(_uplink(fields["uplink"]), message)
+                return Renewal(_tunnel(fields["uplink"]), message)
             case "alive":
                 return Alive()
             case "length":
@@ -254,7 +254,7 @@ def _ends(public_keys: Mapping[int, bytes], key_ids: Mapping[int, frozenset[byte
 
 
 def _parse_ends(tunnels: list[dict[str, Any]]) -> tuple[dict[int, bytes], dict[int, frozenset[bytes]]]:
-    ends = {_uplink(each["uplink"]): each for each in tunnels}
+    ends = {_tunnel(each["uplink"]): each for each in tunnels}
     if len(ends) != len(tunnels):
         raise ValueError("an uplink stands there twice")
     public_keys = {uplink: _octets(each["public_key"], WIREGUARD_KEY_BYTES) for uplink, each in ends.items()}
@@ -278,6 +278,14 @@ def _uplink(value: object) -> int:
     number = _number(value)
     if not 1 <= number <= MAX_UPLINK_INDEX:
         raise ValueError("not an uplink")
+    return number
+
+
+def _tunnel(value: object) -> int:
+    """An uplink, or the outer tunnel over it."""
+    number = _number(value)
+    if number >= 2 * OUTER or not number % OUTER:
+        raise ValueError("not a tunnel")
     return number
 
 

@@ -37,7 +37,7 @@ from tramontana.internet.log_file import LogFile
 from tramontana.internet.overlay import TunnelId
 from tramontana.internet.report import Position
 from tramontana.internet.settings import GatewaySettings, SiteSettings
-from tramontana.internet.tunnel_keys import Identity
+from tramontana.internet.tunnel_keys import Identity, is_nested
 from tramontana.internet.usage import Usage, UsageDamaged
 from tramontana.keys.certificate import UnverifiedCertificate
 from tramontana.keys.identity import DeviceKey
@@ -74,8 +74,8 @@ def boot_id() -> str:
     return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
 
-def standing_fault(trust: LogFile, device_id: str, role: str, now: float) -> str | None:
-    """Why a device whose certificate is not at hand does not count any more. `now`: POSIX seconds."""
+def standing_fault(trust: LogFile, device_id: str, role: str, now: float, *, nested: bool | None = None) -> str | None:
+    """Why a device whose certificate is not at hand does not count any more. `now`: POSIX seconds. nested: its profile has to be."""
     if trust.is_damaged:
         return "log_damaged"
     standing = trust.last(device_id)
@@ -83,7 +83,9 @@ def standing_fault(trust: LogFile, device_id: str, role: str, now: float) -> str
         return "revoked"
     if now >= standing.not_after:
         return "expired"
-    return None if role in standing.roles else "wrong_role"
+    if role not in standing.roles:
+        return "wrong_role"
+    return None if nested is None or is_nested(standing.roles) == nested else "other_profile"
 
 
 def read_identity(key: Path, certificate: Path, root: Root) -> Identity:
@@ -245,8 +247,11 @@ class TunnelEnd(Generic[K]):
         wireguard: WireGuard,
         state: StateDirectory,
         machine: Callable[[TunnelKeys], K],
+        used_in: Namespace | None = None,
     ) -> None:
+        """used_in: where its interface is; None: in this namespace."""
         self.id, self.interface, self.plan = id, interface, plan
+        self.used_in = used_in or Namespace()
         self._wireguard, self._state = wireguard, state
         self._machine: Callable[[TunnelKeys], K] = machine
         self.peer_key, keys = state.read_tunnel(id)
@@ -351,11 +356,18 @@ class TunnelEnd(Generic[K]):
         if self.peer_key is None:
             return
         peer = Peer(self.peer_key, key.secret, self.plan.endpoint, self.plan.allowed, self.plan.keepalive_s)
-        self._wireguard.set_peer(self.interface, Namespace(), peer)
+        self._wireguard.set_peer(self.interface, self.used_in, peer)
 
     def _remove_peer(self) -> None:
-        if self.peer_key is not None and self.peer_key in self._wireguard.peers(self.interface, Namespace()):
-            self._wireguard.remove_peer(self.interface, Namespace(), self.peer_key)
+        if self.peer_key is not None and self.peer_key in self._wireguard.peers(self.interface, self.used_in):
+            self._wireguard.remove_peer(self.interface, self.used_in, self.peer_key)
+
+
+def nested_status(inner: dict[str, Any], outer: dict[str, Any]) -> dict[str, Any]:
+    """Of a tunnel within another: what carries traffic is the inner one, and only while both are up."""
+    up = inner["up"] and outer["up"]
+    blocked = f"outer layer: {outer['blocked']}" if outer["blocked"] else inner["blocked"] and f"inner layer: {inner['blocked']}"
+    return {**inner, "keyed": inner["keyed"] and outer["keyed"], "up": up, "blocked": blocked, "outer": outer}
 
 
 async def serve_status(directory: StateDirectory, status: Callable[[], dict[str, Any]]) -> asyncio.Server:

@@ -7,7 +7,7 @@ uplink, whoever made them: the egress hook sees packets of AF_PACKET sockets as 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from ipaddress import ip_address, ip_network
 
 from tramontana.internet.overlay import CONTROL_PORT, HTTPS_PORT, MAX_UPLINK_INDEX, WIREGUARD_PORT
@@ -15,6 +15,7 @@ from tramontana.internet.overlay import CONTROL_PORT, HTTPS_PORT, MAX_UPLINK_IND
 MAIN_TABLE = "tramontana_site"
 UPLINK_TABLE = "tramontana_uplinks"
 GATEWAY_TABLE = "tramontana_gateway"
+BETWEEN_TABLE = "tramontana_between"
 TUNNEL_PORTS = f"{WIREGUARD_PORT + 1}-{WIREGUARD_PORT + MAX_UPLINK_INDEX}"
 _NO_LINK_LOCAL = "ip daddr 169.254.0.0/16 drop"
 """Routers never forward them (RFC 3927 §7). At the gateway's provider they are the machine's own metadata, credentials among them."""
@@ -78,6 +79,34 @@ def uplink_rules(uplinks: dict[int, str], gateways: Iterable[str], dhcp: Collect
   }}
 """
     return _table("netdev", UPLINK_TABLE, body)
+
+
+def between_rules(outer: Mapping[str, int], *, serving: bool) -> str:
+    """For the namespace between the layers of nested tunnels: datagrams of the inner WireGuard to or from its port, and nothing else.
+
+    outer: by interface, the port of the gateway's inner WireGuard. serving: this end has that port.
+    """
+    here, there = ("dport", "sport") if serving else ("sport", "dport")
+    arriving = "".join(f'    iifname "{name}" udp {here} {port} accept\n' for name, port in sorted(outer.items()))
+    leaving = "".join(f'    oifname "{name}" udp {there} {port} accept\n' for name, port in sorted(outer.items()))
+    return _table(
+        "inet",
+        BETWEEN_TABLE,
+        f"""  counter blocked {{ }}
+  chain input {{
+    type filter hook input priority 0; policy drop;
+{arriving}    counter name blocked
+  }}
+  chain output {{
+    type filter hook output priority 0; policy drop;
+{leaving}    counter name blocked
+  }}
+  chain forward {{
+    type filter hook forward priority 0; policy drop;
+    counter name blocked
+  }}
+""",
+    )
 
 
 def gateway_rules(tunnels: Iterable[str], outside: str, networks: Iterable[str], *, site_to_site: bool) -> str:

@@ -6,6 +6,7 @@ A tunnel is a WireGuard connection of one site with one gateway over one uplink.
 
 from __future__ import annotations
 
+from enum import StrEnum
 from ipaddress import IPv4Address, IPv4Network, IPv6Address
 from typing import NamedTuple
 
@@ -16,6 +17,12 @@ SITE_BLOCK = IPv4Network("10.64.0.0/10")
 COPY_BLOCK = IPv6Address("fd74:7261:6d6f:6e74::")
 MAX_GATEWAY_NUMBER = 15
 MAX_UPLINK_INDEX = 15
+OUTER = MAX_UPLINK_INDEX + 1
+"""Added to an uplink's index in the id of the outer tunnel of a nested pair; the pair itself has the id of its inner one."""
+LAYER_OCTETS = 20 + 8 + 32
+"""What an outer layer adds to a packet: IPv4, UDP, and WireGuard's header and tag (whitepaper §5.4.6)."""
+LEAST_OUTER_MTU = 1280 + LAYER_OCTETS
+"""IPv6 wants 1280 octets inside the inner tunnel (RFC 8200 §5)."""
 MAX_SITE_NUMBER = (1 << 14) - 2
 MOST_NETWORKS = 8
 """That a site may ask the server for."""
@@ -37,6 +44,21 @@ class TunnelId(NamedTuple):
     site: str
     gateway: str
     uplink: int
+    """Its index; with `OUTER` added for the outer tunnel of a nested pair."""
+
+    @property
+    def outer(self) -> TunnelId:
+        """The outer tunnel around this one, where tunnels are nested."""
+        return self._replace(uplink=self.uplink + OUTER)
+
+    @property
+    def is_outer(self) -> bool:
+        return self.uplink > MAX_UPLINK_INDEX
+
+    @property
+    def carried(self) -> TunnelId:
+        """What carries traffic: itself, or the tunnel inside this outer one."""
+        return self._replace(uplink=self.uplink % OUTER)
 
     def encode(self) -> bytes:
         """33 bytes: what keys of this tunnel are bound to."""
@@ -63,10 +85,27 @@ def copy_address(tunnel_end: IPv4Address) -> IPv6Address:
     return COPY_BLOCK + int(tunnel_end)
 
 
-def site_interface(tag: str, gateway_number: int, uplink: int) -> str:
+class Layer(StrEnum):
+    """What an interface of WireGuard is. Each has names of its own: its socket is in another namespace."""
+
+    PLAIN = "plain"
+    INNER = "inner"
+    OUTER = "outer"
+
+
+def site_interface(tag: str, gateway_number: int, uplink: int, layer: Layer = Layer.PLAIN) -> str:
     """At most 15 characters, as Linux wants: unique on the machine, because the sockets of wireguard-go are."""
-    return f"{tag}g{gateway_number}u{uplink}"
+    return f"{tag}{_SITE_LETTERS[layer]}{gateway_number}u{uplink}"
 
 
-def gateway_interface(tag: str, uplink: int) -> str:
-    return f"{tag}u{uplink}"
+def gateway_interface(tag: str, uplink: int, layer: Layer = Layer.PLAIN) -> str:
+    return f"{tag}{_GATEWAY_LETTERS[layer]}{uplink}"
+
+
+def between(tag: str) -> str:
+    """The name of the namespace between the layers of nested tunnels."""
+    return f"{tag}-between"
+
+
+_SITE_LETTERS = {Layer.PLAIN: "g", Layer.INNER: "n", Layer.OUTER: "o"}
+_GATEWAY_LETTERS = {Layer.PLAIN: "u", Layer.INNER: "i", Layer.OUTER: "o"}

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hmac
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -40,6 +40,7 @@ from tramontana.keys.organisation import Root
 from tramontana.keys.refused import Refused
 from tramontana.keys.register import Standing
 
+NESTED_ROLE = "nested"
 PRESHARED_KEY_LABEL = "tramontana wireguard preshared key 1"
 HELLO_CONTEXT = b"tramontana control hello 1\x00"
 RANDOM_BYTES = 32
@@ -90,6 +91,18 @@ def check_standing(certificate: Certificate, trust: Trust, role: str, now: float
         raise Refused("revoked", f"the certificate of {grant.display_name} is revoked")
     if standing.serial != certificate.serial:
         raise Refused("superseded", f"{grant.display_name} has a newer certificate; use that one")
+
+
+def is_nested(roles: Collection[str]) -> bool:
+    """Whether the organisation signed that this router's tunnels are nested: nobody who can write to a disk or a server can undo it."""
+    return NESTED_ROLE in roles
+
+
+def check_profile(own: Certificate, peer: Certificate) -> None:
+    """Both ends nest their tunnels, or neither does. Raises `WrongPeer`."""
+    if is_nested(own.grant.roles) != is_nested(peer.grant.roles):
+        nests, other = (each.grant.display_name for each in sorted((own, peer), key=lambda each: not is_nested(each.grant.roles)))
+        raise WrongPeer("other_profile", f"{nests} has nested tunnels and {other} has not; custodians certify both with the same profile")
 
 
 def _credential(certificate: Certificate) -> Credential:
@@ -179,6 +192,7 @@ class _Conversation(ABC):
         """Whether the other end's certificate still counts. Raises `Refused`, `WrongPeer`."""
         if self.peer is not None:
             check_standing(self.peer, self._trust, self.role_of_peer, now)
+            check_profile(self._own.certificate, self.peer)
 
     @property
     def _joined(self) -> Group:
@@ -263,6 +277,7 @@ class SiteConversation(_Conversation):
         except Refused as refused:
             if not self._may_learn or refused.reason not in ("not_logged", "superseded"):
                 raise
+        check_profile(self._own.certificate, certificate)
         group = self._client(certificate).create(self._rng(GROUP_ID_BYTES), now)
         step = group.commit(Add(parse_key_package(offer[2 + length :])), now=now)
         welcome = group.adopt(step).welcome
@@ -344,5 +359,6 @@ class GatewayConversation(_Conversation):
                 raise
             self._is_outdated = True
             return None
+        check_profile(self._own.certificate, certificate)
         self.peer = certificate
         return certificate

@@ -11,7 +11,7 @@ from tramontana.keys.identity import PUBLIC_KEY_BYTES, is_usable_public_key, par
 from tramontana.keys.refused import Refused
 from tramontana.precedence import Precedence
 
-Role = Literal["approver", "archive", "auditor", "custodian", "gateway", "member", "operator", "site"]
+Role = Literal["approver", "archive", "auditor", "custodian", "gateway", "member", "nested", "operator", "site"]
 ROLES: frozenset[str] = frozenset(get_args(Role))
 NUMBER_BYTES = 8
 MAX_NUMBER = 2**53 - 1

@@ -1875,7 +1875,7 @@ export interface components {
             /** Unit */
             unit: string;
             /** Roles */
-            roles: ("approver" | "archive" | "auditor" | "custodian" | "gateway" | "member" | "operator" | "site")[];
+            roles: ("approver" | "archive" | "auditor" | "custodian" | "gateway" | "member" | "nested" | "operator" | "site")[];
             /** Devices */
             devices: components["schemas"]["AdminDevice"][];
         };
@@ -2422,7 +2422,7 @@ export interface components {
             /** Unit */
             unit: string;
             /** Roles */
-            roles: ("approver" | "archive" | "auditor" | "custodian" | "gateway" | "member" | "operator" | "site")[];
+            roles: ("approver" | "archive" | "auditor" | "custodian" | "gateway" | "member" | "nested" | "operator" | "site")[];
             /**
              * Precedence Ceiling
              * @enum {string}
@@ -2511,7 +2511,7 @@ export interface components {
             /** Unit */
             unit: string;
             /** Roles */
-            roles: ("approver" | "archive" | "auditor" | "custodian" | "gateway" | "member" | "operator" | "site")[];
+            roles: ("approver" | "archive" | "auditor" | "custodian" | "gateway" | "member" | "nested" | "operator" | "site")[];
             /**
              * Precedence Ceiling
              * @enum {string}
@@ -3276,7 +3276,7 @@ export interface components {
             /** Unit */
             unit: string;
             /** Roles */
-            roles: ("approver" | "archive" | "auditor" | "custodian" | "gateway" | "member" | "operator" | "site")[];
+            roles: ("approver" | "archive" | "auditor" | "custodian" | "gateway" | "member" | "nested" | "operator" | "site")[];
             /**
              * Precedence Ceiling
              * @enum {string}
@@ -3306,7 +3306,7 @@ export interface components {
              *       "member"
              *     ]
              */
-            roles: ("approver" | "archive" | "auditor" | "custodian" | "gateway" | "member" | "operator" | "site")[];
+            roles: ("approver" | "archive" | "auditor" | "custodian" | "gateway" | "member" | "nested" | "operator" | "site")[];
             /**
              * Precedence Ceiling
              * @default routine

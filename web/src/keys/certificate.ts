@@ -13,7 +13,7 @@ const CLOCK_SKEW_S = 3_600;
 /** Log indices of the two founding custodians: the only certificates that nobody approved, because there was nobody. */
 export const FOUNDING_LEAVES: readonly number[] = [2, 3];
 
-export const ROLES = ["approver", "archive", "auditor", "custodian", "gateway", "member", "operator", "site"] as const;
+export const ROLES = ["approver", "archive", "auditor", "custodian", "gateway", "member", "nested", "operator", "site"] as const;
 export type Role = (typeof ROLES)[number];
 /** Roles with power over others, which two custodians have to approve. */
 export const POWERFUL: readonly Role[] = ["custodian", "approver", "archive"];

@@ -42,6 +42,7 @@ from tramontana.internet.driver import (
     StateDirectory,
     TunnelEnd,
     close_quietly,
+    nested_status,
     now_s,
     position_of,
     read_identity,
@@ -59,14 +60,38 @@ from tramontana.internet.linux.gateway_front import remove_rules, serving
 from tramontana.internet.linux.gateway_uplinks import GatewaySite, GatewayUplinks
 from tramontana.internet.linux.metrics_server import serve_metrics
 from tramontana.internet.linux.namespace import HostRefused, Namespace, allow_files
-from tramontana.internet.linux.wireguard import WireGuard, public_key_of, wireguard_here
+from tramontana.internet.linux.wireguard import WireGuard, layers_here, public_key_of, remove_outer, wireguard_here
 from tramontana.internet.log_file import LogFile
 from tramontana.internet.metrics import ShapedCount, exposition, gateway_families
-from tramontana.internet.overlay import CONTROL_PORT, GATEWAY_END, WIREGUARD_PORT, TunnelId, copy_address, gateway_interface, tunnel_address
+from tramontana.internet.overlay import (
+    CONTROL_PORT,
+    GATEWAY_END,
+    LAYER_OCTETS,
+    LEAST_OUTER_MTU,
+    MAX_UPLINK_INDEX,
+    OUTER,
+    WIREGUARD_PORT,
+    Layer,
+    TunnelId,
+    between,
+    copy_address,
+    gateway_interface,
+    tunnel_address,
+)
 from tramontana.internet.report import MAX_WORDS, GatewayReport, SignedReport, sign_report
 from tramontana.internet.settings import GatewaySettings, SettingsRefused, SitePlace
 from tramontana.internet.tcp_proxy import ProxySettings, Role
-from tramontana.internet.tunnel_keys import Event, GatewayConversation, Introduced, KeyProposed, Outdated, Said, WrongPeer, check_standing
+from tramontana.internet.tunnel_keys import (
+    Event,
+    GatewayConversation,
+    Introduced,
+    KeyProposed,
+    Outdated,
+    Said,
+    WrongPeer,
+    check_standing,
+    is_nested,
+)
 from tramontana.keys.refused import Refused
 
 INTRODUCTION_TIMEOUT_S = 15.0
@@ -87,8 +112,10 @@ class GatewayAgent:
         self.trust = LogFile(settings.log, settings.organisation)
         self.own = renewed(read_identity(settings.device_key, settings.certificate, self.trust.root), self.trust, settings.certificate)
         check_standing(self.own.certificate, self.trust, "gateway", unix_s())
-        self.here = Namespace()
-        self.wireguard = wireguard or wireguard_here()
+        self.is_nested = is_nested(self.own.certificate.grant.roles)
+        self.here, self.between = Namespace(), Namespace(between(settings.tag))
+        tools = layers_here() if self.is_nested else (wireguard_here(),) * 2
+        self.outer_wireguard, self.wireguard = (wireguard or each for each in tools)
         self.state = StateDirectory(settings.state)
         if settings.joined:
             kept = _with_sites(settings, self.state.read_places(SITES)).site
@@ -100,7 +127,7 @@ class GatewayAgent:
         """All of them, for sites to know; none before the server has said so."""
         self.tunnels: dict[TunnelId, TunnelEnd[GatewayKey]] = {}
         for tunnel in self.state.tunnels():
-            if tunnel.gateway == self.own.device_id and tunnel.site in self.places and tunnel.uplink in settings.uplinks:
+            if tunnel.gateway == self.own.device_id and tunnel.site in self.places and tunnel.uplink in self._indexes:
                 self.tunnels[tunnel] = self._tunnel(tunnel)
             else:
                 self.state.forget_tunnel(tunnel)
@@ -121,14 +148,28 @@ class GatewayAgent:
         """Connections that have not introduced themselves."""
         self.fault: str | None = None
 
-    def interface(self, uplink: int) -> str:
-        return gateway_interface(self.settings.tag, uplink)
+    @property
+    def _indexes(self) -> list[int]:
+        """Of its interfaces: of the uplinks that it serves, and with `OUTER` of the outer tunnels, which come first."""
+        return [*(uplink + OUTER for uplink in self.settings.uplinks if self.is_nested), *self.settings.uplinks]
+
+    def interface(self, index: int) -> str:
+        layer = Layer.OUTER if index > MAX_UPLINK_INDEX else Layer.INNER if self.is_nested else Layer.PLAIN
+        return gateway_interface(self.settings.tag, index % OUTER, layer)
+
+    def _at(self, index: int) -> tuple[WireGuard, Namespace, Namespace]:
+        """What makes this interface, where its socket is, and where it is used."""
+        if index > MAX_UPLINK_INDEX:
+            return self.outer_wireguard, self.here, self.between
+        return self.wireguard, self.between if self.is_nested else self.here, self.here
 
     def _tunnel(self, id: TunnelId) -> TunnelEnd[GatewayKey]:
         place, timing = self.places[id.site], self.settings.renewal.timing()
-        own = tunnel_address(self.settings.number, id.uplink, place.number)
-        plan = PeerPlan(None, (f"{own}/32", *map(str, place.networks)), KEEPALIVE_S)
-        return TunnelEnd(id, self.interface(id.uplink), plan, self.wireguard, self.state, lambda keys: GatewayKey(keys, timing))
+        own = tunnel_address(self.settings.number, id.carried.uplink, place.number)
+        allowed = (f"{own}/32",) if id.is_outer else (f"{own}/32", *map(str, place.networks))
+        tool, _, used_in = self._at(id.uplink)
+        plan = PeerPlan(None, allowed, KEEPALIVE_S)
+        return TunnelEnd(id, self.interface(id.uplink), plan, tool, self.state, lambda keys: GatewayKey(keys, timing), used_in)
 
     # The machine
 
@@ -154,26 +195,38 @@ class GatewayAgent:
         FlowMarks([self.interface(uplink) for uplink in settings.uplinks], believed=True, branches=branches).apply()
         self.here.set_sysctl("ipv4/ip_forward", 1)
         self.here.set_sysctl("ipv6/conf/all/forwarding", 1)
-        for uplink in settings.uplinks:
-            self._ensure_interface(uplink)
+        remove_tunnels(settings, self.wireguard, nested=not self.is_nested)
+        if self.is_nested:
+            self.between.ensure()
+            ports = {self.interface(uplink + OUTER): WIREGUARD_PORT + uplink for uplink in settings.uplinks}
+            firewall.apply_rules(self.between, kill_switch.between_rules(ports, serving=True))
+        for index in self._indexes:
+            self._ensure_interface(index)
 
-    def _ensure_interface(self, uplink: int) -> None:
-        name = self.interface(uplink)
-        self.wireguard.ensure(name, self.here, self.here)
-        private_key = self.state.private_key(name)
-        self.wireguard.configure(name, self.here, private_key=private_key, listen_port=WIREGUARD_PORT + uplink, mark=0)
+    @property
+    def _mtu(self) -> int:
+        """Of the interfaces that carry traffic."""
+        return max(self.settings.mtu, LEAST_OUTER_MTU) - LAYER_OCTETS if self.is_nested else self.settings.mtu
+
+    def _ensure_interface(self, index: int) -> None:
+        """index: as `_indexes`."""
+        name, uplink, is_outer = self.interface(index), index % OUTER, index > MAX_UPLINK_INDEX
+        tool, sockets_in, used_in = self._at(index)
+        tool.ensure(name, sockets_in, used_in)
+        tool.configure(name, used_in, private_key=self.state.private_key(name), listen_port=WIREGUARD_PORT + uplink, mark=0)
         own = tunnel_address(self.settings.number, uplink, GATEWAY_END)
         block = tunnel_address(self.settings.number, uplink, 0)
-        lines = (
+        lines = [
             f"address replace {own}/32 dev {name}",
-            f"link set {name} mtu {self.settings.mtu} up",
+            f"link set {name} mtu {self._mtu + (LAYER_OCTETS if is_outer else 0)} up",
             f"route replace {block}/18 dev {name} src {own}",
-            f"route replace {copy_address(block)}/114 dev {name}",
-        )
-        links.batch(self.here, lines)
-        self.here.set_sysctl(f"ipv4/conf/{name}/rp_filter", 2)  # a site may send by one tunnel and be answered by another
+        ]
+        if not is_outer:
+            lines.append(f"route replace {copy_address(block)}/114 dev {name}")
+        links.batch(used_in, lines)
+        used_in.set_sysctl(f"ipv4/conf/{name}/rp_filter", 2)  # a site may send by one tunnel and be answered by another
         for tunnel in self.tunnels.values():
-            if tunnel.id.uplink == uplink:
+            if tunnel.id.uplink == index:
                 tunnel.start()
 
     # Running
@@ -226,7 +279,7 @@ class GatewayAgent:
         """Route the networks of every site that counts. Raises `HostRefused`."""
         assert self.uplinks is not None
         for place in self.settings.site:
-            if place.id not in self._admitted and standing_fault(self.trust, place.id, "site", unix_s()) is None:
+            if place.id not in self._admitted and self._site_fault(place.id) is None:
                 addresses = {uplink: str(self._address(uplink, place.number)) for uplink in self.settings.uplinks}
                 lengths = {uplink: octets for (site, uplink), octets in self.lengths.items() if site == place.id}
                 self.uplinks.add(GatewaySite(place.id, place.networks, addresses, self.branches[place.id], lengths))
@@ -286,7 +339,7 @@ class GatewayAgent:
 
     def set_length(self, site: str, uplink: int, octets: int) -> None:
         """How long packets to this site may be over this uplink."""
-        octets, before = min(octets, self.settings.mtu), self.lengths.get((site, uplink), self.settings.mtu)
+        octets, before = min(octets, self._mtu), self.lengths.get((site, uplink), self._mtu)
         self.lengths[site, uplink] = octets
         if octets != before and self.uplinks is not None and site in self._admitted:
             self.uplinks.set_length(site, uplink, octets)
@@ -308,25 +361,29 @@ class GatewayAgent:
                 self._admit()
         finally:
             self._close_what_is_revoked()
-            for uplink in self.settings.uplinks:
-                name = self.interface(uplink)
-                if not self.wireguard.is_alive(name, self.here):
+            for index in self._indexes:
+                name = self.interface(index)
+                tool, _, used_in = self._at(index)
+                if not tool.is_alive(name, used_in):
                     log.warning("the interface %s is gone and is made again", name)
-                    self._ensure_interface(uplink)
-                    if self._routing is not None:
+                    self._ensure_interface(index)
+                    if self._routing is not None and used_in == self.here:
                         self._routing.cancel()
-                peers = self.wireguard.peers(name, self.here)
+                peers = tool.peers(name, used_in)
                 for tunnel in self.tunnels.values():
-                    if tunnel.id.uplink == uplink:
+                    if tunnel.id.uplink == index:
                         tunnel.look(peers)
 
     def _close_what_is_revoked(self) -> None:
-        own = standing_fault(self.trust, self.own.device_id, "gateway", unix_s())
+        own = standing_fault(self.trust, self.own.device_id, "gateway", unix_s(), nested=self.is_nested)
         for site in {tunnel.site for tunnel in self.tunnels} | set(self.connections) | self._admitted:
-            fault = own or standing_fault(self.trust, site, "site", unix_s())
+            fault = own or self._site_fault(site)
             if fault is not None:
                 log.warning("site %s is cut off: %s", site, fault)
                 self._cut_off(site, Refusal(fault, f"the certificate of this site does not count any more ({fault})"))
+
+    def _site_fault(self, site: str) -> str | None:
+        return standing_fault(self.trust, site, "site", unix_s(), nested=self.is_nested)
 
     def _cut_off(self, site: str, refusal: Refusal) -> None:
         """Peers first: from here on not one packet passes."""
@@ -353,7 +410,7 @@ class GatewayAgent:
         if previous is not None:
             previous.close()
         self.connections[connection.site] = connection
-        served = [uplink for uplink in introduction.public_keys if uplink in self.settings.uplinks]
+        served = [index for index in introduction.public_keys if index in self._indexes]
         for uplink in served:
             id = TunnelId(connection.site, self.own.device_id, uplink)
             tunnel = self.tunnels.setdefault(id, self._tunnel(id))
@@ -409,8 +466,12 @@ class GatewayAgent:
             "carrying": self._carrying(place.id),
             "switches": 0 if self.uplinks is None else self.uplinks.switches.get(place.id, 0),
             "probe_age_s": self._probe_age_s(place.id),
-            "tunnels": [tunnel.status() for tunnel in self.of_site(place.id)],
+            "tunnels": self._tunnels_status(place.id),
         }
+
+    def _tunnels_status(self, site: str) -> list[dict[str, Any]]:
+        found = {tunnel.id: tunnel.status() for tunnel in self.of_site(site)}
+        return [nested_status(status, found[id.outer]) if id.outer in found else status for id, status in found.items() if not id.is_outer]
 
     async def metrics(self) -> str:
         """For Prometheus."""
@@ -538,12 +599,21 @@ class _Connection:
                 self._writer.transport.abort()
 
 
+def remove_tunnels(settings: GatewaySettings, wireguard: WireGuard, *, nested: bool) -> None:
+    """Those of one profile. Raises `HostRefused`."""
+    for uplink in settings.uplinks:
+        wireguard.remove(gateway_interface(settings.tag, uplink, Layer.INNER if nested else Layer.PLAIN), Namespace())
+    if nested:
+        outer = [gateway_interface(settings.tag, uplink, Layer.OUTER) for uplink in settings.uplinks]
+        remove_outer(between(settings.tag), outer)
+
+
 def take_down(settings: GatewaySettings, wireguard: WireGuard | None = None) -> None:
     """Remove interfaces and rules. Raises `HostRefused`."""
     tool, here = wireguard or wireguard_here(), Namespace()
     tcp_proxy.stop(settings.state / tcp_proxy.STATUS_SOCKET)
-    for uplink in settings.uplinks:
-        tool.remove(gateway_interface(settings.tag, uplink), here)
+    for nested in (False, True):
+        remove_tunnels(settings, tool, nested=nested)
     remove_rules()
     table = f"inet {kill_switch.GATEWAY_TABLE}"
     firewall.apply_rules(here, f"table {table}\ndelete table {table}\n")

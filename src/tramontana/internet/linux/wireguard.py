@@ -7,13 +7,14 @@ input. Keys are set at living peers only: a peer that is removed and added again
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import struct
 import subprocess
 import time
 from base64 import b64decode, b64encode
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -56,6 +57,9 @@ class PeerState:
 class WireGuard(Protocol):
     """Interfaces are made in the namespace where their UDP sockets are to be, and moved to where they are used."""
 
+    name: str
+    """Which implementation it is."""
+
     def ensure(self, name: str, sockets_in: Namespace, used_in: Namespace) -> None:
         """Make the interface unless it lives. Raises `HostRefused`."""
         ...
@@ -85,6 +89,8 @@ def public_key_of(private_key: bytes) -> bytes:
 
 class UserspaceWireGuard:
     """One process of wireguard-go for each interface. It outlives whoever started it."""
+
+    name = "wireguard-go"
 
     def ensure(self, name: str, sockets_in: Namespace, used_in: Namespace) -> None:
         if not self.is_alive(name, used_in):
@@ -187,6 +193,8 @@ class UserspaceWireGuard:
 class KernelWireGuard:
     """The kernel's own: an interface keeps its UDP socket in the namespace where it was made."""
 
+    name = "kernel"
+
     def ensure(self, name: str, sockets_in: Namespace, used_in: Namespace) -> None:
         if not self.is_alive(name, used_in):
             if not links.has_link(sockets_in, name):
@@ -239,6 +247,24 @@ def wireguard_here() -> WireGuard:
     except HostRefused:
         return UserspaceWireGuard()
     return KernelWireGuard()
+
+
+def layers_here() -> tuple[WireGuard, WireGuard]:
+    """(outer, inner) of nested tunnels: two implementations where the kernel has one and wireguard-go is installed, else one for both."""
+    kernel = wireguard_here()
+    if isinstance(kernel, KernelWireGuard) and shutil.which("wireguard-go") is not None:
+        return UserspaceWireGuard(), kernel
+    return kernel, kernel
+
+
+def remove_outer(between: str, names: Iterable[str]) -> None:
+    """Outer tunnels, with the namespace between the layers; nothing where there is none. Raises `HostRefused`."""
+    namespace = Namespace(between)
+    if namespace.exists:
+        tool, _ = layers_here()
+        for name in names:
+            tool.remove(name, namespace)
+        namespace.remove()
 
 
 def _state(fields: dict[str, str]) -> PeerState:

@@ -23,6 +23,7 @@ from tramontana.internet.driver import (
     StateDirectory,
     TunnelEnd,
     boot_id,
+    nested_status,
     now_s,
     read_identity,
     renewed,
@@ -41,13 +42,17 @@ from tramontana.internet.linux.namespace import Namespace, allow_files
 from tramontana.internet.linux.site_ladder import LadderTunnel, SiteLadder
 from tramontana.internet.linux.site_uplinks import Heard, SiteTunnel, SiteUplinks
 from tramontana.internet.linux.tunnel_socket import counters
-from tramontana.internet.linux.wireguard import WireGuard, public_key_of, wireguard_here
+from tramontana.internet.linux.wireguard import WireGuard, layers_here, public_key_of, wireguard_here
 from tramontana.internet.log_file import LogFile
 from tramontana.internet.outlook import Outlook, parse_announcements, planned
 from tramontana.internet.overlay import (
     GATEWAY_END,
+    LAYER_OCTETS,
+    LEAST_OUTER_MTU,
     WIREGUARD_PORT,
+    Layer,
     TunnelId,
+    between,
     copy_address,
     site_interface,
     site_port,
@@ -63,11 +68,11 @@ from tramontana.internet.settings import GatewayPlace, SiteSettings, Uplink
 from tramontana.internet.site.channel.driver import Channel
 from tramontana.internet.site.condition import by_reason, changed, report_of
 from tramontana.internet.site.known_gateways import GATEWAYS, heard_gateways, with_known_gateways
-from tramontana.internet.site.machine import dhcp_clients, uplink_lines
+from tramontana.internet.site.machine import dhcp_clients, remove_tunnels, uplink_lines
 from tramontana.internet.site.page import driver as page_driver
 from tramontana.internet.site.page.render import Language, page
 from tramontana.internet.tcp_proxy import ProxySettings, Role
-from tramontana.internet.tunnel_keys import check_standing
+from tramontana.internet.tunnel_keys import check_standing, is_nested
 from tramontana.precedence import Precedence
 
 REPORT_PERIOD_S = 30.0
@@ -95,10 +100,21 @@ class SiteAgent:
         self.own = renewed(read_identity(settings.device_key, settings.certificate, self.trust.root), self.trust, settings.certificate)
         check_standing(self.own.certificate, self.trust, "site", unix_s())
         self.main, self.underlay = Namespace(), Namespace(settings.underlay)
-        self.wireguard = wireguard or wireguard_here()
-        self.tunnels = {
-            (gateway.number, uplink.index): self._tunnel(gateway, uplink) for gateway in settings.gateway for uplink in settings.uplink
+        self.is_nested = is_nested(self.own.certificate.grant.roles)
+        self.between = Namespace(between(settings.tag))
+        """Between the layers of nested tunnels."""
+        tools = layers_here() if self.is_nested else (wireguard_here(),) * 2
+        self.outer_wireguard, self.wireguard = (wireguard or each for each in tools)
+        places = [(gateway, uplink) for gateway in settings.gateway for uplink in settings.uplink]
+        inner = Layer.INNER if self.is_nested else Layer.PLAIN
+        self.tunnels = {(gateway.number, uplink.index): self._tunnel(gateway, uplink, inner) for gateway, uplink in places}
+        """What traffic goes into."""
+        self.outer = {
+            self.tunnels[gateway.number, uplink.index].id: self._tunnel(gateway, uplink, Layer.OUTER)
+            for gateway, uplink in places
+            if self.is_nested
         }
+        """Around which tunnel of these."""
         self.channels = {gateway.number: Channel(self, gateway) for gateway in settings.gateway}
         self.carriers = {uplink.index: carrier(uplink.carrier) for uplink in settings.uplink}
         self.policy = self._read_policy()
@@ -119,13 +135,27 @@ class SiteAgent:
         self.usage = self.state.read_usage()
         self.fault: str | None = None
 
-    def _tunnel(self, gateway: GatewayPlace, uplink: Uplink) -> TunnelEnd[SiteKey]:
+    def _tunnel(self, gateway: GatewayPlace, uplink: Uplink, layer: Layer) -> TunnelEnd[SiteKey]:
         settings = self.settings
-        plan = PeerPlan((gateway.reached_over(uplink), WIREGUARD_PORT + uplink.index), ("0.0.0.0/0", "::/0"), KEEPALIVE_S)
+        end = str(tunnel_address(gateway.number, uplink.index, GATEWAY_END))
+        at = end if layer is Layer.INNER else gateway.reached_over(uplink)
+        allowed = (f"{end}/32",) if layer is Layer.OUTER else ("0.0.0.0/0", "::/0")
+        plan = PeerPlan((at, WIREGUARD_PORT + uplink.index), allowed, KEEPALIVE_S)
         tunnel = TunnelId(self.own.device_id, gateway.id, uplink.index)
-        name = site_interface(settings.tag, gateway.number, uplink.index)
+        name = site_interface(settings.tag, gateway.number, uplink.index, layer)
         timing = settings.renewal.timing()
-        return TunnelEnd(tunnel, name, plan, self.wireguard, self.state, lambda keys: SiteKey(keys, timing))
+        is_outer = layer is Layer.OUTER
+        tool, used_in = (self.outer_wireguard, self.between) if is_outer else (self.wireguard, self.main)
+        return TunnelEnd(tunnel.outer if is_outer else tunnel, name, plan, tool, self.state, lambda keys: SiteKey(keys, timing), used_in)
+
+    @property
+    def _ends(self) -> list[TunnelEnd[SiteKey]]:
+        """Outer tunnels first: inner ones live over them."""
+        return [*self.outer.values(), *self.tunnels.values()]
+
+    def ends(self, gateway: str) -> dict[int, TunnelEnd[SiteKey]]:
+        """Of the tunnels to this gateway, by uplink; outer ones by uplink and `OUTER`."""
+        return {tunnel.id.uplink: tunnel for tunnel in self._ends if tunnel.id.gateway == gateway}
 
     def _read_policy(self) -> Policy:
         if self.settings.policy is None:
@@ -167,25 +197,35 @@ class SiteAgent:
             links.batch(self.main, [f"address replace {settings.local_address} dev {lan}", f"link set {lan} up"])
         self.main.set_sysctl("ipv4/ip_forward", 1)
         self.main.set_sysctl("ipv6/conf/all/forwarding", 1)
-        for tunnel in self.tunnels.values():
+        remove_tunnels(settings, self.wireguard, nested=not self.is_nested)
+        if self.is_nested:
+            self.between.ensure()
+            ports = {tunnel.interface: WIREGUARD_PORT + id.uplink for id, tunnel in self.outer.items()}
+            firewall.apply_rules(self.between, kill_switch.between_rules(ports, serving=False))
+        for tunnel in self._ends:
             self._ensure_tunnel(tunnel)
 
     def _ensure_tunnel(self, tunnel: TunnelEnd[SiteKey]) -> None:
         """Its interface, as it has to be. Raises `HostRefused`."""
-        uplink = tunnel.id.uplink
-        self.wireguard.ensure(tunnel.interface, self.underlay, self.main)
+        is_outer = tunnel.id.is_outer
+        tool = self.outer_wireguard if is_outer else self.wireguard
+        is_inner = self.is_nested and not is_outer
+        tool.ensure(tunnel.interface, self.between if is_inner else self.underlay, tunnel.used_in)
+        id = tunnel.id.carried
+        mark = 0 if is_inner else id.uplink
         private_key = self.state.private_key(tunnel.interface)
-        port = self._site_port(tunnel.id)
-        self.wireguard.configure(tunnel.interface, self.main, private_key=private_key, listen_port=port, mark=uplink)
+        tool.configure(tunnel.interface, tunnel.used_in, private_key=private_key, listen_port=self._site_port(id), mark=mark)
         own, other = self._addresses(tunnel)
-        lines = (
+        mtu = self.mtu(id) + (LAYER_OCTETS if is_outer else 0)
+        lines = [
             f"address replace {own}/32 dev {tunnel.interface}",
-            f"link set {tunnel.interface} mtu {self.mtu(tunnel.id)} up",
+            f"link set {tunnel.interface} mtu {mtu} up",
             f"route replace {other}/32 dev {tunnel.interface} src {own}",
-            f"route replace {copy_address(IPv4Address(other))}/128 dev {tunnel.interface}",
-        )
-        links.batch(self.main, lines)
-        self.main.set_sysctl(f"ipv4/conf/{tunnel.interface}/rp_filter", 2)  # answers may come by another tunnel
+        ]
+        if not is_outer:
+            lines.append(f"route replace {copy_address(IPv4Address(other))}/128 dev {tunnel.interface}")
+        links.batch(tunnel.used_in, lines)
+        tunnel.used_in.set_sysctl(f"ipv4/conf/{tunnel.interface}/rp_filter", 2)  # answers may come by another tunnel
         tunnel.start()
 
     def _site_port(self, tunnel: TunnelId) -> int:
@@ -195,7 +235,7 @@ class SiteAgent:
     def _addresses(self, tunnel: TunnelEnd[SiteKey]) -> tuple[str, str]:
         """This end's, the gateway's."""
         number = next(gateway.number for gateway in self.settings.gateway if gateway.id == tunnel.id.gateway)
-        own, other = (tunnel_address(number, tunnel.id.uplink, host) for host in (self.settings.number, GATEWAY_END))
+        own, other = (tunnel_address(number, tunnel.id.carried.uplink, host) for host in (self.settings.number, GATEWAY_END))
         return str(own), str(other)
 
     # Running
@@ -243,15 +283,21 @@ class SiteAgent:
 
     def _set_mtu(self, id: TunnelId, mtu: int) -> None:
         """The way takes tunnel packets of so many octets; the gateway has to know as well. Raises `HostRefused`."""
-        tunnel = next(each for each in self.tunnels.values() if each.id == id)
-        self._mtus[id] = min(mtu, self.settings.mtu)
+        tunnel, outer = next(each for each in self.tunnels.values() if each.id == id), self.outer.get(id)
+        self._mtus[id] = self._carried_mtu(min(mtu, self.settings.mtu))
+        if outer is not None:
+            links.batch(self.between, [f"link set {outer.interface} mtu {self._mtus[id] + LAYER_OCTETS}"])
         links.batch(self.main, [f"link set {tunnel.interface} mtu {self._mtus[id]}"])
         for channel in self.channels.values():
             channel.say_length(id)
 
     def mtu(self, tunnel: TunnelId) -> int:
         """Of its interface."""
-        return self._mtus.get(tunnel, self.settings.mtu)
+        return self._mtus.get(tunnel, self._carried_mtu(self.settings.mtu))
+
+    def _carried_mtu(self, mtu: int) -> int:
+        """Of what carries traffic, where the way's packets may be so long that `mtu` octets fit into the first tunnel."""
+        return max(mtu, LEAST_OUTER_MTU) - LAYER_OCTETS if self.is_nested else mtu
 
     def _heard(self, tunnel: TunnelId) -> Heard | None:
         return None if self.uplinks is None else self.uplinks.heard(tunnel)
@@ -367,36 +413,44 @@ class SiteAgent:
         try:
             self.trust.refresh()
             self.own = renewed(self.own, self.trust, self.settings.certificate)
+            if is_nested(self.own.certificate.grant.roles) != self.is_nested:
+                self.gateways_changed.set()
         finally:
             self._close_what_is_revoked()
             for client in self.dhcp:
                 client.ensure()
-            for tunnel in self.tunnels.values():
-                if not self.wireguard.is_alive(tunnel.interface, self.main):
+            for tunnel in self._ends:
+                tool = self.outer_wireguard if tunnel.id.is_outer else self.wireguard
+                if not tool.is_alive(tunnel.interface, tunnel.used_in):
                     log.warning("the interface %s is gone and is made again", tunnel.interface)
                     self._ensure_tunnel(tunnel)
-                    if self._choosing is not None:
+                    if self._choosing is not None and not tunnel.id.is_outer:
                         self._choosing.cancel()  # its sockets are bound to the interface that is gone
-                tunnel.look(self.wireguard.peers(tunnel.interface, self.main))
+                tunnel.look(tool.peers(tunnel.interface, tunnel.used_in))
                 self.tell_keyed(tunnel)
 
     def tell_keyed(self, tunnel: TunnelEnd[SiteKey]) -> None:
-        """Traffic goes only where a key is in force, and leaves in the same turn where none is any more."""
-        is_used = self.uplinks is not None and any(each.tunnel.id == tunnel.id for each in self.uplinks.status())
-        if self.uplinks is not None and is_used and self._keyed.get(tunnel.id) != tunnel.is_keyed:
-            self._keyed[tunnel.id] = tunnel.is_keyed
-            self.uplinks.set_keyed(tunnel.id, tunnel.is_keyed)
+        """Traffic goes only where a key is in force, in both layers if there are two, and leaves at once where none is any more."""
+        id = tunnel.id.carried
+        is_used = self.uplinks is not None and any(each.tunnel.id == id for each in self.uplinks.status())
+        is_keyed = all(each.is_keyed for each in self._ends if each.id.carried == id)
+        if self.uplinks is not None and is_used and self._keyed.get(id) != is_keyed:
+            self._keyed[id] = is_keyed
+            self.uplinks.set_keyed(id, is_keyed)
 
     def _close_what_is_revoked(self) -> None:
-        own = standing_fault(self.trust, self.own.device_id, "site", unix_s())
+        own = standing_fault(self.trust, self.own.device_id, "site", unix_s(), nested=self.is_nested)
         for gateway in self.settings.gateway:
-            fault = own or standing_fault(self.trust, gateway.id, "gateway", unix_s())
+            fault = own or self._gateway_fault(gateway.id)
             if fault is not None:
                 self.channels[gateway.number].refuse(f"{'this site' if own else 'the gateway'}: {fault}")
 
+    def _gateway_fault(self, gateway: str) -> str | None:
+        return standing_fault(self.trust, gateway, "gateway", unix_s(), nested=self.is_nested)
+
     def hear_of_gateways(self, told: tuple[GatewayAt, ...], teller: str) -> None:
         """What the gateway with this id says of all of them."""
-        left = heard_gateways(self._gateways_heard, told, teller, lambda each: standing_fault(self.trust, each, "gateway", unix_s()))
+        left = heard_gateways(self._gateways_heard, told, teller, self._gateway_fault)
         if left and left != self._gateways_heard:
             self._gateways_heard = left
             self.state.write_places(GATEWAYS, left)
@@ -428,7 +482,7 @@ class SiteAgent:
         return report_of(self.condition(), self.settings, self.trust.size, unix_s())
 
     def introduction(self, gateway: GatewayPlace) -> Introduction:
-        ends = {tunnel.id.uplink: tunnel for tunnel in self.tunnels.values() if tunnel.id.gateway == gateway.id}
+        ends = self.ends(gateway.id)
         keys = {uplink: public_key_of(self.state.private_key(tunnel.interface)) for uplink, tunnel in ends.items()}
         ids = {uplink: tunnel.key.keys.ids for uplink, tunnel in ends.items()}
         return Introduction(self.own.certificate.encoded, self.settings.number, self.settings.networks, keys, ids)
@@ -447,7 +501,7 @@ class SiteAgent:
         carrying = None if choice is None else choice.assigned[FlowClass.DATA_ROUTINE]
         blocked = None
         if carrying is None:
-            reasons = {str(tunnel.status()["blocked"]) for tunnel in self.tunnels.values()} - {"None"}
+            reasons = {str(self._status(tunnel)["blocked"]) for tunnel in self.tunnels.values()} - {"None"}
             chosen = "the site has only just started" if choice is None else choice.blocked.get(FlowClass.DATA_ROUTINE, "")
             # A fault of the agent must not hide why a gateway refuses.
             blocked = "; ".join(filter(None, [self.fault, chosen, *sorted(reasons)]))
@@ -462,11 +516,16 @@ class SiteAgent:
             "month": {"of": self.usage.month, "octets": {carrier: round(octets) for carrier, octets in self.usage.octets.items()}},
             "links": {uplink.interface: self._links.get(uplink.index) for uplink in self.settings.uplink},
             "gateways": [channel.status() for channel in self.channels.values()],
-            "tunnels": [{**tunnel.status(), **self._measured(tunnel.id), **self._rung(tunnel.id)} for tunnel in self.tunnels.values()],
+            "layers": [self.outer_wireguard.name, self.wireguard.name] if self.is_nested else [self.wireguard.name],
+            "tunnels": [{**self._status(tunnel), **self._measured(tunnel.id), **self._rung(tunnel.id)} for tunnel in self.tunnels.values()],
             "foreseen": self._foreseen(),
             "announced_fault": self._announced_fault,
             "history": [] if choice is None else [changed(change, time.monotonic()) for change in choice.history],
         }
+
+    def _status(self, tunnel: TunnelEnd[SiteKey]) -> dict[str, Any]:
+        outer = self.outer.get(tunnel.id)
+        return tunnel.status() if outer is None else nested_status(tunnel.status(), outer.status())
 
     def needs_tls(self, gateway: GatewayPlace, uplink: Uplink) -> bool:
         """Whether this uplink's network lets nothing else through to the gateway, as far as is known."""

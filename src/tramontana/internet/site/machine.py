@@ -9,8 +9,8 @@ from tramontana.internet import kill_switch
 from tramontana.internet.linux import firewall, links, tcp_proxy
 from tramontana.internet.linux.dhcp import DhcpClient
 from tramontana.internet.linux.namespace import Namespace
-from tramontana.internet.linux.wireguard import WireGuard, wireguard_here
-from tramontana.internet.overlay import site_interface
+from tramontana.internet.linux.wireguard import WireGuard, remove_outer, wireguard_here
+from tramontana.internet.overlay import Layer, between, site_interface
 from tramontana.internet.settings import SiteSettings, Uplink
 from tramontana.internet.site.known_gateways import with_known_gateways
 
@@ -27,8 +27,20 @@ def close(settings: SiteSettings) -> None:
 
     Raises `HostRefused`.
     """
-    interfaces = [site_interface(settings.tag, gateway.number, uplink.index) for gateway in settings.gateway for uplink in settings.uplink]
+    interfaces = [name for layer in (Layer.PLAIN, Layer.INNER) for name in _interfaces(settings, layer)]
     firewall.apply_rules(Namespace(), kill_switch.main_rules(settings.local, interfaces))
+
+
+def _interfaces(settings: SiteSettings, layer: Layer) -> list[str]:
+    return [site_interface(settings.tag, gateway.number, uplink.index, layer) for gateway in settings.gateway for uplink in settings.uplink]
+
+
+def remove_tunnels(settings: SiteSettings, wireguard: WireGuard, *, nested: bool) -> None:
+    """Those of one profile. Raises `HostRefused`."""
+    for name in _interfaces(settings, Layer.INNER if nested else Layer.PLAIN):
+        wireguard.remove(name, Namespace())
+    if nested:
+        remove_outer(between(settings.tag), _interfaces(settings, Layer.OUTER))
 
 
 def take_down(settings: SiteSettings, wireguard: WireGuard | None = None) -> None:
@@ -36,9 +48,8 @@ def take_down(settings: SiteSettings, wireguard: WireGuard | None = None) -> Non
     settings = with_known_gateways(settings)
     tool, main, underlay = wireguard or wireguard_here(), Namespace(), Namespace(settings.underlay)
     tcp_proxy.stop(settings.state / tcp_proxy.STATUS_SOCKET)
-    for gateway in settings.gateway:
-        for uplink in settings.uplink:
-            tool.remove(site_interface(settings.tag, gateway.number, uplink.index), main)
+    for nested in (False, True):
+        remove_tunnels(settings, tool, nested=nested)
     for client in dhcp_clients(settings):
         client.stop()
     if underlay.exists:

@@ -48,9 +48,8 @@ class Site(Protocol):
     own: Identity
     underlay: Namespace
 
-    @property
-    def tunnels(self) -> Mapping[tuple[int, int], TunnelEnd[SiteKey]]:
-        """By the gateway's number and the uplink's index."""
+    def ends(self, gateway: str) -> Mapping[int, TunnelEnd[SiteKey]]:
+        """Of the tunnels to this gateway, by uplink; outer ones by uplink and `OUTER`."""
 
     def introduction(self, gateway: GatewayPlace) -> Introduction: ...
 
@@ -80,8 +79,8 @@ class Channel:
         """Of a gateway whose certificate this site's log does not know yet."""
 
     @property
-    def _tunnels(self) -> dict[int, TunnelEnd[SiteKey]]:
-        return {tunnel.id.uplink: tunnel for tunnel in self._agent.tunnels.values() if tunnel.id.gateway == self._gateway.id}
+    def _tunnels(self) -> Mapping[int, TunnelEnd[SiteKey]]:
+        return self._agent.ends(self._gateway.id)
 
     async def run(self) -> None:
         ways = [(uplink, tls) for uplink in self._agent.settings.uplink for tls in (False, True)]
@@ -183,14 +182,15 @@ class Channel:
         for uplink, tunnel in self._tunnels.items():
             public_key = acceptance.public_keys.get(uplink)
             if public_key is None:
-                tunnel.fault = f"the gateway does not serve uplink {uplink}"
+                tunnel.fault = f"the gateway does not serve uplink {tunnel.id.carried.uplink}"
                 continue
             tunnel.fault = None
             tunnel.meet(public_key)
             tunnel.send = lambda message, uplink=uplink: self._say_renewal(uplink, message)
             tunnel.exchange = lambda number, id=tunnel.id: conversation.exchange(id, number, unix_s())
             tunnel.perform(tunnel.key.handle_channel_up(acceptance.key_ids.get(uplink, frozenset()), now_s()))
-            self.say_length(tunnel.id)
+            if not tunnel.id.is_outer:
+                self.say_length(tunnel.id)
 
     def say_length(self, tunnel: TunnelId) -> None:
         """How long the packets of one of its tunnels may be."""
