@@ -111,7 +111,7 @@ def test_what_waits_rises_but_never_to_flash() -> None:
     assert [item.key for item in queue.take(90 * AGEING_S, 2)] == ["flash", "ancient"]
 
 
-def test_ageing_looks_through_the_phones_once_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ageing_looks_only_at_what_has_waited_long_enough(monkeypatch: pytest.MonkeyPatch) -> None:
     looked = 0
     risen = BeamQueue._risen
 
@@ -125,10 +125,16 @@ def test_ageing_looks_through_the_phones_once_a_second(monkeypatch: pytest.Monke
     for number in range(500):
         queue.put(Item(f"{number}", Rank.ROUTINE, f"{number}", 0.0))
     for step in range(200):
-        assert len(queue.take(step * 0.004, 1)) == 1
-    assert looked == 500
-    queue.take(AGED_EVERY_S, 1)
-    assert looked == 800
+        assert len(queue.take(step * AGED_EVERY_S / 2, 1)) == 1
+    assert looked == 0
+    queue.take(AGEING_S, 1)
+    assert looked == 300  # what is gone is not looked at
+    queue.take(1.5 * AGEING_S, 1)
+    assert looked == 300
+    queue.take(2 * AGEING_S, 1)
+    assert looked == 598
+    queue.take(9 * AGEING_S, 1)
+    assert looked == 598  # none rises higher
 
 
 def test_a_text_is_interrupted_between_its_parts_and_that_is_recorded() -> None:

@@ -19,6 +19,7 @@ COUNTS = {
     "starlink-gen2": 29_988,
     "starlink-gen2-granted-2022": 7476,
     "starlink-direct-to-cell": 650,
+    "starlink-direct-to-cell-filed": 2016,
     "oneweb": 588,
     "kuiper": 3236,
     "iridium": 66,

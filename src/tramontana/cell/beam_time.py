@@ -8,6 +8,7 @@ audit events come out; what it forgets in a crash stands in the books it was fil
 
 from __future__ import annotations
 
+import heapq
 import math
 from collections import OrderedDict, deque
 from collections.abc import Iterable
@@ -40,7 +41,7 @@ SOS_SHARE = 0.3
 AGEING_S = 120.0
 """Waiting this long raises by one rank."""
 AGED_EVERY_S = 1.0
-"""Looking through all phones at each message would cost more than the messages do."""
+"""What has waited long enough is looked for so often, not at each message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,16 +91,16 @@ class _Class:
             del self.phones[phone]
         return item
 
-    def remove(self, key: str) -> Item | None:
-        for phone, waiting in self.phones.items():
-            for item in waiting:
-                if item.key == key:
-                    waiting.remove(item)
-                    self.count -= 1
-                    if not waiting:
-                        del self.phones[phone]
-                    return item
-        return None
+    def remove(self, item: Item) -> None:
+        waiting = self.phones[item.phone]
+        waiting.remove(item)
+        self.count -= 1
+        if not waiting:
+            del self.phones[item.phone]
+
+    def is_next(self, item: Item) -> bool:
+        """Whether it goes before all others of its phone."""
+        return self.phones[item.phone][0] is item
 
     def ahead_of(self, phone: str, own: int) -> int:
         """Messages that go before the next one of a phone with `own` waiting: each other phone has as many turns as this one."""
@@ -116,7 +117,10 @@ class BeamQueue:
     _classes: dict[Rank, _Class] = field(default_factory=lambda: {rank: _Class() for rank in Rank}, init=False)
     _keys: dict[str, Rank] = field(default_factory=dict, init=False)
     """Under which rank an item waits now: its own, or a higher one by age."""
-    _own: dict[str, Rank] = field(default_factory=dict, init=False)
+    _items: dict[str, Item] = field(default_factory=dict, init=False)
+    _due: list[tuple[float, int, str]] = field(default_factory=list, init=False)
+    """A heap of when something has waited long enough for a higher rank: instant, a number for the order, key; may hold what is gone."""
+    _count: int = field(default=0, init=False)
     _sos_credit: float = field(default=0.0, init=False)
     _tokens: float = field(default=0.0, init=False)
     _filled_at: float | None = field(default=None, init=False)
@@ -133,12 +137,18 @@ class BeamQueue:
     def __contains__(self, key: object) -> bool:
         return key in self._keys
 
+    def waiting(self, rank: Rank) -> int:
+        """How many wait under a rank, by their own or by age."""
+        return self._classes[rank].count
+
     def put(self, item: Item, *, first: bool = False) -> None:
         """Let a message wait; `first` for one that was taken and came back unsent. One that waits already is left where it is."""
         if item.key in self._keys:
             return
         self._classes[item.rank].put(item, first=first)
-        self._keys[item.key] = self._own[item.key] = item.rank
+        self._keys[item.key], self._items[item.key] = item.rank, item
+        if item.rank < HIGHEST_BY_AGE:
+            self._look_again(item.key, item.queued_at + self.ageing_s)
         if item.text:
             self._waiting_parts[item.text] = self._waiting_parts.get(item.text, 0) + 1
 
@@ -147,8 +157,8 @@ class BeamQueue:
         rank = self._keys.get(key)
         if rank is None:
             return False
-        item = self._classes[rank].remove(key)
-        assert item is not None
+        item = self._items[key]
+        self._classes[rank].remove(item)
         self._forget(item)
         return True
 
@@ -214,7 +224,7 @@ class BeamQueue:
                 del self._begun[text]  # told once; its next part may be interrupted again
 
     def _forget(self, item: Item) -> None:
-        del self._keys[item.key], self._own[item.key]
+        del self._keys[item.key], self._items[item.key]
         if item.text:
             left = self._waiting_parts[item.text] - 1
             if left:
@@ -227,18 +237,28 @@ class BeamQueue:
         if 0 <= now - self._aged_at < AGED_EVERY_S:
             return
         self._aged_at = now
-        for rank in (Rank.PRIORITY, Rank.ROUTINE):
-            for waiting in list(self._classes[rank].phones.values()):
-                # A phone's messages stand in their order, so only its first ones can have waited long enough.
-                while waiting and (risen := self._risen(waiting[0], now)) > rank:
-                    item = waiting[0]
-                    self._classes[rank].remove(item.key)
-                    self._classes[risen].put(item)
-                    self._keys[item.key] = risen
+        while self._due and self._due[0][0] <= now:
+            _, _, key = heapq.heappop(self._due)
+            if (item := self._items.get(key)) is None:
+                continue
+            rank, risen = self._keys[key], self._risen(item, now)
+            # A phone's messages keep their order: one behind another rises after it.
+            if risen > rank and self._classes[rank].is_next(item):
+                self._classes[rank].remove(item)
+                self._classes[risen].put(item)
+                self._keys[key] = rank = risen
+                self._look_again(key, item.queued_at + self.ageing_s * (risen - item.rank + 1), rank)
+            else:
+                self._look_again(key, now + AGED_EVERY_S, rank)
+
+    def _look_again(self, key: str, at: float, rank: Rank = Rank.ROUTINE) -> None:
+        if rank < HIGHEST_BY_AGE:
+            self._count += 1
+            heapq.heappush(self._due, (at, self._count, key))
 
     def _risen(self, item: Item, now: float) -> Rank:
         steps = math.floor(max(0.0, now - item.queued_at) / self.ageing_s)
-        return Rank(min(HIGHEST_BY_AGE, self._own[item.key] + steps)) if self._own[item.key] < HIGHEST_BY_AGE else self._own[item.key]
+        return Rank(min(HIGHEST_BY_AGE, item.rank + steps)) if item.rank < HIGHEST_BY_AGE else item.rank
 
 
 @dataclass(slots=True)

@@ -37,6 +37,7 @@ COMMANDS = {
     "phone": ("tramontana.cli.phone:phone", "A phone without a browser: answers, calls, measures."),
     "plan": ("tramontana.cli.plan:plan", "Compare the alternatives of a study by what they cost."),
     "warn": ("tramontana.cli.warn:warn", "Warn every phone in an area: submit, approve, follow."),
+    "exercise": ("tramontana.cli.exercise:exercise", "Play a disaster, with and without satellites. Simulated."),
     "trial": ("tramontana.cli.trial:trial", "Measure a line for hours or weeks, with a report."),
 }
 

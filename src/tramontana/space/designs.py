@@ -79,6 +79,10 @@ _GEN2_GRANTED = tuple(replace(shell, satellites_per_plane=89, phasing=f) for she
 # 310 at 53.16° and 360 km in 24 planes 15° apart with 10 to 13 each, and three planes between those with 1 to 6.
 _DIRECT_TO_CELL = (Shell(358.0, 43.0, 26, 13, 24), Shell(360.0, 53.16, 24, 13, 12))
 
+# SpaceX, direct-to-cell application of 2022: up to 2,016 payloads on Gen2 satellites, 28 planes of up to 72 at 525 km/53° and 530 km/43°.
+# How many in which shell was not read: half of each plane's number in either.
+_DIRECT_TO_CELL_FILED = (Shell(525.0, 53.0, 28, 36, 17), Shell(530.0, 43.0, 28, 36, 25))
+
 # FCC 20-102, Order and Authorization of 29 July 2020 (SAT-LOA-20190704-00057): 3,236 satellites.
 _KUIPER = (Shell(630.0, 51.9, 34, 34, 7), Shell(610.0, 42.0, 36, 36, 11), Shell(590.0, 33.0, 28, 28, 17))
 
@@ -135,6 +139,17 @@ DESIGNS: Mapping[str, Design] = MappingProxyType(
                 (
                     "phasing between planes and the first node of each shell are assumed",
                     "every plane is full (650 satellites instead of 638), the three partly filled planes between others are left out",
+                ),
+            ),
+            Design(
+                "starlink-direct-to-cell-filed",
+                "Starlink direct-to-cell as filed in 2022",
+                "SpaceX",
+                _DIRECT_TO_CELL_FILED,
+                "generated from SpaceX's direct-to-cell application of 2022 to the FCC (scribd.com/document/612879369)",
+                (
+                    _PHASING,
+                    "the filing names up to 2,016 satellites in 28 planes of up to 72 over two shells: 28 planes of 36 in each are assumed",
                 ),
             ),
             Design(

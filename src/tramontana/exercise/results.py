@@ -1,0 +1,310 @@
+"""What came of a world, as plain numbers for tables, pages and files. Delays count what was never delivered as longer than anything."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tramontana.cell.area import Floats
+from tramontana.cell.beam_time import Rank
+from tramontana.exercise.terrestrial import TICK_S, Cause
+from tramontana.exercise.texts import CODE, Kind
+from tramontana.exercise.timeline import Played, Run, reached_after_s
+
+SHARES = (0.5, 0.9, 0.99)
+SATURATED = 0.9
+"""A beam that carries more than this of what it could, over a minute, is full."""
+CURVE_MIN = (0, 1, 2, 3, 5, 7, 10, 15, 20, 30, 45, 60, 90, 120, 180, 240, 360, 480, 720, 1080, 1440, 2160, 2880, 4320)
+FRAMES = 72
+"""Of the map."""
+
+
+@dataclass(frozen=True, slots=True)
+class WarnedRow:
+    """A warning under one fleet. Seconds from its approval; None for never in the exercise."""
+
+    name: str
+    inside: int
+    after_s: dict[str, float | None]
+    warned: float
+    """Share of the phones inside, at the end."""
+    by_satellite: int
+    """Phones that had it from a satellite first."""
+    plans: int
+    beams: int
+    overspill_km2: float
+    curve: tuple[float, ...]
+    """Share at `CURVE_MIN` minutes after the approval."""
+
+
+@dataclass(frozen=True, slots=True)
+class TextRow:
+    """Texts of one kind and precedence, written by phones that heard no ground network (`cut_off`) or by all."""
+
+    kind: str
+    precedence: str
+    cut_off: bool
+    written: int
+    delivered: int
+    by_satellite: int
+    expired: int
+    refused: int
+    waiting: int
+    after_s: dict[str, float | None]
+
+
+@dataclass(frozen=True, slots=True)
+class HelpRow:
+    """People in need: seconds from their first text. None for more than half, nine tenths, ninety-nine hundredths who never got there."""
+
+    asked: int
+    heard: int
+    taken: int
+    located: int
+    heard_s: dict[str, float | None]
+    taken_s: dict[str, float | None]
+
+
+@dataclass(frozen=True, slots=True)
+class LoadRow:
+    """What was full."""
+
+    beams: int
+    carried: int
+    fullest_minute: float
+    """Share of what its beam could carry, the fullest minute of the fullest beam."""
+    beam_minutes_saturated: int
+    most_waiting: int
+    longest_told_s: float | None
+    without_satellite: float
+    """Share of beam-minutes in which no satellite served the cell."""
+    pre_empted: int
+    sites_overflowed: int
+    site_minutes_overflowed: int
+    by_rank: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class RunRow:
+    """All of one fleet."""
+
+    id: str
+    label: str
+    warnings: tuple[WarnedRow, ...]
+    texts: tuple[TextRow, ...]
+    states: dict[str, int]
+    help: HelpRow
+    load: LoadRow
+
+
+@dataclass(frozen=True, slots=True)
+class GroundRow:
+    """The ground network, by ticks of a minute."""
+
+    sites: int
+    phones: int
+    people: int
+    out: dict[str, tuple[int, ...]]
+    """By cause, sites that do not work."""
+    cut_off: tuple[int, ...]
+    """Phones that hear no site."""
+    municipalities_dark: tuple[int, ...]
+    repairs: int
+    largest_cascade: tuple[str, int]
+    """The municipality whose hub most other sites hang on, and how many."""
+
+
+@dataclass(frozen=True, slots=True)
+class Results:
+    """All of an exercise."""
+
+    ground: GroundRow
+    runs: tuple[RunRow, ...]
+
+    def as_json(self) -> dict[str, object]:
+        return asdict(self)
+
+
+def results(played: Played) -> Results:
+    """The numbers of all runs."""
+    return Results(_ground(played), tuple(_run(played, run) for run in played.runs))
+
+
+def percentiles(after_s: Floats, shares: Sequence[float] = SHARES) -> dict[str, float | None]:
+    """By share in percent: within how long so many had it; None where fewer ever had."""
+    ordered = np.sort(after_s)
+    found: dict[str, float | None] = {}
+    for share in shares:
+        place = max(0, int(np.ceil(share * ordered.size)) - 1)
+        value = float(ordered[place]) if ordered.size else np.inf
+        found[f"{share * 100:g}"] = value if np.isfinite(value) else None
+    return found
+
+
+def _run(played: Played, run: Run) -> RunRow:
+    return RunRow(
+        run.id,
+        run.label,
+        tuple(_warned(played, run, number) for number in range(len(run.warned_s))),
+        tuple(_texts(run)),
+        {state: count for state, count in run.texts.counts().items() if count},
+        _help(run),
+        _load(run),
+    )
+
+
+def _warned(played: Played, run: Run, number: int) -> WarnedRow:
+    approved, warned = played.ground.warnings[number], run.warned_s[number]
+    broadcasts = run.broadcasts[number]
+    curve = tuple(float(np.mean(warned <= approved.begin_s + minutes * 60.0)) for minutes in curve_minutes(played))
+    return WarnedRow(
+        approved.entry.name,
+        int(warned.size),
+        {f"{share * 100:g}": reached_after_s(warned, approved.begin_s, share) for share in SHARES},
+        float(np.mean(np.isfinite(warned))),
+        int(np.count_nonzero(warned < played.ground.by_ground_s[number])),
+        len(broadcasts),
+        sum(len(each.beams) for each in broadcasts),
+        max((each.overspill_km2 for each in broadcasts), default=0.0),
+        curve,
+    )
+
+
+def curve_minutes(played: Played) -> tuple[int, ...]:
+    """Minutes after a warning's approval at which curves have a point."""
+    last = played.ground.world.head.hours * 60 - min(each.begin_s for each in played.ground.warnings) / 60
+    return tuple(minutes for minutes in CURVE_MIN if minutes <= last)
+
+
+def _texts(run: Run) -> list[TextRow]:
+    texts, number = run.texts, len(run.texts)
+    kind, rank, cut_off = texts.kind[:number], texts.rank[:number], texts.cut_off[:number]
+    state, way = texts.state[:number], texts.way[:number]
+    delivered = state == CODE["delivered"]
+    after_s = np.where(delivered, texts.done_s[:number] - texts.created_s[:number], np.inf)
+    rows: list[TextRow] = []
+    for which, level in (
+        (Kind.SOS, Rank.SOS),
+        (Kind.ANSWER, Rank.SOS),
+        *((Kind.OFFICIAL, Rank(each)) for each in (4, 3, 2, 1, 0)),
+        (Kind.PUBLIC, Rank.ROUTINE),
+    ):
+        for only_cut_off in (True, False):
+            mine = (kind == which) & (rank == level) & (cut_off | (not only_cut_off))
+            count = int(np.count_nonzero(mine))
+            if not count:
+                continue
+            rows.append(
+                TextRow(
+                    which.name.lower(),
+                    level.name.lower().replace("_", "-"),
+                    only_cut_off,
+                    count,
+                    int(np.count_nonzero(mine & delivered)),
+                    int(np.count_nonzero(mine & delivered & (way == 2))),
+                    int(np.count_nonzero(mine & (state == CODE["expired"]))),
+                    int(np.count_nonzero(mine & (state == CODE["refused"]))),
+                    int(np.count_nonzero(mine & (state == CODE["queued"]))),
+                    percentiles(after_s[mine]),
+                )
+            )
+    return rows
+
+
+def _help(run: Run) -> HelpRow:
+    heard = np.full(run.asked_for_help, np.inf)
+    taken = np.full(run.asked_for_help, np.inf)
+    for place, each in enumerate(run.help.values()):
+        heard[place] = each.received_s - each.first_text_s
+        taken[place] = np.inf if each.taken_s is None else each.taken_s - each.first_text_s
+    located = sum(each.located_s is not None for each in run.help.values())
+    return HelpRow(run.asked_for_help, len(run.help), int(np.isfinite(taken).sum()), located, percentiles(heard), percentiles(taken))
+
+
+def used_share(run: Run) -> Floats:
+    """(K, C) of what each beam could carry in each minute; NaN without a satellite."""
+    carried = run.load.taken.sum(axis=2)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.asarray(np.where(run.load.offered > 0, carried / run.load.offered, np.nan))
+
+
+def _load(run: Run) -> LoadRow:
+    used = used_share(run)
+    served = run.load.offered > 0
+    told = run.load.told_s[np.isfinite(run.load.told_s)]
+    by_rank = run.load.taken.sum(axis=(0, 1))
+    return LoadRow(
+        int(run.load.taken.shape[1]),
+        int(run.load.taken.sum()),
+        float(np.nanmax(used)) if served.any() else 0.0,
+        int(np.count_nonzero(used[served] > SATURATED)),
+        int(run.load.waiting.max(initial=0)),
+        float(told.max()) if told.size else None,
+        float(1.0 - served.mean()),
+        run.load.pre_empted,
+        int(np.count_nonzero(run.load.overflow)),
+        int(run.load.overflow.sum()),
+        {rank.name.lower().replace("_", "-"): int(by_rank[rank]) for rank in Rank},
+    )
+
+
+def _ground(played: Played) -> GroundRow:
+    ground = played.ground
+    phones_of_group = np.bincount(ground.phones.group, minlength=ground.phones.group_sites.shape[0])
+    cut_off = (~ground.reach.covered) @ phones_of_group
+    hubs = np.flatnonzero(np.isin(np.arange(len(ground.network)), ground.network.parent))
+    cascades = {int(hub): ground.network.hanging_on(int(hub)) for hub in hubs}
+    worst = max(cascades, key=lambda hub: cascades[hub])
+    return GroundRow(
+        len(ground.network),
+        len(ground.phones),
+        int(ground.world.places.population.sum()),
+        {cause.name.lower(): _per_tick(ground.state.cause == cause) for cause in (Cause.LOST, Cause.POWER, Cause.BACKHAUL)},
+        tuple(int(value) for value in cut_off),
+        _per_tick(~ground.state.mains),
+        len([each for each in ground.state.repairs if each[0] <= ground.world.seconds]),
+        (ground.world.places.names[int(ground.network.place[worst])], cascades[worst]),
+    )
+
+
+def _per_tick(array: NDArray[np.bool_]) -> tuple[int, ...]:
+    return tuple(int(value) for value in np.count_nonzero(array, axis=1))
+
+
+@dataclass(frozen=True, eq=False)
+class Frames:
+    """A world over time for a map: F instants, M municipalities, percent."""
+
+    at_s: Floats
+    cut_off: NDArray[np.int64]
+    """(F, M) phones that hear no ground network."""
+    dark: NDArray[np.bool_]
+    """(F, M) without mains."""
+    warned: Mapping[str, NDArray[np.int64]]
+    """By run, (F, M) phones inside the first warning's area that show it; −1 where none lives inside."""
+
+
+def frames(played: Played) -> Frames:
+    """What the map shows."""
+    ground = played.ground
+    at = np.linspace(0.0, ground.world.seconds, FRAMES + 1)
+    towns = len(ground.world.places)
+    tick = np.minimum((at // TICK_S).astype(np.int64), ground.reach.covered.shape[0] - 1)
+    groups = ground.phones.group_sites.shape[0]
+    pair, of_pair = np.unique(ground.phones.place.astype(np.int64) * groups + ground.phones.group, return_inverse=True)
+    many = np.bincount(of_pair)
+    place, group = pair // groups, pair % groups
+    people = np.bincount(place, weights=many, minlength=towns)
+    cut_off = np.array([np.bincount(place, weights=many * ~ground.reach.covered[each, group], minlength=towns) for each in tick])
+    inside = ground.warnings[0].inside
+    home = ground.phones.place[inside]
+    live = np.bincount(home, minlength=towns)
+    warned: dict[str, NDArray[np.int64]] = {}
+    for run in played.runs:
+        rows = [np.bincount(home[run.warned_s[0] <= now], minlength=towns) for now in at.tolist()]
+        share = np.rint(100.0 * np.array(rows) / np.maximum(live, 1)).astype(np.int64)
+        warned[run.id] = np.where(live > 0, share, -1)
+    return Frames(at, np.rint(100.0 * cut_off / np.maximum(people, 1)).astype(np.int64), ~ground.state.mains[tick], warned)

@@ -1,0 +1,155 @@
+"""A world played: once without satellites and once under each fleet, on the same seed, and what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from tramontana.cell.area import Floats
+from tramontana.exercise import alerting, phones, satellites, terrestrial, texts
+from tramontana.exercise.alerting import Approved
+from tramontana.exercise.control_room import Milestones
+from tramontana.exercise.phones import Phones, Reach
+from tramontana.exercise.satellites import Broadcast, Overhead, Service, Sky
+from tramontana.exercise.terrestrial import GroundState, Network
+from tramontana.exercise.texts import Kind, Texts
+from tramontana.exercise.traffic import Load, Traffic, WarningDwell, Watch
+from tramontana.exercise.world import World
+
+WITHOUT = "none"
+"""The run without satellites."""
+
+Progress = Callable[[str, float], None]
+"""Told what is done and its share."""
+
+
+@dataclass(frozen=True, eq=False)
+class Ground:
+    """What is the same under every fleet."""
+
+    world: World
+    seed: int
+    network: Network
+    state: GroundState
+    phones: Phones
+    reach: Reach
+    warnings: tuple[Approved, ...]
+    by_ground_s: tuple[Floats, ...]
+    """For each warning, (I,) when each phone inside shows it over the ground network."""
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """One fleet, or none."""
+
+    id: str
+    label: str
+    warned_s: tuple[Floats, ...]
+    """For each warning, (I,) when each phone inside shows it; inf for never."""
+    broadcasts: tuple[tuple[Broadcast, ...], ...]
+    texts: Texts
+    load: Load
+    service: Service
+    help: dict[int, Milestones]
+    """By phone, who was heard by the control room."""
+    asked_for_help: int
+    """Phones whose people texted for help."""
+
+
+@dataclass(frozen=True, eq=False)
+class Played:
+    """All runs of a world, the one without satellites first."""
+
+    ground: Ground
+    runs: tuple[Run, ...]
+
+
+def prepare(world: World, seed: int, progress: Progress | None = None) -> Ground:
+    """Sites, failures, phones and warnings: everything that does not depend on satellites. Raises `LocalError`."""
+    tell = progress or _nobody
+    network = terrestrial.build(world, seed)
+    state = terrestrial.play(world, network, seed)
+    tell("ground network", 0.3)
+    people = phones.draw(world, network, seed)
+    tell("ground network", 0.7)
+    reached = phones.reach(people, state, world.figures)
+    approved: list[Approved] = []
+    for number, entry in enumerate(sorted(world.warnings, key=lambda each: each.approved_min), 1):
+        used = [each.serial.message_code for made in approved for each in made.on_air]
+        approved.append(alerting.approve(entry, number, network, people, used))
+    by_ground = tuple(alerting.warned_by_ground(each, network, reached, people, world.figures, seed) for each in approved)
+    tell("ground network", 1.0)
+    return Ground(world, seed, network, state, people, reached, tuple(approved), by_ground)
+
+
+def run(ground: Ground, overhead: Overhead | None, progress: Progress | None = None, watch: Watch | None = None) -> Run:
+    """One run; `overhead` None for none. The same seed gives the same run."""
+    world, people = ground.world, ground.phones
+    tell = progress or _nobody
+    label = overhead.label if overhead else "without satellites"
+    broadcasts: tuple[tuple[Broadcast, ...], ...] = tuple(() for _ in ground.warnings)
+    if overhead is None:
+        service = Service.none(world, len(people.cells))
+    else:
+        sky = Sky(overhead, people.cells, world.figures)
+        service = sky.service(world, lambda share: tell(label, 0.2 * share))
+        broadcasts = tuple(sky.broadcasts(world, each.entry, satellites.points_of(world, each.entry, people)) for each in ground.warnings)
+        for made in broadcasts:
+            sky.add_broadcasts(service, made, world)
+    tell(label, 0.3)
+    dwells = tuple(
+        WarningDwell(number, dwell, cell, ground.warnings[number].beam_messages)
+        for number, made in enumerate(broadcasts)
+        for broadcast in made
+        for dwell, cell, _ in sorted(set(broadcast.beams))
+        if dwell < service.per_s.shape[0]
+    )
+    written = texts.write(world, people, ground.reach, ground.seed)
+    played = Traffic(world, people, ground.reach, service, written, dwells, ground.seed, len(ground.network), watch)
+    played.run(lambda share: tell(label, 0.3 + 0.65 * share))
+    warned: list[Floats] = []
+    for number, approved in enumerate(ground.warnings):
+        by_ground = ground.by_ground_s[number]
+        carried = sorted(played.carried.get(number, ()))
+        by_satellite = alerting.warned_by_satellite(approved, carried, ground.reach, people, world.figures, by_ground)
+        warned.append(np.minimum(by_ground, by_satellite))
+    first = _first_texts(written)
+    tell(label, 1.0)
+    return Run(
+        overhead.id if overhead else WITHOUT,
+        label,
+        tuple(warned),
+        broadcasts,
+        written,
+        played.load,
+        service,
+        played.room.milestones(first),
+        len(first),
+    )
+
+
+def play(world: World, overheads: Sequence[Overhead], seed: int, progress: Progress | None = None) -> Played:
+    """Without satellites, and under each fleet. Raises `LocalError`."""
+    ground = prepare(world, seed, progress)
+    return Played(ground, tuple(run(ground, overhead, progress) for overhead in (None, *overheads)))
+
+
+def _first_texts(written: Texts) -> dict[int, float]:
+    numbers = np.flatnonzero(written.kind[: written.first_written] == Kind.SOS)
+    found: dict[int, float] = {}
+    for number in numbers.tolist():
+        found.setdefault(int(written.phone[number]), float(written.created_s[number]))
+    return found
+
+
+def _nobody(_what: str, _share: float) -> None:
+    pass
+
+
+def reached_after_s(warned_s: Floats, begin_s: float, share: float) -> float | None:
+    """Seconds from approval until so many of the phones inside showed it; None if never in the exercise."""
+    at = np.sort(warned_s)
+    place = int(np.ceil(share * at.size)) - 1
+    return float(at[place] - begin_s) if at.size and np.isfinite(at[place]) else None
