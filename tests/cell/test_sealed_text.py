@@ -13,7 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.keys.mls.world import World
-from tramontana.cell.sealed_text import (
+from tramontana.cell.small_text import decode_text, encode_text
+from tramontana.keys.mls.messages import Remove
+from tramontana.keys.sealed_text import (
     EPOCH_KEPT_S,
     EXPORT_BYTES,
     LABEL,
@@ -23,14 +25,13 @@ from tramontana.cell.sealed_text import (
     WINDOW,
     CannotSeal,
     DirectionKey,
+    Gone,
     NotYet,
     Refused,
     SealedTexts,
-    decode_text,
-    encode_text,
+    Seen,
     export_context,
 )
-from tramontana.keys.mls.messages import Remove
 
 
 def secret(epoch: int, direction: int) -> bytes:
@@ -124,18 +125,29 @@ def test_a_new_epoch_is_used_when_the_other_was_heard_in_it() -> None:
     assert bea.open(ada.seal(b"now the new one", 202.0), 202.0).epoch == 2
 
 
-def test_a_text_of_an_epoch_that_is_not_here_yet_is_held_and_opens_later() -> None:
+def test_a_text_of_an_epoch_that_is_not_here_yet_opens_later() -> None:
     ada, bea = pair()
     ada.add_epoch(2, secret(2, 0), secret(2, 1), 100.0)
     ada.confirm(2)
     early = ada.seal(b"early", 101.0)
-    for _ in range(3):
-        with pytest.raises(NotYet):
-            bea.open(early, 102.0)
-    opened = bea.add_epoch(2, secret(2, 1), secret(2, 0), 103.0)
-    assert [each.plaintext for each in opened] == [b"early"]
-    with pytest.raises(Refused, match="seen"):
+    with pytest.raises(NotYet):
+        bea.open(early, 102.0)
+    bea.add_epoch(2, secret(2, 1), secret(2, 0), 103.0)
+    assert bea.open(early, 103.0).plaintext == b"early"
+    with pytest.raises(Seen):
         bea.open(early, 104.0)
+
+
+def test_whoever_was_taken_out_has_no_key_that_anything_is_sealed_or_opened_with() -> None:
+    ends = ada, bea = pair()
+    late = ada.seal(b"late", 0.0)
+    join(ends, 2, 1.0)
+    for each in ends:
+        each.forget_before(2)
+    with pytest.raises(Gone, match="epoch 1"):
+        bea.open(late, 2.0)
+    assert ada.seal(b"x", 2.0)[:2] == secret(2, 0)[44:]
+    assert ada.epochs == [2]
 
 
 def test_old_epochs_are_forgotten_three_days_after_their_end() -> None:
@@ -145,7 +157,7 @@ def test_old_epochs_are_forgotten_three_days_after_their_end() -> None:
     join(ends, 2, 1000.0)
     bea.confirm(2)
     assert bea.open(slow, 1000.0 + EPOCH_KEPT_S).plaintext == b"slow"
-    with pytest.raises(NotYet):
+    with pytest.raises(Gone, match="write it again"):
         bea.open(slower, 1001.0 + EPOCH_KEPT_S)
     assert [each.epoch for each in bea.records()] == [2]
     assert ada.seal(b"x", 1001.0 + EPOCH_KEPT_S)[:2] == secret(2, 0)[44:]  # nobody waits for ever

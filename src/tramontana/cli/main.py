@@ -35,6 +35,7 @@ COMMANDS = {
     "gateway": ("tramontana.cli.site:gateway", "A gateway: the tunnels of many sites."),
     "lab": ("tramontana.cli.lab:lab", "A site, gateways and carriers on this machine."),
     "phone": ("tramontana.cli.phone:phone", "A phone without a browser: answers, calls, measures."),
+    "text": ("tramontana.cli.text:text", "Sealed texts: one SMS or one small datagram each."),
     "plan": ("tramontana.cli.plan:plan", "Compare the alternatives of a study by what they cost."),
     "warn": ("tramontana.cli.warn:warn", "Warn every phone in an area: submit, approve, follow."),
     "exercise": ("tramontana.cli.exercise:exercise", "Play a disaster, with and without satellites. Simulated."),

@@ -8,7 +8,7 @@ the procedures of one conversation one after the other.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -56,7 +56,7 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """Application data of a verified sender. `keys` are those of the epoch in which it was sealed, None if that is over."""
+    """Application data of a verified sender, sealed in `epoch`. `keys` are those of that epoch, None if it is over."""
 
     conversation_id: str
     account_id: str
@@ -64,6 +64,7 @@ class Received:
     plaintext: bytes = field(repr=False)
     accepted_at: float
     keys: EpochKeys | None
+    epoch: int
 
 
 @dataclass
@@ -81,8 +82,18 @@ class _Conversation:
 class Conversations:
     """All of them. `own` is (account_id, device_id)."""
 
-    def __init__(self, client: Client, own: tuple[str, str], membership: Membership, store: Store, key_packages: KeyPackages) -> None:
+    def __init__(
+        self,
+        client: Client,
+        own: tuple[str, str],
+        membership: Membership,
+        store: Store,
+        key_packages: KeyPackages,
+        on_epoch: Callable[[str, str, EpochKeys, float], None] = lambda conversation_id, peer, keys, now: None,
+    ) -> None:
+        """on_epoch: is told conversation, peer and keys before and after whatever may end an epoch, some of them more than once."""
         self._client = client
+        self._on_epoch = on_epoch
         self._account_id, self._device_id = own
         self._membership = membership
         self._store = store
@@ -110,6 +121,11 @@ class Conversations:
         """Conversations that this device is in."""
         return [each.id for each in self._all.values() if each.group is not None and each.group.status is Status.ACTIVE]
 
+    def note_epoch(self, conversation_id: str, now: float) -> None:
+        """Tell `on_epoch` where the conversation stands."""
+        if (conversation := self._all.get(conversation_id)) is not None:
+            self._reached(conversation, now)
+
     def members(self, conversation_id: str) -> list[tuple[str, str]]:
         """(account_id, device_id) of each device in the MLS group."""
         group = self._all[conversation_id].group
@@ -123,13 +139,13 @@ class Conversations:
         Raises `NotReady`, `Broken`, `Refusal`, `Unreachable`.
         """
         group = yield from self.ready(conversation_id, now)
-        message = self._take(self._all[conversation_id], group, group.seal(plaintext))
+        message = self._take(self._all[conversation_id], group, now, group.seal(plaintext))
         return message, group.keys()
 
     def ready(self, conversation_id: str, now: float) -> Procedure[Group]:
         """The group, after what it needs before anything may be sealed in it. Raises as `seal` does."""
         conversation = self._all[conversation_id]
-        yield from self._settle(conversation)
+        yield from self._settle(conversation, now)
         if conversation.group is None:
             yield from self._found(conversation, now)
         group = conversation.group
@@ -148,7 +164,7 @@ class Conversations:
     def tidy(self, conversation_id: str, devices: Collection[tuple[str, str]], now: float) -> Procedure[None]:
         """Let in further devices of both persons, take out revoked ones. `devices` are (account_id, device_id) that have key packages."""
         conversation = self._all[conversation_id]
-        yield from self._settle(conversation)
+        yield from self._settle(conversation, now)
         if conversation.group is not None and conversation.group.status is Status.ACTIVE and self._is_stale(conversation, devices, now):
             yield from self._change(conversation, now)
 
@@ -212,7 +228,7 @@ class Conversations:
     def renew(self, conversation_id: str, now: float) -> Procedure[None]:
         """New secrets, so that what a thief learnt of the old ones is worth nothing."""
         conversation = self._all[conversation_id]
-        yield from self._settle(conversation)
+        yield from self._settle(conversation, now)
         if conversation.group is not None and conversation.group.status is Status.ACTIVE:
             yield from self._commit(conversation, (), (), now)
 
@@ -222,10 +238,10 @@ class Conversations:
         removals = [Remove(member.leaf_index) for member in removed]
         step = conversation.group.commit(*removals, *additions, now=now)
         conversation.removing = tuple(_name(member)[1] for member in removed)
-        self._take(conversation, conversation.group, step)
-        return (yield from self._settle(conversation))
+        self._take(conversation, conversation.group, now, step)
+        return (yield from self._settle(conversation, now))
 
-    def _settle(self, conversation: _Conversation) -> Procedure[bool]:
+    def _settle(self, conversation: _Conversation, now: float) -> Procedure[bool]:
         """Bring an outstanding commit to its end: the server takes the same bytes twice without harm."""
         group = conversation.group
         if group is None or (sent := group.outstanding) is None:
@@ -242,18 +258,26 @@ class Conversations:
                 conversation.group = None
                 self._store.write([_row(conversation, None)])
             else:
-                self._take(conversation, group, group.discard())
+                self._take(conversation, group, now, group.discard())
             if refused.code in ("epoch_taken", "not_joined"):
                 return False
             raise
         conversation.removing = ()
-        self._take(conversation, group, group.merge())
+        self._take(conversation, group, now, group.merge())
         return True
 
-    def _take(self, conversation: _Conversation, group: Group, step: Step[Any], *changes: Change) -> Any:
+    def _take(self, conversation: _Conversation, group: Group, now: float, step: Step[Any], *changes: Change) -> Any:
         """Store a step, then make it."""
+        self._reached(conversation, now)  # before the epoch ends: a crash may have come between an epoch and its keys
         self._store.write([_row(conversation, step.state), *changes])
-        return group.adopt(step)
+        result = group.adopt(step)
+        self._reached(conversation, now)
+        return result
+
+    def _reached(self, conversation: _Conversation, now: float) -> None:
+        group = conversation.group
+        if group is not None and group.status is Status.ACTIVE:
+            self._on_epoch(conversation.id, conversation.peer, group.keys(), now)
 
     # Receiving
 
@@ -270,18 +294,19 @@ class Conversations:
         return received
 
     def _process(self, item: Item, done: Change) -> Procedure[Received | None]:
+        now = item.accepted_at
         conversation = self._all.get(item.conversation_id)
         if conversation is None or conversation.group is None:
             conversation = yield from self._discover(item.conversation_id)
         if item.kind == "welcome":
-            yield from self._settle(conversation)
-            self._join(conversation, item, done)
+            yield from self._settle(conversation, now)
+            self._join(conversation, item, done, now)
             return None
-        yield from self._settle(conversation)
+        yield from self._settle(conversation, now)
         group = conversation.group
         if group is None or group.status is not Status.ACTIVE:
             raise MessageRefused("this device is not in the conversation that a message came from")
-        step = group.receive(item.payload, now=item.accepted_at)
+        step = group.receive(item.payload, now=now)
         outcome = step.outcome
         if isinstance(outcome, Proposed):
             raise MessageRefused("a proposal that is not part of a commit has no place here")
@@ -289,12 +314,12 @@ class Conversations:
             if any(account not in self._accounts(conversation) for account, _ in _names(outcome.added)):
                 yield from self._discover(conversation.id)  # an archive member that this device has not heard of yet?
             self._check_members(conversation, outcome.added)
-            self._take(conversation, group, step, done)
+            self._take(conversation, group, now, step, done)
             return None
         assert isinstance(outcome, Application)
-        self._take(conversation, group, step, done)
+        self._take(conversation, group, now, step, done)
         keys = group.keys() if outcome.epoch == group.epoch else None
-        return Received(conversation.id, *_name(outcome.sender), outcome.plaintext, item.accepted_at, keys)
+        return Received(conversation.id, *_name(outcome.sender), outcome.plaintext, now, keys, outcome.epoch)
 
     def _discover(self, conversation_id: str) -> Procedure[_Conversation]:
         """What the server says of a conversation. Raises `MessageRefused` for one that is not a direct one of this account."""
@@ -316,7 +341,7 @@ class Conversations:
         """Of the archives that the server lists, those that custodians certified for one of the two."""
         return tuple(archive for archive in archives if self._membership.may_keep(archive, (self._account_id, peer)))
 
-    def _join(self, conversation: _Conversation, item: Item, done: Change) -> None:
+    def _join(self, conversation: _Conversation, item: Item, done: Change, now: float) -> None:
         if conversation.group is not None and conversation.group.status is Status.ACTIVE:
             raise MessageRefused("a welcome into a conversation that is joined already")
         group, used = self._client.join(item.payload, self._key_packages.held)
@@ -327,6 +352,7 @@ class Conversations:
         self._store.write([_row(conversation, group.serialise()), *spent, done])
         self._key_packages.forget(spent)
         conversation.group = group
+        self._reached(conversation, now)
 
     def _check_members(self, conversation: _Conversation, members: Sequence[Member]) -> None:
         names = _names(members)

@@ -9,11 +9,12 @@ from contextlib import suppress
 from typing import Any
 
 from tramontana.device import messages
-from tramontana.device.conversations import Conversations, Item, NotReady, Received
+from tramontana.device.conversations import DEVICE_TABLE, Conversations, Item, NotReady, Received
 from tramontana.device.enrolment import Enrolment, login
 from tramontana.device.key_packages import KeyPackages
 from tramontana.device.membership import KeepEntries, Membership, Standing, credential_of
 from tramontana.device.requests import Procedure, Refusal, Request, Unreachable, b64, unb64
+from tramontana.device.sealed_post import Arrived, Departing, SealedPost
 from tramontana.device.store import Change, Store
 from tramontana.errors import LocalError, RemoteError
 from tramontana.keys.certificate import UnverifiedRevocation
@@ -27,6 +28,7 @@ ZEROISE = "zeroise"
 """A revocation whose reason begins so orders the device to destroy itself (docs/protocols.md)."""
 LOG_TABLE = "log"
 EVIDENCE_ROW = "evidence"
+FOLLOWED_ROW = "followed at"
 HEAD_TOLD_EVERY_S = 3_600.0
 """A conversation hears of this device's head at most this often (docs/protocols.md)."""
 
@@ -58,7 +60,10 @@ class Device:
         account_id, device_id = self.enrolment.account_id, self.enrolment.device_id
         client = Client(self._key, credential_of(account_id, device_id), self.membership)
         self._key_packages = KeyPackages(client, store)
-        self.conversations = Conversations(client, (account_id, device_id), self.membership, store, self._key_packages)
+        self.sealed = SealedPost(store, device_id, self.membership.is_revoked)
+        self.conversations = Conversations(
+            client, (account_id, device_id), self.membership, store, self._key_packages, on_epoch=self.sealed.reached
+        )
         self._directory: dict[str, Any] = {}
         self._told: dict[str, float] = {}
 
@@ -85,8 +90,15 @@ class Device:
             raise
         if self._keep is not None:
             return
+        self._store.write([Change(DEVICE_TABLE, FOLLOWED_ROW, str(now).encode())])
         answer = yield Request("GET", f"/accounts?certificates_from={self.membership.size}")
         self._directory = {account["account_id"]: account for account in answer}
+
+    @property
+    def followed_at(self) -> float | None:
+        """When this device last heard from its server."""
+        found = self._store.read(DEVICE_TABLE).get(FOLLOWED_ROW)
+        return None if found is None else float(found)
 
     def obey_revocation(self) -> Procedure[bool]:
         """After the server put this device out: whether the organisation itself ordered it to destroy itself; it then has."""
@@ -138,6 +150,7 @@ class Device:
         Raises `MessageRefused` for what was refused, and `Alarm`; the item counts as processed then as well.
         """
         received = yield from self.conversations.process(item)
+        self.sealed.open_held(now)
         if item.kind == "welcome":
             yield from quietly(self.replenish(now))
         if received is None:
@@ -147,12 +160,31 @@ class Device:
             if message["type"] == "head":
                 yield from self._heard(message)
                 return None
+            self.sealed.heard(received.conversation_id, received.device_id, received.epoch)
+            if message["type"] == "number":
+                self.sealed.learn_number(received.device_id, messages.number_of(message))
+                return None
             if message["type"] == "text" and received.account_id != self.enrolment.account_id:
                 receipt = messages.delivered([messages.identifier(message, "id")])
                 yield from quietly(self.send(item.conversation_id, receipt, now))
         except messages.MalformedMessage:
             return None
         return received
+
+    # Sealed texts: no server is asked
+
+    def seal_text(self, account_id: str, plaintext: bytes, now: float, *, device_id: str | None = None, number: str = "") -> Departing:
+        """Seal for one device of a person; "" takes the number that it told. Raises `CannotSeal`, `WhichDevice`."""
+        conversation_id = self.conversations.with_peer(account_id)
+        self.conversations.note_epoch(conversation_id, now)
+        chosen = self.sealed.device_for(conversation_id, device_id)
+        return self.sealed.seal(conversation_id, chosen, plaintext, number or self.sealed.numbers().get(chosen, ""), now)
+
+    def open_text(self, datagram: bytes, now: float) -> Arrived:
+        """Open what came by whatever way. Raises `Refused`, `Gone`, `NotYet`."""
+        for conversation_id in self.conversations.ids():
+            self.conversations.note_epoch(conversation_id, now)
+        return self.sealed.open(datagram, now)
 
     def tell(self, conversation_id: str, now: float) -> Procedure[None]:
         """Tell a conversation which head this device has seen, so that nobody can be shown another log than the rest."""

@@ -68,6 +68,9 @@ class OnlineDevice:
         self.device = device
         self.clock = ServerClock()
         self.online = asyncio.Event()
+        self.caught_up = asyncio.Event()
+        """What waited in the mailbox when the device came online is processed."""
+        self._pending = 0
         self._on_message = on_message
         self._on_frame = on_frame
         self._on_refused = on_refused
@@ -157,6 +160,7 @@ class OnlineDevice:
                     self._on_refused(str(refused))
             finally:
                 self.online.clear()
+                self.caught_up.clear()
             await asyncio.sleep(backoff_s(failures))
             failures += 1
 
@@ -204,7 +208,10 @@ class OnlineDevice:
                 tasks = [task for task in tasks if not task.done()]
                 match frame["type"]:
                     case "ready":
+                        self._pending = int(frame["pending"])
                         self.online.set()
+                        if not self._pending:
+                            self.caught_up.set()
                         tasks.append(group.create_task(self._catch_up()))
                     case "deliver":
                         mailbox.put_nowait(frame)
@@ -243,6 +250,9 @@ class OnlineDevice:
                     conversation_id = item.conversation_id
                     await self.in_conversation(conversation_id, lambda at=conversation_id: self.device.tell(at, self.now()))  # type: ignore[misc]
             await socket.send(json.dumps({"type": "ack", "seq": item.seq}))
+            self._pending -= 1
+            if self._pending <= 0:
+                self.caught_up.set()
 
     async def follow(self) -> None:
         """Read the log and the directory on. Raises `Alarm`, `Refusal`, `Unreachable`."""

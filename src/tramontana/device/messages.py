@@ -98,6 +98,27 @@ def delivered(ids: Sequence[str]) -> bytes:
     return encode({"type": "receipt", "ids": list(ids), "state": "delivered"})
 
 
+_NUMBER = re.compile(r"\+?[0-9]{2,20}\Z", re.ASCII)
+
+
+def is_number(value: str) -> bool:
+    """A telephone number: with its country and a plus, or a short code."""
+    return _NUMBER.match(value) is not None
+
+
+def number_of(message: Fields) -> str:
+    """The number that a `number` message tells; "" takes the last one back."""
+    value = text(message, "number", 21)
+    if value and not is_number(value):
+        raise MalformedMessage("number of a message is no telephone number")
+    return value
+
+
+def number_told(number: str) -> bytes:
+    """At this number the sending device takes sealed texts."""
+    return encode({"type": "number", "number": number})
+
+
 def written(message_id: str, body: str, now: float) -> bytes:
     """A text."""
     return encode({"type": "text", "id": message_id, "body": body, "sent_at": int(now)})

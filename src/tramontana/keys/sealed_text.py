@@ -9,14 +9,11 @@ seen, and keys of earlier epochs are kept for a while, because a text may be und
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from tramontana.cell import gsm_alphabet
 from tramontana.errors import LocalError, RemoteError
 
 LABEL = "tramontana sealed text 1"
@@ -34,8 +31,8 @@ WINDOW = 1024
 EPOCHS_KEPT = 8
 EPOCH_KEPT_S = 72 * 3600.0
 """Longer than centres keep a text (two days)."""
-MOST_HELD = 32
-"""Datagrams of an epoch that this device has not reached yet."""
+MOST_GONE = 16
+"""Key ids of epochs that are over, kept so that a late text can be told from one that is early."""
 
 
 class CannotSeal(LocalError):
@@ -46,8 +43,16 @@ class Refused(RemoteError):
     """A datagram that is not a sealed text of this conversation, or was seen before; it was dropped."""
 
 
+class Seen(Refused):
+    """A sealed text that was opened before, or is too far behind the newest one to tell; it was dropped."""
+
+
 class NotYet(RemoteError):
-    """A sealed text of an epoch that this device has not reached: it is held, and opens when the conversation's messages have arrived."""
+    """A sealed text whose key is not here: of an epoch that is still to come, or of another conversation. Hold it and try again."""
+
+
+class Gone(RemoteError):
+    """A sealed text of an epoch whose keys this device has destroyed: nobody can open it here any more. Ask for it to be written again."""
 
 
 def export_context(sender: bytes, receiver: bytes) -> bytes:
@@ -143,35 +148,46 @@ class EpochRecord:
 
 @dataclass(slots=True)
 class SealedTexts:
-    """Both directions between two devices. Store `records()` before a sealed datagram leaves and after one was opened."""
+    """Both directions between two devices. Store `records()` before a sealed datagram leaves and before what was opened is shown."""
 
+    gone: dict[bytes, int] = field(default_factory=dict)
+    """Key ids by which the other one sealed in epochs that are over, and those epochs; the oldest first."""
     _epochs: dict[int, _Epoch] = field(default_factory=dict, init=False)
     _sending_epoch: int | None = field(default=None, init=False)
-    _held: deque[bytes] = field(default_factory=lambda: deque(maxlen=MOST_HELD), init=False)
 
-    def add_epoch(self, epoch: int, sending: bytes, receiving: bytes, now: float, record: EpochRecord | None = None) -> Sequence[Opened]:
-        """The conversation reached an epoch, or it is restored with its record. Returns what had waited for it.
+    @property
+    def epochs(self) -> list[int]:
+        """Whose keys are here."""
+        return sorted(self._epochs)
+
+    @property
+    def sending_epoch(self) -> int | None:
+        """Whose key seals the next text."""
+        return self._sending_epoch
+
+    def add_epoch(self, epoch: int, sending: bytes, receiving: bytes, now: float, record: EpochRecord | None = None) -> None:
+        """The conversation reached an epoch, or it is restored with its record.
 
         This device sends with the new keys from the moment in which the other one was heard to have them, or after `EPOCH_KEPT_S`; a
         first epoch at once. Restoring without the record is refused by the caller's duty: a counter that is used twice breaks the key.
         """
         if epoch in self._epochs:
-            return ()
+            return
         made = _Epoch(epoch, record.began_at if record else now, DirectionKey(epoch, sending), DirectionKey(epoch, receiving))
         if record is not None:
             made.window, made.next_counter = ReplayWindow(record.highest, record.seen), record.next_counter
         self._epochs[epoch] = made
         if self._sending_epoch is None or (record is not None and record.next_counter > 0 and epoch > self._sending_epoch):
             self._sending_epoch = epoch
-        self._forget(now)
-        held, self._held = list(self._held), deque(maxlen=MOST_HELD)
-        opened = []
-        for datagram in held:
-            try:
-                opened.append(self.open(datagram, now))
-            except (Refused, NotYet):
-                continue  # what is still not to be opened, `open` has put back
-        return opened
+        if record is None:  # of what is restored in parts nothing is over before all of it is here
+            self.forget(now)
+
+    def forget_before(self, epoch: int) -> None:
+        """Somebody was taken out of the conversation with this epoch: keys that he has neither seal nor open anything from now on."""
+        if epoch in self._epochs:
+            self._sending_epoch = epoch
+            for each in [each for each in self._epochs if each < epoch]:
+                self._end(each)
 
     def confirm(self, epoch: int) -> None:
         """The other device was heard in this epoch, by whatever way: send with it from now on."""
@@ -182,7 +198,7 @@ class SealedTexts:
         """One datagram of at most 140 octets. Raises `CannotSeal`."""
         if len(plaintext) > MOST_PLAINTEXT_BYTES:
             raise CannotSeal(f"a sealed text has {MOST_PLAINTEXT_BYTES} octets at most, this one {len(plaintext)}: shorten it or send two")
-        self._forget(now)
+        self.forget(now)
         if self._sending_epoch is None:
             raise CannotSeal("there is no key yet: open the conversation with this person once while there is a network")
         using = self._epochs[self._sending_epoch]
@@ -193,16 +209,14 @@ class SealedTexts:
         return datagram
 
     def open(self, datagram: bytes, now: float) -> Opened:
-        """Open a datagram. Raises `Refused` for what is none, was changed or was seen; `NotYet` for a key that is not here; it is held."""
+        """Open a datagram. Raises `Refused` for what is none, was changed or was seen; `NotYet` or `Gone` for a key that is not here."""
         if not HEADER_BYTES + TAG_BYTES <= len(datagram) <= MOST_BYTES:
             raise Refused(f"a sealed text has {HEADER_BYTES + TAG_BYTES} to {MOST_BYTES} octets, not {len(datagram)}")
-        self._forget(now)
+        self.forget(now)
         # Two epochs may have the same key id by chance (1 in 65,536): whichever key opens it is right.
         named = [each for each in self._epochs.values() if each.receiving.key_id == datagram[:KEY_ID_BYTES]]
         if not named:
-            if datagram not in self._held:
-                self._held.append(datagram)
-            raise NotYet("a sealed text of an epoch that is not here yet; it is held")
+            raise self._without_key(datagram[:KEY_ID_BYTES])
         counter = int.from_bytes(datagram[KEY_ID_BYTES:HEADER_BYTES], "big")
         for each in sorted(named, key=lambda each: -each.epoch):
             try:
@@ -210,11 +224,19 @@ class SealedTexts:
             except Refused:
                 continue
             if not each.window.is_new(counter):  # only now: a forged one must not move the window, nor tell what was seen
-                raise Refused("a sealed text that was seen before, or is too old to tell")
+                raise Seen("a sealed text that was seen before, or is too old to tell")
             each.window.mark(counter)
             self.confirm(each.epoch)
             return Opened(plaintext, each.epoch, counter)
         raise Refused("a sealed text that was changed on its way, or is not for this device")
+
+    def _without_key(self, key_id: bytes) -> NotYet | Gone:
+        if (epoch := self.gone.get(key_id)) is None:
+            return NotYet("a sealed text whose key is not here yet; it opens when the conversation's messages have arrived")
+        return Gone(
+            f"a sealed text of epoch {epoch}, whose keys were destroyed: it is older than {EPOCH_KEPT_S / 3600:.0f} hours, or somebody was "
+            "taken out of the conversation since. Ask the sender to write it again"
+        )
 
     def records(self) -> list[EpochRecord]:
         """What must be on disk; the exporter's octets are kept beside it."""
@@ -223,7 +245,8 @@ class SealedTexts:
             for each in self._epochs.values()
         ]
 
-    def _forget(self, now: float) -> None:
+    def forget(self, now: float) -> None:
+        """Destroy the keys of epochs that are over for long enough."""
         newest = max(self._epochs, default=None)
         if newest is not None and newest != self._sending_epoch and now - self._epochs[newest].began_at > EPOCH_KEPT_S:
             self._sending_epoch = newest  # whoever is still not there will not come by waiting
@@ -234,30 +257,11 @@ class SealedTexts:
             # An epoch's texts may be under way as long as its successor is young.
             after = self._epochs[order[position + 1]].began_at
             if len(order) - position > EPOCHS_KEPT or now - after > EPOCH_KEPT_S:
-                del self._epochs[epoch]
+                self._end(epoch)
 
-
-def encode_text(text: str) -> bytes:
-    """A text as plaintext: count (1) ‖ packed septets, or 0 ‖ UTF-8, whichever is shorter. Raises `CannotSeal`."""
-    plain = b"\0" + text.encode()
-    if not gsm_alphabet.missing(text):
-        septets = gsm_alphabet.encode(text)
-        if 0 < len(septets) <= 255:
-            packed = bytes((len(septets),)) + gsm_alphabet.pack(septets)
-            plain = min(plain, packed, key=len)
-    if len(plain) > MOST_PLAINTEXT_BYTES:
-        raise CannotSeal(f"the text needs {len(plain)} octets, {MOST_PLAINTEXT_BYTES} fit: shorten it or send two")
-    return plain
-
-
-def decode_text(plaintext: bytes) -> str:
-    """The text of a plaintext. Raises `Refused`."""
-    if not plaintext:
-        raise Refused("a sealed text without content")
-    try:
-        if plaintext[0] == 0:
-            return plaintext[1:].decode()
-        septets = gsm_alphabet.unpack(plaintext[1:], plaintext[0])
-    except (UnicodeDecodeError, gsm_alphabet.BadSeptets):
-        raise Refused("a sealed text whose content cannot be read; the other end may be newer") from None
-    return gsm_alphabet.decode(septets)
+    def _end(self, epoch: int) -> None:
+        key_id = self._epochs.pop(epoch).receiving.key_id
+        self.gone.pop(key_id, None)
+        self.gone[key_id] = epoch
+        while len(self.gone) > MOST_GONE:
+            del self.gone[next(iter(self.gone))]
