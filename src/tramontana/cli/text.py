@@ -124,7 +124,7 @@ def seal(place: Place, number: str, device_id: str | None, form: str, name: str,
         if form == "hex":
             click.echo(leaving.datagram.hex())
         else:
-            click.get_binary_stream("stdout").write(leaving.datagram)
+            sys.stdout.buffer.write(leaving.datagram)
         device.sealed.departed(leaving.id)
 
 
