@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Literal
 
 import click
 import numpy as np
@@ -14,6 +15,7 @@ import numpy as np
 from tramontana.cli.output import Column, Report, write_whole
 from tramontana.errors import LocalError
 from tramontana.exercise import catalogue, satellites, timeline
+from tramontana.exercise.report import page
 from tramontana.exercise.results import Results, RunRow, results
 from tramontana.exercise.satellites import Overhead
 from tramontana.exercise.timeline import Played
@@ -23,9 +25,9 @@ from tramontana.space.life import direct_to_cell
 
 FLEETS = ("starlink-direct-to-cell", "starlink-direct-to-cell-filed")
 """Today's and the filed one."""
-SIMULATED = (
-    "all of it: sites are synthetic, phones and texts are drawn, satellites are propagated and their beams planned; nothing was sent"
-)
+_BOUNDS: tuple[Literal["low", "high"], ...] = ("low", "high")
+SENSITIVE = ("battery_h", "second_path_share", "satellite_phone_share", "steps_outside", "sky_blocked", "beam_free", "texts_per_phone_h")
+SIMULATED = "all of it: sites are synthetic, phones and texts are drawn, satellites are propagated and their beams planned; nothing is sent"
 
 
 @click.group()
@@ -100,6 +102,48 @@ def run(
             click.echo(f"Wrote {path}")
 
 
+@exercise.command()
+@click.argument("exercise", metavar="NAME|FILE")
+@click.option("--figure", "names", multiple=True, metavar="NAME", help="A figure to take at both ends of its range; several times.")
+@click.option("--hours", type=click.FloatRange(min=0.1), default=3.0, show_default=True, help="Play only the first hours.")
+@click.option("--seeds", type=click.IntRange(1, 20), default=3, show_default=True, help="How many seeds with the exercise's own figures.")
+def sensitivity(exercise: str, names: tuple[str, ...], hours: float, seeds: int) -> None:
+    """Play NAME or FILE under today's fleet with other seeds, and with figures at the low and the high end of their ranges."""
+    world = _read(exercise).first_hours(hours)
+    cases = [(f"seed {world.head.seed + more}", world, world.head.seed + more) for more in range(seeds)]
+    for name in names or SENSITIVE:
+        for bound in _BOUNDS:
+            figures = world.figures.at_bound(name, bound)
+            value = dict(figures.table())[name].value
+            cases.append((f"{name} {value:g}", replace(world, figures=figures), world.head.seed))
+    rows: list[tuple[str, RunRow, int]] = []
+    for name, case, seed in cases:
+        found = results(timeline.play(case, (satellites.of_design(FLEETS[0], case),), seed))
+        rows += [(name, run, max(found.ground.cut_off)) for run in found.runs]
+        click.echo(f"\r\x1b[K{len(rows) // 2} of {len(cases)}", nl=False, err=True)
+    click.echo("\r\x1b[K", nl=False, err=True)
+    report = Report(
+        f"What decides: {world.head.title}",
+        (("Simulated", SIMULATED), ("Exercise", f"the first {world.head.hours:g} h")),
+        (
+            Column("with", [name for name, _, _ in rows], "text"),
+            Column("satellites", [run.label for _, run, _ in rows], "text"),
+            Column("phones_that_hear_no_site", np.array([most for _, _, most in rows], dtype=np.int64)),
+            Column("warned_percent", np.array([100 * run.warnings[0].warned for _, run, _ in rows]), digits=2),
+            Column("sos_heard_percent", np.array([100 * run.help.heard / max(1, run.help.asked) for _, run, _ in rows]), digits=1),
+            Column("texts_of_cut_off_delivered_percent", np.array([delivered_percent(run) for _, run, _ in rows]), digits=1),
+            Column("fullest_beam_percent", np.array([100 * run.load.fullest_minute for _, run, _ in rows])),
+        ),
+    )
+    click.echo(report.as_text(most_rows=200))
+
+
+def delivered_percent(row: RunRow) -> float:
+    """Of the public's and officials' texts that were written where no site was heard; NaN for none."""
+    mine = [each for each in row.texts if each.cut_off and each.kind in ("official", "public")]
+    return 100 * sum(each.delivered for each in mine) / sum(each.written for each in mine) if mine else float("nan")
+
+
 def written(played: Played, found: Results, folder: Path) -> tuple[Path, ...]:
     """The files of a report."""
     world = played.ground.world
@@ -113,6 +157,7 @@ def written(played: Played, found: Results, folder: Path) -> tuple[Path, ...]:
         "sources": {name: source.model_dump() for name, source in world.sources.items()},
     }
     files = {
+        "report.html": page(played, found, SIMULATED).encode(),
         "results.json": json.dumps({**about, **found.as_json()}, ensure_ascii=False, allow_nan=False, indent=1).encode(),
         "warned.csv": compared(played, found).as_csv().encode(),
         "texts.csv": texts_table(played, found).as_csv().encode(),
@@ -136,10 +181,6 @@ def compared(played: Played, found: Results) -> Report:
     def minutes(value: float | None) -> float | None:
         return None if value is None else value / 60
 
-    def delivered(row: RunRow) -> float | None:
-        mine = [each for each in row.texts if each.cut_off and each.kind in ("official", "public")]
-        return 100 * sum(each.delivered for each in mine) / sum(each.written for each in mine) if mine else None
-
     head = played.ground.world.head
     return Report(
         head.title,
@@ -160,7 +201,7 @@ def compared(played: Played, found: Results) -> Report:
             column("warned_percent", lambda row: 100 * row.warnings[0].warned, 2),
             column("sos_heard_percent", lambda row: 100 * row.help.heard / row.help.asked if row.help.asked else None, 1),
             column("sos_heard_p90_min", lambda row: minutes(row.help.heard_s["90"]), 1),
-            column("texts_of_cut_off_delivered_percent", delivered, 1),
+            column("texts_of_cut_off_delivered_percent", delivered_percent, 1),
             column("fullest_beam_percent", lambda row: 100 * row.load.fullest_minute, 0),
         ),
         (("Reading", "“–”: never within the exercise. “Cut off”: written where no site was heard."),),
@@ -257,7 +298,8 @@ def _overheads(world: World, elements: Path | None, fleets: tuple[str, ...]) -> 
         mine = np.flatnonzero(direct_to_cell(fleet))
         if not mine.size:
             raise LocalError(f"{elements.name} holds no satellite that serves telephones: leave --elements out, or choose a --fleet")
-        made.append(satellites.of_elements(fleet.take(mine), world))
+        label = f"{mine.size:,} direct-to-cell satellites of {elements.name}"
+        made.append(satellites.of_elements(replace(fleet.take(mine), label=label), world))
         if not fleets:
             designs = designs[1:]  # today's, by its own elements
     return (*made, *(satellites.of_design(each, world) for each in designs))

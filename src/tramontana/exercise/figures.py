@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
+from typing import Literal
 
 from tramontana.errors import LocalError
 from tramontana.space.parameters import Parameter
@@ -80,6 +81,13 @@ class Figures:
                 )
             changed[name] = replace(built_in, value=value)
         return replace(self, **changed)
+
+    def at_bound(self, name: str, bound: Literal["low", "high"]) -> Figures:
+        """One of them at an end of its range. Raises `LocalError`."""
+        figure = dict(self.table()).get(name)
+        if figure is None:
+            raise LocalError(f"{name!r} is no figure of an exercise: use {', '.join(sorted(each for each, _ in self.table()))}")
+        return replace(self, **{name: replace(figure, value=getattr(figure, bound))})
 
     def table(self) -> tuple[tuple[str, Parameter], ...]:
         """Name and figure of all, in their order."""
