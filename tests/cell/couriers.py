@@ -60,7 +60,7 @@ class MemoryCourier:
         self.news.set()
         return [self.verdict(message) for message in messages]
 
-    def ended(self, session: str) -> None: ...
+    def heard(self, link: str, message_ids: Sequence[str]) -> None: ...
 
     async def state_of(self, link: str, message_id: str) -> int | None:
         return self.states.get(message_id)

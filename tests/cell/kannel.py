@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, quote, urlencode, urlsplit
 
 import httpx
 
@@ -51,7 +51,7 @@ max-messages = 10
 group = sms-service
 keyword = default
 catch-all = true
-get-url = "http://127.0.0.1:{web}/incoming?from=%p&to=%P&text=%a&coding=%c"
+get-url = "http://127.0.0.1:{web}/incoming?from=%p&to=%P&text=%a&coding=%c&octets=%b"
 max-messages = 0
 """
 
@@ -82,6 +82,8 @@ class Kannel:
     web_port: int
     calls: list[tuple[str, dict[str, str]]] = field(default_factory=list)
     """What Kannel fetched from us: the path and the fields; receipts and texts that came in."""
+    octets: list[bytes] = field(default_factory=list)
+    """The message of each of these calls as octets."""
     news: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def send(self, sender: str, to: str, text: str) -> None:
@@ -97,8 +99,16 @@ class Kannel:
             "dlr-mask": "31",
             "dlr-url": f"http://127.0.0.1:{self.web_port}/receipt?kind=%d&to=%p",
         }
+        await self._send(fields)
+
+    async def send_octets(self, sender: str, to: str, octets: bytes) -> None:
+        """Hand a binary message to Kannel, as a gateway beside a satellite modem would."""
+        fields = {"username": "office", "password": "office", "from": sender, "to": to, "coding": "1"}
+        await self._send(fields, "&text=" + quote(octets))
+
+    async def _send(self, fields: dict[str, str], more: str = "") -> None:
         async with httpx.AsyncClient() as client:
-            answer = await client.get(f"http://127.0.0.1:{self.sms_port}/cgi-bin/sendsms", params=fields)
+            answer = await client.get(f"http://127.0.0.1:{self.sms_port}/cgi-bin/sendsms?{urlencode(fields)}{more}")
         assert answer.status_code == 202, answer.text
 
     async def until(self, condition: Callable[[], bool]) -> None:
@@ -113,10 +123,12 @@ class Kannel:
             pass
         address = urlsplit(line.split(" ")[1])
         fields = {name: values[0] for name, values in parse_qs(address.query, keep_blank_values=True).items()}
+        octets = parse_qs(address.query, keep_blank_values=True, encoding="latin-1").get("octets", [""])[0]
         writer.write(b"HTTP/1.0 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 0\r\n\r\n")
         await writer.drain()
         writer.close()
         self.calls.append((address.path, fields))
+        self.octets.append(octets.encode("latin-1"))
         self.news.set()
 
 

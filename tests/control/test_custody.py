@@ -424,7 +424,7 @@ async def test_the_console_sees_requests_log_and_retention(houses: Houses) -> No
         page = (await house.http.get("/api/v1/admin/log", headers=administrator)).json()
         assert [entry["kind"] for entry in page["entries"]] == ["organisation", "log_key", "certificate", "certificate"]
         assert page["entries"][2]["roles"] == ["custodian", "member"]
-        wanted = {"undelivered_days": 30, "call_records_days": 7, "attachments_days": 14}
+        wanted = {"undelivered_days": 30, "call_records_days": 7, "attachments_days": 14, "texts_days": 60, "sos_days": 700}
         assert (await house.http.put("/api/v1/admin/retention", headers=administrator, json=wanted)).status_code == 204
         assert (await house.http.get("/api/v1/admin/retention", headers=administrator)).json() == wanted
         link = (await house.http.post("/api/v1/admin/auditors", headers=administrator, json={"note": "court of audit"})).json()["link"]

@@ -5,19 +5,25 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import func, select, update
 
 from tests.cell.couriers import CENTRE, OFFICE, MemoryCourier, keep_password
-from tests.control.house import House, Houses
+from tests.control.house import House, Houses, Phone
+from tramontana.cell.beam_time import Rank
 from tramontana.cell.short_message import join, read
 from tramontana.cell.smpp.driver import Outgoing, SmscServer
 from tramontana.cell.smpp.pdu import Address, CommandId, Message
+from tramontana.cell.sos_case import open_case
 from tramontana.cell.sos_words import PHRASES
-from tramontana.control.app import forget_old
+from tramontana.control.app import forget_old, forget_texts
 from tramontana.control.operators import Operators, OperatorsFileError, parse_operators
+from tramontana.control.store import sos
+from tramontana.control.store.schema import incoming_messages, outgoing_messages
 
 pytestmark = pytest.mark.anyio
 PHONE = "+393331234567"
@@ -166,8 +172,103 @@ async def test_strangers_and_phones_see_no_case(houses: Houses, tmp_path: Path) 
     async with room(houses, tmp_path) as (house, _operator, _headers):
         ada = await house.phone("Ada")
         assert (await house.http.get("/api/v1/sos/cases")).status_code == 401
-        assert (await ada.get("/sos/cases")).status_code == 401
+        refused = await ada.get("/sos/cases")
+        assert (refused.status_code, refused.json()["code"]) == (403, "not_operator")
         assert (await ada.get("/texts")).status_code == 401
+
+
+async def person(house: House, name: str) -> Phone:
+    """An operator: a certified device with the role."""
+    phone = Phone(house, name)
+    await phone.enrol(await house.invitation())
+    await house.custodians.certify(house, phone, roles=("member", "operator"))
+    await phone.login()
+    return phone
+
+
+async def test_operators_are_persons_whom_nobody_else_can_act_for(houses: Houses, tmp_path: Path) -> None:
+    async with room(houses, tmp_path) as (house, operator, headers):
+        ada, bea = await person(house, "Ada"), await person(house, "Bea")
+        operator.phone_texts("aiuto")
+        await operator.until(lambda: len(operator.messages) == 2)
+        labels = {each["display_name"]: each["label"] for each in (await ada.get("/sos/operators")).json()}
+        assert set(labels) == {"Ada", "Bea"}
+        case = (await ada.get("/sos/cases")).json()["cases"][0]
+        address = f"/sos/cases/{case['case_id']}"
+        assert (await ada.post(f"{address}/take", {})).json()["operator"] == labels["Ada"]
+        assert (await bea.post(f"{address}/answer", {"body": "x"})).json()["code"] == "case_elsewhere"
+        assert (await bea.post(f"{address}/take", {"desk": labels["Ada"]})).json()["code"] == "desk_needed"
+        for desk in (labels["Ada"], None):  # the console's session is nobody, and cannot pass for her
+            body = {"body": "x"} | ({"desk": desk} if desk else {})
+            refused = await house.http.post(f"/api/v1{address}/answer", headers=headers, json=body)
+            assert refused.json()["code"] == "desk_needed"
+        await ada.post(f"{address}/offer", {"to": labels["Bea"]})
+        assert (await bea.post(f"{address}/take", {})).json()["operator"] == labels["Bea"]
+        assert (await bea.post(f"{address}/close", {"because": "trovati", "tell": False})).status_code == 200
+        trail = (await house.http.get("/api/v1/admin/audit", headers=headers)).json()["entries"]
+        by = {entry["action"]: entry["actor"] for entry in trail if entry["action"].startswith("sos.")}
+        assert by["sos.offered"] == f"device {ada.device_id}"
+        assert by["sos.closed"] == f"device {bea.device_id}"
+
+
+async def test_who_waits_longest_is_on_the_first_page_whatever_comes_after(houses: Houses) -> None:
+    async with houses() as house:
+        headers, now = await house.administrator(), house.clock()
+        states = ["in care", "waiting", "closed", "asking", "waiting", "closed", "waiting"]
+        async with house.store.write() as connection:
+            for number, state in enumerate(states, 1):
+                opened = replace(open_case(number, f"+39{number}", now - 1000 + number), state=state, updated_at=now - number)  # type: ignore[arg-type]
+                await sos.add(connection, opened)
+        seen: list[int] = []
+        after = ""
+        while True:
+            address = f"/api/v1/sos/cases?closed=true&most=2&after={after}"
+            page = (await house.http.get(address, headers=headers)).json()
+            seen += [case["number"] for case in page["cases"]]
+            if page["next"] is None:
+                break
+            after = page["next"]
+        assert seen == [2, 5, 7, 4, 1, 6, 3]
+        assert page["counts"] == {"in care": 1, "waiting": 3, "closed": 2, "asking": 1}
+        assert (await house.http.get("/api/v1/sos/cases?after=9,x", headers=headers)).status_code == 422
+
+
+async def test_texts_and_cases_are_kept_as_long_as_the_organisation_says(
+    houses: Houses, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tramontana.control.app.FORGET_AT_ONCE", 2)
+    async with room(houses, tmp_path) as (house, operator, headers):
+        for number in range(3):
+            operator.phone_texts("aiuto", f"+39333000000{number}")
+        await operator.until(lambda: len(operator.messages) == 6)
+        async with house.store.write() as connection:
+            # One whose fate nobody knows stays until a person has decided.
+            unknown = await house.services.texts.put(connection, origin="test", destination=PHONE, body="x", rank=Rank.ROUTINE)
+            await connection.execute(
+                update(outgoing_messages).where(outgoing_messages.c.text_id == unknown.text_id).values(state="unknown")
+            )
+        cases = (await house.http.get("/api/v1/sos/cases", headers=headers)).json()["cases"]
+        for case in cases[:2]:
+            for action, more in (("take", {}), ("close", {"because": "trovati", "tell": False})):
+                body = {"desk": "Sala 1"} | more
+                assert (
+                    await house.http.post(f"/api/v1/sos/cases/{case['case_id']}/{action}", headers=headers, json=body)
+                ).status_code == 200
+        day_s = 86_400.0
+        await forget_texts(house.store, house.clock() + 89 * day_s)
+        assert len((await house.http.get("/api/v1/texts", headers=headers)).json()["texts"]) == 7
+        await forget_texts(house.store, house.clock() + 91 * day_s)
+        left = (await house.http.get("/api/v1/texts", headers=headers)).json()["texts"]
+        assert [text["text_id"] for text in left] == [unknown.text_id]
+        async with house.store.read() as connection:
+            assert (await connection.execute(select(func.count()).select_from(incoming_messages))).scalar() == 0
+        assert len((await house.http.get("/api/v1/sos/cases?closed=true", headers=headers)).json()["cases"]) == 3
+        await forget_texts(house.store, house.clock() + 366 * day_s)
+        (open_one,) = (await house.http.get("/api/v1/sos/cases?closed=true", headers=headers)).json()["cases"]
+        assert open_one["case_id"] == cases[2]["case_id"]
+        trail = (await house.http.get("/api/v1/admin/audit", headers=headers)).json()["entries"]
+        told = [entry for entry in trail if entry["action"].endswith(".forgotten")]
+        assert sorted(entry["action"] for entry in told) == ["cases.forgotten", "texts.forgotten"]
 
 
 @pytest.mark.parametrize(

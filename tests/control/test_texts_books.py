@@ -39,7 +39,7 @@ async def test_the_same_octets_over_a_later_session_are_one_message_for_a_quarte
         message, now = parts("siamo in sette"), clock()
         async with store.write() as connection:
             first = await rows.take_in(connection, "operator", "one", message, now, ())
-            assert await rows.take_in(connection, "operator", "two", message, now + 1, {"one"}) != first  # its answer was not lost
+            assert await rows.take_in(connection, "operator", "two", message, now + 1, set(first)) != first  # its answer was heard
         async with store.write() as connection:
             other = await rows.take_in(connection, "operator", "three", parts("altro"), now, ())
             assert await rows.take_in(connection, "operator", "four", parts("altro"), now + 899, ()) == other

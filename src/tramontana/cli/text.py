@@ -6,7 +6,9 @@ import asyncio
 import json
 import sys
 import time
+from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import TypeVar
 
 import click
 
@@ -22,6 +24,8 @@ from tramontana.errors import LocalError, RemoteError
 from tramontana.keys.sealed_text import EPOCH_KEPT_S, MOST_PLAINTEXT_BYTES, Gone, NotYet, Refused
 from tramontana.precedence import Precedence
 
+T = TypeVar("T")
+
 AGAIN_AFTER_S = 2.0
 """Between two sendings of one datagram: longer than a handover between satellites takes."""
 
@@ -30,7 +34,7 @@ number_option = click.option(
 )
 device_option = click.option("--device", "device_id", metavar="ID", help="Which of the person's devices, where there are several.")
 via_option = click.option(
-    "--via", required=True, metavar="ADDRESS", help="udp://HOST:PORT, smpp://SYSTEM_ID@HOST:PORT, or smpps://… with TLS."
+    "--via", required=True, metavar="ADDRESS", help="server, udp://HOST:PORT, smpp://SYSTEM_ID@HOST:PORT, or smpps://… with TLS."
 )
 password_option = click.option(
     "--password-file", type=click.Path(dir_okay=False, path_type=Path), help="The message centre's password; readable by its owner alone."
@@ -73,13 +77,26 @@ def _sealed(device: Device, name: str, body: str, device_id: str | None, number:
     return leaving
 
 
+async def _online(device: Device, work: Callable[[OnlineDevice], Awaitable[T]], on_sealed: Callable[[], None] | None = None) -> T:
+    """Do something while the device is connected. Raises what either does."""
+
+    def dropped(sentence: str) -> None:
+        click.echo(f"dropped: {sentence}", err=True)
+
+    connected = OnlineDevice(device, on_refused=dropped, on_sealed=on_sealed)
+    try:
+        return await beside(connected.run(), work(connected))
+    finally:
+        await connected.close()
+
+
 @text.command()
 @place_options
-@click.option("--number", help="Tell him that this device takes sealed texts at this telephone number.")
+@click.option("--number", help="Where this device takes sealed texts: a telephone number, or `server` for one of the server's.")
 @click.argument("name")
 def meet(place: Place, number: str | None, name: str) -> None:
     """While there is a network: get keys for the person of this NAME, so that texts need none later."""
-    if number is not None and not messages.is_number(number):
+    if number is not None and number != "server" and not messages.is_number(number):
         raise LocalError(f"{number!r} is no telephone number: write digits with their country, for example +881612345678")
     with place.opened() as store:
         device = Device(store)
@@ -90,20 +107,13 @@ def meet(place: Place, number: str | None, name: str) -> None:
             conversation_id = device.conversations.with_peer(account_id)
             own = device.sealed.numbers().get(device.enrolment.device_id, "")
             if number is not None:
-                own = number
-                device.sealed.learn_number(device.enrolment.device_id, number)
+                own = await connected.ask(device.claim_number()) if number == "server" else number
+                device.sealed.learn_number(device.enrolment.device_id, own)
             await connected.send(conversation_id, messages.number_told(own))
             await connected.in_conversation(conversation_id, lambda: device.tidy(conversation_id, connected.now()))
             return conversation_id
 
-        async def online() -> str:
-            connected = OnlineDevice(device, on_refused=lambda sentence: click.echo(f"dropped: {sentence}", err=True))
-            try:
-                return await beside(connected.run(), work(connected))
-            finally:
-                await connected.close()
-
-        conversation_id = asyncio.run(online())
+        conversation_id = asyncio.run(_online(device, work))
         numbers = device.sealed.numbers()
         for device_id in device.sealed.devices(conversation_id):
             click.echo(f"Keys for {name}'s device {device_id}{f', number {numbers[device_id]}' if device_id in numbers else ''}.")
@@ -202,7 +212,7 @@ def _line(device: Device, arrived: Arrived, as_json: bool) -> str:
 @click.option("--times", default=3, show_default=True, type=click.IntRange(1, 20), help="How often a datagram is sent over UDP.")
 @click.option("--seconds", default=60.0, show_default=True, type=click.FloatRange(min=1), help="How long the message centre is tried.")
 @click.option(
-    "--precedence", type=click.Choice([level.label for level in Precedence]), default="routine", show_default=True, help="For the centre."
+    "--precedence", type=click.Choice([level.label for level in Precedence]), default="routine", show_default=True, help="For the networks."
 )
 @click.argument("name", required=False)
 @click.argument("body", required=False)
@@ -221,18 +231,28 @@ def send(
 ) -> None:
     """Seal BODY (or -) for NAME and send it; without them, send what is still to leave. It is kept until the centre has taken it."""
     way = Way.parse(via)
-    centre = way.centre(password_file) if way.scheme != "udp" else None
+    centre = way.centre(password_file) if way.scheme.startswith("smpp") else None
     if (name is None) is not (body is None):
         raise LocalError("who and what belong together: give NAME and BODY, or neither")
     with place.opened() as store:
         device = Device(store)
         if name is not None and body is not None:
             leaving = _sealed(device, name, _read(body), device_id, number)
-            if centre is not None and not leaving.number:
+            if way.scheme != "udp" and not leaving.number:
                 device.sealed.departed(leaving.id)
                 raise LocalError("the other device told no number: give one with --to")
         waiting = device.sealed.departing()
-        if centre is None:
+        if way.scheme == "server":
+
+            async def hand_over(connected: OnlineDevice) -> None:
+                await connected.caught_up.wait()
+                await connected.ask(device.claim_number())
+                for each in waiting:
+                    if each.number:
+                        await connected.ask(device.hand_over(each, precedence))
+
+            asyncio.run(_online(device, hand_over))
+        elif centre is None:
             asyncio.run(send_datagrams(way, waiting, times, AGAIN_AFTER_S))
             for each in waiting:
                 device.sealed.departed(each.id)
@@ -272,7 +292,7 @@ def send(
 def receive(place: Place, via: str, password_file: Path | None, as_json: bool, count: int | None) -> None:
     """Show sealed texts as they come: to a datagram port of this machine, or from a message centre."""
     way = Way.parse(via)
-    centre = way.centre(password_file) if way.scheme != "udp" else None
+    centre = way.centre(password_file) if way.scheme.startswith("smpp") else None
     with place.opened() as store:
         device = Device(store)
         news = asyncio.Event()
@@ -293,7 +313,9 @@ def receive(place: Place, via: str, password_file: Path | None, as_json: bool, c
                 await news.wait()
 
         async def running() -> None:
-            if centre is None:
+            if way.scheme == "server":
+                await _online(device, lambda connected: asyncio.Event().wait(), news.set)
+            elif centre is None:
                 await receive_datagrams(way, take, lambda: click.echo(f"Listening at {way.host}:{way.port}; Ctrl-C ends.", err=True))
             else:
                 post = Post(device.sealed.departing, device.sealed.departed, take)

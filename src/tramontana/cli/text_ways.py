@@ -45,7 +45,9 @@ class Way:
 
     @classmethod
     def parse(cls, text: str) -> Way:
-        """`udp://HOST:PORT`, `smpp://SYSTEM_ID@HOST[:PORT]` or `smpps://…`. Raises `BadWay`."""
+        """`server`, `udp://HOST:PORT`, `smpp://SYSTEM_ID@HOST[:PORT]` or `smpps://…`. Raises `BadWay`."""
+        if text == "server":
+            return cls("server", "", 0)
         try:
             split: SplitResult = urlsplit(text)
             port = split.port
@@ -58,7 +60,7 @@ class Way:
             or split.query
             or split.fragment
         ):
-            raise BadWay(f"{text!r} is no way: write udp://HOST:PORT, smpp://SYSTEM_ID@HOST:PORT or smpps://SYSTEM_ID@HOST:PORT")
+            raise BadWay(f"{text!r} is no way: write server, udp://HOST:PORT, smpp://SYSTEM_ID@HOST:PORT or smpps://SYSTEM_ID@HOST:PORT")
         if split.password is not None:
             raise BadWay("a password does not belong into the address, where others read it: use --password-file")
         if split.scheme == "udp" and port is None:
@@ -173,7 +175,7 @@ class Post:
         self.news.set()
         return [(Status.ROK, "")] * len(messages)
 
-    def ended(self, _session: str) -> None:
+    def heard(self, _link: str, _message_ids: Sequence[str]) -> None:
         return
 
     async def state_of(self, _link: str, _message_id: str) -> int | None:

@@ -36,6 +36,7 @@ from tramontana.control.api import (
     loss,
     me,
     routers,
+    sealed_texts,
     socket,
     sos,
     texts,
@@ -65,10 +66,13 @@ from tramontana.control.routers import Routers
 from tramontana.control.services import Services
 from tramontana.control.sky import SkyService
 from tramontana.control.sos import Sos
-from tramontana.control.store import accounts, key_packages, mailbox, retention, sessions, trees
+from tramontana.control.store import accounts, audit, key_packages, mailbox, retention, sessions, trees
 from tramontana.control.store import attachments as attachment_rows
 from tramontana.control.store import calls as call_rows
 from tramontana.control.store import routers as router_rows
+from tramontana.control.store import sealed_texts as sealed_text_rows
+from tramontana.control.store import sos as sos_rows
+from tramontana.control.store import texts as text_rows
 from tramontana.control.store.database import Store, StoreUnavailable
 from tramontana.control.texts import Texts
 from tramontana.control.warnings import WarningData, Warnings
@@ -77,6 +81,8 @@ from tramontana.phone.forwarder.client.driver import ForwarderClient
 
 REAP_EVERY_S = 5.0
 FORGET_EVERY_S = 3600.0
+FORGET_AT_ONCE = 500
+"""Texts, or cases, in one transaction."""
 
 logger = logging.getLogger(__name__)
 
@@ -120,6 +126,7 @@ async def _assemble(parts: Parts, buckets: TokenBuckets) -> Services:
     places = await asyncio.to_thread(_places, parts.operators.places) if parts.operators.places else None
     sos_service = Sos(parts.store, texts_service, parts.clock, places, parts.operators.one_way)
     texts_service.on_sos = sos_service.handle_text
+    texts_service.on_sealed = lambda device_id: hub.push([device_id], frames.encode(frames.SealedTextCame()))
 
     async def leave_calls(device_id: str) -> None:
         await in_calls.put_out(device_id)
@@ -176,9 +183,28 @@ async def forget_old(store: Store, now: float) -> None:
         await trees.forget_old(connection, now)
         await router_rows.forget_reports(connection, now - kept.call_records_days * retention.DAY_S)
         await attachment_rows.forget_expired(connection, now)
+        await sealed_text_rows.forget_old(connection, now)
     # Beside everybody else: these may be many rows, which nobody touches any more.
     await store.beside(lambda connection: mailbox.forget_old_message_ids(connection, now))
     await store.beside(mailbox.forget_all_unreferenced)
+
+
+async def forget_texts(store: Store, now: float) -> None:
+    """Delete texts and cases whose time is over, batch by batch so that nobody waits long for the store; audited where there were any."""
+    async with store.read() as connection:
+        kept = await retention.current(connection)
+    for what, days, forget in (("texts", kept.texts_days, text_rows.forget_settled), ("cases", kept.sos_days, sos_rows.forget_closed)):
+        before, gone = now - days * retention.DAY_S, 0
+        while True:
+            async with store.write() as connection:
+                some = await forget(connection, before, FORGET_AT_ONCE)
+            gone += some
+            if some < FORGET_AT_ONCE:
+                break
+        if gone:
+            async with store.write() as connection:
+                details = {what: gone, "days": days}
+                await audit.append(connection, now=now, actor=audit.SERVER, action=f"{what}.forgotten", details=details)
 
 
 async def _repeat(every_s: float, work: Callable[[], Any], what: str, at_once: asyncio.Event | None = None) -> None:
@@ -207,6 +233,7 @@ async def _keep_calls(services: Services) -> None:
 async def _forget_old(services: Services) -> None:
     if await services.store.leads():
         await forget_old(services.store, services.clock())
+        await forget_texts(services.store, services.clock())
 
 
 def create_app(parts: Parts) -> FastAPI:
@@ -274,7 +301,7 @@ def _bare_app(lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]] |
     app.add_exception_handler(StoreUnavailable, _store_unavailable)
     app.include_router(log.open_router)
     people = (entry, log, me, custody, conversations, attachments, calls, admin, admin_conversations, console, loss)
-    for module in (*people, routers, texts, sos, warnings, socket):
+    for module in (*people, routers, texts, sealed_texts, sos, warnings, socket):
         app.include_router(module.router)
     app.include_router(loss.for_strangers)
     return app

@@ -125,6 +125,12 @@ class FloorState(Shape):
     event: Literal["granted", "queued", "denied", "revoked_precedence", "revoked_time"] | None = None
 
 
+class SealedTextCame(Shape):
+    """A sealed text waits for this device: fetch it (`GET /me/sealed-texts`). Sent only to devices that have claimed a number."""
+
+    type: Literal["sealed_text"] = "sealed_text"
+
+
 class Reconnect(Shape):
     """The forwarder of a call is gone: connect again, with a new peer connection."""
 
@@ -143,6 +149,7 @@ AnyServerFrame = (
     | Preempted
     | FloorState
     | Reconnect
+    | SealedTextCame
     | Ping
     | Pong
 )

@@ -56,6 +56,8 @@ class Operators:
     """Of our own centre; None: whoever binds does so in the clear."""
     peers: tuple[Peer, ...] = ()
     emergency_numbers: tuple[str, ...] = ()
+    sealed_numbers: tuple[str, ...] = ()
+    """Numbers of ours that devices may be given for sealed texts."""
     sender: str = ""
     """The number that answers and other texts come from, where nothing else is said."""
     one_way: bool = False
@@ -220,6 +222,18 @@ def _centre(number: int, entry: object, directory: Path) -> tuple[CentreRules, t
     return rules, tuple(Route(prefix, name) for prefix in prefixes)
 
 
+def _sealed_numbers(table: _Table) -> tuple[str, ...]:
+    """All numbers with this beginning and so many digits more: operators give a short code with its extensions."""
+    prefix = cast(str, table.take("prefix", str, ""))
+    digits = cast(int, table.take("digits", int, 3))
+    table.end()
+    if not prefix:
+        return ()
+    if not NUMBER.match(prefix) or not 1 <= digits <= 4 or len(prefix) + digits > 20:
+        raise OperatorsFileError("[sealed]: 'prefix' must be the beginning of your numbers in quotes, 'digits' (1 to 4) what follows it")
+    return tuple(f"{prefix}{number:0{digits}d}" for number in range(10**digits))
+
+
 def parse_operators(text: str, directory: Path) -> Operators:
     """Read the file; password files stand relative to `directory`. Raises `OperatorsFileError`."""
     try:
@@ -256,6 +270,7 @@ def parse_operators(text: str, directory: Path) -> Operators:
     places = emergency_table.take("places", str)
     sender = emergency_table.take("sender", str, numbers[0] if numbers else "")
     emergency_table.end()
+    sealed = _sealed_numbers(_Table("[sealed]", top.take("sealed", dict, {})))
     top.end()
     return Operators(
         tuple(centres),
@@ -265,6 +280,7 @@ def parse_operators(text: str, directory: Path) -> Operators:
         tls,
         tuple(peers),
         numbers,
+        sealed,
         sender,
         one_way,
         directory / places if places else None,

@@ -34,6 +34,11 @@ CODES: Mapping[str, tuple[int, str]] = {
     "enrolment_rejected": (403, "A custodian rejected this device. Ask for a new invitation, and compare the device code."),
     "not_custodian": (403, "Only a custodian of the organisation may do this."),
     "not_warner": (403, "Only an operator or an approver of warnings may do this. Custodians give these roles."),
+    "not_operator": (403, "Only an operator may see and carry cases. Custodians give this role."),
+    "desk_needed": (
+        409,
+        "A console names its workplace, not like a person; a device of an operator names none, it acts for its person.",
+    ),
     "not_joined": (403, "This device is not yet in the group of this conversation. Wait for its welcome."),
     "origin_refused": (403, "Open the phone or the console from the address of the server itself."),
     "precedence_refused": (
@@ -43,6 +48,10 @@ CODES: Mapping[str, tuple[int, str]] = {
     "case_elsewhere": (409, "The case changed, or another workplace has it. Load it again and look who has it."),
     "case_without_position": (409, "The case has no position yet. Ask for it, or set it on the map."),
     "no_route": (409, "No message centre is configured for this number. Add one to the operators' file, or correct the number."),
+    "no_sealed_numbers": (
+        409,
+        "This server has no number for sealed texts of this device. Ask its operator for [sealed] numbers, then claim one.",
+    ),
     "text_too_long": (409, "The text needs more short messages than one text may have. Shorten it."),
     "text_settled": (409, "This text cannot be changed any more. Look at its state."),
     "not_found": (404, "There is nothing here for you."),

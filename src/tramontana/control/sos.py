@@ -79,8 +79,8 @@ class Sos:
 
     async def _note_same_device(self, connection: AsyncConnection, mine: Stored, imsi: str, now: float) -> None:
         """A phone that texts from two numbers, or after its number changed, is one person: both cases say so."""
-        for other in await sos.listed(connection, closed=False):
-            if other.case_id != mine.case_id and other.case.imsi == imsi:
+        for other in await sos.of_device(connection, imsi):
+            if other.case_id != mine.case_id:
                 for one, another in ((mine, other), (other, mine)):
                     body = f"same device as case {another.case.number}"
                     await sos.note(connection, one.case_id, at=now, kind="state", author=AUTOMATIC, body=body)
@@ -133,11 +133,11 @@ class Sos:
             await sos.note(connection, kept.case_id, at=now, kind="answer", author=author, body=each.body, text_id=text_id)
 
     async def act(
-        self, case_id: str, version: int | None, operator: str, action: str, work: Callable[[Case, float], Outcome]
+        self, case_id: str, version: int | None, operator: str, action: str, work: Callable[[Case, float], Outcome], *, by: str
     ) -> Stored | None:
         """What an operator does; audited. None where there is no such case. Raises `NotNow`, `TextTooLong`.
 
-        version: of the case that the operator saw, or None where it does not matter.
+        version: of the case that the operator saw, or None where it does not matter. by: the actor of the audit trail.
         """
         now = self.clock()
         async with self.store.write() as connection:
@@ -149,8 +149,7 @@ class Sos:
             kept = await self._store(connection, found, work(found.case, now), author=operator, now=now)
             details = {"operator": operator, "number": found.case.number}
             subject = f"case {case_id}"
-            actor = f"desk {operator}"
-            await audit.append(connection, now=now, actor=actor, action=f"sos.{action}", subject=subject, details=details)
+            await audit.append(connection, now=now, actor=by, action=f"sos.{action}", subject=subject, details=details)
         self.texts.wake()
         return kept
 

@@ -16,18 +16,19 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from tramontana.cell.beam_time import BeamTime, Item, Rank
 from tramontana.cell.forwarding import LATER_PAUSES_S, WAYS_OUT_S, Happening, State, of_answer, of_receipt, route, text_state
-from tramontana.cell.short_message import is_binary, submit, write
+from tramontana.cell.short_message import CODING_BINARY, Part, is_binary, read, submit, write
 from tramontana.cell.smpp.driver import EsmeLink, Outgoing, SmscServer
 from tramontana.cell.smpp.pdu import Address, CommandId, Message, MessageState, Status
 from tramontana.cell.smpp.receipt import FINAL as FINAL_RECEIPTS
 from tramontana.cell.smpp.receipt import Receipt, encode_receipt, id_in_receipts, parse_receipt
 from tramontana.cell.smpp.session import Answered
 from tramontana.control.operators import CentreRules, Operators
-from tramontana.control.store import audit
+from tramontana.control.store import audit, sealed_texts
 from tramontana.control.store import texts as rows
 from tramontana.control.store.database import Store, StoreUnavailable
 from tramontana.control.store.texts import IncomingText, NewText
 from tramontana.errors import LocalError
+from tramontana.keys.sealed_text import HEADER_BYTES, MOST_BYTES, TAG_BYTES
 from tramontana.precedence import Precedence
 
 logger = logging.getLogger(__name__)
@@ -42,6 +43,7 @@ LISTEN_AGAIN_S = 5.0
 ANSWERS_AWAITED_S = 5.0
 """At a stop in good order: how long answers of centres are waited for before what is open becomes unknown."""
 NO_LIMIT_PER_S = 1e6
+SHORTEST_SEALED = HEADER_BYTES + TAG_BYTES
 _STATE_FOR_PEERS: dict[State, MessageState] = {
     "delivered": MessageState.DELIVERED,
     "undelivered": MessageState.UNDELIVERABLE,
@@ -64,6 +66,8 @@ class Queued:
     wait_s: float | None
 
 
+SEALED_WAYS_S = 2 * 86400.0
+"""How long a sealed text is tried: its keys live three days (keys/sealed_text.py), and it has to be opened within them."""
 HandleSos = Callable[[AsyncConnection, IncomingText, float], Awaitable[None]]
 
 
@@ -75,12 +79,16 @@ class Texts:
     operators: Operators
     clock: Callable[[], float]
     on_sos: HandleSos | None = None
+    on_sealed: Callable[[str], None] = lambda device_id: None
+    """A sealed text waits for this device."""
     on_listening: Callable[[int], None] = lambda port: None
     links: dict[str, EsmeLink] = field(default_factory=dict, init=False)
     _rules: dict[str, CentreRules] = field(init=False)
+    _sealed: frozenset[str] = field(init=False)
     _beams: dict[str, BeamTime] = field(init=False)
     _server: SmscServer | None = field(default=None, init=False)
-    _live: set[str] = field(default_factory=set, init=False)
+    _heard: dict[str, float] = field(default_factory=dict, init=False)
+    """Messages whose senders are known to have our answer, and since when."""
     _look: asyncio.Event = field(default_factory=asyncio.Event, init=False)
     _stopping: bool = field(default=False, init=False)
     _in_flight: set[str] = field(default_factory=set, init=False)
@@ -90,6 +98,7 @@ class Texts:
 
     def __post_init__(self) -> None:
         self._rules = {rules.centre.name: rules for rules in self.operators.centres}
+        self._sealed = frozenset(self.operators.sealed_numbers)
         per_s = {name: rules.beam_messages_per_s or NO_LIMIT_PER_S for name, rules in self._rules.items()}
         per_s |= {peer.system_id: NO_LIMIT_PER_S for peer in self.operators.peers}
         self._beams = {name: BeamTime(rate) for name, rate in per_s.items()}
@@ -138,6 +147,41 @@ class Texts:
         text = NewText(origin, by, source or self.operators.sender, destination, body, rank, now + ways_s, beam, if_unknown, request_id)
         text_id, new = await rows.put(connection, text, messages, reference, now)
         return Queued(text_id, self.wait_s(by, beam, rank, destination) if new else None)
+
+    async def put_sealed(
+        self,
+        connection: AsyncConnection,
+        *,
+        device_id: str,
+        source: str,
+        destination: str,
+        datagram: bytes,
+        rank: Rank,
+        request_id: str,
+    ) -> Queued:
+        """Keep a sealed text, to leave as one short message of octets; call `wake` after it. Raises `NoRoute`.
+
+        The phone opens it once however often it comes, so it is sent again where nobody knows whether the centre has it.
+        """
+        by = self.link_for(destination)
+        if by is None:
+            raise NoRoute(f"no message centre is configured for numbers like {destination[:6]}…; add one to the operators' file")
+        now, reference, rules = self.clock(), rows.new_reference(), self._rules.get(by)
+        messages = submit(
+            (Part(datagram, CODING_BINARY),),
+            Address.of(source),
+            Address.of(destination),
+            way="udh",
+            precedence=Precedence(min(int(rank), int(Precedence.FLASH_OVERRIDE))),
+            receipt=bool(rules and rules.receipts),
+            validity_s=SEALED_WAYS_S if rules else None,
+            user_reference=reference if rules else None,
+            command_id=CommandId.SUBMIT_SM if rules else CommandId.DELIVER_SM,
+        )
+        origin = rows.sealed_origin(device_id)
+        text = NewText(origin, by, source, destination, "", rank, now + SEALED_WAYS_S, "", "again", request_id)
+        text_id, new = await rows.put(connection, text, messages, reference, now)
+        return Queued(text_id, self.wait_s(by, "", rank, destination) if new else None)
 
     def wait_s(self, link: str, beam: str, rank: Rank, phone: str) -> float | None:
         """About how long a text would wait for its turn; None where nobody can say."""
@@ -297,6 +341,9 @@ class Texts:
         if self._is_emergency(text.destination) and self.on_sos is not None:
             await self.on_sos(connection, text, self.clock())
             return
+        if text.destination in self._sealed:
+            await self._hand_on_sealed(connection, text)
+            return
         link = self.link_for(text.destination)
         if link is None or link == text.link:
             await self._refuse(connection, text, "text.unrouted", link=text.link)
@@ -326,6 +373,21 @@ class Texts:
             raise
         except LocalError as error:
             await self._refuse(connection, text, "text.undeliverable", reason=str(error))
+
+    async def _hand_on_sealed(self, connection: AsyncConnection, text: IncomingText) -> None:
+        """Octets for one of our devices' numbers: they wait for it as they came."""
+        parts = [read(each.message) for each in await rows.submitted(connection, text.text_id)]
+        is_sealed = len(parts) == 1 and is_binary(parts[0].data_coding) and SHORTEST_SEALED <= len(parts[0].octets) <= MOST_BYTES
+        device_id = await sealed_texts.device_at(connection, text.destination)
+        if not is_sealed:
+            await self._refuse(connection, text, "text.undeliverable", reason="no sealed text, for a number that takes nothing else")
+        elif device_id is None:
+            await self._refuse(connection, text, "text.undeliverable", reason="a sealed text for a number that no device has")
+        elif not await sealed_texts.keep(connection, device_id, text.source, parts[0].octets, self.clock()):
+            await self._refuse(connection, text, "text.undeliverable", reason="too many sealed texts wait for this device")
+        else:
+            await self._put_receipts(connection, text.text_id, MessageState.DELIVERED)
+            self.on_sealed(device_id)  # a hint: one that comes before the commit is made good by the device's next look
 
     async def _refuse(self, connection: AsyncConnection, text: IncomingText, action: str, **details: str) -> None:
         """A text that was taken cannot go on: the trail says it, and its sender hears it where he asked for receipts."""
@@ -442,7 +504,6 @@ class Texts:
             )
 
     async def received(self, link: str, session: str, messages: Sequence[Message]) -> Sequence[tuple[int, str]]:
-        self._live.add(session)
         verdicts: list[tuple[int, str]] = [(Status.ROK, "")] * len(messages)
         kept: list[int] = []
         async with self.store.write() as connection:
@@ -463,7 +524,7 @@ class Texts:
                 else:
                     verdicts[position] = (Status.RINVDSTADR, "")
             taken = [messages[position] for position in kept]
-            ids = await rows.take_in(connection, link, session, taken, self.clock(), self._live - {session})
+            ids = await rows.take_in(connection, link, session, taken, self.clock(), self._heard)
             for position, message_id in zip(kept, ids, strict=True):
                 verdicts[position] = (Status.ROK, message_id)
         self._look.set()
@@ -473,14 +534,19 @@ class Texts:
         if link in self._rules:
             return True  # from an operator everything is taken: a text for nobody is recorded, not refused
         number = message.destination.number
-        return self._is_emergency(number) or self.link_for(number) not in (None, link)
+        return self._is_emergency(number) or number in self._sealed or self.link_for(number) not in (None, link)
 
     def _is_lost_on_the_way(self, message: Message) -> bool:
-        """Octets that are no text do not survive being written anew; an emergency case takes whatever comes."""
-        return is_binary(message.data_coding) and not self._is_emergency(message.destination.number)
+        """Octets do not survive being written anew as a text; an emergency case takes whatever comes, sealed texts stay as they are."""
+        number = message.destination.number
+        return is_binary(message.data_coding) and not self._is_emergency(number) and number not in self._sealed
 
-    def ended(self, session: str) -> None:
-        self._live.discard(session)
+    def heard(self, link: str, message_ids: Sequence[str]) -> None:
+        now = self.clock()
+        for each in message_ids:
+            self._heard[each] = now
+        while self._heard and next(iter(self._heard.values())) < now - rows.REPEATED_WITHIN_S:
+            del self._heard[next(iter(self._heard))]
 
     async def _apply_receipt(self, connection: AsyncConnection, link: str, receipt: Receipt) -> None:
         happening = of_receipt(receipt.state)

@@ -23,6 +23,8 @@ from tramontana.keys.identity import ZEROISED_CONTEXT, encode_statement
 from tramontana.keys.mls.client import Client
 from tramontana.keys.mls.outcomes import EpochKeys
 from tramontana.keys.organisation import device_code, parse_fingerprint
+from tramontana.keys.sealed_text import Gone, NotYet
+from tramontana.keys.sealed_text import Refused as SealedRefused
 
 ZEROISE = "zeroise"
 """A revocation whose reason begins so orders the device to destroy itself (docs/protocols.md)."""
@@ -171,7 +173,7 @@ class Device:
             return None
         return received
 
-    # Sealed texts: no server is asked
+    # Sealed texts: for sealing and opening no server is asked; it may carry them
 
     def seal_text(self, account_id: str, plaintext: bytes, now: float, *, device_id: str | None = None, number: str = "") -> Departing:
         """Seal for one device of a person; "" takes the number that it told. Raises `CannotSeal`, `WhichDevice`."""
@@ -185,6 +187,29 @@ class Device:
         for conversation_id in self.conversations.ids():
             self.conversations.note_epoch(conversation_id, now)
         return self.sealed.open(datagram, now)
+
+    def claim_number(self) -> Procedure[str]:
+        """The number at which the operators' networks reach this device through the server. Raises `Refusal`."""
+        return (yield Request("POST", "/me/sealed-texts/number"))["number"]  # type: ignore[no-any-return]
+
+    def hand_over(self, leaving: Departing, precedence: str) -> Procedure[str]:
+        """Give a sealed text to the server, which sends it as one short message; returns what the server calls it. Raises `Refusal`."""
+        body = {"destination": leaving.number, "datagram": b64(leaving.datagram), "precedence": precedence, "request_id": leaving.id}
+        text_id = (yield Request("POST", "/me/sealed-texts", body))["text_id"]
+        self.sealed.departed(leaving.id)
+        return str(text_id)
+
+    def fetch_sealed(self, now: float) -> Procedure[list[str]]:
+        """Open what waits at the server; returns what is to be said of those that did not open. Then they are deleted there."""
+        problems = []
+        while waiting := (yield Request("GET", "/me/sealed-texts")):
+            for each in waiting:
+                try:
+                    self.open_text(unb64(each["datagram"]), now)
+                except (SealedRefused, Gone, NotYet) as problem:
+                    problems.append(f"from {each['source']}: {problem}")
+            yield Request("POST", "/me/sealed-texts/taken", {"text_ids": [each["text_id"] for each in waiting]})
+        return problems
 
     def tell(self, conversation_id: str, now: float) -> Procedure[None]:
         """Tell a conversation which head this device has seen, so that nobody can be shown another log than the rest."""

@@ -64,7 +64,9 @@ class OnlineDevice:
         on_message: Callable[[Received], Awaitable[None]] = _ignore,
         on_frame: Callable[[dict[str, Any]], None] = lambda frame: None,
         on_refused: Callable[[str], None] = lambda sentence: None,
+        on_sealed: Callable[[], None] | None = None,
     ) -> None:
+        """on_sealed: sealed texts may have come (`device.sealed.arrived()`); without it they stay at the server."""
         self.device = device
         self.clock = ServerClock()
         self.online = asyncio.Event()
@@ -74,11 +76,13 @@ class OnlineDevice:
         self._on_message = on_message
         self._on_frame = on_frame
         self._on_refused = on_refused
+        self._on_sealed = on_sealed
         self._http = httpx.AsyncClient(timeout=REQUEST_TIMEOUT_S, follow_redirects=False)
         self._token: str | None = None
         self._lanes: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._logging_in = asyncio.Lock()
         self._following = asyncio.Lock()
+        self._fetching = asyncio.Lock()
         self._changed = asyncio.Condition()
 
     async def close(self) -> None:
@@ -213,6 +217,9 @@ class OnlineDevice:
                         if not self._pending:
                             self.caught_up.set()
                         tasks.append(group.create_task(self._catch_up()))
+                        tasks.append(group.create_task(self._fetch_sealed()))
+                    case "sealed_text":
+                        tasks.append(group.create_task(self._fetch_sealed()))
                     case "deliver":
                         mailbox.put_nowait(frame)
                     case "directory":
@@ -253,6 +260,15 @@ class OnlineDevice:
             self._pending -= 1
             if self._pending <= 0:
                 self.caught_up.set()
+
+    async def _fetch_sealed(self) -> None:
+        if self._on_sealed is None:
+            return
+        with suppress(Unreachable, Refusal):  # they stay at the server until the next connection
+            async with self._fetching:
+                for sentence in await self.ask(self.device.fetch_sealed(self.now())):
+                    self._on_refused(sentence)
+        self._on_sealed()
 
     async def follow(self) -> None:
         """Read the log and the directory on. Raises `Alarm`, `Refusal`, `Unreachable`."""

@@ -1392,6 +1392,90 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/me/sealed-texts/number": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Claim Number
+         * @description The number of this device; the first time it is given one.
+         */
+        post: operations["claim_number"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/me/sealed-texts": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Sealed Texts Waiting
+         * @description Sealed texts for this device, the oldest first. A `sealed_text` frame says that there are new ones.
+         */
+        get: operations["sealed_texts_waiting"];
+        put?: never;
+        /**
+         * Send Sealed Text
+         * @description Send a sealed text as one short message. It is on disk when this answers.
+         */
+        post: operations["send_sealed_text"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/me/sealed-texts/sent/{text_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Sealed Text State
+         * @description What became of a text that this device sent.
+         */
+        get: operations["sealed_text_state"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/me/sealed-texts/taken": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Take Sealed Texts
+         * @description The device has stored these: they are deleted here.
+         */
+        post: operations["take_sealed_texts"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/sos/cases": {
         parameters: {
             query?: never;
@@ -1401,7 +1485,7 @@ export interface paths {
         };
         /**
          * List Cases
-         * @description Open cases, or all of them, the latest change first.
+         * @description Open cases, or all of them: who waits for an operator first, the longest of all at the top; closed ones last.
          */
         get: operations["list_cases"];
         put?: never;
@@ -1424,6 +1508,26 @@ export interface paths {
          * @description One case with everything that was said.
          */
         get: operations["read_case"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/sos/operators": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Operators
+         * @description People to whom a case may be handed over.
+         */
+        get: operations["list_operators"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1929,9 +2033,9 @@ export interface components {
         Answer: {
             /**
              * Desk
-             * @description the workplace that acts, as the room calls it
+             * @description from a console's session only: an operator's device acts for its person
              */
-            desk: string;
+            desk?: string | null;
             /**
              * Version
              * @description of the case that the operator saw; another one is refused
@@ -2293,6 +2397,18 @@ export interface components {
             emergency_numbers: string[];
             /** Cases */
             cases: components["schemas"]["CaseShown"][];
+            /**
+             * Counts
+             * @description cases by state, whatever the page shows
+             */
+            counts: {
+                [key: string]: number;
+            };
+            /**
+             * Next
+             * @description where the next page begins; null at the end
+             */
+            next: string | null;
         };
         /** CaseShown */
         CaseShown: {
@@ -2556,9 +2672,9 @@ export interface components {
         Closing: {
             /**
              * Desk
-             * @description the workplace that acts, as the room calls it
+             * @description from a console's session only: an operator's device acts for its person
              */
-            desk: string;
+            desk?: string | null;
             /**
              * Version
              * @description of the case that the operator saw; another one is refused
@@ -2874,9 +2990,9 @@ export interface components {
         DeskAction: {
             /**
              * Desk
-             * @description the workplace that acts, as the room calls it
+             * @description from a console's session only: an operator's device acts for its person
              */
-            desk: string;
+            desk?: string | null;
             /**
              * Version
              * @description of the case that the operator saw; another one is refused
@@ -3144,9 +3260,9 @@ export interface components {
         HandOver: {
             /**
              * Desk
-             * @description the workplace that acts, as the room calls it
+             * @description from a console's session only: an operator's device acts for its person
              */
-            desk: string;
+            desk?: string | null;
             /**
              * Version
              * @description of the case that the operator saw; another one is refused
@@ -3154,7 +3270,7 @@ export interface components {
             version?: number | null;
             /**
              * To
-             * @description the workplace that acts, as the room calls it
+             * @description a workplace, or an operator's label
              */
             to: string;
         };
@@ -3420,9 +3536,9 @@ export interface components {
         Located: {
             /**
              * Desk
-             * @description the workplace that acts, as the room calls it
+             * @description from a console's session only: an operator's device acts for its person
              */
-            desk: string;
+            desk?: string | null;
             /**
              * Version
              * @description of the case that the operator saw; another one is refused
@@ -3622,6 +3738,21 @@ export interface components {
              * @description devices that are in it now
              */
             participants: components["schemas"]["CallDevice"][];
+        };
+        /** OperatorShown */
+        OperatorShown: {
+            /**
+             * Account Id
+             * @description 16 bytes in lower-case hex
+             */
+            account_id: string;
+            /** Display Name */
+            display_name: string;
+            /**
+             * Label
+             * @description how cases and entries name this person
+             */
+            label: string;
         };
         /**
          * Organisation
@@ -3932,7 +4063,7 @@ export interface components {
              * Code
              * @enum {string}
              */
-            code: "administrator_link_refused" | "already_enrolled" | "archive_fixed" | "attachment_exists" | "attachment_missing" | "attachment_quota" | "attachment_too_large" | "bad_mls_message" | "call_elsewhere" | "call_ended" | "call_not_forwarded" | "call_preempted" | "call_waiting" | "case_elsewhere" | "case_without_position" | "certificate_expired" | "certificate_refused" | "conversation_exists" | "device_revoked" | "enrolment_rejected" | "epoch_out_of_range" | "epoch_taken" | "internal" | "invalid_request" | "invitation_refused" | "key_package_refused" | "login_refused" | "mailbox_full" | "media_unavailable" | "members_fixed" | "message_id_reused" | "method_not_allowed" | "no_capacity" | "no_number" | "no_organisation" | "no_route" | "not_a_router" | "not_an_archive" | "not_certified" | "not_custodian" | "not_found" | "not_joined" | "not_logged_in" | "not_warner" | "not_yours" | "offer_refused" | "origin_refused" | "owner_needed" | "place_taken" | "precedence_refused" | "removal_refused" | "store_unavailable" | "text_settled" | "text_too_long" | "too_large" | "too_many_members" | "too_many_requests" | "unknown_access" | "warning_refused" | "welcome_refused" | "wrong_host";
+            code: "administrator_link_refused" | "already_enrolled" | "archive_fixed" | "attachment_exists" | "attachment_missing" | "attachment_quota" | "attachment_too_large" | "bad_mls_message" | "call_elsewhere" | "call_ended" | "call_not_forwarded" | "call_preempted" | "call_waiting" | "case_elsewhere" | "case_without_position" | "certificate_expired" | "certificate_refused" | "conversation_exists" | "desk_needed" | "device_revoked" | "enrolment_rejected" | "epoch_out_of_range" | "epoch_taken" | "internal" | "invalid_request" | "invitation_refused" | "key_package_refused" | "login_refused" | "mailbox_full" | "media_unavailable" | "members_fixed" | "message_id_reused" | "method_not_allowed" | "no_capacity" | "no_number" | "no_organisation" | "no_route" | "no_sealed_numbers" | "not_a_router" | "not_an_archive" | "not_certified" | "not_custodian" | "not_found" | "not_joined" | "not_logged_in" | "not_operator" | "not_warner" | "not_yours" | "offer_refused" | "origin_refused" | "owner_needed" | "place_taken" | "precedence_refused" | "removal_refused" | "store_unavailable" | "text_settled" | "text_too_long" | "too_large" | "too_many_members" | "too_many_requests" | "unknown_access" | "warning_refused" | "welcome_refused" | "wrong_host";
             /** Detail */
             detail: string;
             /**
@@ -4022,6 +4153,18 @@ export interface components {
             call_records_days: number;
             /** Attachments Days */
             attachments_days: number;
+            /**
+             * Texts Days
+             * @description texts over message centres, once nothing is to be done with them
+             * @default 90
+             */
+            texts_days: number;
+            /**
+             * Sos Days
+             * @description cases of people in need, since they were closed
+             * @default 365
+             */
+            sos_days: number;
         };
         /** RouterPosition */
         RouterPosition: {
@@ -4044,7 +4187,77 @@ export interface components {
             /** Log Size */
             log_size: number;
         };
-        ServerFrame: components["schemas"]["Ready"] | components["schemas"]["Deliver"] | components["schemas"]["Presence"] | components["schemas"]["DirectoryChanged"] | components["schemas"]["ConversationChanged"] | components["schemas"]["ApprovalsChanged"] | components["schemas"]["Preempted"] | components["schemas"]["FloorState"] | components["schemas"]["Reconnect"] | components["schemas"]["Ping"] | components["schemas"]["Pong"];
+        /** SealedNumber */
+        SealedNumber: {
+            /**
+             * Number
+             * @description at which the operators' networks reach this device
+             */
+            number: string;
+        };
+        /**
+         * SealedTextCame
+         * @description A sealed text waits for this device: fetch it (`GET /me/sealed-texts`). Sent only to devices that have claimed a number.
+         */
+        SealedTextCame: {
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            type: "sealed_text";
+        };
+        /**
+         * SealedTextRequest
+         * @description `request_id` makes a repeated request harmless. Without an answer of the centre the same octets are sent again: they open once.
+         */
+        SealedTextRequest: {
+            /** Destination */
+            destination: string;
+            /** Datagram */
+            datagram: string;
+            /**
+             * Precedence
+             * @default routine
+             * @enum {string}
+             */
+            precedence: "routine" | "priority" | "immediate" | "flash" | "flash-override";
+            /**
+             * Request Id
+             * @description 16 bytes in lower-case hex
+             */
+            request_id: string;
+        };
+        /** SealedTextShown */
+        SealedTextShown: {
+            /**
+             * Text Id
+             * @description 16 bytes in lower-case hex
+             */
+            text_id: string;
+            /**
+             * Source
+             * @description the number that the operator says it came from
+             */
+            source: string;
+            /** Datagram */
+            datagram: string;
+            /**
+             * Received At
+             * @description POSIX seconds (UTC)
+             */
+            received_at: number;
+        };
+        /** SealedTextState */
+        SealedTextState: {
+            /** State */
+            state: string;
+        };
+        /** SealedTextsTaken */
+        SealedTextsTaken: {
+            /** Text Ids */
+            text_ids: string[];
+        };
+        ServerFrame: components["schemas"]["Ready"] | components["schemas"]["Deliver"] | components["schemas"]["Presence"] | components["schemas"]["DirectoryChanged"] | components["schemas"]["ConversationChanged"] | components["schemas"]["ApprovalsChanged"] | components["schemas"]["Preempted"] | components["schemas"]["FloorState"] | components["schemas"]["Reconnect"] | components["schemas"]["SealedTextCame"] | components["schemas"]["Ping"] | components["schemas"]["Pong"];
         /**
          * Service
          * @description What a phone must know before it enrols.
@@ -12242,10 +12455,509 @@ export interface operations {
             };
         };
     };
+    claim_number: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SealedNumber"];
+                };
+            };
+            /** @description `not_logged_in`: Log in again: this needs a valid session. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `not_certified`: This device is not certified yet. Wait until a custodian has approved it. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `no_sealed_numbers`: This server has no number for sealed texts of this device. Ask its operator for [sealed] numbers, then claim one. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `too_large`: The request is too large. Send less at once. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `wrong_host`: The server does not answer under this name. Use the address that it printed, or start it with --host-name. */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `invalid_request`: The request is not as the API document describes; `errors` names the fields. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `too_many_requests`: Too many requests. Wait as long as Retry-After says. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `internal`: The server failed; the operator finds the cause in its log. Try again later. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `store_unavailable`: The server cannot write its data now (disk full or busy). Nothing was changed. Try again later. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+        };
+    };
+    sealed_texts_waiting: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SealedTextShown"][];
+                };
+            };
+            /** @description `not_logged_in`: Log in again: this needs a valid session. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `not_certified`: This device is not certified yet. Wait until a custodian has approved it. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `too_large`: The request is too large. Send less at once. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `wrong_host`: The server does not answer under this name. Use the address that it printed, or start it with --host-name. */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `invalid_request`: The request is not as the API document describes; `errors` names the fields. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `too_many_requests`: Too many requests. Wait as long as Retry-After says. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `internal`: The server failed; the operator finds the cause in its log. Try again later. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `store_unavailable`: The server cannot write its data now (disk full or busy). Nothing was changed. Try again later. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+        };
+    };
+    send_sealed_text: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SealedTextRequest"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TextQueued"];
+                };
+            };
+            /** @description `not_logged_in`: Log in again: this needs a valid session. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `not_certified`: This device is not certified yet. Wait until a custodian has approved it.; `precedence_refused`: You may not call at this precedence. Choose a lower one, or ask a custodian for a certificate with a higher ceiling. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `no_route`: No message centre is configured for this number. Add one to the operators' file, or correct the number.; `no_sealed_numbers`: This server has no number for sealed texts of this device. Ask its operator for [sealed] numbers, then claim one. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `too_large`: The request is too large. Send less at once. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `wrong_host`: The server does not answer under this name. Use the address that it printed, or start it with --host-name. */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `invalid_request`: The request is not as the API document describes; `errors` names the fields. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `too_many_requests`: Too many requests. Wait as long as Retry-After says. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `internal`: The server failed; the operator finds the cause in its log. Try again later. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `store_unavailable`: The server cannot write its data now (disk full or busy). Nothing was changed. Try again later. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+        };
+    };
+    sealed_text_state: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description 16 bytes in lower-case hex */
+                text_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SealedTextState"];
+                };
+            };
+            /** @description `not_logged_in`: Log in again: this needs a valid session. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `not_certified`: This device is not certified yet. Wait until a custodian has approved it. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `not_found`: There is nothing here for you. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `too_large`: The request is too large. Send less at once. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `wrong_host`: The server does not answer under this name. Use the address that it printed, or start it with --host-name. */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `invalid_request`: The request is not as the API document describes; `errors` names the fields. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `too_many_requests`: Too many requests. Wait as long as Retry-After says. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `internal`: The server failed; the operator finds the cause in its log. Try again later. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `store_unavailable`: The server cannot write its data now (disk full or busy). Nothing was changed. Try again later. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+        };
+    };
+    take_sealed_texts: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SealedTextsTaken"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description `not_logged_in`: Log in again: this needs a valid session. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `not_certified`: This device is not certified yet. Wait until a custodian has approved it. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `too_large`: The request is too large. Send less at once. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `wrong_host`: The server does not answer under this name. Use the address that it printed, or start it with --host-name. */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `invalid_request`: The request is not as the API document describes; `errors` names the fields. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `too_many_requests`: Too many requests. Wait as long as Retry-After says. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `internal`: The server failed; the operator finds the cause in its log. Try again later. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `store_unavailable`: The server cannot write its data now (disk full or busy). Nothing was changed. Try again later. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+        };
+    };
     list_cases: {
         parameters: {
             query?: {
                 closed?: boolean;
+                /** @description `next` of the page before */
+                after?: string;
+                most?: number;
             };
             header?: never;
             path?: never;
@@ -12264,6 +12976,15 @@ export interface operations {
             };
             /** @description `not_logged_in`: Log in again: this needs a valid session. */
             401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `not_operator`: Only an operator may see and carry cases. Custodians give this role. */
+            403: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -12357,8 +13078,109 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemShape"];
                 };
             };
+            /** @description `not_operator`: Only an operator may see and carry cases. Custodians give this role. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
             /** @description `not_found`: There is nothing here for you. */
             404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `too_large`: The request is too large. Send less at once. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `wrong_host`: The server does not answer under this name. Use the address that it printed, or start it with --host-name. */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `invalid_request`: The request is not as the API document describes; `errors` names the fields. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `too_many_requests`: Too many requests. Wait as long as Retry-After says. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `internal`: The server failed; the operator finds the cause in its log. Try again later. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `store_unavailable`: The server cannot write its data now (disk full or busy). Nothing was changed. Try again later. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+        };
+    };
+    list_operators: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OperatorShown"][];
+                };
+            };
+            /** @description `not_logged_in`: Log in again: this needs a valid session. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `not_operator`: Only an operator may see and carry cases. Custodians give this role. */
+            403: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -12456,6 +13278,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemShape"];
                 };
             };
+            /** @description `not_operator`: Only an operator may see and carry cases. Custodians give this role. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
             /** @description `not_found`: There is nothing here for you. */
             404: {
                 headers: {
@@ -12465,7 +13296,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemShape"];
                 };
             };
-            /** @description `case_elsewhere`: The case changed, or another workplace has it. Load it again and look who has it. */
+            /** @description `case_elsewhere`: The case changed, or another workplace has it. Load it again and look who has it.; `desk_needed`: A console names its workplace, not like a person; a device of an operator names none, it acts for its person. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -12564,6 +13395,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemShape"];
                 };
             };
+            /** @description `not_operator`: Only an operator may see and carry cases. Custodians give this role. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
             /** @description `not_found`: There is nothing here for you. */
             404: {
                 headers: {
@@ -12573,7 +13413,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemShape"];
                 };
             };
-            /** @description `case_elsewhere`: The case changed, or another workplace has it. Load it again and look who has it. */
+            /** @description `case_elsewhere`: The case changed, or another workplace has it. Load it again and look who has it.; `desk_needed`: A console names its workplace, not like a person; a device of an operator names none, it acts for its person. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -12672,6 +13512,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemShape"];
                 };
             };
+            /** @description `not_operator`: Only an operator may see and carry cases. Custodians give this role. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
             /** @description `not_found`: There is nothing here for you. */
             404: {
                 headers: {
@@ -12681,7 +13530,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemShape"];
                 };
             };
-            /** @description `case_elsewhere`: The case changed, or another workplace has it. Load it again and look who has it. */
+            /** @description `case_elsewhere`: The case changed, or another workplace has it. Load it again and look who has it.; `desk_needed`: A console names its workplace, not like a person; a device of an operator names none, it acts for its person. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -12773,6 +13622,15 @@ export interface operations {
             };
             /** @description `not_logged_in`: Log in again: this needs a valid session. */
             401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `not_operator`: Only an operator may see and carry cases. Custodians give this role. */
+            403: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -12888,6 +13746,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemShape"];
                 };
             };
+            /** @description `not_operator`: Only an operator may see and carry cases. Custodians give this role. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
             /** @description `not_found`: There is nothing here for you. */
             404: {
                 headers: {
@@ -12897,7 +13764,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemShape"];
                 };
             };
-            /** @description `case_elsewhere`: The case changed, or another workplace has it. Load it again and look who has it. */
+            /** @description `case_elsewhere`: The case changed, or another workplace has it. Load it again and look who has it.; `desk_needed`: A console names its workplace, not like a person; a device of an operator names none, it acts for its person. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -12996,6 +13863,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemShape"];
                 };
             };
+            /** @description `not_operator`: Only an operator may see and carry cases. Custodians give this role. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
             /** @description `not_found`: There is nothing here for you. */
             404: {
                 headers: {
@@ -13005,7 +13881,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemShape"];
                 };
             };
-            /** @description `case_elsewhere`: The case changed, or another workplace has it. Load it again and look who has it. */
+            /** @description `case_elsewhere`: The case changed, or another workplace has it. Load it again and look who has it.; `desk_needed`: A console names its workplace, not like a person; a device of an operator names none, it acts for its person. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -13097,6 +13973,15 @@ export interface operations {
             };
             /** @description `not_logged_in`: Log in again: this needs a valid session. */
             401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `not_operator`: Only an operator may see and carry cases. Custodians give this role. */
+            403: {
                 headers: {
                     [name: string]: unknown;
                 };

@@ -7,24 +7,34 @@ import { useLoaded } from "./useLoaded";
 
 const MOST_DAYS = 3650;
 
-/** How long the server keeps what is not yet delivered, attachments, and who called whom. */
+/** How long the server keeps what is not yet delivered, attachments, who called whom, texts and cases of people in need. */
 export function RetentionForm({ api }: { api: ConsoleApi }) {
   const { value, error, reload } = useLoaded(() => api.retention());
   const [undelivered, setUndelivered] = useState("");
   const [records, setRecords] = useState("");
   const [attachments, setAttachments] = useState("");
+  const [texts, setTexts] = useState("");
+  const [cases, setCases] = useState("");
   const [failure, setFailure] = useState<Error | null>(null);
   useEffect(() => {
     if (value === null) return;
     setUndelivered(value.undelivered_days === null ? "" : String(value.undelivered_days));
     setRecords(String(value.call_records_days));
     setAttachments(String(value.attachments_days));
+    setTexts(String(value.texts_days));
+    setCases(String(value.sos_days));
   }, [value]);
 
   const save = async () => {
     setFailure(null);
     try {
-      await api.retain({ undelivered_days: undelivered === "" ? null : Number(undelivered), call_records_days: Number(records), attachments_days: Number(attachments) });
+      await api.retain({
+        undelivered_days: undelivered === "" ? null : Number(undelivered),
+        call_records_days: Number(records),
+        attachments_days: Number(attachments),
+        texts_days: Number(texts),
+        sos_days: Number(cases),
+      });
       announce(t("retention.saved"));
       await reload();
     } catch (reason) {
@@ -55,6 +65,8 @@ export function RetentionForm({ api }: { api: ConsoleApi }) {
         {days("undelivered", t("retention.undelivered"), t("retention.undeliveredHint"), undelivered, setUndelivered, false)}
         {days("attachments", t("retention.attachments"), t("retention.attachmentsHint"), attachments, setAttachments, true)}
         {days("records", t("retention.records"), t("retention.recordsHint"), records, setRecords, true)}
+        {days("texts", t("retention.texts"), t("retention.textsHint"), texts, setTexts, true)}
+        {days("cases", t("retention.cases"), t("retention.casesHint"), cases, setCases, true)}
         <button type="submit" class="button" disabled={value === null}>
           {t("retention.save")}
         </button>

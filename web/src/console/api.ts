@@ -21,6 +21,7 @@ export type AuditPage = Schemas["AuditPage"];
 export type SosPage = Schemas["CasePage"];
 export type SosCase = Schemas["CaseShown"];
 export type SosEntry = Schemas["EntryShown"];
+export type SosForm = "cot" | "cap";
 export type SosAction = "take" | "offer" | "release" | "answer" | "position" | "close";
 export type SkySummary = Schemas["SkySummary"];
 export type Link = Schemas["Link"];
@@ -201,6 +202,23 @@ export class ConsoleApi {
 
   sosAct(caseId: string, action: SosAction, body: object): Promise<SosCase> {
     return this.#call("POST", `/sos/cases/${caseId}/${action}`, body);
+  }
+
+  /** XML, not JSON: it is saved as it is. */
+  async sosExport(caseId: string, form: SosForm, withPhone: boolean): Promise<Blob> {
+    let response: Response;
+    try {
+      response = await fetch(`${BASE}/sos/cases/${caseId}/export?form=${form}&with_phone=${withPhone}`, {
+        headers: { Authorization: `Bearer ${this.token() ?? ""}` },
+        credentials: "omit",
+        redirect: "error",
+      });
+    } catch (reason) {
+      throw new Unreachable("export", { cause: reason });
+    }
+    if (response.ok) return response.blob();
+    const answer = (await response.json()) as { code?: string; detail?: string };
+    throw new ApiError(response.status, answer.code ?? "export", answer.detail ?? response.statusText, null);
   }
 
   sky(): Promise<SkySummary> {

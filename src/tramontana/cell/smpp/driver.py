@@ -12,6 +12,7 @@ import logging
 import secrets
 import ssl
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -24,6 +25,7 @@ from tramontana.cell.smpp.session import (
     Bound,
     Closed,
     Event,
+    Heard,
     Queried,
     QueryAnswered,
     Received,
@@ -68,8 +70,8 @@ class Courier(Protocol):
     async def received(self, link: str, session: str, messages: Sequence[Message]) -> Sequence[tuple[int, str]]:
         """Messages of the peer; for each a command status and, for a submit_sm, our message id."""
 
-    def ended(self, session: str) -> None:
-        """This session is over: what it sent and was not answered may come again over another."""
+    def heard(self, link: str, message_ids: Sequence[str]) -> None:
+        """The peer is known to have our answers to these messages of its: it has no reason to send them again."""
 
     async def state_of(self, link: str, message_id: str) -> int | None:
         """What became of a message that the peer submitted (query_sm)."""
@@ -93,6 +95,9 @@ class _Flow:
     _tokens: float = 1.0
     _filled_at: float = 0.0
     _not_before: float = 0.0
+    _given: deque[str] = field(default_factory=deque)
+    """Our ids of the peer's messages that were answered, while it is not known that it has the answers."""
+    _heard: int = 0
     _lost: tuple[str, ...] = ()
     """Without an answer when the session ended, and the courier does not know yet."""
 
@@ -134,7 +139,6 @@ class _Flow:
             except Exception:  # in the place of a cancellation it would keep the link running; the courier has the keys
                 logger.exception("the books of link %s could not be written when its session ended", self.link)
             finally:  # also where the books cannot be written
-                self.courier.ended(self.name)
                 self.writer.close()
 
     async def _tell_lost(self) -> None:
@@ -205,6 +209,10 @@ class _Flow:
                     self.session.answer_query(event, await self.courier.state_of(self.link, event.query.message_id))
                 case QueryAnswered():
                     pass
+                case Heard():
+                    ids = [self._given.popleft() for _ in range(event.answers - self._heard)]
+                    self._heard = event.answers
+                    self.courier.heard(self.link, ids)
                 case Closed():
                     self.closed = event
                     self._lost += event.unanswered
@@ -214,6 +222,7 @@ class _Flow:
             verdicts = await self.courier.received(self.link, self.name, [event.message for event in received])
             for event, (status, message_id) in zip(received, verdicts, strict=True):
                 self.session.answer(event, status, message_id)
+                self._given.append(message_id)
         if self._lost:
             await self._tell_lost()
 

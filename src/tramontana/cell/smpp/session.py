@@ -87,6 +87,8 @@ class Settings:
     """Idle time after which the peer is asked whether it lives."""
     response_timeout_s: float = 30.0
     """§7.2 response_timer."""
+    confirm_after_s: float = 1.0
+    """So long after a message of its the peer is asked whether it lives: its word says that it has our answers from before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +140,13 @@ class QueryAnswered:
 
 
 @dataclass(frozen=True, slots=True)
+class Heard:
+    """The peer has had the first so many answers to its messages on this session: it answered a request that went out after them."""
+
+    answers: int
+
+
+@dataclass(frozen=True, slots=True)
 class Closed:
     """The session is over; close the connection when what is left to send is sent."""
 
@@ -147,7 +156,7 @@ class Closed:
     refused_bind: int | None = None
 
 
-Event = BindRequested | Bound | Received | Queried | Answered | QueryAnswered | Closed
+Event = BindRequested | Bound | Received | Queried | Answered | QueryAnswered | Heard | Closed
 
 
 @dataclass(slots=True)
@@ -176,6 +185,12 @@ class Session:
     _deadline: float | None = field(default=None, init=False)
     """Until when a bind or unbind must have happened."""
     _enquired: tuple[int, float] | None = field(default=None, init=False)
+    _given: int = field(default=0, init=False)
+    """Answers to messages of the peer."""
+    _confirmed: int = field(default=0, init=False)
+    """Of these, how many it is known to have."""
+    _asked: tuple[int, int] | None = field(default=None, init=False)
+    """A request under way (its sequence number), and how many answers had gone out before it."""
 
     def __post_init__(self) -> None:
         self._heard_at = self.now
@@ -244,6 +259,7 @@ class Session:
         if self.state is not State.CLOSED:
             command = CommandId(received.message.command_id | RESPONSE)
             self._answer(MessageResp(command, "" if command == CommandId.DELIVER_SM_RESP else message_id), received.sequence, status)
+            self._given += 1
 
     def answer_query(self, queried: Queried, state: int | None, final_date: str = "") -> None:
         """SMSC: say what became of a message, None for one that is not known here."""
@@ -284,7 +300,7 @@ class Session:
         if self._enquired is not None:
             instants.append(self._enquired[1])
         elif self.state in BOUND:
-            instants.append(self._heard_at + self.settings.enquire_link_s)
+            instants.append(self._heard_at + self._enquire_after_s)
         return min(instants, default=None)
 
     def handle_timer(self, now: float) -> list[Event]:
@@ -299,16 +315,24 @@ class Session:
         if any(now >= outstanding.due_at for outstanding in self._outstanding.values()):
             # A peer that lives and does not answer is out of step; sending on would only enlarge what is unknown.
             return self._close("a request was not answered in time")
-        if self._enquired is None and self.state in BOUND and now >= self._heard_at + self.settings.enquire_link_s:
+        if self._enquired is None and self.state in BOUND and now >= self._heard_at + self._enquire_after_s:
             self._enquired = (self._request(Bare(CommandId.ENQUIRE_LINK)), now + self.settings.response_timeout_s)
         return []
 
     # Inside
 
+    @property
+    def _enquire_after_s(self) -> float:
+        """How long the peer may be silent; less while it may not have heard an answer, and nothing is under way that will tell."""
+        is_open = self._given > self._confirmed and self._asked is None
+        return min(self.settings.confirm_after_s, self.settings.enquire_link_s) if is_open else self.settings.enquire_link_s
+
     def _request(self, body: Body) -> int:
         sequence = self._sequence % MAX_SEQUENCE + 1
         self._out += Pdu(body, sequence).encode()  # first: a value that does not fit leaves no trace
         self._sequence = sequence
+        if self._asked is None and self._given > self._confirmed:
+            self._asked = sequence, self._given
         return sequence
 
     def _answer(self, body: Body, sequence: int, status: int = Status.ROK) -> None:
@@ -350,6 +374,14 @@ class Session:
                 raise AssertionError(command)
 
     def _take_answer(self, pdu: Pdu) -> list[Event]:
+        heard = list[Event]()
+        if self._asked is not None and pdu.sequence == self._asked[0]:
+            # One connection keeps its order, and so does a peer that answers: what went out before this request has arrived.
+            self._confirmed, self._asked = self._asked[1], None
+            heard.append(Heard(self._confirmed))
+        return heard + self._take_answer_itself(pdu)
+
+    def _take_answer_itself(self, pdu: Pdu) -> list[Event]:
         if isinstance(pdu.body, BindResp):
             return self._take_bind_answer(pdu, pdu.body)
         if pdu.command_id is CommandId.UNBIND_RESP and self.state is State.UNBINDING:

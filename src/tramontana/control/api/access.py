@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Annotated
 
 from fastapi import Depends, Request
@@ -14,7 +15,8 @@ from tramontana.control.delivery import Sender
 from tramontana.control.limits import Rate
 from tramontana.control.problem import Problem
 from tramontana.control.services import Services
-from tramontana.control.store import sessions
+from tramontana.control.store import operators, sessions
+from tramontana.control.store.operators import OperatorPerson
 from tramontana.internet.addresses import source_of
 from tramontana.keys.secret import Token
 
@@ -168,6 +170,29 @@ async def _warning_reader(session: Annotated[sessions.Session, Depends(_session)
 
 WarningReaderOf = Annotated[sessions.Session, Depends(_warning_reader)]
 """Who may look at warnings: administrators, operators, approvers."""
+
+
+@dataclass(frozen=True, slots=True)
+class SosActor:
+    """Who looks at and acts on cases: an operator, proved by the certificate of his device, or a console's session, which is nobody."""
+
+    person: OperatorPerson | None
+    device_id: str | None
+
+
+async def _sos_actor(session: Annotated[sessions.Session, Depends(_session)], services: ServicesOf) -> SosActor:
+    limit(services, "account", session.account_id or session.role, services.limits.account)
+    if session.role == "administrator":
+        return SosActor(None, None)
+    sender = _sender(await _device_session(session, services), services)
+    if operators.ROLE not in (session.certified_roles or "").split(","):
+        raise Problem("not_operator")
+    async with services.store.read() as connection:
+        return SosActor(await operators.person(connection, sender.account_id), sender.device_id)
+
+
+SosActorOf = Annotated[SosActor, Depends(_sos_actor)]
+"""An operator's certified device, or an administrator's session."""
 
 
 def _audited_sender(sender: DeviceOf, services: ServicesOf) -> Sender:

@@ -215,7 +215,7 @@ async def read_retention(_session: AdministratorOf, services: ServicesOf) -> mod
 @router.put("/retention", status_code=204, response_class=Response, responses=problems("not_logged_in"))
 async def change_retention(body: models.Retention, _session: AdministratorOf, services: ServicesOf) -> None:
     """Change it; what is older goes within the hour."""
-    wanted = retention.Retention(body.undelivered_days, body.call_records_days, body.attachments_days)
+    wanted = retention.Retention(**body.model_dump())
     async with services.store.write() as connection:
         await retention.change(connection, wanted)
         await attachments.keep_for(connection, wanted.attachments_days * retention.DAY_S)

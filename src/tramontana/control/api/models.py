@@ -391,6 +391,8 @@ class Retention(Shape):
     undelivered_days: int | None = Field(ge=1, le=3650)
     call_records_days: int = Field(ge=1, le=3650)
     attachments_days: int = Field(ge=1, le=3650)
+    texts_days: int = Field(default=90, ge=1, le=3650, description="texts over message centres, once nothing is to be done with them")
+    sos_days: int = Field(default=365, ge=1, le=3650, description="cases of people in need, since they were closed")
 
 
 class AuditorRequest(Shape):

@@ -1,11 +1,12 @@
 """SOS: cases for the operators of a control room.
 
-An operator is a workplace of the console, under the name that it gives itself: whoever has the console's session may act for any of
-them, and the audit trail says which name was used.
+An operator is a person: a certified device with the role acts under its account's name, and nobody else can. A console's session acts
+for a workplace under the name that it gives itself; such names are not proved, cannot look like a person's, and the trail tells them apart.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Annotated, Literal
 
@@ -18,11 +19,11 @@ from tramontana.cell.position import Position
 from tramontana.cell.short_message import TextTooLong
 from tramontana.cell.sos_case import Case, Outcome
 from tramontana.cell.sos_export import NoPosition, cap_alert, cursor_on_target
-from tramontana.control.api.access import AdministratorOf, ServicesOf
+from tramontana.control.api.access import ServicesOf, SosActor, SosActorOf
 from tramontana.control.problem import Problem, problems
 from tramontana.control.services import Services
 from tramontana.control.shapes import Id, Shape, UnixSeconds
-from tramontana.control.store import audit, sos
+from tramontana.control.store import audit, operators, sos
 from tramontana.control.store.sos import Stored
 
 router = APIRouter(prefix="/api/v1/sos", tags=["sos"])
@@ -30,6 +31,7 @@ Desk = Annotated[
     str, Field(min_length=1, max_length=40, pattern=r"^[^\x00-\x1f\x7f]*$", description="the workplace that acts, as the room calls it")
 ]
 CaseId = Annotated[Id, Path()]
+_LIKE_A_PERSON = re.compile(r"\([0-9a-f]{8}\)\s*$")
 
 
 class PositionShown(Shape):
@@ -63,6 +65,14 @@ class CasePage(Shape):
     one_way: bool
     emergency_numbers: list[str]
     cases: list[CaseShown]
+    counts: dict[str, int] = Field(description="cases by state, whatever the page shows")
+    next: str | None = Field(description="where the next page begins; null at the end")
+
+
+class OperatorShown(Shape):
+    account_id: Id
+    display_name: str
+    label: str = Field(description="how cases and entries name this person")
 
 
 class EntryShown(Shape):
@@ -79,12 +89,12 @@ class CaseWithEntries(Shape):
 
 
 class DeskAction(Shape):
-    desk: Desk
+    desk: Desk | None = Field(default=None, description="from a console's session only: an operator's device acts for its person")
     version: int | None = Field(default=None, description="of the case that the operator saw; another one is refused")
 
 
 class HandOver(DeskAction):
-    to: Desk
+    to: Desk = Field(description="a workplace, or an operator's label")
 
 
 class Answer(DeskAction):
@@ -136,20 +146,30 @@ def _shown(stored: Stored, services: Services) -> CaseShown:
     )
 
 
-@router.get("/cases", responses=problems("not_logged_in"))
-async def list_cases(_session: AdministratorOf, services: ServicesOf, closed: Annotated[bool, Query()] = False) -> CasePage:
-    """Open cases, or all of them, the latest change first."""
+@router.get("/cases", responses=problems("not_logged_in", "not_operator"))
+async def list_cases(
+    _actor: SosActorOf,
+    services: ServicesOf,
+    closed: Annotated[bool, Query()] = False,
+    after: Annotated[str, Query(pattern=r"^([0-3],-?[0-9]{1,9})?$", description="`next` of the page before")] = "",
+    most: Annotated[int, Query(ge=1, le=sos.MAX_LISTED)] = sos.MAX_LISTED,
+) -> CasePage:
+    """Open cases, or all of them: who waits for an operator first, the longest of all at the top; closed ones last."""
+    at = tuple(int(part) for part in after.split(",")) if after else None
     async with services.store.read() as connection:
-        found = await sos.listed(connection, closed=closed)
+        found, following = await sos.listed(connection, closed=closed, after=(at[0], at[1]) if at else None, most=most)
+        counts = await sos.counts(connection)
     return CasePage(
+        counts=counts,
+        next=None if following is None else f"{following[0]},{following[1]}",
         one_way=services.sos.one_way,
         emergency_numbers=list(services.texts.operators.emergency_numbers),
         cases=[_shown(each, services) for each in found],
     )
 
 
-@router.get("/cases/{case_id}", responses=problems("not_logged_in", "not_found"))
-async def read_case(case_id: CaseId, _session: AdministratorOf, services: ServicesOf) -> CaseWithEntries:
+@router.get("/cases/{case_id}", responses=problems("not_logged_in", "not_operator", "not_found"))
+async def read_case(case_id: CaseId, _actor: SosActorOf, services: ServicesOf) -> CaseWithEntries:
     """One case with everything that was said."""
     async with services.store.read() as connection:
         found = await sos.find(connection, case_id)
@@ -160,9 +180,32 @@ async def read_case(case_id: CaseId, _session: AdministratorOf, services: Servic
     return CaseWithEntries(case=_shown(found, services), entries=shown)
 
 
-async def _act(services: Services, case_id: str, body: DeskAction, action: str, work: Callable[[Case, float], Outcome]) -> CaseShown:
+@router.get("/operators", responses=problems("not_logged_in", "not_operator"))
+async def list_operators(_actor: SosActorOf, services: ServicesOf) -> list[OperatorShown]:
+    """People to whom a case may be handed over."""
+    async with services.store.read() as connection:
+        found = await operators.certified(connection, services.clock())
+    return [OperatorShown(account_id=each.account_id, display_name=each.display_name, label=each.label) for each in found]
+
+
+def _named(actor: SosActor, body: DeskAction) -> str:
+    """Under which name this request acts. Raises `Problem`."""
+    if actor.person is not None:
+        if body.desk is not None:
+            raise Problem("desk_needed")
+        return actor.person.label
+    if body.desk is None or _LIKE_A_PERSON.search(body.desk):
+        raise Problem("desk_needed")
+    return body.desk
+
+
+async def _act(
+    services: Services, case_id: str, actor: SosActor, body: DeskAction, action: str, work: Callable[[Case, str, float], Outcome]
+) -> CaseShown:
+    name = _named(actor, body)
+    by = audit.device_actor(actor.device_id) if actor.device_id else f"desk {name}"
     try:
-        kept = await services.sos.act(case_id, body.version, body.desk, action, work)
+        kept = await services.sos.act(case_id, body.version, name, action, lambda case, now: work(case, name, now), by=by)
     except sos_case.NotNow as error:
         raise Problem("case_elsewhere", f"{error}.") from None
     except TextTooLong as error:
@@ -172,45 +215,45 @@ async def _act(services: Services, case_id: str, body: DeskAction, action: str, 
     return _shown(kept, services)
 
 
-REFUSALS = problems("not_logged_in", "not_found", "case_elsewhere")
+REFUSALS = problems("not_logged_in", "not_operator", "not_found", "case_elsewhere", "desk_needed")
 
 
 @router.post("/cases/{case_id}/take", responses=REFUSALS)
-async def take_case(case_id: CaseId, body: DeskAction, _session: AdministratorOf, services: ServicesOf) -> CaseShown:
+async def take_case(case_id: CaseId, body: DeskAction, actor: SosActorOf, services: ServicesOf) -> CaseShown:
     """Take a case that nobody has, or that was offered to this workplace."""
-    return await _act(services, case_id, body, "taken", lambda case, now: sos_case.take(case, body.desk, now))
+    return await _act(services, case_id, actor, body, "taken", lambda case, name, now: sos_case.take(case, name, now))
 
 
 @router.post("/cases/{case_id}/offer", responses=REFUSALS)
-async def offer_case(case_id: CaseId, body: HandOver, _session: AdministratorOf, services: ServicesOf) -> CaseShown:
+async def offer_case(case_id: CaseId, body: HandOver, actor: SosActorOf, services: ServicesOf) -> CaseShown:
     """Offer a case to another workplace; it stays here until that one takes it."""
-    return await _act(services, case_id, body, "offered", lambda case, now: sos_case.offer(case, body.desk, body.to, now))
+    return await _act(services, case_id, actor, body, "offered", lambda case, name, now: sos_case.offer(case, name, body.to, now))
 
 
 @router.post("/cases/{case_id}/release", responses=REFUSALS)
-async def release_case(case_id: CaseId, body: DeskAction, _session: AdministratorOf, services: ServicesOf) -> CaseShown:
+async def release_case(case_id: CaseId, body: DeskAction, actor: SosActorOf, services: ServicesOf) -> CaseShown:
     """Give a case back to the queue."""
-    return await _act(services, case_id, body, "released", lambda case, now: sos_case.release(case, body.desk, now))
+    return await _act(services, case_id, actor, body, "released", lambda case, name, now: sos_case.release(case, name, now))
 
 
 @router.post("/cases/{case_id}/answer", responses=REFUSALS | problems("text_too_long"))
-async def answer_case(case_id: CaseId, body: Answer, _session: AdministratorOf, services: ServicesOf) -> CaseShown:
+async def answer_case(case_id: CaseId, body: Answer, actor: SosActorOf, services: ServicesOf) -> CaseShown:
     """Write to the person."""
-    return await _act(services, case_id, body, "answered", lambda case, now: sos_case.write(case, body.desk, body.body, now))
+    return await _act(services, case_id, actor, body, "answered", lambda case, name, now: sos_case.write(case, name, body.body, now))
 
 
 @router.post("/cases/{case_id}/position", responses=REFUSALS)
-async def locate_case(case_id: CaseId, body: Located, _session: AdministratorOf, services: ServicesOf) -> CaseShown:
+async def locate_case(case_id: CaseId, body: Located, actor: SosActorOf, services: ServicesOf) -> CaseShown:
     """Set the position by hand."""
     there = Position(body.latitude, body.longitude, body.accuracy_m, "operator")
-    return await _act(services, case_id, body, "located", lambda case, now: sos_case.locate(case, body.desk, there, now))
+    return await _act(services, case_id, actor, body, "located", lambda case, name, now: sos_case.locate(case, name, there, now))
 
 
 @router.post("/cases/{case_id}/close", responses=REFUSALS)
-async def close_case(case_id: CaseId, body: Closing, _session: AdministratorOf, services: ServicesOf) -> CaseShown:
+async def close_case(case_id: CaseId, body: Closing, actor: SosActorOf, services: ServicesOf) -> CaseShown:
     """Close a case. A text from its phone opens it again."""
     return await _act(
-        services, case_id, body, "closed", lambda case, now: sos_case.close(case, body.desk, body.because, now, tell=body.tell)
+        services, case_id, actor, body, "closed", lambda case, name, now: sos_case.close(case, name, body.because, now, tell=body.tell)
     )
 
 
@@ -220,11 +263,11 @@ EXPORT: dict[int | str, dict[str, object]] = {200: {"content": {"application/xml
 @router.get(
     "/cases/{case_id}/export",
     response_class=Response,
-    responses={**problems("not_logged_in", "not_found", "case_without_position"), **EXPORT},
+    responses={**problems("not_logged_in", "not_operator", "not_found", "case_without_position"), **EXPORT},
 )
 async def export_case(
     case_id: CaseId,
-    _session: AdministratorOf,
+    actor: SosActorOf,
     services: ServicesOf,
     form: Annotated[Literal["cot", "cap"], Query(description="Cursor-on-Target or CAP 1.2")] = "cot",
     with_phone: Annotated[bool, Query()] = False,
@@ -244,5 +287,6 @@ async def export_case(
             raise Problem("case_without_position", f"{error}.") from None
         details = {"form": form, "with_phone": with_phone}
         subject = f"case {case_id}"
-        await audit.append(connection, now=now, actor=audit.ADMINISTRATOR, action="sos.exported", subject=subject, details=details)
+        by = audit.device_actor(actor.device_id) if actor.device_id else audit.ADMINISTRATOR
+        await audit.append(connection, now=now, actor=by, action="sos.exported", subject=subject, details=details)
     return Response(octets, media_type="application/xml")

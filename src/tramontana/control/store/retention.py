@@ -15,11 +15,16 @@ DAY_S = 86400.0
 
 @dataclass(frozen=True, slots=True)
 class Retention:
-    """undelivered_days: None keeps a message until it is delivered. attachments_days: from their announcement on."""
+    """undelivered_days: None keeps a message until it is delivered. attachments_days: from their announcement on.
+
+    texts_days: of texts over message centres with which nothing is to be done any more. sos_days: of cases since they were closed.
+    """
 
     undelivered_days: int | None = None
     call_records_days: int = round(ENDED_CALL_KEPT_S / DAY_S)
     attachments_days: int = 30
+    texts_days: int = 90
+    sos_days: int = 365
 
 
 async def current(connection: AsyncConnection) -> Retention:

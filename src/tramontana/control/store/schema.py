@@ -417,6 +417,8 @@ retention = Table(
     Column("undelivered_days", Integer),  # null: until they are delivered
     Column("call_records_days", Integer, nullable=False),
     Column("attachments_days", Integer, nullable=False, server_default="30"),
+    Column("texts_days", Integer, nullable=False, server_default="90"),
+    Column("sos_days", Integer, nullable=False, server_default="365"),
 )
 
 sites = Table(
@@ -519,6 +521,24 @@ incoming_texts = Table(
     Column("attempts", Integer, nullable=False, server_default="0"),  # how often its handling failed
     Column("not_before", Double, nullable=False, server_default="0"),  # and when it is tried again
     Column("refused_at", Double),  # it was taken from a peer, and could not go on
+)
+
+sealed_numbers = Table(
+    "sealed_numbers",
+    metadata,
+    Column("number", String(24), primary_key=True),
+    Column("device_id", Id, ForeignKey("devices.device_id"), nullable=False, unique=True),
+    Column("given_at", Double, nullable=False),
+)
+
+sealed_texts = Table(
+    "sealed_texts",
+    metadata,
+    Column("text_id", Id, primary_key=True),
+    Column("device_id", Id, ForeignKey("devices.device_id"), nullable=False, index=True),
+    Column("source", String(24), nullable=False),
+    Column("datagram", LargeBinary, nullable=False),  # keys/sealed_text.py: this server cannot open it
+    Column("received_at", Double, nullable=False, index=True),
 )
 
 sos_cases = Table(

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
-from sqlalchemy import Row, func, insert, select, update
+from sqlalchemy import Row, and_, delete, func, insert, or_, select, update
+from sqlalchemy import case as choice
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from tramontana.cell.forwarding import State
@@ -15,6 +16,7 @@ from tramontana.control.store.accounts import new_id
 from tramontana.control.store.schema import outgoing_messages, sos_cases, sos_entries
 
 MAX_LISTED = 1000
+"""On one page."""
 CLOSED_KEPT_OPENABLE_S = 86400.0
 """A text within a day of a case's last change belongs to it; later it is a new one."""
 
@@ -47,12 +49,49 @@ async def find(connection: AsyncConnection, case_id: str) -> Stored | None:
     return _stored(row) if row else None
 
 
-async def listed(connection: AsyncConnection, *, closed: bool) -> list[Stored]:
-    """The latest change first."""
-    query = select(sos_cases).order_by(sos_cases.c.updated_at.desc()).limit(MAX_LISTED)
+_RANK = choice({"waiting": 0, "asking": 1, "in care": 2}, value=sos_cases.c.state, else_=3)
+_PLACE = choice((sos_cases.c.state == "closed", -sos_cases.c.number), else_=sos_cases.c.number)
+
+
+async def listed(
+    connection: AsyncConnection, *, closed: bool, after: tuple[int, int] | None = None, most: int = MAX_LISTED
+) -> tuple[list[Stored], tuple[int, int] | None]:
+    """Who waits, who is asked, who is cared for, the oldest first in each; with `closed` those that are over, the latest first.
+
+    after: where the page before ended. Returns a page and where it ends, None where nothing follows.
+    """
+    query = select(sos_cases, _RANK.label("rank"), _PLACE.label("place")).order_by(_RANK, _PLACE).limit(most + 1)
     if not closed:
         query = query.where(sos_cases.c.state != "closed")
-    return [_stored(row) for row in (await connection.execute(query)).all()]
+    if after is not None:
+        rank, place = after
+        query = query.where(or_(rank < _RANK, and_(rank == _RANK, place < _PLACE)))
+    rows = (await connection.execute(query)).all()
+    page = rows[:most]
+    return [_stored(row) for row in page], (page[-1].rank, page[-1].place) if len(rows) > most else None
+
+
+async def counts(connection: AsyncConnection) -> dict[str, int]:
+    """Cases by state."""
+    query = select(sos_cases.c.state, func.count()).group_by(sos_cases.c.state)
+    return {state: number for state, number in (await connection.execute(query)).all()}
+
+
+async def of_device(connection: AsyncConnection, imsi: str) -> list[Stored]:
+    """Open cases whose phone gave this IMSI."""
+    open_with_it = (sos_cases.c.state != "closed", sos_cases.c.record.contains(imsi, autoescape=True))
+    rows = (await connection.execute(select(sos_cases).where(*open_with_it))).all()
+    return [stored for stored in map(_stored, rows) if stored.case.imsi == imsi]
+
+
+async def forget_closed(connection: AsyncConnection, before: float, most: int) -> int:
+    """Delete cases that were closed before an instant, with all that was said; how many, `most` at most."""
+    over = select(sos_cases.c.case_id).where(sos_cases.c.state == "closed", sos_cases.c.updated_at < before)
+    ids = list((await connection.execute(over.order_by(sos_cases.c.updated_at).limit(most))).scalars())
+    if ids:
+        await connection.execute(delete(sos_entries).where(sos_entries.c.case_id.in_(ids)))
+        await connection.execute(delete(sos_cases).where(sos_cases.c.case_id.in_(ids)))
+    return len(ids)
 
 
 async def asking(connection: AsyncConnection) -> list[Stored]:

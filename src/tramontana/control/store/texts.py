@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
-from sqlalchemy import Row, and_, bindparam, func, insert, select, update
+from sqlalchemy import Row, and_, bindparam, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from tramontana.cell.forwarding import FINAL, TRANSITIONS, Happening, State
@@ -25,6 +25,11 @@ REPEATED_WITHIN_S = 900.0
 PARTS_AWAITED_S = 90.0
 """After this long without a further part a text is joined from what there is: somebody may hang on it."""
 MAX_LISTED = 500
+
+
+def sealed_origin(device_id: str) -> str:
+    """Of sealed texts of a device."""
+    return f"sealed {device_id}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +146,22 @@ async def waiting(connection: AsyncConnection, links: Sequence[str]) -> list[Wai
         .order_by(outgoing_texts.c.created_at, outgoing_messages.c.text_id, outgoing_messages.c.part)
     )
     return [Waiting(**row) for row in (await connection.execute(query)).mappings()]
+
+
+async def forget_settled(connection: AsyncConnection, before: float, most: int) -> int:
+    """Delete texts of before an instant of which nothing is to be done any more, sent or received; how many, `most` of each at most."""
+    pending = select(outgoing_messages.c.text_id).where(outgoing_messages.c.state.in_(("queued", "sending", "unknown")))
+    old = select(outgoing_texts.c.text_id).where(outgoing_texts.c.created_at < before, outgoing_texts.c.text_id.not_in(pending))
+    sent = list((await connection.execute(old.order_by(outgoing_texts.c.created_at).limit(most))).scalars())
+    if sent:
+        await connection.execute(delete(outgoing_messages).where(outgoing_messages.c.text_id.in_(sent)))
+        await connection.execute(delete(outgoing_texts).where(outgoing_texts.c.text_id.in_(sent)))
+    over = select(incoming_texts.c.text_id).where(incoming_texts.c.received_at < before, incoming_texts.c.handled_at.is_not(None))
+    came = list((await connection.execute(over.order_by(incoming_texts.c.received_at).limit(most))).scalars())
+    if came:
+        await connection.execute(delete(incoming_messages).where(incoming_messages.c.text_id.in_(came)))
+        await connection.execute(delete(incoming_texts).where(incoming_texts.c.text_id.in_(came)))
+    return len(sent) + len(came)
 
 
 async def take(connection: AsyncConnection, keys: Sequence[str], now: float) -> dict[str, Message]:
@@ -278,20 +299,22 @@ def _digest(link: str, message: Message) -> bytes:
 
 
 async def take_in(
-    connection: AsyncConnection, link: str, session: str, messages: Sequence[Message], now: float, live: Collection[str]
+    connection: AsyncConnection, link: str, session: str, messages: Sequence[Message], now: float, heard: Container[str]
 ) -> list[str]:
     """Keep messages of a peer; returns our id for each. One that was sent again after a lost answer gets the id that it had.
 
-    live: sessions that still stand; what came over them was answered, so the same octets are another message.
+    heard: messages whose senders are known to have our answer, so the same octets are another message. An old session that still
+    seems to stand proves nothing: its other end may be gone, and have sent again over this one.
     """
     digests = [_digest(link, message) for message in messages]
     again = (
         incoming_messages.c.digest.in_(digests),
-        incoming_messages.c.session.not_in({session, *live}),
+        incoming_messages.c.session != session,
         incoming_messages.c.received_at > now - REPEATED_WITHIN_S,
     )
     query = select(incoming_messages.c.digest, incoming_messages.c.message_id).where(*again).order_by(incoming_messages.c.received_at)
-    known: dict[bytes, str] = {row.digest: row.message_id for row in (await connection.execute(query)).all()}
+    earlier = (await connection.execute(query)).all()
+    known: dict[bytes, str] = {row.digest: row.message_id for row in earlier if row.message_id not in heard}
     ids: list[str] = []
     fresh: list[dict[str, Any]] = []
     for digest, message in zip(digests, messages, strict=True):

@@ -8,6 +8,7 @@ import type { ConsoleApi, SosAction, SosCase, SosEntry } from "../api";
 import { ErrorNotice } from "../ErrorNotice";
 import { hasWebGl, useMapComponent } from "../sky/useMapComponent";
 import { useLoaded } from "../useLoaded";
+import { CaseTools } from "./CaseTools";
 
 const REFRESH_MS = 3_000;
 const DESK_KEY = "tramontana.desk";
@@ -205,6 +206,7 @@ function CasePane({ id, desk, api, changed, back }: CaseProps) {
           </div>
         </>
       )}
+      <CaseTools shown={shown} mine={mine} busy={busy} api={api} act={act} />
     </section>
   );
 }
