@@ -85,12 +85,12 @@ async def test_texts_that_cannot_be_handled_hold_up_no_other_and_become_cases_un
         await texts._hand_on()
         await texts._hand_on()
         async with store.read() as connection:
-            assert [each.case.last_text for each in await sos.listed(connection, closed=False)] == ["aiuto"]
+            assert [each.case.last_text for each in (await sos.listed(connection, closed=False))[0]] == ["aiuto"]
         for _ in range(HANDLED_WHOLE):
             clock.now += 60
             await texts._hand_on()
         async with store.read() as connection:
-            cases = await sos.listed(connection, closed=False)
+            cases, _ = await sos.listed(connection, closed=False)
             left = (await connection.execute(select(incoming_texts).where(incoming_texts.c.handled_at.is_(None)))).all()
             told = list((await connection.execute(select(sos_entries.c.body).where(sos_entries.c.kind == "text"))).scalars())
         assert left == []
@@ -112,7 +112,7 @@ async def test_a_case_that_cannot_be_answered_is_opened_all_the_same(tmp_path: P
         texts.put = too_long  # type: ignore[method-assign]
         await texts._hand_on()
         async with store.read() as connection:
-            (case,) = await sos.listed(connection, closed=False)
+            ((case,), _) = await sos.listed(connection, closed=False)
             bodies = list((await connection.execute(select(sos_entries.c.body))).scalars())
         assert case.case.last_text == "aiuto"
         assert "cannot be answered: the address has 24 octets, 20 fit: shorten it" in bodies

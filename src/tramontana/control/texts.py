@@ -85,6 +85,8 @@ class Texts:
     links: dict[str, EsmeLink] = field(default_factory=dict, init=False)
     _rules: dict[str, CentreRules] = field(init=False)
     _sealed: frozenset[str] = field(init=False)
+    _sealed_for: set[str] = field(default_factory=set, init=False)
+    """Devices for which sealed texts were kept in the transaction under way."""
     _beams: dict[str, BeamTime] = field(init=False)
     _server: SmscServer | None = field(default=None, init=False)
     _heard: dict[str, float] = field(default_factory=dict, init=False)
@@ -319,10 +321,13 @@ class Texts:
         """In one transaction: in a flood a commit for each would be the limit."""
         if not texts:
             return
+        self._sealed_for.clear()
         async with self.store.write() as connection:
             for text in texts:
                 await self._hand_on_one(connection, text)
                 await rows.handled(connection, text.text_id, self.clock())
+        for device_id in self._sealed_for:  # only now: a device that looks before the commit would find nothing
+            self.on_sealed(device_id)
 
     async def _hand_on_singly(self, texts: Sequence[IncomingText]) -> None:
         """One that cannot be handled must not hold up the others: it is put off, and tried again."""
@@ -387,7 +392,7 @@ class Texts:
             await self._refuse(connection, text, "text.undeliverable", reason="too many sealed texts wait for this device")
         else:
             await self._put_receipts(connection, text.text_id, MessageState.DELIVERED)
-            self.on_sealed(device_id)  # a hint: one that comes before the commit is made good by the device's next look
+            self._sealed_for.add(device_id)
 
     async def _refuse(self, connection: AsyncConnection, text: IncomingText, action: str, **details: str) -> None:
         """A text that was taken cannot go on: the trail says it, and its sender hears it where he asked for receipts."""
