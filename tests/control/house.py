@@ -33,6 +33,7 @@ from tramontana.control.player import MemoryPlayer
 from tramontana.control.services import Services
 from tramontana.control.sky import SkyService
 from tramontana.control.store.database import PostgresqlAddress, Store
+from tramontana.control.tak_file import TakServers
 from tramontana.control.warnings import WarningData
 from tramontana.keys.identity import DeviceKey, UnverifiedEnrolment, UnverifiedLogin
 from tramontana.phone.forwarder.client.driver import ForwarderClient
@@ -107,6 +108,7 @@ class House:
         attachments: AttachmentRules | None = None,
         warning_data: WarningData | None = None,
         operators: Operators | None = None,
+        tak: TakServers | None = None,
     ) -> AsyncIterator[House]:
         store = await Store.open(directory, database, sharing="several" if events else "alone")
         clock, player = Clock(), player or MemoryPlayer()
@@ -127,6 +129,7 @@ class House:
             log_key=custodians.log_key,
             warning_data=warning_data or WarningData(),
             operators=operators or Operators(),
+            tak=tak or TakServers(),
         )
         app = create_app(parts)
         listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)

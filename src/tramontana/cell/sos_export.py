@@ -9,14 +9,12 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from xml.etree import ElementTree as Xml  # only writes: nothing foreign is parsed here
 
+from tramontana.cell.cot import EMERGENCY_OVER_TYPE, EMERGENCY_TYPE, UID_PREFIX, Event, clean, encode
 from tramontana.cell.sos_case import Case
 from tramontana.errors import LocalError
 
-COT_TYPE = "b-a-o-tbl"
-"""Bits, alarm, other: "911 alert"; TAK clients show it as an emergency."""
-COT_STALE_S = 3600.0
-COT_UNKNOWN = "9999999.0"
-"""Height and its error that are not known."""
+STALE_S = 3600.0
+"""How long a case holds for others; while it is open it is told again."""
 CAP_NAMESPACE = "urn:oasis:names:tc:emergency:cap:1.2"
 
 
@@ -33,47 +31,30 @@ def _summary(case: Case) -> str:
     return ", ".join([f"SOS case {case.number}", case.state, *filter(None, known)])
 
 
-def _clean(text: str) -> str:
-    """Without what XML 1.0 cannot hold (§2.2)."""
-    return "".join(each for each in text if each in "\t\n\r" or " " <= each <= "\ud7ff" or "\ue000" <= each <= "\ufffd" or each > "\uffff")
+def sos_event(case: Case, case_id: str, now: float, *, with_phone: bool = False, with_words: bool = True) -> Event:
+    """with_words: what the person wrote last. Raises `NoPosition`."""
+    if case.position is None:
+        raise NoPosition(f"case {case.number} has no position yet: ask for it, or set it on the map")
+    return Event(
+        uid=f"{UID_PREFIX}sos-{case_id}",
+        kind=EMERGENCY_TYPE if case.state != "closed" else EMERGENCY_OVER_TYPE,
+        how="m-g" if case.position.source == "aml" else "h-e",  # machine: GPS; human: estimated
+        at=now,
+        start=case.opened_at,
+        stale=now + STALE_S,
+        latitude_deg=case.position.latitude,
+        longitude_deg=case.position.longitude,
+        radius_m=case.position.accuracy_m,
+        callsign=f"SOS {case.number}",
+        phone=case.phone if with_phone else "",
+        emergency="raised" if case.state != "closed" else "over",
+        remarks=f"{_summary(case)}. {case.last_text}" if with_words else f"{_summary(case)}.",
+    )
 
 
 def cursor_on_target(case: Case, case_id: str, now: float, *, with_phone: bool = False) -> bytes:
-    """One event. Raises `NoPosition`."""
-    if case.position is None:
-        raise NoPosition(f"case {case.number} has no position yet: ask for it, or set it on the map")
-    form = "%Y-%m-%dT%H:%M:%SZ"
-    event = Xml.Element(
-        "event",
-        version="2.0",
-        uid=f"tramontana-sos-{case_id}",
-        type=COT_TYPE,
-        how="m-g" if case.position.source == "aml" else "h-e",  # machine: GPS; human: estimated
-        time=_stamp(now, form),
-        start=_stamp(case.opened_at, form),
-        stale=_stamp(now + COT_STALE_S, form),
-    )
-    Xml.SubElement(
-        event,
-        "point",
-        lat=f"{case.position.latitude:.6f}",
-        lon=f"{case.position.longitude:.6f}",
-        hae=COT_UNKNOWN,
-        ce=f"{case.position.accuracy_m:.1f}",
-        le=COT_UNKNOWN,
-    )
-    detail = Xml.SubElement(event, "detail")
-    contact = Xml.SubElement(detail, "contact", callsign=f"SOS {case.number}")
-    if with_phone:
-        contact.set("phone", case.phone)
-    emergency = Xml.SubElement(detail, "emergency", type="911 Alert" if case.state != "closed" else "Cancel Alert")
-    if case.state == "closed":
-        emergency.set("cancel", "true")
-    emergency.text = f"SOS {case.number}"
-    remarks = Xml.SubElement(detail, "remarks")
-    remarks.text = _clean(f"{_summary(case)}. {case.last_text}")
-    octets: bytes = Xml.tostring(event, encoding="utf-8", xml_declaration=True)
-    return octets
+    """A document with one event. Raises `NoPosition`."""
+    return b'<?xml version="1.0" encoding="UTF-8"?>\n' + encode(sos_event(case, case_id, now, with_phone=with_phone))
 
 
 def cap_alert(case: Case, case_id: str, sender: str, now: float, *, with_phone: bool = False) -> bytes:
@@ -84,7 +65,7 @@ def cap_alert(case: Case, case_id: str, sender: str, now: float, *, with_phone: 
     alert = Xml.Element("alert", xmlns=CAP_NAMESPACE)
 
     def add(parent: Xml.Element, name: str, text: str) -> None:
-        Xml.SubElement(parent, name).text = _clean(text)
+        Xml.SubElement(parent, name).text = clean(text)
 
     add(alert, "identifier", f"tramontana-sos-{case_id}-{round(now)}")
     add(alert, "sender", sender)

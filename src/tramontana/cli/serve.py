@@ -33,6 +33,7 @@ from tramontana.control.operators import Operators, OperatorsFileError, parse_op
 from tramontana.control.services import Services
 from tramontana.control.sky import SkyService
 from tramontana.control.store.database import DirectoryLock, PostgresqlAddress, Sharing, Store, StoreError, prepare_directory
+from tramontana.control.tak_file import TakFileError, TakServers, parse_tak_servers
 from tramontana.emulation.client.driver import PathPlayerClient
 from tramontana.errors import LocalError
 from tramontana.keys.log import LogKey
@@ -205,6 +206,17 @@ def _operators(file: Path | None) -> Operators:
         raise OperatorsFileError(f"{file}: {error}") from None
 
 
+def _tak_servers(file: Path | None) -> TakServers:
+    if file is None:
+        return TakServers()
+    try:
+        return parse_tak_servers(file.read_text(encoding="utf-8"), file.parent)
+    except (OSError, UnicodeDecodeError) as error:
+        raise TakFileError(f"{file} cannot be read ({error}); check --tak") from None
+    except TakFileError as error:
+        raise TakFileError(f"{file}: {error}") from None
+
+
 @click.command()
 @data_option
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen at.")
@@ -256,6 +268,12 @@ def _operators(file: Path | None) -> Operators:
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="Message centres of mobile operators, who may bind to ours, and the emergency numbers (TOML, docs/sms.md).",
 )
+@click.option(
+    "--tak",
+    "tak_file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="TAK servers to tell of SOS cases and warnings, and to hear of field units from (TOML, docs/tak.md).",
+)
 @click.option("--live", "say_live", is_flag=True, help="Print every 15 s what is going on.")
 @click.option("--log-level", default="warning", show_default=True, type=click.Choice(["debug", "info", "warning", "error"]))
 def serve(
@@ -280,6 +298,7 @@ def serve(
     attachment_mib: int,
     attachments_mib: int,
     operators_file: Path | None,
+    tak_file: Path | None,
     say_live: bool,
     log_level: str,
 ) -> None:
@@ -303,7 +322,7 @@ def serve(
         _check_certificate(tls_cert, tls_key)
     address = PostgresqlAddress.parse(database, database_password_file) if database else None
     bus: Events = NatsEvents(NatsAddress.parse(events_url, events_password_file)) if events_url else LocalEvents()
-    operators = _operators(operators_file)
+    operators, tak = _operators(operators_file), _tak_servers(tak_file)
     logs.set_up(log_level)
     _allow_descriptors()
     directory = data_dir(data)
@@ -336,6 +355,7 @@ def serve(
                 attachments=rules,
                 log_key=signs,
                 operators=operators,
+                tak=tak,
                 warning_data=warning_data,
             )
 

@@ -40,6 +40,7 @@ from tramontana.control.api import (
     socket,
     sos,
     texts,
+    units,
     warnings,
 )
 from tramontana.control.attachments import AttachmentRules, Attachments
@@ -74,6 +75,8 @@ from tramontana.control.store import sealed_texts as sealed_text_rows
 from tramontana.control.store import sos as sos_rows
 from tramontana.control.store import texts as text_rows
 from tramontana.control.store.database import Store, StoreUnavailable
+from tramontana.control.tak import Tak
+from tramontana.control.tak_file import TakServers
 from tramontana.control.texts import Texts
 from tramontana.control.warnings import WarningData, Warnings
 from tramontana.keys.log import LogKey
@@ -108,6 +111,8 @@ class Parts:
     operators: Operators = field(default_factory=Operators)
     """Message centres, who may bind to ours, and the emergency numbers; without any there are no texts and no SOS."""
     warning_data: WarningData = field(default_factory=WarningData)
+    tak: TakServers = field(default_factory=TakServers)
+    """TAK servers to tell of cases and warnings, and to hear of field units from."""
     log_key: LogKey = field(default_factory=LogKey.generate)
     """Signs the heads of the transparency log; without the one that the organisation has signed there is no enrolment."""
 
@@ -144,6 +149,7 @@ async def _assemble(parts: Parts, buckets: TokenBuckets) -> Services:
         custody=custody,
         broadcast_sky=BroadcastSky(parts.sky.fleet),
         warnings=Warnings(parts.store, custody, parts.warning_data, parts.clock),
+        tak=Tak(parts.store, parts.tak, parts.clock),
         processes=Processes(parts.store, hub, parts.clock),
         events_key=_derived(secret, b"tramontana events 1"),
         forwarders=forwarders,
@@ -253,6 +259,7 @@ def create_app(parts: Parts) -> FastAPI:
                 group.create_task(parts.events.run(services.admission.service_id, services.events_key)),
                 group.create_task(services.processes.run()),
                 group.create_task(services.warnings.run()),
+                group.create_task(services.tak.run()),
             ]
             background.append(group.create_task(services.forwarders.run()))
             background.append(group.create_task(services.texts.run()))
@@ -301,7 +308,7 @@ def _bare_app(lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]] |
     app.add_exception_handler(StoreUnavailable, _store_unavailable)
     app.include_router(log.open_router)
     people = (entry, log, me, custody, conversations, attachments, calls, admin, admin_conversations, console, loss)
-    for module in (*people, routers, texts, sealed_texts, sos, warnings, socket):
+    for module in (*people, routers, texts, sealed_texts, sos, units, warnings, socket):
         app.include_router(module.router)
     app.include_router(loss.for_strangers)
     return app

@@ -34,7 +34,7 @@ CODES: Mapping[str, tuple[int, str]] = {
     "enrolment_rejected": (403, "A custodian rejected this device. Ask for a new invitation, and compare the device code."),
     "not_custodian": (403, "Only a custodian of the organisation may do this."),
     "not_warner": (403, "Only an operator or an approver of warnings may do this. Custodians give these roles."),
-    "not_operator": (403, "Only an operator may see and carry cases. Custodians give this role."),
+    "not_operator": (403, "Only an operator may see this or act on it. Custodians give this role."),
     "desk_needed": (
         409,
         "A console names its workplace, not like a person; a device of an operator names none, it acts for its person.",

@@ -20,6 +20,7 @@ from tramontana.control.routers import Routers
 from tramontana.control.sky import SkyService
 from tramontana.control.sos import Sos
 from tramontana.control.store.database import Store
+from tramontana.control.tak import Tak
 from tramontana.control.texts import Texts
 from tramontana.control.warnings import Warnings
 
@@ -44,6 +45,7 @@ class Services:
     events_key: bytes = field(repr=False)
     sky: SkyService
     warnings: Warnings
+    tak: Tak
     broadcast_sky: BroadcastSky
     buckets: TokenBuckets
     limits: Limits

@@ -15,7 +15,7 @@ from tramontana.control.delivery import Sender
 from tramontana.control.limits import Rate
 from tramontana.control.problem import Problem
 from tramontana.control.services import Services
-from tramontana.control.store import operators, sessions
+from tramontana.control.store import audit, operators, sessions
 from tramontana.control.store.operators import OperatorPerson
 from tramontana.internet.addresses import source_of
 from tramontana.keys.secret import Token
@@ -193,6 +193,20 @@ async def _sos_actor(session: Annotated[sessions.Session, Depends(_session)], se
 
 SosActorOf = Annotated[SosActor, Depends(_sos_actor)]
 """An operator's certified device, or an administrator's session."""
+
+
+async def _unit_reader(session: Annotated[sessions.Session, Depends(_session)], services: ServicesOf) -> str:
+    limit(services, "account", session.account_id or session.role, services.limits.account)
+    if session.role == "administrator":
+        return audit.ADMINISTRATOR
+    sender = _sender(await _device_session(session, services), services)
+    if operators.ROLE not in (session.certified_roles or "").split(","):
+        raise Problem("not_operator")
+    return audit.device_actor(sender.device_id)
+
+
+UnitReaderOf = Annotated[str, Depends(_unit_reader)]
+"""Who may see where field units are: administrators and operators. The value is his name in the audit trail."""
 
 
 def _audited_sender(sender: DeviceOf, services: ServicesOf) -> Sender:

@@ -607,3 +607,22 @@ warning_cells = Table(
     Column("on_air_at", Double),  # when it was confirmed the first time
     Column("off_air_at", Double),
 )
+
+unit_positions = Table(
+    "unit_positions",
+    metadata,
+    Column("link", String(32), primary_key=True),  # the TAK server that told it
+    Column("uid", String(128), primary_key=True),
+    Column("kind", String(64), nullable=False),
+    Column("callsign", String(64), nullable=False),
+    Column("latitude_deg", Double, nullable=False),
+    Column("longitude_deg", Double, nullable=False),
+    Column("height_m", Double),
+    Column("radius_m", Double),
+    Column("course_deg", Double),
+    Column("speed_m_s", Double),
+    Column("emergency", Boolean, nullable=False),
+    Column("at", Double, nullable=False),
+    Column("stale_at", Double, nullable=False, index=True),  # the last position of each and no more, deleted some time after this
+    Column("received_at", Double, nullable=False),
+)

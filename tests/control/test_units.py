@@ -1,0 +1,329 @@
+"""Field units and TAK servers at a running server: over real sockets, in the clear and over TLS, who may look, and what is deleted when."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import ssl
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from tests.cell.test_warning import content
+from tests.control.house import House, Houses
+from tests.control.test_warnings import decide, submit, warner
+from tramontana.cell.cot import AREA_TYPE, DELETE_TYPE, EMERGENCY_OVER_TYPE, EMERGENCY_TYPE, PING_TYPE, Event, EventStream, encode, parse
+from tramontana.cell.position import Position
+from tramontana.cell.sos_case import close, locate, open_case, take
+from tramontana.cell.units import Unit
+from tramontana.control.store import sos
+from tramontana.control.store import units as rows
+from tramontana.control.tak_file import TakFileError, TakServers, parse_tak_servers
+
+pytestmark = pytest.mark.anyio
+TIMEOUT_S = 25.0
+PHONE = "+393331234567"
+
+
+@dataclass
+class TakServer:
+    """The other side: keeps every octet that it gets, and says what it is told to."""
+
+    port: int = 0
+    octets: bytes = b""
+    connections: int = 0
+    writers: list[asyncio.StreamWriter] = field(default_factory=list)
+    _news: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @asynccontextmanager
+    async def listening(self, tls: ssl.SSLContext | None = None) -> AsyncIterator[TakServer]:
+        server = await asyncio.start_server(self._serve, "127.0.0.1", self.port, ssl=tls)
+        self.port = server.sockets[0].getsockname()[1]
+        try:
+            yield self
+        finally:
+            server.close()
+            self.cut()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        self.writers.append(writer)
+        self._news.set()
+        try:
+            while octets := await reader.read(65536):
+                self.octets += octets
+                self._news.set()
+        except OSError:
+            pass
+        finally:
+            writer.close()
+
+    def say(self, event: Event) -> None:
+        self.writers[-1].write(encode(event))
+
+    def cut(self) -> None:
+        for writer in self.writers:
+            writer.transport.abort()
+
+    def events(self) -> list[Event]:
+        """What it was told, without pings."""
+        return [event for whole in EventStream().receive(self.octets) if (event := parse(whole)).kind != PING_TYPE]
+
+    async def until(self, is_so: Callable[[], bool]) -> None:
+        async with asyncio.timeout(TIMEOUT_S):
+            while not is_so():
+                self._news.clear()
+                await self._news.wait()
+
+
+def table(port: int, more: str = 'send = ["sos", "warnings"]', units: str = "kept_s = 60.0") -> TakServers:
+    text = f'[units]\n{units}\n[[tak]]\nname = "room"\nhost = "127.0.0.1"\nport = {port}\ntls = false\n{more}\n'
+    return parse_tak_servers(text, Path())
+
+
+def unit(now: float, **changes: Any) -> Event:
+    fields = {"callsign": "Squadra 1", "radius_m": 8.0} | changes
+    return Event("ANDROID-1", "a-f-G-U-C", "m-g", now, now, now + 300, 42.63, 13.29, **fields)
+
+
+async def shown_until(house: House, headers: dict[str, str], is_so: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+    async with asyncio.timeout(TIMEOUT_S):
+        while True:
+            answer = await house.http.get("/api/v1/units", headers=headers)
+            page: dict[str, Any] = answer.json()
+            if is_so(page):
+                return page
+            await asyncio.sleep(0.05)
+
+
+async def kept(house: House) -> list[Unit]:
+    """What is in the database, whether it may be shown or not."""
+    async with house.store.read() as connection:
+        return await rows.listed(connection, 0.0)
+
+
+async def add_case(house: House, *, number: int = 17) -> str:
+    async with house.store.write() as connection:
+        now = house.clock()
+        case, _, _ = take(open_case(number, PHONE, now), "desk", now)
+        case, _, _ = locate(case, "desk", Position(42.6281, 13.2924, 30.0, "operator"), now)
+        return (await sos.add(connection, case)).case_id
+
+
+async def close_case(house: House, case_id: str) -> None:
+    async with house.store.write() as connection:
+        found = await sos.find(connection, case_id)
+        assert found is not None
+        await sos.keep(connection, found, close(found.case, "desk", "safe", house.clock(), tell=False)[0])
+
+
+async def test_a_unit_is_seen_for_as_long_as_it_holds_and_then_deleted(stored_houses: Houses) -> None:
+    async with TakServer().listening() as server, stored_houses(tak=table(server.port)) as house:
+        headers = await house.administrator()
+        await server.until(lambda: server.connections == 1)
+        server.say(unit(house.clock()))
+        page = await shown_until(house, headers, lambda page: bool(page["units"]))
+        [seen] = page["units"]
+        assert (seen["callsign"], seen["link"], seen["latitude_deg"], seen["radius_m"], seen["emergency"]) == (
+            "Squadra 1",
+            "room",
+            42.63,
+            8.0,
+            False,
+        )
+        assert page["links"] == [{"name": "room", "connected": True, "fault": "", "sends": ["sos", "warnings"], "receive_only": False}]
+        house.clock.advance(301)
+        [stale] = (await house.http.get("/api/v1/units", headers=headers)).json()["units"]
+        assert stale["stale_at"] < house.clock()
+        house.clock.advance(60)
+        assert (await house.http.get("/api/v1/units", headers=headers)).json()["units"] == []
+        async with asyncio.timeout(TIMEOUT_S):
+            while await kept(house):  # noqa: ASYNC110 - the server has no event for it
+                await asyncio.sleep(0.05)
+
+
+async def test_few_may_look_and_who_did_is_in_the_trail(houses: Houses) -> None:
+    async with houses() as house:
+        operator, approver, member = await warner(house, "Ada", "operator"), await warner(house, "Bruno", "approver"), await house.phone()
+        assert (await house.http.get("/api/v1/units")).status_code == 401
+        assert (await member.get("/units")).json()["code"] == (await approver.get("/units")).json()["code"] == "not_operator"
+        for _ in range(3):
+            assert (await operator.get("/units")).json()["units"] == []
+        house.clock.advance(3601)
+        assert (await operator.get("/units")).status_code == 200
+        assert [entry["actor"] for entry in await house.audited("units.viewed")] == [f"device {operator.device_id}"] * 2
+
+
+async def test_cases_and_warnings_go_out_without_number_and_words_and_are_taken_back(houses: Houses) -> None:
+    async with TakServer().listening() as server, houses(tak=table(server.port)) as house:
+        case_id = await add_case(house)
+        await server.until(lambda: len(server.events()) == 1)
+        [case] = server.events()
+        assert (case.kind, case.uid, case.latitude_deg, case.callsign) == (EMERGENCY_TYPE, f"tramontana-sos-{case_id}", 42.6281, "SOS 17")
+        assert PHONE.encode() not in server.octets
+        [told] = await house.audited("sos.told")
+        assert told["details"] == {"to": "room", "with_phone": False, "with_words": False}
+        ada, bruno = await warner(house, "Ada", "approver"), await warner(house, "Bruno", "approver")
+        warning_id, _ = await submit(ada, content())
+        assert (await decide(bruno, warning_id)).json()["state"] == "on-air"
+        await server.until(lambda: len(server.events()) == 2)
+        assert (server.events()[1].kind, server.events()[1].uid) == (AREA_TYPE, f"tramontana-warning-{warning_id}-0")
+        assert b"link point=" in server.octets
+        cancel, _ = await submit(ada, content("cancel", replaces=warning_id))
+        assert (await decide(bruno, cancel)).json()["state"] == "done"
+        await server.until(lambda: len(server.events()) == 3)
+        assert server.events()[2].kind == DELETE_TYPE
+        await close_case(house, case_id)
+        await server.until(lambda: len(server.events()) == 4)
+        assert (server.events()[3].kind, server.events()[3].uid) == (EMERGENCY_OVER_TYPE, f"tramontana-sos-{case_id}")
+
+
+async def test_after_a_cut_and_nonsense_everything_is_told_again(houses: Houses) -> None:
+    async with TakServer().listening() as server, houses(tak=table(server.port, 'send = ["sos"]\nphones = true\nwords = true')) as house:
+        await add_case(house)
+        await server.until(lambda: len(server.events()) == 1)
+        assert PHONE.encode() in server.octets
+        server.cut()
+        await server.until(lambda: server.connections == 2)
+        server.octets = b""
+        server.writers[-1].write(b'<!DOCTYPE e [<!ENTITY f SYSTEM "file:///etc/passwd">]><event/>')
+        await server.until(lambda: server.connections == 3)
+        server.octets = b""
+        server.writers[-1].write(b"<event>\x00</event>")
+        server.say(unit(house.clock()))
+        headers = await house.administrator()
+        await shown_until(house, headers, lambda page: bool(page["units"]))
+
+
+async def test_a_link_that_receives_only_sends_not_one_octet(houses: Houses) -> None:
+    async with TakServer().listening() as server, houses(tak=table(server.port, "receive_only = true")) as house:
+        await add_case(house)
+        headers = await house.administrator()
+        await server.until(lambda: server.connections == 1)
+        server.say(unit(house.clock()))
+        await shown_until(house, headers, lambda page: bool(page["units"]))
+        server.cut()
+        await server.until(lambda: server.connections == 2)
+        server.say(unit(house.clock(), callsign="Squadra 2"))
+        page = await shown_until(house, headers, lambda page: page["units"][0]["callsign"] == "Squadra 2")
+        assert page["links"][0]["receive_only"] is True
+        assert server.octets == b""
+
+
+class Authority:
+    """Signs for one server and one client."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self._key = ec.generate_private_key(ec.SECP256R1())
+        self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Authority")])
+        self.write("ca", self._sign(self._name, self._key.public_key(), is_authority=True), self._key)
+
+    def _sign(self, subject: x509.Name, key: ec.EllipticCurvePublicKey, *, is_authority: bool = False) -> x509.Certificate:
+        now = datetime.now(UTC)
+        builder = x509.CertificateBuilder().subject_name(subject).issuer_name(self._name).public_key(key)
+        builder = (
+            builder.serial_number(x509.random_serial_number()).not_valid_before(now - timedelta(1)).not_valid_after(now + timedelta(1))
+        )
+        builder = builder.add_extension(x509.BasicConstraints(ca=is_authority, path_length=None), critical=True)
+        builder = builder.add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
+        builder = builder.add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False)
+        if not is_authority:
+            names = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
+            builder = builder.add_extension(names, critical=False)
+        return builder.sign(self._key, hashes.SHA256())
+
+    def issue(self, name: str) -> None:
+        key = ec.generate_private_key(ec.SECP256R1())
+        self.write(name, self._sign(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]), key.public_key()), key)
+
+    def write(self, name: str, certificate: x509.Certificate, key: ec.EllipticCurvePrivateKey) -> None:
+        (self.directory / f"{name}.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+        encoded = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+        path = self.directory / f"{name}.key"
+        path.write_bytes(encoded)
+        path.chmod(0o600)
+
+
+def authority(directory: Path) -> Authority:
+    directory.mkdir()
+    made = Authority(directory)
+    made.issue("server")
+    made.issue("client")
+    return made
+
+
+def tls_table(port: int, directory: Path) -> TakServers:
+    text = f"""
+        [[tak]]
+        name = "room"
+        host = "127.0.0.1"
+        port = {port}
+        ca = "ca.pem"
+        certificate = "client.pem"
+        key = "client.key"
+        send = ["sos"]
+    """
+    return parse_tak_servers(text, directory)
+
+
+def server_side(directory: Path, believes: Path) -> ssl.SSLContext:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=believes / "ca.pem")
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.load_cert_chain(directory / "server.pem", directory / "server.key")
+    return context
+
+
+async def test_over_tls_both_sides_prove_who_they_are(houses: Houses, tmp_path: Path) -> None:
+    mine, other = authority(tmp_path / "mine").directory, authority(tmp_path / "other").directory
+    async with TakServer().listening(server_side(mine, mine)) as server, houses(tak=tls_table(server.port, mine)) as house:
+        await add_case(house)
+        await server.until(lambda: len(server.events()) == 1)
+    async with TakServer().listening(server_side(other, mine)) as server, houses(tak=tls_table(server.port, mine)) as house:
+        headers = await house.administrator()
+        await shown_until(house, headers, lambda page: "not to be trusted" in page["links"][0]["fault"])
+        assert server.octets == b""
+    async with TakServer().listening(server_side(mine, other)) as server, houses(tak=tls_table(server.port, mine)) as house:
+        headers = await house.administrator()
+        await shown_until(house, headers, lambda page: page["links"][0]["fault"] not in ("", "not connected yet"))
+        assert server.events() == []
+
+
+WRONG = [
+    ('host = "tak.example.it"\ntls = false', "use TLS, or say 'clear = true'"),
+    ('host = "tak.example.it"', "'ca' is missing"),
+    ('host = "127.0.0.1"\ntls = false\nca = "ca.pem"', "are for TLS"),
+    ('host = "127.0.0.1"\nca = "ca.pem"\nkey = "client.key"', "belong together"),
+    ('host = "127.0.0.1"\nca = "nothing.pem"', "nothing.pem cannot be used"),
+    ('host = "127.0.0.1"\nca = "ca.pem"\ncertificate = "client.pem"\nkey = "open.key"', "chmod 600"),
+    ('host = "127.0.0.1"\nca = "ca.pem"\ncertificate = "client.pem"\nkey = "other.key"', "cannot be used"),
+    ('host = "127.0.0.1"\ntls = false\nreceive_only = true\nsend = ["sos"]', "receives only"),
+    ('host = "127.0.0.1"\ntls = false\nwords = true', "are of SOS cases"),
+    ('host = "127.0.0.1"\ntls = false\nprot = 1', "tak.1.prot is not known here"),
+    ('host = "127.0.0.1"\ntls = false\nsend = ["everything"]', "tak.1.send.1"),
+    ('host = "127.0.0.1"\ntls = false\n[[tak]]\nname = "room"\nhost = "::1"\ntls = false', "the same name"),
+    ("host = ", "not TOML"),
+]
+
+
+@pytest.mark.parametrize(("wrong", "says"), WRONG)
+def test_what_is_wrong_with_the_file_is_said(wrong: str, says: str, tmp_path: Path) -> None:
+    made = authority(tmp_path / "mine")
+    made.issue("open")
+    made.issue("other")
+    (made.directory / "open.key").chmod(0o644)
+    with pytest.raises(TakFileError, match=says):
+        parse_tak_servers(f'[[tak]]\nname = "room"\n{wrong}\n', made.directory)
+
+
+def test_defaults() -> None:
+    assert parse_tak_servers("", Path()) == TakServers()
