@@ -59,7 +59,7 @@ check: setup-dev web/node_modules/.installed
 system-packages:
 	@scripts/requirements tests
 
-test: system-packages check web
+test: system-packages check web .venv-tak
 	cd web && npm test --silent
 	$(if $(ARGS),$(BIN)/pytest -rs $(ARGS),$(BIN)/pytest -rs $(SIDE_BY_SIDE) web/tests/ui)
 	$(if $(ARGS),,$(BIN)/pytest -rs $(SIDE_BY_SIDE) -m "not system")
@@ -77,6 +77,12 @@ test: system-packages check web
 	$@/bin/pip install --quiet --require-hashes -r $<
 	@touch $@
 
+# taky, the TAK server of the tests: it lives apart, since it installs a package `tests` of its own beside its code.
+.venv-tak: requirements-tak.lock
+	$(PYTHON) -m venv $@
+	$@/bin/pip install --quiet --require-hashes -r $<
+	@touch $@
+
 bench: setup-dev .venv-peers .venv-voice web/node_modules/.installed
 	@for bench in bench/*.py; do echo; echo "== $$bench"; $(BIN)/python "$$bench"; done
 
@@ -85,4 +91,4 @@ wheel: setup-dev web
 	@ls dist/*.whl
 
 clean:
-	rm -rf $(VENV) .venv-peers .venv-voice web/node_modules $(STATIC) dist build
+	rm -rf $(VENV) .venv-peers .venv-voice .venv-tak web/node_modules $(STATIC) dist build

@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
+from tests.cell.tak_peers import authority
 from tests.cell.test_warning import content
 from tests.control.house import House, Houses
 from tests.control.test_warnings import decide, submit, warner
@@ -30,7 +25,7 @@ from tramontana.control.store import units as rows
 from tramontana.control.tak_file import TakFileError, TakServers, parse_tak_servers
 
 pytestmark = pytest.mark.anyio
-TIMEOUT_S = 25.0
+TIMEOUT_S = 90.0
 PHONE = "+393331234567"
 
 
@@ -156,10 +151,13 @@ async def test_few_may_look_and_who_did_is_in_the_trail(houses: Houses) -> None:
         operator, approver, member = await warner(house, "Ada", "operator"), await warner(house, "Bruno", "approver"), await house.phone()
         assert (await house.http.get("/api/v1/units")).status_code == 401
         assert (await member.get("/units")).json()["code"] == (await approver.get("/units")).json()["code"] == "not_operator"
-        for _ in range(3):
-            assert (await operator.get("/units")).json()["units"] == []
-        house.clock.advance(3601)
-        assert (await operator.get("/units")).status_code == 200
+        assert (await operator.get("/units")).json()["units"] == []
+        assert await house.audited("units.viewed") == []  # nobody was seen
+        seen = Unit("room", "a", "a-f-G", "Squadra 1", 42.0, 13.0, None, None, None, None, False, 0.0, house.clock() + 9000, 0.0)
+        await house.store.beside(lambda connection: rows.keep(connection, [seen], []))
+        for passes in (0, 0, 3601):
+            house.clock.advance(passes)
+            assert [unit["callsign"] for unit in (await operator.get("/units")).json()["units"]] == ["Squadra 1"]
         assert [entry["actor"] for entry in await house.audited("units.viewed")] == [f"device {operator.device_id}"] * 2
 
 
@@ -217,49 +215,6 @@ async def test_a_link_that_receives_only_sends_not_one_octet(houses: Houses) -> 
         page = await shown_until(house, headers, lambda page: page["units"][0]["callsign"] == "Squadra 2")
         assert page["links"][0]["receive_only"] is True
         assert server.octets == b""
-
-
-class Authority:
-    """Signs for one server and one client."""
-
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
-        self._key = ec.generate_private_key(ec.SECP256R1())
-        self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Authority")])
-        self.write("ca", self._sign(self._name, self._key.public_key(), is_authority=True), self._key)
-
-    def _sign(self, subject: x509.Name, key: ec.EllipticCurvePublicKey, *, is_authority: bool = False) -> x509.Certificate:
-        now = datetime.now(UTC)
-        builder = x509.CertificateBuilder().subject_name(subject).issuer_name(self._name).public_key(key)
-        builder = (
-            builder.serial_number(x509.random_serial_number()).not_valid_before(now - timedelta(1)).not_valid_after(now + timedelta(1))
-        )
-        builder = builder.add_extension(x509.BasicConstraints(ca=is_authority, path_length=None), critical=True)
-        builder = builder.add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
-        builder = builder.add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False)
-        if not is_authority:
-            names = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
-            builder = builder.add_extension(names, critical=False)
-        return builder.sign(self._key, hashes.SHA256())
-
-    def issue(self, name: str) -> None:
-        key = ec.generate_private_key(ec.SECP256R1())
-        self.write(name, self._sign(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]), key.public_key()), key)
-
-    def write(self, name: str, certificate: x509.Certificate, key: ec.EllipticCurvePrivateKey) -> None:
-        (self.directory / f"{name}.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-        encoded = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-        path = self.directory / f"{name}.key"
-        path.write_bytes(encoded)
-        path.chmod(0o600)
-
-
-def authority(directory: Path) -> Authority:
-    directory.mkdir()
-    made = Authority(directory)
-    made.issue("server")
-    made.issue("client")
-    return made
 
 
 def tls_table(port: int, directory: Path) -> TakServers:

@@ -68,14 +68,15 @@ class Tak:
         return shown
 
     async def positions(self, viewer: str) -> list[Unit]:
-        """Units as somebody sees them: that he looked is in the audit trail."""
+        """Units as somebody sees them: that he saw any is in the audit trail before he does."""
         now = self._clock()
-        if now - self._looked.get(viewer, -math.inf) >= LOOKED_AGAIN_S:
+        async with self._store.read() as connection:
+            found = await rows.listed(connection, now - self.servers.kept_s)
+        if found and now - self._looked.get(viewer, -math.inf) >= LOOKED_AGAIN_S:
             async with self._store.write() as connection:
                 await audit.append(connection, now=now, actor=viewer, action="units.viewed", subject="positions")
             self._looked[viewer] = now
-        async with self._store.read() as connection:
-            return await rows.listed(connection, now - self.servers.kept_s)
+        return found
 
     async def run(self) -> None:
         """Until cancelled. Nothing that fails in it ends it."""

@@ -1676,6 +1676,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/units": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Units
+         * @description Where field units are. Audited, once an hour for each who sees any.
+         */
+        get: operations["list_units"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/warnings": {
         parameters: {
             query?: never;
@@ -4064,6 +4084,7 @@ export interface components {
              * @enum {string}
              */
             code: "administrator_link_refused" | "already_enrolled" | "archive_fixed" | "attachment_exists" | "attachment_missing" | "attachment_quota" | "attachment_too_large" | "bad_mls_message" | "call_elsewhere" | "call_ended" | "call_not_forwarded" | "call_preempted" | "call_waiting" | "case_elsewhere" | "case_without_position" | "certificate_expired" | "certificate_refused" | "conversation_exists" | "desk_needed" | "device_revoked" | "enrolment_rejected" | "epoch_out_of_range" | "epoch_taken" | "internal" | "invalid_request" | "invitation_refused" | "key_package_refused" | "login_refused" | "mailbox_full" | "media_unavailable" | "members_fixed" | "message_id_reused" | "method_not_allowed" | "no_capacity" | "no_number" | "no_organisation" | "no_route" | "no_sealed_numbers" | "not_a_router" | "not_an_archive" | "not_certified" | "not_custodian" | "not_found" | "not_joined" | "not_logged_in" | "not_operator" | "not_warner" | "not_yours" | "offer_refused" | "origin_refused" | "owner_needed" | "place_taken" | "precedence_refused" | "removal_refused" | "store_unavailable" | "text_settled" | "text_too_long" | "too_large" | "too_many_members" | "too_many_requests" | "unknown_access" | "warning_refused" | "welcome_refused" | "wrong_host";
+            code: "administrator_link_refused" | "already_enrolled" | "archive_fixed" | "attachment_exists" | "attachment_missing" | "attachment_quota" | "attachment_too_large" | "bad_mls_message" | "call_elsewhere" | "call_ended" | "call_not_forwarded" | "call_preempted" | "call_waiting" | "case_elsewhere" | "case_without_position" | "certificate_expired" | "certificate_refused" | "conversation_exists" | "device_revoked" | "enrolment_rejected" | "epoch_out_of_range" | "epoch_taken" | "internal" | "invalid_request" | "invitation_refused" | "key_package_refused" | "login_refused" | "mailbox_full" | "media_unavailable" | "members_fixed" | "message_id_reused" | "method_not_allowed" | "no_capacity" | "no_number" | "no_organisation" | "no_route" | "not_a_router" | "not_an_archive" | "not_certified" | "not_custodian" | "not_found" | "not_joined" | "not_logged_in" | "not_operator" | "not_warner" | "not_yours" | "offer_refused" | "origin_refused" | "owner_needed" | "place_taken" | "precedence_refused" | "removal_refused" | "store_unavailable" | "text_settled" | "text_too_long" | "too_large" | "too_many_members" | "too_many_requests" | "unknown_access" | "warning_refused" | "welcome_refused" | "wrong_host";
             /** Detail */
             detail: string;
             /**
@@ -4504,6 +4525,25 @@ export interface components {
             signature: string;
         };
         /**
+         * TakLinkShown
+         * @description A TAK server.
+         */
+        TakLinkShown: {
+            /** Name */
+            name: string;
+            /** Connected */
+            connected: boolean;
+            /** Fault */
+            fault: string;
+            /** Sends */
+            sends: ("sos" | "warnings")[];
+            /**
+             * Receive Only
+             * @description nothing is ever sent there
+             */
+            receive_only: boolean;
+        };
+        /**
          * TalkGroup
          * @description No name: that travels inside MLS. `founded`: an owner's phone has made the MLS group.
          */
@@ -4709,6 +4749,68 @@ export interface components {
             at: number;
             /** Signature */
             signature: string;
+        };
+        /**
+         * UnitPage
+         * @description Everybody who was heard, and the links they were heard on.
+         */
+        UnitPage: {
+            /** Links */
+            links: components["schemas"]["TakLinkShown"][];
+            /**
+             * Kept S
+             * @description how long a position is kept after it has gone stale
+             */
+            kept_s: number;
+            /** Units */
+            units: components["schemas"]["UnitShown"][];
+        };
+        /**
+         * UnitShown
+         * @description The last position of a unit.
+         */
+        UnitShown: {
+            /** Link */
+            link: string;
+            /** Uid */
+            uid: string;
+            /**
+             * Kind
+             * @description the type of its Cursor-on-Target event
+             */
+            kind: string;
+            /** Callsign */
+            callsign: string;
+            /** Latitude Deg */
+            latitude_deg: number;
+            /** Longitude Deg */
+            longitude_deg: number;
+            /**
+             * Height M
+             * @description above the ellipsoid
+             */
+            height_m: number | null;
+            /**
+             * Radius M
+             * @description it is within so many metres; null where nobody said
+             */
+            radius_m: number | null;
+            /** Course Deg */
+            course_deg: number | null;
+            /** Speed M S */
+            speed_m_s: number | null;
+            /** Emergency */
+            emergency: boolean;
+            /**
+             * At
+             * @description POSIX seconds (UTC)
+             */
+            at: number;
+            /**
+             * Stale At
+             * @description until when the position holds
+             */
+            stale_at: number;
         };
         /**
          * WarningDetails
@@ -14000,6 +14102,98 @@ export interface operations {
             };
             /** @description `case_without_position`: The case has no position yet. Ask for it, or set it on the map. */
             409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `too_large`: The request is too large. Send less at once. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `wrong_host`: The server does not answer under this name. Use the address that it printed, or start it with --host-name. */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `invalid_request`: The request is not as the API document describes; `errors` names the fields. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `too_many_requests`: Too many requests. Wait as long as Retry-After says. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `internal`: The server failed; the operator finds the cause in its log. Try again later. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `store_unavailable`: The server cannot write its data now (disk full or busy). Nothing was changed. Try again later. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+        };
+    };
+    list_units: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UnitPage"];
+                };
+            };
+            /** @description `not_logged_in`: Log in again: this needs a valid session. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `certificate_expired`: The certificate of this device has expired. Ask a custodian to renew it.; `not_certified`: This device is not certified yet. Wait until a custodian has approved it.; `not_operator`: Only an operator may see this. Custodians give this role. */
+            403: {
                 headers: {
                     [name: string]: unknown;
                 };

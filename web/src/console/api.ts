@@ -23,6 +23,8 @@ export type SosCase = Schemas["CaseShown"];
 export type SosEntry = Schemas["EntryShown"];
 export type SosForm = "cot" | "cap";
 export type SosAction = "take" | "offer" | "release" | "answer" | "position" | "close";
+export type UnitPage = Schemas["UnitPage"];
+export type Unit = Schemas["UnitShown"];
 export type SkySummary = Schemas["SkySummary"];
 export type Link = Schemas["Link"];
 export type Links = Schemas["Links"];
@@ -219,6 +221,10 @@ export class ConsoleApi {
     if (response.ok) return response.blob();
     const answer = (await response.json()) as { code?: string; detail?: string };
     throw new ApiError(response.status, answer.code ?? "export", answer.detail ?? response.statusText, null);
+  }
+
+  units(): Promise<UnitPage> {
+    return this.#call("GET", "/units");
   }
 
   sky(): Promise<SkySummary> {

@@ -278,6 +278,25 @@ def warned_cells(now: float) -> list[dict[str, Any]]:
     ]
 
 
+def units(now: float) -> dict[str, Any]:
+    """Three units in the field, one of them out of date and one in need, and two TAK servers."""
+
+    def unit(name: str, latitude: float, heard_s: float, holds_s: float, **more: Any) -> dict[str, Any]:
+        nothing = {"height_m": None, "radius_m": None, "course_deg": None, "speed_m_s": None, "emergency": False}
+        place = {"link": "crisis-room", "uid": f"ANDROID-{name}", "kind": "a-f-G-U-C", "latitude_deg": latitude, "longitude_deg": 13.3}
+        return place | nothing | {"callsign": name, "at": now - heard_s, "stale_at": now + holds_s} | more
+
+    moving = {"radius_m": 8.0, "course_deg": 270.0, "speed_m_s": 4.2}
+    link = {"name": "crisis-room", "connected": True, "fault": "", "sends": ["sos", "warnings"], "receive_only": False}
+    silent = {"name": "ship", "connected": False, "fault": "no connection to 10.9.0.1 port 8089", "sends": [], "receive_only": True}
+    found = [
+        unit("Squadra 1", 42.63, 12, 280, **moving),
+        unit("Squadra 2", 42.70, 30, 200, emergency=True),
+        unit("Squadra 3", 42.50, 900, -600),
+    ]
+    return {"links": [link, silent], "kept_s": 1800.0, "units": found}
+
+
 class Api:
     """The made-up administration: what the console asks for, answered from plain lists."""
 
@@ -409,6 +428,8 @@ class Api:
                 return 200, {"one_way": False, "emergency_numbers": ["112"], "cases": [sos_case(now)]}
             case "GET", "/api/v1/sos/cases/cccccccccccccccccccccccccccccccc":
                 return 200, {"case": sos_case(now), "entries": sos_entries(now)}
+            case "GET", "/api/v1/units":
+                return 200, units(now)
             case "GET", "/api/v1/console/sky":
                 return 200, summary(self.satellites, now)
             case "GET", "/api/v1/console/links":

@@ -58,7 +58,7 @@ def _shown(unit: Unit) -> UnitShown:
 
 @router.get("", responses=problems("not_logged_in", "not_certified", "certificate_expired", "not_operator"))
 async def list_units(viewer: UnitReaderOf, services: ServicesOf) -> UnitPage:
-    """Where field units are. Audited, once an hour for each who looks."""
+    """Where field units are. Audited, once an hour for each who sees any."""
     units = await services.tak.positions(viewer)
     links = [TakLinkShown.model_validate(asdict(link)) for link in services.tak.links()]
     return UnitPage(links=links, kept_s=services.tak.servers.kept_s, units=[_shown(unit) for unit in units])

@@ -4,13 +4,15 @@ import { format, t } from "../../i18n";
 import { announce } from "../../ui/Announcer";
 import { Icon } from "../../ui/icons";
 import { useNow } from "../../ui/useNow";
-import type { ConsoleApi, SosAction, SosCase, SosEntry } from "../api";
+import type { ConsoleApi, SosAction, SosCase, SosEntry, Unit } from "../api";
 import { ErrorNotice } from "../ErrorNotice";
 import { hasWebGl, useMapComponent } from "../sky/useMapComponent";
 import { useLoaded } from "../useLoaded";
 import { CaseTools } from "./CaseTools";
+import { Units } from "./Units";
 
 const REFRESH_MS = 3_000;
+const NOBODY: readonly Unit[] = [];
 const DESK_KEY = "tramontana.desk";
 const STATES = { asking: "sos.state.asking", waiting: "sos.state.waiting", "in care": "sos.state.care", closed: "sos.state.closed" } as const;
 
@@ -215,6 +217,7 @@ function CasePane({ id, desk, api, changed, back }: CaseProps) {
 export function SosView({ api }: { api: ConsoleApi }) {
   const [closed, setClosed] = useState(false);
   const { value: page, error, reload } = useLoaded(() => api.sosCases(closed), REFRESH_MS);
+  const { value: field, error: fieldError } = useLoaded(() => api.units(), REFRESH_MS);
   const [selected, setSelected] = useState<string | null>(null);
   const [desk, setDesk] = useState(storedDesk);
   const SosMap = useMapComponent(useMemo(hasWebGl, []), () => import("./SosMap"));
@@ -264,9 +267,13 @@ export function SosView({ api }: { api: ConsoleApi }) {
         </div>
         <div class="sos-side">
           {selected && <CasePane key={selected} id={selected} desk={desk} api={api} changed={() => void reload()} back={() => setSelected(null)} />}
-          {SosMap && page && page.cases.length > 0 && <SosMap cases={page.cases} selected={selected} />}
+          {SosMap && page && (page.cases.length > 0 || (field?.units.length ?? 0) > 0) && (
+            <SosMap cases={page.cases} selected={selected} units={field?.units ?? NOBODY} nowS={api.nowS()} />
+          )}
         </div>
       </div>
+      {fieldError && <ErrorNotice error={fieldError} />}
+      {field && <Units page={field} nowS={api.nowS()} />}
     </div>
   );
 }
