@@ -443,9 +443,9 @@ async def test_cap_comes_in_and_goes_out_and_an_update_of_nothing_is_refused(hou
         await decide(bruno, first)
         document = (await ada.get(f"/warnings/{first}/cap")).content
         received = cap.parse(document)
-        assert received.content(None) == content()
-        read = await house.http.post("/api/v1/warnings/cap", headers=ada.headers, content=document)
-        assert Content.model_validate_json(read.content) == content()
+        assert received.content(None).model_copy(update={"cap": None}) == content()
+        again = await house.http.post("/api/v1/warnings/cap", headers=ada.headers, content=document)
+        assert "on the air already" in again.json()["detail"]
         sent = cap.instant(received.envelope.sent_unix_s)
         envelope = cap.Envelope("x", "other", house.clock(), "Other", (cap.Reference("ministry", first, sent),))
         update = cap.encode(content("update", replaces=first), envelope)
@@ -455,3 +455,54 @@ async def test_cap_comes_in_and_goes_out_and_an_update_of_nothing_is_refused(hou
             refused = await house.http.post("/api/v1/warnings/cap", headers=ada.headers, content=unknown)
             assert (refused.status_code, refused.json()["code"]) == (409, "warning_refused")
         assert len((await ada.get("/warnings")).json()) == 1
+
+
+async def test_another_authors_update_and_cancel_find_what_was_imported(houses: Houses) -> None:
+    async with houses() as house:
+        ada, bruno = await warner(house, "Ada", "approver"), await warner(house, "Bruno", "approver")
+        sent = float(int(house.clock()))
+
+        def document(what: Content, number: int, *earlier: int) -> bytes:
+            references = tuple(cap.Reference("civil.protection", f"CP-{each}", cap.instant(sent + each)) for each in earlier)
+            return cap.encode(what, cap.Envelope(f"CP-{number}", "civil.protection", sent + number, "Civil protection", references))
+
+        async def read(octets: bytes) -> httpx.Response:
+            return await house.http.post("/api/v1/warnings/cap", headers=ada.headers, content=octets)
+
+        async def on_air(octets: bytes) -> str:
+            answer = await read(octets)
+            assert answer.status_code == 200, answer.text
+            warning_id, _ = await submit(ada, Content.model_validate_json(answer.content))
+            assert (await decide(bruno, warning_id)).json()["state"] in ("on-air", "done")
+            return warning_id
+
+        update = document(content("update", replaces="0" * 32), 2, 1)
+        assert "not on the air here" in (await read(update)).json()["detail"]
+        first = await on_air(document(content(), 1))
+        assert "on the air already" in (await read(document(content(), 1))).json()["detail"]
+        stranger = update.replace(b">civil.protection,CP-1", b">somebody.else,CP-1")
+        assert stranger != update
+        assert (await read(stranger)).status_code == 409
+        second = await on_air(update)
+        assert (await state(ada, first), await state(ada, second)) == ("replaced", "on-air")
+        shown = Content.model_validate_json(b64decode((await ada.get(f"/warnings/{second}")).json()["content"]))
+        assert shown.cap is not None
+        assert (shown.replaces, shown.cap.identifier) == (first, "CP-2")
+        # one of our own between two of the author's: what he refers to is found through it
+        ours, _ = await submit(bruno, content("update", replaces=second))
+        assert (await decide(ada, ours)).json()["state"] == "on-air"
+        cancel = await on_air(document(content("cancel", replaces="0" * 32, texts=[]), 3, 1, 2))
+        assert (await state(ada, ours), await state(ada, cancel)) == ("cancelled", "done")
+        assert (await read(document(content("cancel", replaces="0" * 32, texts=[]), 4, 3))).status_code == 409
+
+
+async def test_what_replaces_two_at_once_is_refused(houses: Houses) -> None:
+    async with houses() as house:
+        ada, bruno = await warner(house, "Ada", "approver"), await warner(house, "Bruno", "approver")
+        both = [(await submit(ada, content()))[0] for _ in range(2)]
+        for each in both:
+            assert (await decide(bruno, each)).json()["state"] == "on-air"
+        references = tuple(cap.Reference("a", each, cap.instant(house.clock())) for each in both)
+        octets = cap.encode(content("update", replaces=both[0]), cap.Envelope("x", "a", house.clock(), "A", references))
+        refused = await house.http.post("/api/v1/warnings/cap", headers=ada.headers, content=octets)
+        assert "replaces 2 warnings" in refused.json()["detail"]

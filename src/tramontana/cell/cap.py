@@ -7,7 +7,7 @@ events) is refused with a sentence, never dropped in silence.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
@@ -82,6 +82,38 @@ class Received:
 def instant(unix_s: float) -> str:
     """CAP's form of date and time, in UTC: it wants an offset and no Z (§3.3.2)."""
     return datetime.fromtimestamp(int(unix_s), tz=UTC).strftime("%Y-%m-%dT%H:%M:%S-00:00")
+
+
+class Unhandled(RemoteError):
+    """An update or a cancellation of something that is not on the air here, or a message that is there already. It is not sent."""
+
+
+def replaced(received: Received, on_air: Iterable[tuple[str, Sequence[Content]]]) -> str | None:
+    """Our id of the one warning on the air that a document replaces; None for a new one. Raises `Unhandled`.
+
+    on_air: ids, each with its content and those that it replaced before. A document of ours refers to our id, one of another author to
+    a CAP message of his that was imported, whoever updated it since.
+    """
+    envelope = received.envelope
+    itself = (envelope.sender, envelope.identifier, envelope.sent_unix_s)
+    cited = {(each.sender, each.identifier, _instant(each.sent)) for each in envelope.references}
+    ours = {each.identifier for each in envelope.references}
+    found = []
+    for warning_id, contents in on_air:
+        sources = {(each.cap.sender, each.cap.identifier, each.cap.sent_unix_s) for each in contents if each.cap is not None}
+        if itself in sources or warning_id == envelope.identifier:
+            raise Unhandled("this very message is on the air already, or was and is updated: it is not sent a second time")
+        if sources & cited or warning_id in ours:
+            found.append(warning_id)
+    if not envelope.references:
+        return None
+    if not found:
+        raise Unhandled(
+            "this update or cancellation is about a warning that is not on the air here: it is not sent, neither as it is nor as a new one"
+        )
+    if len(found) > 1:
+        raise Unhandled(f"this replaces {len(found)} warnings that are on the air: update or cancel each by itself")
+    return found[0]
 
 
 def encode(content: Content, envelope: Envelope) -> bytes:
@@ -160,6 +192,8 @@ def parse(octets: bytes) -> Received:
         raise BadCap(f"the alert expires {duration_s} s after it was sent: between {SHORTEST_S} s and {LONGEST_S // 3600} h are possible")
     fields["duration_s"] = duration_s
     envelope = Envelope(_text(root, "identifier"), _text(root, "sender"), sent, _text(first, "senderName"), references)
+
+    fields["cap"] = {"sender": envelope.sender, "identifier": envelope.identifier, "sent_unix_s": sent}
 
     def content(replaces: str | None) -> Content:
         try:

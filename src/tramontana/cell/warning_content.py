@@ -86,6 +86,17 @@ class Area(_Part):
             raise ValueError(str(error)) from error
 
 
+CapField = Annotated[str, Field(pattern=r"^[^\s,<&]{1,200}$")]
+
+
+class CapSource(_Part):
+    """The CAP message that a content was read from: what its author's updates will refer to (CAP 1.2 §3.2.1)."""
+
+    sender: CapField
+    identifier: CapField
+    sent_unix_s: float
+
+
 class Content(_Part):
     """A warning, an update or a cancellation of one, or a template for the first minutes."""
 
@@ -107,11 +118,15 @@ class Content(_Part):
     duration_s: Annotated[int, Field(ge=SHORTEST_S, le=LONGEST_S)]
     """How long it stays on the air; a template: how long a warning from it may."""
     repetition_s: Annotated[int, Field(ge=2, le=3600)] = 60
+    cap: CapSource | None = None
+    """Where it came in by CAP. It is signed with the rest, so that whoever approves sees whose it is."""
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
         if (self.replaces is not None) != (self.kind in ("update", "cancel")):
             raise ValueError("an update or a cancellation names the warning that it replaces, and nothing else does")
+        if self.cap is not None and (self.template is not None or self.kind == "template"):
+            raise ValueError("a template is ours, and so is what is made from it: neither comes in by CAP")
         if self.template is not None and self.kind != "alert":
             raise ValueError("only a new warning is made from a template")
         if (self.area is None) != (self.kind == "template"):

@@ -142,7 +142,7 @@ def cancel(warning_id: str, desk: Desk) -> None:
     """Submit the cancellation of a warning that is on the air; another person approves it."""
     whole = _whole(desk, warning_id)
     content = _content_of(desk.api.call("GET", f"/warnings/{whole}"))
-    changed: dict[str, Any] = {"kind": "cancel", "replaces": whole, "template": None, "texts": [], "urgency": "Past"}
+    changed: dict[str, Any] = {"kind": "cancel", "replaces": whole, "template": None, "cap": None, "texts": [], "urgency": "Past"}
     _send(desk, _checked(content.model_dump() | changed))
 
 
@@ -488,5 +488,7 @@ def _words(content: Content) -> str:
             f"[{text.language}] {text.text}\n     {counted.characters} of {counted.capacity} characters, {counted.pages} pages, "
             f"{counted.alphabet.value}"
         )
+    if content.cap is not None:
+        lines.append(f"read from the CAP message {content.cap.identifier} of {content.cap.sender}")
     lines.append(f"{content.duration_s // MINUTE_S} min on the air, every {content.repetition_s} s")
     return "\n".join(lines)

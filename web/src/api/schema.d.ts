@@ -2389,6 +2389,18 @@ export interface components {
                 [key: string]: number;
             };
         };
+        /**
+         * CapSource
+         * @description The CAP message that a content was read from: what its author's updates will refer to (CAP 1.2 §3.2.1).
+         */
+        CapSource: {
+            /** Sender */
+            sender: string;
+            /** Identifier */
+            identifier: string;
+            /** Sent Unix S */
+            sent_unix_s: number;
+        };
         /** CarrierName */
         CarrierName: {
             /** Carrier Id */
@@ -2826,6 +2838,7 @@ export interface components {
              * @default 60
              */
             repetition_s: number;
+            cap?: components["schemas"]["CapSource"] | null;
         };
         /**
          * ControllerCells

@@ -365,22 +365,22 @@ async def read_cap(request: Request, _reader: WarningReaderOf, services: Service
     """
     try:
         received = cap.parse(await request.body())
-        return received.content(await _what_it_replaces(services, received))
-    except (cap.BadCap, ContentRefused) as error:
+        return received.content(cap.replaced(received, await _on_air(services)))
+    except (cap.BadCap, cap.Unhandled, ContentRefused) as error:
         raise Problem("warning_refused", str(error)) from error
 
 
-async def _what_it_replaces(services: Services, received: cap.Received) -> str | None:
-    for reference in received.envelope.references:
-        async with services.store.read() as connection:
-            stored = await rows.find(connection, reference.identifier)
-        if stored is not None and stored.warning.state is State.ON_AIR:
-            return stored.warning.warning_id
-    if received.envelope.references:
-        raise ContentRefused(
-            "this update or cancellation is about a warning that is not on the air here: it is not sent, neither as it is nor as a new one"
-        )
-    return None
+async def _on_air(services: Services) -> list[tuple[str, list[Content]]]:
+    """What is on the air, each with what it replaced one after the other."""
+    found = []
+    async with services.store.read() as connection:
+        for warning_id in await rows.on_air(connection):
+            contents, next_id = list[Content](), warning_id
+            while next_id is not None and (stored := await rows.find(connection, next_id)) is not None:
+                contents.append(stored.warning.content)
+                next_id = stored.warning.content.replaces
+            found.append((warning_id, contents))
+    return found
 
 
 @router.put("/{warning_id}", responses=problems(*REFUSALS))

@@ -9,6 +9,7 @@ import { Plan, type PlanShown } from "./Plan";
 import type { Warner, WarningShown } from "./warner";
 
 const PREVIEW_AFTER_MS = 400;
+const USUAL = { category: "Safety", urgency: "Immediate", certainty: "Observed", repetition_s: 60 } as const;
 const SEVERITIES: Record<Level, Content["severity"]> = { "always-on": "Extreme", "level-1": "Severe", "level-2": "Moderate", "level-3": "Minor", exercise: "Minor" };
 
 interface Props {
@@ -42,6 +43,7 @@ export function Compose({ api, setup, warner, warnings, onDone }: Props) {
   const [written, setWritten] = useState("");
   const [further, setFurther] = useState<readonly (readonly Point[])[]>([]);
   const [replaces, setReplaces] = useState("");
+  const [imported, setImported] = useState<Content | null>(null);
   const [template, setTemplate] = useState("");
   const [preview, setPreview] = useState<Schemas["Preview"] | null>(null);
   const [plan, setPlan] = useState<PlanShown | null>(null);
@@ -95,6 +97,8 @@ export function Compose({ api, setup, warner, warnings, onDone }: Props) {
       return;
     }
     const content = await api.readCap(text);
+    setImported(content);
+    setTemplate("");
     setEvent(content.event);
     setItalian(content.texts.find(({ language }) => language === "it")?.text ?? content.texts[0]?.text ?? "");
     setEnglish(content.texts.find(({ language }) => language === "en")?.text ?? "");
@@ -109,21 +113,23 @@ export function Compose({ api, setup, warner, warnings, onDone }: Props) {
     attempt(async () => {
       if (!warner) return;
       const chosen: Level = exercise ? "exercise" : level;
+      const { category, urgency, severity, certainty, repetition_s } = imported ?? { ...USUAL, severity: SEVERITIES[chosen] };
       const own = {
-        kind: replaces !== "" ? "update" : kind,
+        kind: imported?.kind ?? (replaces !== "" ? "update" : kind),
         ...(replaces !== "" ? { replaces } : {}),
+        ...(imported?.cap ? { cap: imported.cap } : {}),
         status: exercise ? "exercise" : "actual",
         level: chosen,
-        category: "Safety",
+        category,
         event: event.trim(),
-        urgency: "Immediate",
-        severity: SEVERITIES[chosen],
-        certainty: "Observed",
+        urgency,
+        severity,
+        certainty,
         texts: [
           { language: "it", text: italian.trim() },
           { language: "en", text: english.trim() },
         ].filter(({ text }) => text !== ""),
-        repetition_s: 60,
+        repetition_s,
       };
       const area = kind === "template" ? {} : { area: { description: areaName.trim(), polygons: whole } };
       onDone(await warner.submit(source && from ? { ...source, kind: "alert", template: from.warning_id, ...area } : { ...own, duration_s: minutes * 60, ...area }));
@@ -133,6 +139,11 @@ export function Compose({ api, setup, warner, warnings, onDone }: Props) {
   return (
     <form class="card warning-compose" aria-labelledby="compose-title" aria-busy={working} onSubmit={(submitted) => submitted.preventDefault()}>
       <h2 id="compose-title">{t("warnings.compose")}</h2>
+      {imported?.cap && (
+        <p class="notice" role="status">
+          {t(`warnings.imported.${imported.kind as "alert"}`, { identifier: imported.cap.identifier, sender: imported.cap.sender })}
+        </p>
+      )}
       <div class="warning-columns">
         <div>
           {templates.length > 0 && (
@@ -166,7 +177,7 @@ export function Compose({ api, setup, warner, warnings, onDone }: Props) {
               {onAir.length > 0 && (
                 <div class="field">
                   <label for="w-replaces">{t("warnings.replaces")}</label>
-                  <select id="w-replaces" class="input" value={replaces} onChange={(e) => setReplaces(e.currentTarget.value)}>
+                  <select id="w-replaces" class="input" value={replaces} disabled={imported !== null} onChange={(e) => setReplaces(e.currentTarget.value)}>
                     <option value="">{t("warnings.replacesNothing")}</option>
                     {onAir.map((each) => (
                       <option key={each.warning_id} value={each.warning_id}>
@@ -301,7 +312,7 @@ export function Compose({ api, setup, warner, warnings, onDone }: Props) {
           {t("warnings.plan.make")}
         </button>
         {!source && (
-          <button type="button" class="button" disabled={working || !warner || replaces !== ""} onClick={() => void submit("template")}>
+          <button type="button" class="button" disabled={working || !warner || replaces !== "" || imported !== null} onClick={() => void submit("template")}>
             {t("warnings.submitTemplate")}
           </button>
         )}

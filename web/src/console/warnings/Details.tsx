@@ -38,6 +38,29 @@ function Cells({ cells }: { cells: Schemas["CellShown"][] }) {
   );
 }
 
+/** What goes off the air with an update or a cancellation. Not under the signature: it is what the server says. */
+function Replaced({ api, warningId }: { api: ConsoleApi; warningId: string }) {
+  const { value, error } = useLoaded(() => api.warning(warningId), REFRESH_MS);
+  if (!value) return error ? <ErrorNotice error={error} /> : null;
+  const content = readContent(value);
+  return (
+    <section class="warning-replaced" aria-labelledby="replaced-title">
+      <h3 id="replaced-title">
+        {t("warnings.replacedTitle")} <span class={`badge warning-state-${value.state}`}>{t(`warnings.state.${value.state}`)}</span>
+      </h3>
+      <p>
+        {content.event} · {t(`warnings.levels.${content.level}`)} · {content.area?.description ?? t("warnings.noArea")}
+      </p>
+      {content.texts.map(({ language, text }) => (
+        <blockquote key={language} lang={language} class="warning-text">
+          {text}
+        </blockquote>
+      ))}
+      <p class="quiet">{t("warnings.replacedUnsigned")}</p>
+    </section>
+  );
+}
+
 /** One warning: what it says, who stands behind it, what every cell answered; and what this person may do about it. */
 export function Details({ api, warningId, warner, onDone }: { api: ConsoleApi; warningId: string; warner: Warner | null; onDone: (warning: WarningShown) => void }) {
   const { value, error, reload } = useLoaded(() => api.warning(warningId), REFRESH_MS);
@@ -65,7 +88,7 @@ export function Details({ api, warningId, warner, onDone }: { api: ConsoleApi; w
   const decide = (decision: Decision) => void act(async () => await (warner as Warner).decide(value, decision));
   const cancel = () =>
     void act(async () => {
-      const { template: _template, ...said } = content;
+      const { template: _template, cap: _cap, ...said } = content;
       return await (warner as Warner).submit({ ...said, kind: "cancel", replaces: warningId, texts: [], urgency: "Past" });
     });
   return (
@@ -82,6 +105,8 @@ export function Details({ api, warningId, warner, onDone }: { api: ConsoleApi; w
         </blockquote>
       ))}
       {content.area && <p>{content.area.description}</p>}
+      {content.cap && <p>{t("warnings.fromCap", { identifier: content.cap.identifier, sender: content.cap.sender })}</p>}
+      {content.replaces && <Replaced key={content.replaces} api={api} warningId={content.replaces} />}
       {Map && polygons.length > 0 && <Map polygons={polygons} beams={[]} beamRadiusM={0} />}
       <ul class="warning-decisions">
         {value.decisions.map((made) => (
