@@ -9,7 +9,7 @@ import json
 import math
 import struct
 import threading
-from base64 import b64encode
+from base64 import b64decode, b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -269,6 +269,18 @@ def warning(now: float) -> dict[str, Any]:
     }
 
 
+def updating_warning(now: float) -> dict[str, Any]:
+    """An update of it that came in by CAP and waits for a second person."""
+    before = warning(now)
+    content = json.loads(b64decode(before["content"]))
+    content |= {"kind": "update", "replaces": before["warning_id"], "event": "Aftershocks"}
+    content |= {"texts": [{"language": "it", "text": "Altre scosse possibili."}]}
+    content |= {"cap": {"sender": "civil.protection", "identifier": "CP-2", "sent_unix_s": now - 60}}
+    waits = {"state": "submitted", "approved_at": None, "expires_at": None, "serial_number": None}
+    whole = before | waits | {"warning_id": hexadecimal(161), "content": b64encode(json.dumps(content).encode()).decode()}
+    return whole | {"submitted_at": now - 30, "decisions": before["decisions"][:1]}
+
+
 def warned_cells(now: float) -> list[dict[str, Any]]:
     """A cell that has the warning and one that refused it."""
     cell = {"controller": "bsc-1", "message_identifier": 4371, "at": now - 290, "off_air_at": None}
@@ -416,12 +428,14 @@ class Api:
                     return 200, {"token": "bearer", "expires_at": now + 8 * 3600}
                 return 401, {"code": "administrator_link_refused", "detail": "used up"}
             case "GET", "/api/v1/warnings":
-                return 200, [warning(now)]
+                return 200, [warning(now), updating_warning(now)]
             case "GET", "/api/v1/warnings/setup":
                 return 200, {"organisation_id": "0" * 32, "controllers": [], "population_known": False, "areas": ["Rieti"]}
             case "POST", "/api/v1/warnings/preview":
                 count = {"alphabet": "gsm-7", "characters": 0, "capacity": 1395, "pages": 0, "fits": True, "needs_ucs_2": ""}
                 return 200, {"texts": [count, count], "area": None}
+            case "GET", _ if path.endswith(hexadecimal(161)):
+                return 200, updating_warning(now) | {"cells": []}
             case "GET", _ if path.startswith("/api/v1/warnings/"):
                 return 200, warning(now) | {"cells": warned_cells(now)}
             case "GET", "/api/v1/sos/cases":

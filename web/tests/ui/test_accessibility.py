@@ -131,7 +131,7 @@ def test_case_of_somebody_in_need(look: Watched) -> None:
 
 def test_a_warning_in_detail_and_one_being_written(look: Watched) -> None:
     page = look.console("warnings")
-    page.locator(".warning-row").press("Enter")
+    page.locator(".warning-row").first.press("Enter")
     page.wait_for_selector(".warning-details .table")
     assert violations(page) == []
     assert overflow(page) == 0

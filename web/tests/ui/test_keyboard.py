@@ -398,3 +398,15 @@ def test_sky_without_webgl_says_so_and_keeps_the_table(watched: Watched) -> None
     page = watched.console("sky")
     expect(page.get_by_text("This browser offers no WebGL 2")).to_be_visible()
     expect(page.get_by_role("row").filter(has_text="Rome")).to_contain_text("Milano")
+
+
+def test_who_approves_an_update_reads_what_it_takes_off_the_air(watched: Watched) -> None:
+    page = watched.console("warnings")
+    page.get_by_role("button", name="Aftershocks").press("Enter")
+    details = page.get_by_role("article").filter(has_text="Aftershocks")
+    expect(details.get_by_text("Altre scosse possibili.")).to_be_visible()
+    expect(details.get_by_text("Read from the CAP message CP-2 of civil.protection.")).to_be_visible()
+    before = details.get_by_role("region", name="What this takes off the air")
+    expect(before).to_contain_text("Earthquake")
+    expect(before.get_by_text("Allontanarsi dagli edifici.")).to_be_visible()
+    expect(before.get_by_text("it is not under the signature")).to_be_visible()
