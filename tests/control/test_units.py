@@ -86,7 +86,7 @@ def table(port: int, more: str = 'send = ["sos", "warnings"]', units: str = "kep
 
 
 def unit(now: float, **changes: Any) -> Event:
-    fields = {"callsign": "Squadra 1", "radius_m": 8.0} | changes
+    fields: dict[str, Any] = {"callsign": "Squadra 1", "radius_m": 8.0} | changes
     return Event("ANDROID-1", "a-f-G-U-C", "m-g", now, now, now + 300, 42.63, 13.29, **fields)
 
 
