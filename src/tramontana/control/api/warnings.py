@@ -375,7 +375,8 @@ async def _on_air(services: Services) -> list[tuple[str, list[Content]]]:
     found = []
     async with services.store.read() as connection:
         for warning_id in await rows.on_air(connection):
-            contents, next_id = list[Content](), warning_id
+            contents: list[Content] = []
+            next_id: str | None = warning_id
             while next_id is not None and (stored := await rows.find(connection, next_id)) is not None:
                 contents.append(stored.warning.content)
                 next_id = stored.warning.content.replaces
