@@ -14,7 +14,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
@@ -93,13 +93,19 @@ class Service:
 
     def authorise(self, link: str, ceiling: Precedence = Precedence.ROUTINE) -> str:
         """The custodians of the demonstration will let in whoever uses this invitation; returns the link."""
+        return self.authorise_all([link], ceiling)[0]
+
+    def authorise_all(self, links: Sequence[str], ceiling: Precedence = Precedence.ROUTINE) -> Sequence[str]:
+        """The same for several at once."""
         directory = organisation_dir(None, self.data.absolute())
-        token = parse_qs(urlsplit(link).fragment)["invite"][0]
-        digest = hashlib.sha256(base64.urlsafe_b64decode(f"{token}=")).digest()
-        statement = issue_preauthorisation(Demonstration.open(directory).key, digest, "", ("member",), ceiling, int(time.time()) + 3600)
+        key, until = Demonstration.open(directory).key, int(time.time()) + 3600
+        tokens = [parse_qs(urlsplit(link).fragment)["invite"][0] for link in links]
+        digests = [hashlib.sha256(base64.urlsafe_b64decode(f"{token}=")).digest() for token in tokens]
+        statements = [issue_preauthorisation(key, digest, "", ("member",), ceiling, until) for digest in digests]
         listed = json.loads((directory / AUTHORISED_NAME).read_bytes())
-        replace_private(directory / AUTHORISED_NAME, json.dumps([*listed, base64.b64encode(statement.encoded).decode()]).encode())
-        return link
+        added = [base64.b64encode(each.encoded).decode() for each in statements]
+        replace_private(directory / AUTHORISED_NAME, json.dumps([*listed, *added]).encode())
+        return links
 
     def child_pid(self, command: str) -> int:
         """The process id of one supervised part: ``serve``, ``relay`` or ``player``."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -131,16 +131,21 @@ def sealed_frames(of: Phone, count: int) -> list[list[int]]:
 
 
 def make_group(by: Phone, others: list[Phone], title: str, kind: str) -> None:
+    """And waits until the others see it."""
+    found_group(by, [other.name for other in others], title, kind)
+    for other in others:
+        expect(other.page.get_by_role("list").get_by_role("button", name=title).first).to_be_visible(timeout=PATIENCE_MS)
+
+
+def found_group(by: Phone, others: Iterable[str], title: str, kind: str) -> None:
     page = by.page
     page.get_by_role("button", name="New group").click()
     page.get_by_label("Name of the group").fill(title)
     page.get_by_role("radio", name=re.compile(f"^{kind} ")).check()
     for other in others:
-        page.get_by_role("checkbox", name=other.name).check()
+        page.get_by_role("checkbox", name=other).check()
     page.get_by_role("button", name="Make the group").click()
     expect(page.get_by_role("heading", name=title)).to_be_visible(timeout=PATIENCE_MS)
-    for other in others:
-        expect(other.page.get_by_role("list").get_by_role("button", name=title).first).to_be_visible(timeout=PATIENCE_MS)
 
 
 def counts(of: Phone) -> dict[str, int]:

@@ -13,6 +13,7 @@ from tramontana.cli.desk import DAY_S
 from tramontana.cli.organisation_key import KEY_NAME, make_organisation, sign_for_server
 from tramontana.cli.server_api import b64
 from tramontana.control.bootstrap import organisation_of
+from tramontana.control.store.database import PostgresqlAddress
 from tramontana.control.store.requests import Proposal
 from tramontana.errors import LocalError
 from tramontana.keys.approval import issue_preauthorisation
@@ -27,7 +28,7 @@ PROPOSALS = (Proposal(precedence_ceiling="flash"), Proposal(precedence_ceiling="
 AUTHORISED_S = 7 * DAY_S
 
 
-def prepare(directory: Path, data: Path) -> Demonstration | None:
+def prepare(directory: Path, data: Path, database: PostgresqlAddress | None = None) -> Demonstration | None:
     """Make the organisation on first use and give it to the server. None where its key, or the passphrase, was moved away.
 
     Raises `LocalError`.
@@ -38,7 +39,7 @@ def prepare(directory: Path, data: Path) -> Demonstration | None:
         made.append(_open_or_make(directory))
         return made[0].key.root.encoded, sign_for_server(made[0].key, service_id, log_public_key)
 
-    root = organisation_of(data, sign)
+    root = organisation_of(data, sign, database)
     if made:
         return made[0]
     if not (directory / KEY_NAME).exists() or not (directory / PASSPHRASE_NAME).exists():

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from tramontana.phone.headless.call import CallState
     from tramontana.phone.headless.driver import HeadlessPhone
     from tramontana.phone.headless.measurement import Measurement
+    from tramontana.phone.headless.media.driver import Recorder
 
 T = TypeVar("T")
 Command = Callable[..., None]
@@ -228,6 +229,53 @@ def _is_heard(state: CallState | None) -> bool:
 
 @phone.command()
 @place_options
+@click.option("--record", type=click.Path(dir_okay=False, path_type=Path), help="WAV file for what is heard; else nothing is kept.")
+@click.option("--json", "as_json", is_flag=True, help="Say what happens as JSON, one object a line.")
+@click.option("--seconds", type=click.FloatRange(min=1), help="End after so long; else after Ctrl-C.")
+@click.argument("title")
+def listen(place: Place, record: Path | None, as_json: bool, seconds: float | None, title: str) -> None:
+    """Listen to the talk group of this TITLE (or id); its members see this device as one of them."""
+    say = _Say(as_json)
+    with place.opened() as store, _headless():
+        from tramontana.phone.headless.media.driver import Recorder
+
+        recorder = None if record is None else Recorder(record)
+        try:
+            run_until_stopped(_listening(Device(store), recorder, say, title, seconds))
+        finally:
+            if recorder is not None:
+                recorder.close()
+
+
+async def _listening(device: Device, recorder: Recorder | None, say: _Say, title: str, seconds: float | None) -> None:
+    from tramontana.phone.headless.listener.driver import Listener
+
+    def speaks(device_id: str | None) -> None:
+        certificate = None if device_id is None else device.membership.certificate(device_id)
+        name = None if certificate is None else device.membership.name_of(certificate.grant.account_id)
+        say("floor", f"{name} speaks." if name else "The floor is free.", device_id=device_id, name=name)
+
+    def joined(call_id: str | None) -> None:
+        say("joined" if call_id else "left", "In the call." if call_id else "Out of the call.", call_id=call_id)
+
+    made = Listener(device, recorder=recorder, on_floor=speaks, on_call=joined, on_refused=_dropped)
+
+    async def work() -> None:
+        await made.online.online.wait()
+        conversation_id = made.find(title)
+        say("waiting", "Waiting for somebody to speak; Ctrl-C ends.", conversation_id=conversation_id)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await made.listen(conversation_id)
+        senders = made.gate.senders.values() if made.gate is not None else ()
+        heard, lost = sum(each.opened for each in senders), sum(each.lost for each in senders)
+        say("ended", f"{heard} frames heard, {lost} lost.", frames=heard, lost=lost)
+
+    await beside(made.run(), work())
+
+
+@phone.command()
+@place_options
 @precedence_option
 @click.option(
     "--every",
@@ -322,21 +370,29 @@ class _Say:
             click.echo(sentence)
 
 
+def _dropped(sentence: str) -> None:
+    click.echo(f"dropped: {sentence}", err=True)
+
+
 @contextlib.contextmanager
-def _phone(store: SealedStore, say: _Say, play: Path | None, record: Path | None, *, answers: bool = False) -> Iterator[HeadlessPhone]:
+def _headless() -> Iterator[None]:
+    """Says which extra is missing, if it is."""
     try:
-        from tramontana.phone.headless.driver import HeadlessPhone
-        from tramontana.phone.headless.media.driver import Recorder, load_voice
+        yield
     except ImportError as error:
         raise LocalError(f"this needs the extra `headless` ({error.name} is missing): pip install 'tramontana[headless]'") from error
+
+
+@contextlib.contextmanager
+def _phone(store: SealedStore, say: _Say, play: Path | None, record: Path | None, *, answers: bool = False) -> Iterator[HeadlessPhone]:
+    with _headless():
+        from tramontana.phone.headless.driver import HeadlessPhone
+        from tramontana.phone.headless.media.driver import Recorder, load_voice
     device, voice = Device(store), load_voice(play)
     recorder = None if record is None else Recorder(record)
 
-    def dropped(sentence: str) -> None:
-        click.echo(f"dropped: {sentence}", err=True)
-
     try:
-        yield HeadlessPhone(device, voice=voice, recorder=recorder, answers=answers, on_refused=dropped)
+        yield HeadlessPhone(device, voice=voice, recorder=recorder, answers=answers, on_refused=_dropped)
     finally:
         if recorder is not None:
             recorder.close()

@@ -15,10 +15,11 @@ import click
 from tramontana import __version__
 from tramontana.cli import demonstration_setup
 from tramontana.cli.address import DEFAULT_PORT
-from tramontana.cli.datadir import data_dir, data_option
+from tramontana.cli.datadir import data_dir, data_option, database_option, database_password_option
 from tramontana.cli.organisation_key import organisation_dir
 from tramontana.cli.supervise import Child, keep_running
 from tramontana.control.bootstrap import Bootstrap, prepare
+from tramontana.control.store.database import PostgresqlAddress
 from tramontana.errors import LocalError, TramontanaError
 from tramontana.keys.organisation import Root
 from tramontana.keys.secret import Token
@@ -36,6 +37,9 @@ class _Layout:
     relay_port: int
     runtime: Path
     forwarders: int
+    database: str | None = None
+    database_password_file: Path | None = None
+    events: str | None = None
 
     @property
     def relay(self) -> list[str]:
@@ -66,8 +70,16 @@ class _Layout:
             *("--relay", f"{LOOPBACK}:{self.relay_port}"),
             *("--player", str(self.player_socket)),
             *(part for number in range(self.forwarders) for part in ("--forwarder", str(self.forwarder_socket(number)))),
+            *(("--database", self.database) if self.database else ()),
+            *(("--database-password-file", str(self.database_password_file)) if self.database_password_file else ()),
+            *(("--events", self.events) if self.events else ()),
             "--live",
         ]
+
+    @property
+    def database_address(self) -> PostgresqlAddress | None:
+        """Raises `StoreError`."""
+        return PostgresqlAddress.parse(self.database, self.database_password_file) if self.database else None
 
 
 def _free_udp_port() -> int:
@@ -103,6 +115,7 @@ def _phone_link(origin: str, token: Token, root: Root) -> str:
 
 async def _run(layout: _Layout) -> None:
     loop = asyncio.get_running_loop()
+    database = layout.database_address
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
@@ -116,14 +129,14 @@ async def _run(layout: _Layout) -> None:
     custodians: list[Child] = []
     try:
         async with asyncio.TaskGroup() as group:
-            prepared = group.create_task(asyncio.to_thread(demonstration_setup.prepare, layout.organisation, layout.data))
+            prepared = group.create_task(asyncio.to_thread(demonstration_setup.prepare, layout.organisation, layout.data, database))
             for child in children:
                 group.create_task(child.start())
         demonstration = prepared.result()
         await server.start()
         address = str(server.ready["address"])
         desks = demonstration_setup.desks_to_invite(demonstration)
-        bootstrap = await asyncio.to_thread(prepare, layout.data, demonstration_setup.PROPOSALS, desks)
+        bootstrap = await asyncio.to_thread(prepare, layout.data, demonstration_setup.PROPOSALS, desks, database)
         if demonstration is not None:
             demonstration_setup.authorise(demonstration, bootstrap.desk_tokens, bootstrap.invitation_tokens)
             custodians.append(Child("custodian", ["custodian", "demonstrate", str(layout.organisation), address], click.echo))
@@ -159,11 +172,22 @@ async def _until(stop: asyncio.Event, children: list[Child], say: Callable[[str]
 @click.option(
     "--forwarders", default=1, show_default=True, type=click.IntRange(1, 64), help="Processes that forward conferences, one a core."
 )
-def up(data: Path | None, port: int, forwarders: int) -> None:
+@database_option
+@database_password_option
+@click.option(
+    "--events",
+    metavar="URL",
+    envvar="TRAMONTANA_EVENTS",
+    help="NATS server, where further server processes (`tramontana serve`) are to share the database: nats://HOST:PORT.",
+)
+def up(
+    data: Path | None, port: int, forwarders: int, database: str | None, database_password_file: Path | None, events: str | None
+) -> None:
     """Run the whole service on this machine: server, media relay, path player, forwarders, and a demonstration organisation."""
     directory = data_dir(data)
     organisation = organisation_dir(None, directory.absolute())
     click.echo(f"Tramontana {__version__}: cryptography and telephony are real, the radio path is simulated.")
     click.echo()
     with tempfile.TemporaryDirectory(prefix="tramontana-") as runtime:
-        asyncio.run(_run(_Layout(directory, organisation, port, _free_udp_port(), Path(runtime), forwarders)))
+        shared = (database, database_password_file, events)
+        asyncio.run(_run(_Layout(directory, organisation, port, _free_udp_port(), Path(runtime), forwarders, *shared)))

@@ -155,7 +155,9 @@ def fingerprint_of(directory: Path, database: PostgresqlAddress | None = None) -
     return root.fingerprint_text
 
 
-def prepare(directory: Path, proposals: Sequence[Proposal] = (MEMBER, MEMBER), desks: Sequence[str] = ()) -> Bootstrap:
+def prepare(
+    directory: Path, proposals: Sequence[Proposal] = (MEMBER, MEMBER), desks: Sequence[str] = (), database: PostgresqlAddress | None = None
+) -> Bootstrap:
     """Make an administrator link and invitations beside the server that has just started; unused ones of earlier starts are withdrawn.
 
     desks: notes of further invitations, for custodians. Raises `StoreError`.
@@ -171,7 +173,7 @@ def prepare(directory: Path, proposals: Sequence[Proposal] = (MEMBER, MEMBER), d
         tokens = [tuple(invitation.token for invitation in invitations) for invitations in (made, invited)]
         return Bootstrap(verify_root(found.root) if found else None, token, *tokens)
 
-    return with_store(directory, work)
+    return with_store(directory, work, database)
 
 
 def make_invitation(

@@ -1,8 +1,10 @@
-"""The direct conversations of a device, each an MLS group: made, joined, changed, kept in step with the server.
+"""The conversations of a device, each an MLS group: made, joined, changed, kept in step with the server.
 
 The order is the browser's (web/src/phone/engine/groups.ts): the ratchet is stored before anything is sent, an own commit counts once the
 server has accepted it, and what is delivered is stored, with the fact that it was processed, before it is acknowledged. The caller runs
 the procedures of one conversation one after the other.
+
+Groups and talk groups are joined and followed: who is in them is for the phones of people, which found them and change them.
 """
 
 from __future__ import annotations
@@ -28,6 +30,9 @@ from tramontana.keys.mls.state import Member, Status
 TABLE = "conversations"
 DEVICE_TABLE = "device"
 MAILBOX_ROW = "mailbox"
+MAX_TITLE_CHARACTERS = 64
+
+Kind = Literal["direct", "group", "talk"]
 
 
 class NotReady(RemoteError):
@@ -72,7 +77,11 @@ class _Conversation:
     """One conversation and what the server says of it."""
 
     id: str
-    peer: str
+    peer: str | None
+    """The other account of a direct conversation."""
+    kind: Kind = "direct"
+    title: str = ""
+    """What its members call a group; the server never learns it."""
     archives: tuple[str, ...] = ()
     group: Group | None = None
     removing: tuple[str, ...] = ()
@@ -105,7 +114,8 @@ class Conversations:
             row = json.loads(stored)
             group = None if row["state"] is None else client.restore(unb64(row["state"]))
             self._all[conversation_id] = _Conversation(
-                conversation_id, row["peer"], tuple(row["archives"]), group, tuple(row["removing"])
+                conversation_id, row["peer"], row.get("kind", "direct"), row.get("title", ""), tuple(row["archives"]), group,
+                tuple(row["removing"]),
             )  # fmt: skip
 
     def with_peer(self, account_id: str) -> str:
@@ -114,8 +124,32 @@ class Conversations:
         self._all.setdefault(conversation_id, _Conversation(conversation_id, account_id))
         return conversation_id
 
-    def peer_of(self, conversation_id: str) -> str:
+    def peer_of(self, conversation_id: str) -> str | None:
+        """The other account of a direct conversation, None for a group."""
         return self._all[conversation_id].peer
+
+    def talk_groups(self) -> dict[str, str]:
+        """Title by id of each talk group that this device is in."""
+        return {each: self._all[each].title for each in self.ids() if self._all[each].kind == "talk"}
+
+    def retitle(self, conversation_id: str, title: str) -> None:
+        """A member said what a group is called; of a direct conversation it means nothing."""
+        conversation = self._all[conversation_id]
+        if conversation.peer is None and conversation.group is not None:
+            conversation.title = title
+            self._store.write([_row(conversation, conversation.group.serialise())])
+
+    def epoch(self, conversation_id: str) -> int | None:
+        """The present one; None while this device is not in the conversation."""
+        conversation = self._all.get(conversation_id)
+        group = None if conversation is None else conversation.group
+        return group.epoch if group is not None and group.status is Status.ACTIVE else None
+
+    def keys(self, conversation_id: str) -> EpochKeys | None:
+        """Of the present epoch; None while this device is not in the conversation."""
+        conversation = self._all.get(conversation_id)
+        group = None if conversation is None else conversation.group
+        return group.keys() if group is not None and group.status is Status.ACTIVE else None
 
     def ids(self) -> list[str]:
         """Conversations that this device is in."""
@@ -146,8 +180,8 @@ class Conversations:
         """The group, after what it needs before anything may be sealed in it. Raises as `seal` does."""
         conversation = self._all[conversation_id]
         yield from self._settle(conversation, now)
-        if conversation.group is None:
-            yield from self._found(conversation, now)
+        if conversation.group is None and conversation.peer is not None:
+            yield from self._found(conversation, conversation.peer, now)
         group = conversation.group
         if group is None or group.status is not Status.ACTIVE:
             raise NotReady("this device is not in the conversation; another device of its person has to let it in", is_soon=False)
@@ -155,7 +189,7 @@ class Conversations:
             yield from self._change(conversation, now, remove_only=True)
             if any(self._membership.is_revoked(device) for _, device in _names(group.members)):
                 raise NotReady("a revoked device is still in the conversation", is_soon=True)
-        if all(account != conversation.peer for account, _ in _names(group.members)):
+        if conversation.peer is not None and all(account != conversation.peer for account, _ in _names(group.members)):
             yield from self._change(conversation, now)
             if all(account != conversation.peer for account, _ in _names(group.members)):
                 raise NotReady("no device of this person is certified and can be reached", is_soon=False)
@@ -164,6 +198,8 @@ class Conversations:
     def tidy(self, conversation_id: str, devices: Collection[tuple[str, str]], now: float) -> Procedure[None]:
         """Let in further devices of both persons, take out revoked ones. `devices` are (account_id, device_id) that have key packages."""
         conversation = self._all[conversation_id]
+        if conversation.peer is None:
+            return
         yield from self._settle(conversation, now)
         if conversation.group is not None and conversation.group.status is Status.ACTIVE and self._is_stale(conversation, devices, now):
             yield from self._change(conversation, now)
@@ -177,19 +213,21 @@ class Conversations:
         )
 
     def _accounts(self, conversation: _Conversation) -> list[str]:
-        return [self._account_id, conversation.peer, *conversation.archives]
+        """Who may be in a direct conversation."""
+        people = [self._account_id] if conversation.peer is None else [self._account_id, conversation.peer]
+        return [*people, *conversation.archives]
 
-    def _found(self, conversation: _Conversation, now: float) -> Procedure[None]:
-        listed = yield Request("POST", "/conversations", {"kind": "direct", "members": [conversation.peer]})
+    def _found(self, conversation: _Conversation, peer: str, now: float) -> Procedure[None]:
+        listed = yield Request("POST", "/conversations", {"kind": "direct", "members": [peer]})
         if listed["conversation_id"] != conversation.id:
             raise Broken("the server names another conversation than the one of these two accounts")
-        conversation.archives = self._believed(listed["archives"], conversation.peer)
+        conversation.archives = self._believed(listed["archives"], peer)
         if listed["epoch"] is not None:
             if listed["creator_device_id"] == self._device_id:
                 raise Broken("this device made the conversation and has lost its state; revoke it and enrol another")
             raise NotReady("the welcome is on its way", is_soon=True)
         additions = yield from self._claim(conversation, now)
-        if all(account != conversation.peer for account, _ in additions):
+        if all(account != peer for account, _ in additions):
             raise NotReady("no device of this person is certified and can be reached", is_soon=False)
         conversation.group = self._client.create(bytes.fromhex(conversation.id), now)
         if not (yield from self._commit(conversation, list(additions.values()), (), now)):
@@ -300,7 +338,7 @@ class Conversations:
             conversation = yield from self._discover(item.conversation_id)
         if item.kind == "welcome":
             yield from self._settle(conversation, now)
-            self._join(conversation, item, done, now)
+            yield from self._join(conversation, item, done, now)
             return None
         yield from self._settle(conversation, now)
         group = conversation.group
@@ -311,7 +349,7 @@ class Conversations:
         if isinstance(outcome, Proposed):
             raise MessageRefused("a proposal that is not part of a commit has no place here")
         if isinstance(outcome, Committed):
-            if any(account not in self._accounts(conversation) for account, _ in _names(outcome.added)):
+            if conversation.peer is not None and any(account not in self._accounts(conversation) for account, _ in _names(outcome.added)):
                 yield from self._discover(conversation.id)  # an archive member that this device has not heard of yet?
             self._check_members(conversation, outcome.added)
             self._take(conversation, group, now, step, done)
@@ -322,17 +360,19 @@ class Conversations:
         return Received(conversation.id, *_name(outcome.sender), outcome.plaintext, now, keys, outcome.epoch)
 
     def _discover(self, conversation_id: str) -> Procedure[_Conversation]:
-        """What the server says of a conversation. Raises `MessageRefused` for one that is not a direct one of this account."""
+        """What the server says of a conversation. Raises `MessageRefused` for one that this account is not in, or of an unknown kind."""
         try:
             listed = yield Request("GET", f"/conversations/{conversation_id}")
         except Refusal as refused:
             if refused.code != "not_found":
                 raise
             raise MessageRefused("a conversation that this account is not in") from refused
+        if listed["kind"] in ("group", "talk"):
+            return self._all.setdefault(conversation_id, _Conversation(conversation_id, None, listed["kind"]))
         archives = tuple(listed["archives"])
         peers = [member for member in listed["members"] if member not in (self._account_id, *archives)]
         if listed["kind"] != "direct" or len(peers) != 1 or direct_conversation_id(self._account_id, peers[0]) != conversation_id:
-            raise MessageRefused("only conversations of two persons are held by this device; groups are left out")
+            raise MessageRefused("a conversation of a kind that this device does not know, or not of the two persons whom its id names")
         conversation = self._all.setdefault(conversation_id, _Conversation(conversation_id, peers[0]))
         conversation.archives = self._believed(archives, peers[0])
         return conversation
@@ -341,10 +381,12 @@ class Conversations:
         """Of the archives that the server lists, those that custodians certified for one of the two."""
         return tuple(archive for archive in archives if self._membership.may_keep(archive, (self._account_id, peer)))
 
-    def _join(self, conversation: _Conversation, item: Item, done: Change, now: float) -> None:
+    def _join(self, conversation: _Conversation, item: Item, done: Change, now: float) -> Procedure[None]:
         if conversation.group is not None and conversation.group.status is Status.ACTIVE:
             raise MessageRefused("a welcome into a conversation that is joined already")
-        group, used = self._client.join(item.payload, self._key_packages.held)
+        apart = self._client.tree_apart(item.payload, self._key_packages.held)
+        tree = None if apart is None else (yield from _tree(conversation.id, apart))
+        group, used = self._client.join(item.payload, self._key_packages.held, tree=tree)
         if group.group_id.hex() != conversation.id or group.extensions:
             raise MessageRefused("a welcome for another conversation, or for one that demands extensions")
         self._check_members(conversation, group.members)
@@ -356,10 +398,20 @@ class Conversations:
 
     def _check_members(self, conversation: _Conversation, members: Sequence[Member]) -> None:
         names = _names(members)
-        if any(account not in self._accounts(conversation) for account, _ in names):
+        if conversation.peer is not None and any(account not in self._accounts(conversation) for account, _ in names):
             raise MessageRefused("an account outside the conversation was admitted")
         if len(set(names)) != len(names):
             raise MessageRefused("a device is in the group twice")
+
+
+def _tree(conversation_id: str, epoch: int) -> Procedure[bytes]:
+    """A ratchet tree that was too large for its welcome; what it has to be stands in the welcome."""
+    try:
+        return bytes((yield Request("GET", f"/conversations/{conversation_id}/trees/{epoch}")))
+    except Refusal as refused:
+        if refused.code != "not_found":
+            raise
+        raise MessageRefused("the tree that a welcome leads to is not at the server any more") from refused
 
 
 def _name(member: Member) -> tuple[str, str]:
@@ -375,6 +427,8 @@ def _names(members: Sequence[Member]) -> list[tuple[str, str]]:
 def _row(conversation: _Conversation, state: bytes | None) -> Change:
     row = {
         "peer": conversation.peer,
+        "kind": conversation.kind,
+        "title": conversation.title,
         "archives": conversation.archives,
         "removing": conversation.removing,
         "state": None if state is None else b64(state),

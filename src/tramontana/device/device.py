@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import Any
 
 from tramontana.device import messages
-from tramontana.device.conversations import DEVICE_TABLE, Conversations, Item, NotReady, Received
+from tramontana.device.conversations import DEVICE_TABLE, MAX_TITLE_CHARACTERS, Conversations, Item, NotReady, Received
 from tramontana.device.enrolment import Enrolment, login
 from tramontana.device.key_packages import KeyPackages
 from tramontana.device.membership import KeepEntries, Membership, Standing, credential_of
@@ -33,6 +33,8 @@ EVIDENCE_ROW = "evidence"
 FOLLOWED_ROW = "followed at"
 HEAD_TOLD_EVERY_S = 3_600.0
 """A conversation hears of this device's head at most this often (docs/protocols.md)."""
+TELLERS = 32
+"""About so many devices of a larger conversation tell it their head: all of them would send n² messages (docs/protocols.md)."""
 
 
 class NotEnrolled(LocalError):
@@ -166,7 +168,11 @@ class Device:
             if message["type"] == "number":
                 self.sealed.learn_number(received.device_id, messages.number_of(message))
                 return None
-            if message["type"] == "text" and received.account_id != self.enrolment.account_id:
+            if message["type"] == "group":
+                self.conversations.retitle(item.conversation_id, messages.text(message, "title", MAX_TITLE_CHARACTERS))
+                return None
+            is_direct = self.conversations.peer_of(item.conversation_id) is not None
+            if message["type"] == "text" and is_direct and received.account_id != self.enrolment.account_id:
                 receipt = messages.delivered([messages.identifier(message, "id")])
                 yield from quietly(self.send(item.conversation_id, receipt, now))
         except messages.MalformedMessage:
@@ -216,6 +222,9 @@ class Device:
         head = self.membership.head
         if head is not None and now - self._told.get(conversation_id, 0.0) >= HEAD_TOLD_EVERY_S:
             self._told[conversation_id] = now
+            size = len(self.conversations.members(conversation_id))
+            if secrets.randbelow(max(size, TELLERS)) >= TELLERS:
+                return  # others tell
             yield from quietly(self.send(conversation_id, messages.head_told(head), now))
 
     def _heard(self, message: messages.Fields) -> Procedure[None]:

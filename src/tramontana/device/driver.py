@@ -65,8 +65,12 @@ class OnlineDevice:
         on_frame: Callable[[dict[str, Any]], None] = lambda frame: None,
         on_refused: Callable[[str], None] = lambda sentence: None,
         on_sealed: Callable[[], None] | None = None,
+        local_address: str | None = None,
     ) -> None:
-        """on_sealed: sealed texts may have come (`device.sealed.arrived()`); without it they stay at the server."""
+        """on_sealed: sealed texts may have come (`device.sealed.arrived()`); without it they stay at the server.
+
+        local_address: of this machine, to speak from; None leaves that to the system.
+        """
         self.device = device
         self.clock = ServerClock()
         self.online = asyncio.Event()
@@ -77,7 +81,8 @@ class OnlineDevice:
         self._on_frame = on_frame
         self._on_refused = on_refused
         self._on_sealed = on_sealed
-        self._http = httpx.AsyncClient(timeout=REQUEST_TIMEOUT_S, follow_redirects=False)
+        self._local_address = local_address
+        self._http = client(local_address)
         self._token: str | None = None
         self._lanes: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._logging_in = asyncio.Lock()
@@ -183,7 +188,10 @@ class OnlineDevice:
         token = await self._session()
         address = self.device.enrolment.origin.replace("http", "ws", 1) + "/api/v1/socket"
         try:
-            async with connect(address, open_timeout=OPEN_TIMEOUT_S, ping_interval=None, max_size=MAX_FRAME_BYTES) as socket:
+            bound = None if self._local_address is None else (self._local_address, 0)
+            async with connect(
+                address, open_timeout=OPEN_TIMEOUT_S, ping_interval=None, max_size=MAX_FRAME_BYTES, local_addr=bound
+            ) as socket:
                 await socket.send(json.dumps({"type": "hello", "token": token, "after": self.device.conversations.processed}))
                 try:
                     async with asyncio.TaskGroup() as group:
@@ -291,14 +299,20 @@ class OnlineDevice:
             await self._changed.wait_for(lambda: self.device.standing(self.now()) == "certified")
 
 
+def client(local_address: str | None = None) -> httpx.AsyncClient:
+    """As every device asks."""
+    return httpx.AsyncClient(timeout=REQUEST_TIMEOUT_S, transport=httpx.AsyncHTTPTransport(local_address=local_address))
+
+
 async def exchange(http: httpx.AsyncClient, url: str, request: Request, token: str | None, clock: ServerClock) -> Any:
-    """One request with JSON. Raises `Refusal`, `Unreachable`."""
+    """One request with JSON; what comes as octets is given as they are. Raises `Refusal`, `Unreachable`."""
     headers = {} if token is None else {"Authorization": f"Bearer {token}"}
     sent_at = time.time()
     try:
         answer = await http.request(request.method, url, json=request.body, headers=headers)
         clock.observe(answer.headers.get("Date"), sent_at, time.time())
-        content = answer.json() if answer.content else None
+        is_octets = answer.headers.get("Content-Type") == "application/octet-stream"
+        content = answer.content if is_octets else answer.json() if answer.content else None
     except (httpx.HTTPError, ValueError) as error:
         raise Unreachable(f"{url} does not answer as a server of Tramontana ({error!r}); check the address") from error
     if answer.is_success:
@@ -327,8 +341,8 @@ async def asked(procedure: Procedure[T], answer: Callable[[Request], Awaitable[A
         return result
 
 
-async def ask_once(origin: str, procedure: Procedure[T]) -> T:
+async def ask_once(origin: str, procedure: Procedure[T], local_address: str | None = None) -> T:
     """Run a procedure that needs no session (an enrolment)."""
     clock = ServerClock()
-    async with httpx.AsyncClient(timeout=REQUEST_TIMEOUT_S) as http:
+    async with client(local_address) as http:
         return await asked(procedure, lambda request: exchange(http, f"{origin}/api/v1{request.path}", request, None, clock))

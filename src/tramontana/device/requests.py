@@ -28,7 +28,7 @@ class Request:
 
 
 Procedure = Generator[Request, Any, T]
-"""Yields requests, is sent the JSON of each answer (None where there is none), or has `Refusal` or `Unreachable` thrown in."""
+"""Yields requests, is sent the JSON of each answer (octets as bytes, None for nothing), or has `Refusal` or `Unreachable` thrown in."""
 
 
 class Unreachable(RemoteError):

@@ -182,3 +182,8 @@ class OpeningKey(_Key):
 def mls_kid(leaf_index: int, epoch: int) -> int:
     """The KID of a member in a call of two: RFC 9605 §5.2 with E = 8."""
     return (leaf_index << EPOCH_BITS) + (epoch & ((1 << EPOCH_BITS) - 1))
+
+
+def parse_mls_kid(kid: int) -> tuple[int, int]:
+    """Leaf index, and the low bits of the epoch, of a member's KID: RFC 9605 §5.2 with S = 16 and E = 8, whatever its context."""
+    return kid >> EPOCH_BITS & 0xFFFF, kid & ((1 << EPOCH_BITS) - 1)

@@ -62,8 +62,10 @@ def offer_red() -> None:
 
 
 def gather_loopback() -> None:
-    """Let ICE use 127.0.0.1 as well, which aioice passes over; a host may have no other address."""
+    """Let ICE use 127.0.0.1 as well, which aioice passes over; a host may have no other address. A second time does nothing."""
     found = aioice.ice.get_host_addresses
+    if found.__name__ == "with_loopback":
+        return
 
     def with_loopback(use_ipv4: bool, use_ipv6: bool) -> list[str]:
         addresses: list[str] = found(use_ipv4, use_ipv6)

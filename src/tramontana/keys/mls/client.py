@@ -148,6 +148,17 @@ class Client:
 
         Store the group's `serialise()` before the key package is deleted. Raises a `MessageRefused` by name; nothing is used up then.
         """
+        parsed, secrets, own = self._opened(welcome, key_packages)
+        return self._group(self._welcomed(parsed, secrets, own, tree, psks)), own
+
+    def tree_apart(self, welcome: bytes, key_packages: Sequence[OwnKeyPackage], *, psks: PreSharedKeys = NO_PSKS) -> int | None:
+        """The epoch whose ratchet tree `join` has to be given; None if the Welcome brings it. Raises as `join` does."""
+        parsed, secrets, _ = self._opened(welcome, key_packages)
+        info = self._group_info(parsed, secrets, epochs.with_psks(self.suite, secrets.psks, psks))
+        return info.group_context.epoch if find_extension(info.extensions, RATCHET_TREE) is None else None
+
+    def _opened(self, welcome: bytes, key_packages: Sequence[OwnKeyPackage]) -> tuple[Welcome, GroupSecrets, OwnKeyPackage]:
+        """The secrets in a Welcome that are for one of these key packages."""
         parsed = parse_message(welcome)
         if not isinstance(parsed, Welcome):
             raise WelcomeRefused("this is not a Welcome")
@@ -160,9 +171,13 @@ class Client:
                     plain = self.suite.decrypt_with_label(
                         own.init_private_key, "Welcome", parsed.encrypted_group_info, sealed.kem_output, sealed.ciphertext
                     )
-                    secrets = parse_whole(plain, GroupSecrets.parse)
-                    return self._group(self._welcomed(parsed, secrets, own, tree, psks)), own
+                    return parsed, parse_whole(plain, GroupSecrets.parse), own
         raise WelcomeRefused("the Welcome was made for a key package that this device no longer has")
+
+    def _group_info(self, welcome: Welcome, secrets: GroupSecrets, psk_secret: bytes) -> GroupInfo:
+        """Opened, its signature not verified yet."""
+        key, nonce = key_schedule.welcome_key(self.suite, key_schedule.welcome_secret_of(self.suite, secrets.joiner_secret, psk_secret))
+        return parse_whole(self.suite.open(key, nonce, b"", welcome.encrypted_group_info), GroupInfo.parse)
 
     def _welcomed(
         self, welcome: Welcome, secrets: GroupSecrets, own: OwnKeyPackage, tree_apart: bytes | None, psks: PreSharedKeys
@@ -172,8 +187,7 @@ class Client:
         if len(special) > 1 or len({psk.encode() for psk in secrets.psks}) != len(secrets.psks):
             raise WelcomeRefused("a Welcome names a pre-shared key twice, or more than one for re-initialisation or branching")
         psk_secret = epochs.with_psks(suite, secrets.psks, psks)
-        key, nonce = key_schedule.welcome_key(suite, key_schedule.welcome_secret_of(suite, secrets.joiner_secret, psk_secret))
-        info = parse_whole(suite.open(key, nonce, b"", welcome.encrypted_group_info), GroupInfo.parse)
+        info = self._group_info(welcome, secrets, psk_secret)
         tree = self._checked_tree(info, tree_apart)
         if special and info.group_context.epoch != 1:
             raise WelcomeRefused("a re-initialised or branched group is joined in epoch 1 only")

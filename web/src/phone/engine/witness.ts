@@ -15,6 +15,8 @@ import type { PhoneStore } from "./store";
 
 /** A conversation hears of this phone's head at most this often. */
 const HEAD_TOLD_EVERY_MS = 3_600_000;
+/** About so many devices of a larger conversation tell it their head: all of them would send n² messages. */
+const TELLERS = 32;
 
 export interface WitnessEvents {
   fault(fault: Fault): void;
@@ -37,7 +39,7 @@ export class Witness {
     private readonly store: PhoneStore,
     private readonly session: Session,
     private readonly groups: Groups,
-    private readonly environment: { now: () => number },
+    private readonly environment: { now: () => number; random: () => number },
     private readonly events: WitnessEvents,
   ) {}
 
@@ -72,6 +74,8 @@ export class Witness {
     const now = this.environment.now();
     if (head === null || now - (this.told.get(conversationId) ?? 0) < HEAD_TOLD_EVERY_MS) return;
     this.told.set(conversationId, now);
+    const size = this.groups.info(conversationId)?.members.length ?? 0;
+    if (this.environment.random() * size > TELLERS) return; // others tell
     const { sealed } = await this.groups.seal(conversationId, encodeMessage({ type: "head", head }), () => []);
     const message: Schemas["MessageRequest"] = { message_id: randomId(), message: toBase64(sealed.message) };
     await this.session.call("POST", `/api/v1/conversations/${conversationId}/messages`, message);

@@ -1,0 +1,1 @@
+"""A phone that listens to a talk group."""
