@@ -365,12 +365,22 @@ async def test_guests_come_in_by_both_organisations_and_go_with_the_cross_certif
         assert standing.federation == federation.serial
         assert await federated(house, first, allies), "a second one, with the root that is there"
 
+        async def guest_in_the_console() -> dict[str, object]:
+            listed = (await house.http.get("/api/v1/admin/accounts", headers=await house.administrator())).json()
+            assert [each["guest"] for each in listed if each["account_id"] == ada.account_id] == [None]
+            (found,) = [each["guest"] for each in listed if each["account_id"] == guest.account_id]
+            return dict(found)
+
+        shown = {"organisation": "Allies", "federation": federation.serial, "until": federation.not_after}
+        assert await guest_in_the_console() == {**shown, "revoked": False}
+
         async with guest.socket() as lost:
             ended = issue_revocation(house.custodians.key, federation.serial, "", "exercise over", now=house.clock())
             assert (await first.revoke(ended.encoded)).status_code == 201
             assert await lost.close_code() == 4403
         refused = await house.http.post("/api/v1/sessions", json=await guest.login_body())
         assert (refused.status_code, refused.json()["code"]) == (403, "device_revoked")
+        assert await guest_in_the_console() == {**shown, "revoked": True}
         assert (await ada.get("/me")).status_code == 200
 
 

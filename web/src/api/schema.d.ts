@@ -2000,6 +2000,7 @@ export interface components {
             unit: string;
             /** Roles */
             roles: ("approver" | "archive" | "auditor" | "custodian" | "gateway" | "member" | "nested" | "operator" | "site")[];
+            guest: components["schemas"]["Guest"] | null;
             /** Devices */
             devices: components["schemas"]["AdminDevice"][];
         };
@@ -3288,6 +3289,29 @@ export interface components {
              * @description an IP address
              */
             address: string;
+        };
+        /**
+         * Guest
+         * @description Somebody of another organisation, in by a cross-certification.
+         */
+        Guest: {
+            /** Organisation */
+            organisation: string;
+            /**
+             * Federation
+             * @description serial of the cross-certification
+             */
+            federation: string;
+            /**
+             * Until
+             * @description when the cross-certification ends at the latest
+             */
+            until: number;
+            /**
+             * Revoked
+             * @description the cross-certification was ended, and the guest with it
+             */
+            revoked: boolean;
         };
         /** HandOver */
         HandOver: {

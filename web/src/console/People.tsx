@@ -11,6 +11,25 @@ import { useLoaded } from "./useLoaded";
 
 const REFRESH_MS = 5_000;
 const REVOKE = "tramontana custodian revoke --reason REASON";
+const UNFEDERATE = "tramontana custodian unfederate --reason REASON";
+
+/** Whose guest somebody is, until when, and what a custodian types to end it for all guests of that organisation. */
+function GuestNote({ guest }: { guest: NonNullable<Account["guest"]> }) {
+  const { organisation, until, revoked, federation } = guest;
+  return (
+    <span class="guest">
+      <span class={revoked ? "badge badge-warn" : "badge"}>{t("people.guest", { organisation })}</span>
+      <span class="quiet">{revoked ? t("people.guestEnded") : t("people.until", { until: format.dayAndClock(until * 1000) })}</span>
+      {!revoked && (
+        <details>
+          <summary>{t("people.guestCommand")}</summary>
+          <p class="quiet">{t("people.guestAll", { organisation })}</p>
+          <code class="fresh-link">{`${UNFEDERATE} ${federation}`}</code>
+        </details>
+      )}
+    </span>
+  );
+}
 
 export function People({ api }: { api: ConsoleApi }) {
   const { value: accounts, error } = useLoaded(() => api.accounts(), REFRESH_MS);
@@ -35,6 +54,7 @@ export function People({ api }: { api: ConsoleApi }) {
                     <Avatar name={account.display_name} />
                     {account.display_name}
                   </span>
+                  {account.guest && <GuestNote guest={account.guest} />}
                 </th>
                 <td>{account.unit}</td>
                 <td>{account.roles.map((role) => t(`rights.role.${role}`)).join(", ")}</td>

@@ -480,6 +480,12 @@ class Api:
                         "unit": "Coast guard" if i % 2 else "Ministry",
                         "roles": ["custodian", "member"] if i == 0 else ["member"],
                         "precedence_ceiling": "flash" if i == 0 else "routine",
+                        "guest": [
+                            None,
+                            {"organisation": "Allied coast guard", "federation": hexadecimal(160), "until": now + 86400 * 60, "revoked": False},
+                            {"organisation": "Navy", "federation": hexadecimal(161), "until": now + 86400 * 9, "revoked": True},
+                            None,
+                        ][i],
                         "devices": [
                             {
                                 "device_id": hexadecimal(70 + i),

@@ -18,7 +18,7 @@ from tramontana.control.problem import Problem, problems
 from tramontana.control.shapes import Id
 from tramontana.control.store import accounts, attachments, audit, call_rules, calls, certificates, invitations, log, requests, retention
 from tramontana.keys.certificate import Certificate, LogKeyStatement, Revocation
-from tramontana.keys.federation import Federation
+from tramontana.keys.federation import Federation, UnverifiedFederation
 from tramontana.keys.organisation import Root, device_code, verify_root
 from tramontana.keys.register import Entry, read_entry
 
@@ -95,7 +95,10 @@ async def list_accounts(_session: AdministratorOf, services: ServicesOf) -> list
         devices = await accounts.all_devices(connection)
         known = await certificates.last_of_devices(connection, [device.device_id for device in devices])
         installed = await certificates.installed(connection)
-    fingerprint = verify_root(installed.root).fingerprint if installed else None
+        federations = await certificates.federations_of(connection, {row.federation for row in known.values() if row.federation})
+    root = verify_root(installed.root) if installed else None
+    fingerprint = root.fingerprint if root else None
+    guests = {serial: _guest(serial, row, root) for serial, row in federations.items() if root}
     answer = []
     for account_id, group in groupby(devices, key=lambda device: device.account_id):
         of_account = list(group)
@@ -109,10 +112,18 @@ async def list_accounts(_session: AdministratorOf, services: ServicesOf) -> list
                 created_at=first.account_created_at,
                 unit=newest.unit if newest else "",
                 roles=newest.roles.split(",") if newest else [],  # type: ignore[arg-type]
+                guest=guests.get(newest.federation or "") if newest else None,
                 devices=[_device(services, device, known.get(device.device_id), fingerprint, now) for device in of_account],
             )
         )
     return answer
+
+
+def _guest(serial: str, row: certificates.FederationRow, root: Root) -> models.Guest:
+    federation = UnverifiedFederation(row.encoded).verify(root)
+    return models.Guest(
+        organisation=verify_root(row.root).name, federation=serial, until=federation.not_after, revoked=row.revoked_at is not None
+    )
 
 
 def _device(

@@ -364,6 +364,15 @@ class AdminDevice(Shape):
     pending: int = Field(description="mailbox items not yet acknowledged")
 
 
+class Guest(Shape):
+    """Somebody of another organisation, in by a cross-certification."""
+
+    organisation: str
+    federation: Id = Field(description="serial of the cross-certification")
+    until: UnixSeconds = Field(description="when the cross-certification ends at the latest")
+    revoked: bool = Field(description="the cross-certification was ended, and the guest with it")
+
+
 class AdminAccount(Shape):
     account_id: Id
     display_name: str
@@ -371,6 +380,7 @@ class AdminAccount(Shape):
     created_at: UnixSeconds
     unit: str
     roles: list[Role]
+    guest: Guest | None
     devices: list[AdminDevice]
 
 

@@ -140,6 +140,7 @@ class FederationRow:
 
     encoded: bytes
     root: bytes
+    revoked_at: float | None = None
 
 
 async def federations_in_force(connection: AsyncConnection) -> Sequence[FederationRow]:
@@ -147,6 +148,12 @@ async def federations_in_force(connection: AsyncConnection) -> Sequence[Federati
     query = select(log_entries.c.entry, federations.c.root).join_from(federations, log_entries)
     rows = await connection.execute(query.where(federations.c.revoked_at.is_(None)).order_by(federations.c.log_index))
     return [FederationRow(row.entry, row.root) for row in rows]
+
+
+async def federations_of(connection: AsyncConnection, serials: Collection[str]) -> Mapping[str, FederationRow]:
+    """Those with these serials, in force or not."""
+    query = select(federations, log_entries.c.entry).join_from(federations, log_entries).where(federations.c.serial.in_(serials))
+    return {row.serial: FederationRow(row.entry, row.root, row.revoked_at) for row in await connection.execute(query)}
 
 
 async def peer_roots(connection: AsyncConnection) -> Sequence[bytes]:
