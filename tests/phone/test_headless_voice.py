@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.keys.mls.world import GROUP_ID, NOW, SeededRng
+from tramontana.cli.phone_metrics import MetricsFile
 from tramontana.device import messages
 from tramontana.device.messages import MalformedMessage
 from tramontana.keys.identity import DeviceKey
@@ -164,6 +166,27 @@ def test_every_figure_of_a_measurement_says_how_it_came_about() -> None:
     assert shown["set_up"]["ms"] == 812.0
     assert shown["delay"]["ms"] is None  # not made up
     assert json.loads(json.dumps(shown)) == shown
+
+
+def test_a_metrics_file_has_the_last_measurement_and_says_nothing_that_was_not_measured(tmp_path: Path) -> None:
+    file, written = MetricsFile(tmp_path / "calls.prom"), tmp_path / "calls.prom"
+    file.take(Measurement(1.0, 'The "Bruno"', "unanswered", None, None, None, 0.4, None))
+    unanswered = written.read_text()
+    labels = r'to="The \"Bruno\"",radio_path="unknown"'
+    assert f"tramontana_call_answered{{{labels}}} 0\n" in unanswered
+    assert "loss" not in unanswered
+    assert "set_up" not in unanswered
+    meter = Meter()
+    for at in (0, 1, 3):
+        meter.packet(at, at * FRAME_TICKS, at * FRAME_S)
+    file.take(Measurement(2.0, 'The "Bruno"', "answered", True, 0.812, 0.1, 0.4, meter.result()))
+    shown = dict(line.rsplit(" ", 1) for line in written.read_text().splitlines() if not line.startswith("#"))
+    labels = labels.replace("unknown", "simulated")
+    assert shown[f"tramontana_call_set_up_seconds{{{labels}}}"] == "0.812"
+    assert shown[f"tramontana_call_loss_ratio{{{labels}}}"] == "0.25"
+    assert shown[r'tramontana_call_measurements_total{to="The \"Bruno\"",outcome="answered"}'] == "1"
+    assert shown[r'tramontana_call_measurements_total{to="The \"Bruno\"",outcome="unanswered"}'] == "1"
+    assert [each.name for each in tmp_path.iterdir()] == ["calls.prom"]
 
 
 def test_the_short_code_and_its_commitment() -> None:

@@ -288,15 +288,36 @@ async def _listening(device: Device, recorder: Recorder | None, say: _Say, title
 @click.option("--seconds", default=10.0, show_default=True, type=click.FloatRange(min=REPORTS_S), help="Length of a call.")
 @click.option("--count", type=click.IntRange(min=1), help="End after so many; else after Ctrl-C.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line and measurement, with how each figure came about.")
+@click.option(
+    "--metrics",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="File for a monitoring system (Prometheus text), replaced as a whole after every measurement.",
+)
 @click.argument("name")
-def measure(place: Place, precedence: str, every: float, seconds: float, count: int | None, as_json: bool, name: str) -> None:
+def measure(
+    place: Place, precedence: str, every: float, seconds: float, count: int | None, as_json: bool, metrics: Path | None, name: str
+) -> None:
     """Call NAME again and again and say what the calls are like: the network operator's monitor. Progress goes to standard error."""
     with place.opened() as store, _phone(store, _Say(False, quiet=True), None, None) as made:
-        run_until_stopped(_measuring(made, name, Precedence.parse(precedence), every, seconds, count, as_json))
+        from tramontana.cli.phone_metrics import MetricsFile
+
+        def said(taken: Measurement) -> None:
+            click.echo(json.dumps(taken.document(), ensure_ascii=False) if as_json else _sentence(taken))
+            if file is not None:
+                file.take(taken)
+
+        file = None if metrics is None else MetricsFile(metrics)
+        run_until_stopped(_measuring(made, name, Precedence.parse(precedence), every, seconds, count, said))
 
 
 async def _measuring(
-    made: HeadlessPhone, name: str, precedence: Precedence, every: float, seconds: float, count: int | None, as_json: bool
+    made: HeadlessPhone,
+    name: str,
+    precedence: Precedence,
+    every: float,
+    seconds: float,
+    count: int | None,
+    said: Callable[[Measurement], None],
 ) -> None:
     async def work() -> None:
         await made.online.online.wait()
@@ -307,8 +328,7 @@ async def _measuring(
             await asyncio.sleep(max(0.0, due - loop.time()))
             due = max(due + every, loop.time())
             click.echo(f"{time.strftime('%H:%M:%S', time.gmtime())} UTC  measurement {number}: calling {name}", err=True)
-            taken = await _measured(made, account_id, name, precedence, seconds)
-            click.echo(json.dumps(taken.document(), ensure_ascii=False) if as_json else _sentence(taken))
+            said(await _measured(made, account_id, name, precedence, seconds))
 
     await beside(made.run(), work())
 
