@@ -42,7 +42,7 @@ def run(tmp_path: Path) -> Run:
 
 
 def test_there_is_no_device_yet(run: Run) -> None:
-    for arguments in (("answer",), ("call", "Bruno"), ("measure", "Bruno")):
+    for arguments in (("answer",), ("call", "Bruno"), ("measure", "Bruno"), ("listen", "Strait")):
         result = run(*arguments)
         assert isinstance(result.exception, StorageRefused)
         assert "enrol one there first" in str(result.exception)
@@ -113,7 +113,7 @@ def test_what_cannot_be_played_says_so_before_anybody_is_called(run: Run, tmp_pa
 
 def test_the_page_names_commands_and_options_that_exist() -> None:
     lines = [line.split("#")[0].split() for line in PAGE.read_text().splitlines() if line.startswith("tramontana phone ")]
-    assert {line[2] for line in lines} == {"enrol", "answer", "call", "measure"}
+    assert {line[2] for line in lines} == {"enrol", "answer", "call", "measure", "listen"}
     for line in lines:
         said = CliRunner().invoke(tramontana, [*line[1:3], "--help"]).output
         for option in re.findall(r"--[a-z-]+", " ".join(line)):
