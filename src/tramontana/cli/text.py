@@ -334,7 +334,10 @@ def waiting(place: Place) -> None:
         numbers = device.sealed.numbers()
         for conversation_id in device.conversations.ids():
             device.conversations.note_epoch(conversation_id, now)
-            who = _said(device.conversations.peer_of(conversation_id), device)
+            peer = device.conversations.peer_of(conversation_id)
+            if peer is None:
+                continue  # sealed texts are between two persons
+            who = _said(peer, device)
             for device_id in device.sealed.devices(conversation_id):
                 click.echo(f"keys: {who}, device {device_id}{f', number {numbers[device_id]}' if device_id in numbers else ''}")
         for each in device.sealed.departing():

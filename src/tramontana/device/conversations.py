@@ -314,7 +314,7 @@ class Conversations:
 
     def _reached(self, conversation: _Conversation, now: float) -> None:
         group = conversation.group
-        if group is not None and group.status is Status.ACTIVE:
+        if conversation.peer is not None and group is not None and group.status is Status.ACTIVE:
             self._on_epoch(conversation.id, conversation.peer, group.keys(), now)
 
     # Receiving
