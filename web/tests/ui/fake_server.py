@@ -482,7 +482,7 @@ class Api:
                         "precedence_ceiling": "flash" if i == 0 else "routine",
                         "guest": [
                             None,
-                            {"organisation": "Allied coast guard", "federation": hexadecimal(160), "until": now + 86400 * 60, "revoked": False},
+                            {"organisation": "Coast guard B", "federation": hexadecimal(160), "until": now + 86400 * 60, "revoked": False},
                             {"organisation": "Navy", "federation": hexadecimal(161), "until": now + 86400 * 9, "revoked": True},
                             None,
                         ][i],
