@@ -38,9 +38,34 @@ async def test_a_site_gets_a_number_and_a_network_and_keeps_them(houses: Houses)
         assert [(each["device_id"], each["number"]) for each in before["sites"]] == [(site.device_id, 2)]
         await _router(house, "Other", "site")
         assert (await gateway.get("/gateways/places")).json()["revision"] == before["revision"]  # certified, but not here yet
+        assert (await gateway.get(f"/gateways/places?since={before['revision']}")).json() == before
         assert (await gateway.put("/me/gateway", {"address": "203.0.113.2"})).json() == {"number": 0}
         assert (await gateway.get("/gateways/places")).json()["revision"] != before["revision"]
         assert [each["subject"] for each in await house.audited("site.placed")] == [f"device {site.device_id}"] * 2
+
+
+async def test_gateways_are_told_that_places_changed_and_ask_for_what_is_new(houses: Houses) -> None:
+    async with houses() as house:
+        old, renewed, last, new = [await _router(house, name, "site") for name in ("Old", "Renewed", "Last", "New")]
+        gateway = await _router(house, "Rome", "gateway")
+        await gateway.put("/me/gateway", {"address": "203.0.113.1"})
+        for site in (old, renewed):
+            await site.put("/me/site", {"networks": []})
+        house.clock.advance(3600)
+        await last.put("/me/site", {"networks": []})
+        revision = (await gateway.get("/gateways/places")).json()["revision"]
+        house.clock.advance(3600)
+        await house.custodians.certify(house, renewed, roles=("site",))
+        async with gateway.socket() as socket:
+            await new.put("/me/site", {"networks": []})
+            await socket.next("places")
+        told = (await gateway.get(f"/gateways/places?since={revision}")).json()
+        assert [each["device_id"] for each in told["sites"]] == [renewed.device_id, last.device_id, new.device_id]
+        assert [each["device_id"] for each in told["gateways"]] == [gateway.device_id]
+        whole = (await gateway.get("/gateways/places")).json()
+        assert told["revision"] == whole["revision"] != revision
+        for nonsense in ("", "nothing", "3@nan 1@0", "3@inf 1@0"):
+            assert (await gateway.get(f"/gateways/places?since={nonsense}")).json() == whole
 
 
 async def test_many_at_once_get_different_numbers(houses: Houses) -> None:

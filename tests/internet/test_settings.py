@@ -107,10 +107,11 @@ def test_only_an_uplink_that_asks_for_its_address_may_ask() -> None:
     assert ["udp dport 67 accept" in chain for chain in chains] == [False, True]
 
 
-def test_a_gateway_forwards_nothing_to_link_local_addresses_whoever_asks() -> None:
+def test_a_gateway_forwards_nothing_to_its_own_metadata_whoever_asks() -> None:
     lines = [line.strip() for line in gateway_rules(["romeu1"], "eth0", ["10.64.2.0/24"], site_to_site=True).splitlines()]
     accepted = next(place for place, line in enumerate(lines) if line.endswith("accept"))
-    assert "ip daddr 169.254.0.0/16 drop" in lines[:accepted]
+    for drop in ("ip daddr 169.254.0.0/16 drop", "ip6 daddr fd00:ec2::/32 drop", "ip6 daddr fd20:ce::/32 drop"):
+        assert drop in lines[:accepted]
 
 
 def test_sites_reach_each_other_only_if_they_may() -> None:

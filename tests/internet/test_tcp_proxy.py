@@ -134,7 +134,8 @@ def test_the_rule_that_takes_connections_comes_after_every_exception_and_last() 
     assert any('fib daddr oifname != "eth0" accept' in line for line in rules(gateway, 1000, 1001))
 
 
-def test_a_gateway_connects_to_no_link_local_address_for_a_site() -> None:
+def test_a_gateway_connects_to_no_metadata_for_a_site() -> None:
     lines = rules(ProxySettings(role=Role.GATEWAY, inside=("gu1",), outside="eth0", status_socket="/x"), 1000, 1001)
-    drops = next(place for place, line in enumerate(lines) if line.endswith("intercept ip daddr 169.254.0.0/16 drop"))
-    assert drops < next(place for place, line in enumerate(lines) if "log group" in line)
+    takes = next(place for place, line in enumerate(lines) if "log group" in line)
+    for network in ("ip daddr 169.254.0.0/16", "ip6 daddr fd00:ec2::/32"):
+        assert any(line.endswith(f"intercept {network} drop") for line in lines[:takes])

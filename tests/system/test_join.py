@@ -120,7 +120,7 @@ class Ministry:
     def revoke(self, device_id: str) -> None:
         with self.network.namespace("gate").entered():
             self.desks[0].follow_log()
-            self.desks[0].revoke(self.key, device_id, "stolen")
+            self.desks[0].revoke(self.key, device_id, "zeroise: stolen")
 
 
 @contextmanager
@@ -216,5 +216,5 @@ def test_invited_approved_connected_revoked(tmp_path: Path) -> None:
         ministry.revoke(device_id)
         wait_for(lambda: network.tunnels(gateway) == [], "the gateway has no tunnel of the site", patience_s=40)
         assert not network.reaches()
-        network.wait_for(lambda: "revoked" in str((ship.status() or {}).get("blocked")), "the site says why")
-        assert all(not tunnel["keyed"] for tunnel in network.tunnels(ship))
+        network.wait_for(lambda: "zeroised; the organisation ordered it" in str((ship.status() or {}).get("blocked")), "the site says why")
+        wait_for(lambda: [path.name for path in ship.state.iterdir() if path.is_file()] == ["zeroised"], "all of its keys are destroyed")

@@ -48,8 +48,8 @@ def wireguard_pid(interface: str) -> int:
         return int(struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[0])
 
 
-def command(agent: Agent, word: str) -> subprocess.CompletedProcess[str]:
-    line = [sys.executable, "-m", "tramontana.cli.main", agent.word, word, "--config", str(agent.config)]
+def command(agent: Agent, word: str, *options: str) -> subprocess.CompletedProcess[str]:
+    line = [sys.executable, "-m", "tramontana.cli.main", agent.word, word, *options, "--config", str(agent.config)]
     return subprocess.run(agent.namespace.command(line), capture_output=True, text=True, timeout=90, check=False)
 
 
@@ -155,3 +155,48 @@ def test_a_revoked_site_is_cut_off(network: Routers) -> None:
     wait_for(lambda: "revoked" in str((network.site.status() or {}).get("blocked")), "the site says why")
     assert all(not tunnel["keyed"] for tunnel in network.tunnels(network.site))
     assert list((network.folder / "gateway").glob("*.tunnel")) == []
+
+
+_DIES_WHILE_IT_DESTROYS = """
+import os
+from tramontana.cli.main import main
+from tramontana.internet.site import zeroise
+erase, left = zeroise.erase, iter(range(3))
+zeroise.erase = lambda path: os._exit(9) if next(left, None) is None else erase(path)
+main()
+"""
+
+
+def test_a_site_is_zeroised_though_the_command_dies_in_the_middle(tmp_path: Path) -> None:
+    with routers(tmp_path, uplinks=1) as network:
+        network.gateway.start()
+        network.site.start()
+        network.wait_until_up()
+        own, interface = network.folder / "site", network.interface(1)
+        secret = (own / f"{interface}.key").read_bytes()
+        network.site.stop(signal.SIGKILL)
+        line = [sys.executable, "-c", _DIES_WHILE_IT_DESTROYS, "site", "zeroise", "--yes", "--config", str(network.site.config)]
+        died = subprocess.run(network.site.namespace.command(line), capture_output=True, text=True, timeout=90, check=False)
+        assert died.returncode == 9, died.stderr
+        assert not (own / "device.key").exists()
+        assert wireguard_pid(interface)  # it had not come that far
+        with network.capture() as capture:
+            assert not network.reaches()  # but so far
+            network.site.start()
+            wait_for(lambda: (network.site.status() or {}).get("zeroised"), "the site says that it was zeroised")
+            wait_for(
+                lambda: network.site.config.read_text().count(network.ministry.organisation.key.root.fingerprint_text) == 0, "all is done"
+            )
+            assert not network.reaches()
+        assert capture.others == []
+        blocked = str((network.site.status() or {})["blocked"])
+        assert blocked.startswith("zeroised; somebody did so on this machine")
+        assert "join with a new invitation" in blocked
+        assert not (SOCKETS / f"{interface}.sock").exists()
+        left = {path.name: path.read_bytes() for path in own.rglob("*") if path.is_file()}
+        assert sorted(left) == ["zeroised"]
+        assert not any(secret in content for content in left.values())
+        again = command(network.site, "zeroise", "--yes")
+        assert again.returncode == 0, again.stderr
+        network.site.stop(signal.SIGTERM)
+        assert command(network.site, "down").returncode == 0

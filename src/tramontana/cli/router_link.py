@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
+from urllib.parse import quote
 
 from tramontana.cli.beside import beside
 from tramontana.device.device import Condemned, Device
@@ -22,10 +25,11 @@ from tramontana.internet.linux.namespace import HostRefused
 from tramontana.internet.log_file import EntryFile
 from tramontana.internet.report import MOST_REPORTS, SignedReport
 from tramontana.internet.settings import GatewayPlace, SitePlace
+from tramontana.keys.follow import Alarm
 
 LOOK_EVERY_S = 2.0
 BATCH_EVERY_S = 0.2
-"""Between requests while reports wait."""
+"""Between requests while more reports wait than one takes, or the server says that places changed."""
 BATCH_BYTES = 200 * 1024
 REPORT_PERIOD_S = 30.0
 CATCH_UP_S = 5.0
@@ -54,6 +58,9 @@ class ServerLink:
     def __init__(self, agent: GatewayAgent, store: SealedStore) -> None:
         self._agent = agent
         self._store = store
+        self._device: Device | None = None
+        """Kept from one connection to the next: reading what is stored of ten thousand sites takes a moment that their probes notice."""
+        self._places_changed = asyncio.Event()
 
     async def run(self) -> None:
         while True:
@@ -62,6 +69,9 @@ class ServerLink:
             except PutOut as error:
                 log.warning("the server: %s", error)
                 await self._obey()
+            except Alarm as error:
+                self._device = None  # its store has the evidence now, and makes none any more
+                log.error("the server: %s", error)
             except Condemned as error:
                 log.error("%s; this gateway goes on with what it knew before", error)
             except TramontanaError as error:
@@ -69,18 +79,24 @@ class ServerLink:
             await asyncio.sleep(AGAIN_S)
 
     async def _connected(self) -> None:
-        device = Device(self._store, self._agent.trust.extend)
-        online = OnlineDevice(device, on_refused=lambda sentence: log.warning("the server: %s", sentence))
+        if self._device is None:
+            self._device = Device(self._store, self._agent.trust.extend)
+        online = OnlineDevice(self._device, on_frame=self._hear, on_refused=lambda sentence: log.warning("the server: %s", sentence))
         try:
             await beside(online.run(), self._look(online))
         finally:
             await online.close()
 
+    def _hear(self, frame: dict[str, Any]) -> None:
+        if frame["type"] == "places":
+            self._places_changed.set()
+
     async def _look(self, online: OnlineDevice) -> None:
-        """Hand reports on, and ask for the places again whenever the server says that they changed."""
+        """Hand reports on, and ask for the places that changed whenever the server says that some did; first for all of them."""
         revision, told_at = "", -REPORT_PERIOD_S
         while True:
             await online.online.wait()
+            self._places_changed.clear()
             if now_s() >= told_at + REPORT_PERIOD_S:
                 own = self._agent.report()
                 self._agent.reports[own.device_id] = own
@@ -89,7 +105,7 @@ class ServerLink:
             try:
                 answer = await online.request(Request("POST", "/gateways/reports", {"reports": [_shape(each) for each in batch]}))
                 if answer["revision"] != revision:
-                    places = await online.request(Request("GET", "/gateways/places"))
+                    places = await online.request(Request("GET", f"/gateways/places?since={quote(revision)}"))
                     try:
                         self._take(places)
                     except HostRefused as error:  # the agent tries again, and its status says so
@@ -101,13 +117,23 @@ class ServerLink:
                 log.info("the server: %s", error)
             except (ValueError, KeyError, TypeError) as error:
                 log.warning("the server speaks otherwise than this program (%r); use programs of one version", error)
-            if not self._agent.reports:
-                await asyncio.sleep(LOOK_EVERY_S)
-            else:
-                await asyncio.sleep(BATCH_EVERY_S)
+            await asyncio.sleep(BATCH_EVERY_S)
+            if not self._is_batch_full():
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(LOOK_EVERY_S - BATCH_EVERY_S):
+                        await self._places_changed.wait()
 
     def _batch(self) -> list[SignedReport]:
         """Those that waited longest, as many as one request takes."""
+        chosen = self._next()
+        for report in chosen:
+            del self._agent.reports[report.device_id]
+        return chosen
+
+    def _is_batch_full(self) -> bool:
+        return len(self._next()) < len(self._agent.reports)
+
+    def _next(self) -> list[SignedReport]:
         chosen: list[SignedReport] = []
         octets = 0
         for report in self._agent.reports.values():
@@ -115,8 +141,6 @@ class ServerLink:
             if chosen and (octets > BATCH_BYTES or len(chosen) == MOST_REPORTS):
                 break
             chosen.append(report)
-        for report in chosen:
-            del self._agent.reports[report.device_id]
         return chosen
 
     def _take(self, told: dict[str, list[dict[str, object]]]) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import os
 import socket
+import sys
 import time
 from collections.abc import Awaitable
 from pathlib import Path
@@ -19,15 +21,19 @@ from tramontana.cli.dish import dish
 from tramontana.cli.router_link import ServerLink, catch_up
 from tramontana.device.storage.driver import SealedStore
 from tramontana.errors import LocalError
-from tramontana.internet.driver import STATUS_SOCKET
+from tramontana.internet.driver import STATUS_SOCKET, StateDirectory, serve_status
 from tramontana.internet.gateway import driver as gateways
 from tramontana.internet.linux.found import interfaces
 from tramontana.internet.settings import GatewaySettings, SiteSettings, parse_settings
 from tramontana.internet.site import driver as sites
-from tramontana.internet.site import known_gateways, machine
+from tramontana.internet.site import known_gateways, machine, zeroise
+from tramontana.internet.site.page.driver import serve
+from tramontana.internet.site.page.render import page
+from tramontana.internet.site.zeroise import Zeroised
 
 S = TypeVar("S", SiteSettings, GatewaySettings)
 STATUS_TIMEOUT_S = 5.0
+ZEROISE_AGAIN_S = 10.0
 
 config_option = click.option(
     "--config", required=True, type=click.Path(path_type=Path), help="Its configuration (TOML, see docs/internet.md)."
@@ -61,12 +67,44 @@ def run_gateway(config: Path) -> None:
 async def _site(config: Path) -> None:
     """The agent, made anew when other gateways are there: tunnels outlive that."""
     made: list[float] = []
+    await _stay_closed_if_zeroised(config)
     while True:
         made = [*made, time.monotonic()][-known_gateways.MOST_REMADE :]
         settings = _settings(config, SiteSettings)
         machine.close(known_gateways.with_known_gateways(settings))
         agent = sites.SiteAgent(settings)
-        await beside(agent.run(), _due(agent, made))
+        try:
+            await beside(agent.run(), _due(agent, made))
+        except Zeroised as ordered:
+            logging.getLogger("tramontana.site").warning("%s", ordered)
+            # Anew, so that this process has nothing of the keys in its memory; it finishes what was begun.
+            words = ["-P", "-m", "tramontana.cli.main", "site", "run", "--config", str(config)]
+            os.execv(sys.executable, [sys.executable, *words])  # noqa: S606 - there is no shell in it
+
+
+async def _stay_closed_if_zeroised(config: Path) -> None:
+    """Destroy what is left, and then only say so."""
+    settings = _settings(config, SiteSettings)
+    if not zeroise.is_begun(settings.state):
+        return
+    fault: str | None = None
+
+    def condition() -> dict[str, Any]:
+        return zeroise.condition(settings, fault)
+
+    async with await serve_status(StateDirectory(settings.state), condition), asyncio.TaskGroup() as tasks:
+        if settings.page_port is not None:
+            tasks.create_task(serve(settings.local, settings.page_port, lambda language: page(condition(), {}, {}, language)))
+        while True:
+            try:
+                zeroise.finish(settings, config)
+            except LocalError as error:
+                fault = str(error)
+                logging.getLogger("tramontana.site").error("%s", fault)
+            else:
+                fault = None
+                await asyncio.Event().wait()
+            await asyncio.sleep(ZEROISE_AGAIN_S)
 
 
 async def _due(agent: sites.SiteAgent, made: list[float]) -> None:
@@ -137,14 +175,17 @@ def join_site(
     From the moment the site runs, this machine and its local network reach the internet through its gateways only.
     """
     joining.check_root("site")
+    kept_in = directory or Path("/var/lib/tramontana/site")
+    if zeroise.is_begun(kept_in):
+        if link is None:
+            raise Zeroised("this site was zeroised: give the link of a new invitation with the role site")
+        zeroise.forget(kept_in)
     found = interfaces()
     by_local = joining.find_local(local, found, [text.partition("=")[0] for text in uplinks])
     chosen = joining.find_uplinks(uplinks, found, by_local)
     joining.check_dhcp(chosen)
     wanted = joining.wanted_networks(networks, by_local, found)
-    certified, place = joining.join_router(
-        "site", link, name.strip(), directory or Path("/var/lib/tramontana/site"), lambda connected: joining.site_place(connected, wanted)
-    )
+    certified, place = joining.join_router("site", link, name.strip(), kept_in, lambda connected: joining.site_place(connected, wanted))
     address = joining.local_address(place.networks, by_local, found)
     text = joining.site_config(certified.common_lines(tag or "site", position), underlay, place, chosen, by_local, address)
     joining.write_config(config, text, "site")
@@ -209,6 +250,34 @@ def site_down(config: Path) -> None:
     machine.take_down(_settings(config, SiteSettings))
 
 
+@site.command("zeroise")
+@config_option
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def zeroise_site(config: Path, yes: bool) -> None:
+    """Destroy this site's keys and all that it knows of the organisation, close its tunnels, and let nothing out any more. Nothing brings
+    them back: for service again it joins with a new invitation."""
+    joining.check_root("site")
+    settings = _settings(config, SiteSettings)
+    if not yes:
+        click.confirm(f"Destroy the keys of this site ({config})? Its local network stays cut off.", abort=True)
+    zeroise.begin(settings.state, "somebody did so on this machine", time.time())
+    zeroise.finish(settings, config)
+    ends = time.monotonic() + ZEROISE_AGAIN_S
+    while not _is_quiet(settings.state) and time.monotonic() < ends:
+        time.sleep(0.1)
+    zeroise.finish(settings, config)  # what an agent that was at work made meanwhile
+    click.echo("Zeroised: keys, log and certificate are destroyed, tunnels are closed, and nothing leaves this site.")
+    click.echo("Tell a custodian, so that its certificate is revoked. `tramontana site down` takes the kill switch away.")
+
+
+def _is_quiet(state: Path) -> bool:
+    """Whether no agent runs that has keys in its memory."""
+    try:
+        return bool(_status(state).get("zeroised"))
+    except LocalError:
+        return True
+
+
 @gateway.command("down")
 @config_option
 def gateway_down(config: Path) -> None:
@@ -247,6 +316,11 @@ def _run(agent: Awaitable[None]) -> None:
 
 
 def _show_status(state: Path) -> None:
+    click.echo(json.dumps(_status(state), indent=1))
+
+
+def _status(state: Path) -> dict[str, Any]:
+    """What the running agent says of itself. Raises `LocalError`."""
     path = state / STATUS_SOCKET
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
@@ -256,4 +330,4 @@ def _show_status(state: Path) -> None:
                 status: dict[str, Any] = json.loads(stream.readline())
     except (OSError, ValueError) as error:
         raise LocalError(f"nothing answers at {path} ({error}); start the agent with `run`") from error
-    click.echo(json.dumps(status, indent=1))
+    return status

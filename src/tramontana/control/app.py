@@ -153,7 +153,7 @@ async def _assemble(parts: Parts, buckets: TokenBuckets) -> Services:
         processes=Processes(parts.store, hub, parts.clock),
         events_key=_derived(secret, b"tramontana events 1"),
         forwarders=forwarders,
-        routers=Routers(parts.store, parts.clock),
+        routers=Routers(parts.store, hub, parts.clock),
         texts=texts_service,
         sos=sos_service,
         sky=parts.sky,

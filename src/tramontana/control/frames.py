@@ -111,6 +111,12 @@ class ApprovalsChanged(Shape):
     type: Literal["approvals"] = "approvals"
 
 
+class PlacesChanged(Shape):
+    """To gateways: a site or a gateway joined or changed its place."""
+
+    type: Literal["places"] = "places"
+
+
 class FloorState(Shape):
     """The floor of a talk group as it is now. `position`: one's own in the queue; `event`: what happened to this device itself."""
 
@@ -146,6 +152,7 @@ AnyServerFrame = (
     | DirectoryChanged
     | ConversationChanged
     | ApprovalsChanged
+    | PlacesChanged
     | Preempted
     | FloorState
     | Reconnect

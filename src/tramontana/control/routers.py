@@ -14,7 +14,9 @@ from typing import Annotated
 from pydantic import Field, TypeAdapter
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from tramontana.control import frames
 from tramontana.control.delivery import Sender
+from tramontana.control.hub import Hub
 from tramontana.control.problem import Problem
 from tramontana.control.store import audit, routers
 from tramontana.control.store.database import Store
@@ -59,8 +61,9 @@ class Reported:
 class Routers:
     """Gives places to sites and gateways that the organisation has certified as such."""
 
-    def __init__(self, store: Store, clock: Callable[[], float]) -> None:
+    def __init__(self, store: Store, hub: Hub, clock: Callable[[], float]) -> None:
         self._store = store
+        self._hub = hub
         self._clock = clock
         self._read: dict[str, Reported] = {}
 
@@ -76,14 +79,18 @@ class Routers:
                 raise Problem("no_number", f"There are {MAX_SITE_NUMBER} sites already, which is the most. Revoke one first.")
             if is_new or networks:
                 chosen = networks or [site_network(number)]
-                _check_apart(networks, await routers.networks_of_others(connection, sender.device_id))
+                if networks:
+                    _check_apart(networks, await routers.networks_of_others(connection, sender.device_id))
                 await routers.set_site(connection, sender.device_id, number, chosen, now)
                 details = {"number": number, "networks": [str(each) for each in chosen]}
                 await self._audit(connection, sender, "site.placed", details, now)
-            found = next((each for each in await routers.all_sites(connection, now) if each.device_id == sender.device_id), None)
+            found = await routers.site(connection, sender.device_id, now)
             if found is None:
                 raise Problem("not_certified")
-            return Place(number, found.networks, await routers.all_gateways(connection, now))
+            gateways = await routers.all_gateways(connection, now)
+        if is_new or networks:
+            self._tell(gateways)
+        return Place(number, found.networks, gateways)
 
     async def place_gateway(self, sender: Sender, address: str) -> int:
         """The gateway's number, made on its first request and kept; the address replaces the one before. Raises `Problem`."""
@@ -102,14 +109,21 @@ class Routers:
                 raise Problem("no_number", f"There are {MAX_GATEWAY_NUMBER + 1} gateways already, which is the most. Revoke one first.")
             await routers.set_gateway(connection, sender.device_id, number, text, now)
             await self._audit(connection, sender, "gateway.placed", {"number": number, "address": text}, now)
+            gateways = await routers.all_gateways(connection, now)
+        self._tell(gateways)
         return number
 
-    async def places(self) -> Places:
-        """All sites and gateways whose certificates are in force."""
+    def _tell(self, gateways: Sequence[routers.Gateway]) -> None:
+        """Those that are not connected ask by themselves."""
+        self._hub.push([each.device_id for each in gateways], frames.encode(frames.PlacesChanged()))
+
+    async def places(self, since: str = "") -> Places:
+        """The sites and gateways whose certificates are in force. since: of sites, those only that may not be in that revision."""
         now = self._clock()
         async with self._store.read() as connection:
             revision = await routers.revision(connection)
-            return Places(revision, await routers.all_sites(connection, now), await routers.all_gateways(connection, now))
+            sites = await routers.all_sites(connection, now, routers.back_to(since))
+            return Places(revision, sites, await routers.all_gateways(connection, now))
 
     async def take_reports(self, gateway: Sender, organisation_id: str, given: Sequence[SignedReport]) -> int:
         """Keep the newest of each router, as far as its own key signed it; how many were refused."""

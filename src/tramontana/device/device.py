@@ -26,8 +26,6 @@ from tramontana.keys.organisation import device_code, parse_fingerprint
 from tramontana.keys.sealed_text import Gone, NotYet
 from tramontana.keys.sealed_text import Refused as SealedRefused
 
-ZEROISE = "zeroise"
-"""A revocation whose reason begins so orders the device to destroy itself (docs/protocols.md)."""
 LOG_TABLE = "log"
 EVIDENCE_ROW = "evidence"
 FOLLOWED_ROW = "followed at"
@@ -109,7 +107,7 @@ class Device:
         device_id = self.enrolment.device_id
         given = yield Request("GET", f"/devices/{device_id}/revocation", needs_session=False)
         revocation = UnverifiedRevocation(unb64(given["revocation"])).verify(self.membership.root)
-        if revocation.device_id != device_id or not revocation.reason.startswith(ZEROISE):
+        if revocation.device_id != device_id or not revocation.orders_zeroise:
             return False
         statement = encode_statement(ZEROISED_CONTEXT, (self.enrolment.service_id.encode(), device_id.encode()))
         last_word = Request("POST", f"/devices/{device_id}/zeroised", {"signature": b64(self._key.sign(statement))}, needs_session=False)

@@ -7,7 +7,7 @@ saw: two that do not fit prove that the server shows different people different 
 from __future__ import annotations
 
 import hmac
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Literal
 
 from tramontana.device.requests import Procedure, Refusal, Request, unb64
@@ -52,14 +52,44 @@ def parse_head(given: dict[str, object]) -> UnverifiedTreeHead:
     return UnverifiedTreeHead(log_id, int(str(given["tree_size"])), root_hash, int(str(given["at"])), signature)
 
 
+class _Certificates:
+    """The last certificate of each device, by device id. Thousands of a store are verified one by one, when somebody asks for them."""
+
+    def __init__(self, stored: Mapping[str, bytes], root_of: Callable[[bytes], Root]) -> None:
+        self._stored = dict(stored)
+        self._root_of = root_of
+        self._verified: dict[str, Certificate] = {}
+
+    def get(self, device_id: str) -> Certificate | None:
+        """Raises `Refused`."""
+        if (encoded := self._stored.pop(device_id, None)) is not None:
+            self._verified[device_id] = UnverifiedCertificate(encoded).verify(self._root_of(encoded))
+        return self._verified.get(device_id)
+
+    def __getitem__(self, device_id: str) -> Certificate:
+        found = self.get(device_id)
+        if found is None:
+            raise KeyError(device_id)
+        return found
+
+    def __setitem__(self, device_id: str, certificate: Certificate) -> None:
+        self._stored.pop(device_id, None)
+        self._verified[device_id] = certificate
+
+    def values(self) -> list[Certificate]:
+        return [self[device_id] for device_id in [*self._stored, *self._verified]]
+
+
 class Membership:
     """An MLS `Authority` by the log of one organisation. After an `Alarm` it must not be used again."""
 
-    def __init__(self, follower: Follower, certificates: dict[str, Certificate]) -> None:
+    def __init__(self, follower: Follower, certificates: Mapping[str, bytes]) -> None:
+        """certificates: the last one of each device as the device's own store has it, which were verified before they came there."""
         self._follower = follower
-        self._certificates = certificates
-        """The last certificate of each device, by device id."""
+        self._certificates = _Certificates(certificates, follower.register.root_of)
         self._unsaved: set[str] = set()
+        self._unkept: list[bytes] = []
+        """The last entries that were read, until somebody keeps them: an answer that fails to come must not lose them."""
 
     @classmethod
     def begin(cls, fingerprint: bytes, root: bytes, log_key: bytes) -> Membership:
@@ -70,8 +100,7 @@ class Membership:
     def load(cls, store: Store, fingerprint: bytes) -> Membership:
         """Raises `StateDamaged`, `Refused`."""
         follower = Follower.load(store.read(TABLE).get(STATE_ROW, b""), fingerprint)
-        root_of = follower.register.root_of
-        return cls(follower, {device: UnverifiedCertificate(row).verify(root_of(row)) for device, row in store.read(CERTIFICATES).items()})
+        return cls(follower, store.read(CERTIFICATES))
 
     @property
     def root(self) -> Root:
@@ -102,13 +131,14 @@ class Membership:
         self._follower.check_organisation(unb64(shown["organisation"]), unb64(shown["log_key"]))
         head = self._follower.check_head(parse_head((yield Request("GET", "/log/head"))), now=now)
         before = None if self.head is None else self.head.tree_size
-        start, kept = self.size, list[bytes]()
         while self.size < head.tree_size:
             wanted = min(ENTRIES_AT_ONCE, head.tree_size - self.size)
             page = yield Request("GET", f"/log/entries?start={self.size}&count={wanted}")
             for encoded in page["entries"][:wanted]:
-                kept.append(unb64(encoded))
-                entry = self._follower.read(kept[-1])
+                content = unb64(encoded)
+                entry = self._follower.read(content)
+                if keep is not None:
+                    self._unkept.append(content)
                 if isinstance(entry, Certificate):
                     self._certificates[entry.grant.device_id] = entry
                     self._unsaved.add(entry.grant.device_id)
@@ -118,7 +148,8 @@ class Membership:
         if before == head.tree_size:
             return False
         if keep is not None:
-            keep(start, kept)
+            keep(self.size - len(self._unkept), self._unkept)
+            self._unkept = []
         store.write(self.changes())
         return True
 

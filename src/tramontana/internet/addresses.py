@@ -15,6 +15,12 @@ from pydantic import BeforeValidator
 PRIVATE: Final = tuple(map(ipaddress.ip_network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7")))
 """RFC 1918 §3 and RFC 4193 §3.1. Python's `is_private` counts loopback, link-local and documentation networks as well."""
 
+METADATA: Final = tuple(
+    map(ipaddress.ip_network, ("169.254.0.0/16", "100.100.100.200/32", "192.0.0.192/32", "fd00:ec2::/32", "fd20:ce::/32", "fd00:c1::/32"))
+)
+"""Where machines of cloud providers ask for their own metadata, credentials among them (docs/sources.md). Routers never forward the first,
+which are link-local (RFC 3927 §7); the others they would."""
+
 ONE_NETWORK_6: Final = 64
 """Prefix length of what counts as one address in IPv6: whoever has one address has all of those (RFC 6177 §2)."""
 LONGEST_NAME: Final = 64

@@ -107,6 +107,8 @@ class Refusal:
 
     reason: str
     sentence: str
+    revocation: bytes = b""
+    """The organisation's own statement, where that is the reason: a gateway's word alone destroys no site."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +190,8 @@ def encode_sealed(message: Sealed) -> bytes:
             fields = {"say": "acceptance", "tunnels": _ends(message.public_keys, message.key_ids)}
         case Refusal():
             fields = {"say": "refusal", "reason": message.reason, "sentence": message.sentence}
+            if message.revocation:
+                fields["revocation"] = b64encode(message.revocation).decode()
         case Renewal():
             key = message.message
             fields = {"say": "renewal", "uplink": message.uplink, "word": key.word, "number": key.number, "key": key.key_id.hex()}
@@ -224,7 +228,8 @@ def parse_sealed(plaintext: bytes) -> Sealed:
             case "acceptance":
                 return Acceptance(*_parse_ends(fields["tunnels"]))
             case "refusal":
-                return Refusal(str(fields["reason"]), str(fields["sentence"]))
+                revocation = b64decode(fields.get("revocation", ""), validate=True)
+                return Refusal(str(fields["reason"]), str(fields["sentence"]), revocation)
             case "renewal":
                 message = Message(Word(fields["word"]), _number(fields["number"]), _octets(fields["key"], KEY_ID_BYTES))
                 return Renewal(_tunnel(fields["uplink"]), message)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from ipaddress import ip_address, ip_network
 
+from tramontana.internet.addresses import METADATA
 from tramontana.internet.overlay import CONTROL_PORT, HTTPS_PORT, MAX_UPLINK_INDEX, WIREGUARD_PORT
 
 MAIN_TABLE = "tramontana_site"
@@ -17,8 +18,8 @@ UPLINK_TABLE = "tramontana_uplinks"
 GATEWAY_TABLE = "tramontana_gateway"
 BETWEEN_TABLE = "tramontana_between"
 TUNNEL_PORTS = f"{WIREGUARD_PORT + 1}-{WIREGUARD_PORT + MAX_UPLINK_INDEX}"
-_NO_LINK_LOCAL = "ip daddr 169.254.0.0/16 drop"
-"""Routers never forward them (RFC 3927 §7). At the gateway's provider they are the machine's own metadata, credentials among them."""
+_NO_METADATA = "\n    ".join(f"{'ip' if network.version == 4 else 'ip6'} daddr {network} drop" for network in METADATA)
+"""At the gateway's provider these are the gateway's own."""
 _CLAMP = "tcp flags & (syn | rst) == syn tcp option maxseg size set rt mtu"
 """Segments that fit the tunnel, however the end hosts guess (RFC 4459 §3.4)."""
 
@@ -123,7 +124,7 @@ def gateway_rules(tunnels: Iterable[str], outside: str, networks: Iterable[str],
         GATEWAY_TABLE,
         f"""  chain forward {{
     type filter hook forward priority 0; policy drop;
-    {_NO_LINK_LOCAL}
+    {_NO_METADATA}
     oifname {tunnels} {_CLAMP}
     iifname {tunnels} {_CLAMP}
     iifname {tunnels} oifname "{outside}" accept

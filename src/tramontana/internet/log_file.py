@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from tramontana.errors import LocalError, RemoteError
-from tramontana.keys.certificate import UnverifiedRevocation
+from tramontana.keys.certificate import Revocation, UnverifiedRevocation
 from tramontana.keys.organisation import Root, parse_fingerprint, verify_root
 from tramontana.keys.register import Register, Standing
 from tramontana.private_file import replace_private
@@ -113,15 +113,17 @@ class LogFile:
         if not entries:
             raise LocalError(f"the log {path} is empty; it begins with the organisation's root")
         self._register = Register(verify_root(entries[0], parse_fingerprint(fingerprint)))
+        self._revoked_in: dict[str, int] = {}
+        """Where the revocation of each certificate stands, by serial."""
         for entry in entries:
-            self._register.read(entry)
+            self._read(entry)
         self._unwritten: list[bytes] = []
         """Entries that count, but that the disk refused."""
         self.is_damaged = False
         """Whether the file holds an entry that the log's rules refuse. What is behind it cannot be read, so nobody's standing is known."""
         self._last_word = path.with_name(f"{path.name}.revoked")
-        self._is_out: str | None = None
-        """The serial of the certificate that the organisation revoked in a statement that came past the log."""
+        self._is_out: Revocation | None = None
+        """The organisation's statement that came past the log, about a last certificate."""
         if self._last_word.exists():
             self.obey(self._last_word.read_bytes())
 
@@ -146,7 +148,18 @@ class LogFile:
     def is_out(self, device_id: str) -> bool:
         """Whether `obey` was given the revocation of its last certificate."""
         last = self.last(device_id)
-        return last is not None and last.serial == self._is_out
+        return last is not None and self._is_out is not None and last.serial == self._is_out.serial
+
+    def revocation(self, device_id: str) -> Revocation | None:
+        """The organisation's statement that a device's last certificate counts no more, from the log or past it. Raises `LocalError`."""
+        last = self.last(device_id)
+        if last is None:
+            return None
+        if self.is_out(device_id):
+            return self._is_out
+        place = self._revoked_in.get(last.serial)
+        found = [] if place is None else self.entries(place, 1)
+        return UnverifiedRevocation(found[0]).verify(self.root) if found else None
 
     def entries(self, start: int, most_bytes: int) -> list[bytes]:
         """As they were signed, from a place on."""
@@ -167,11 +180,16 @@ class LogFile:
 
     def _take(self, entry: bytes) -> None:
         if not self._unwritten:
-            self._register.read(entry)
+            self._read(entry)
         elif entry == self._unwritten[0]:  # it reached the disk although that said no
             del self._unwritten[0]
         else:
             raise Forked(f"the log {self._file.path} holds another entry than was handed on. Tell the custodians")
+
+    def _read(self, entry: bytes) -> None:
+        place = self._register.size
+        if isinstance(found := self._register.read(entry), Revocation):
+            self._revoked_in[found.serial] = place
 
     def extend(self, start: int, entries: Sequence[bytes]) -> bool:
         """Take entries that somebody hands on, as far as they are new; whether any was.
@@ -184,7 +202,7 @@ class LogFile:
         new: list[bytes] = []
         try:
             for entry in fresh[len(self._unwritten) :]:
-                self._register.read(entry)
+                self._read(entry)
                 new.append(entry)
         finally:
             self._unwritten += new
@@ -202,7 +220,7 @@ class LogFile:
         last = self.last(found.device_id)
         if last is None or last.serial != found.serial:
             return False
-        self._is_out = found.serial
+        self._is_out = found
         if not self._last_word.exists() or self._last_word.read_bytes() != revocation:
             replace_private(self._last_word, revocation)
         return True

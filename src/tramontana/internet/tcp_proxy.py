@@ -18,6 +18,7 @@ from typing import Final
 from pydantic import BaseModel, ConfigDict
 
 from tramontana.errors import RemoteError
+from tramontana.internet.addresses import METADATA
 from tramontana.internet.checksum import internet_checksum
 
 TABLE: Final = "tramontana_tcp"
@@ -220,7 +221,8 @@ def rules(settings: ProxySettings, port_4: int, port_6: int) -> list[str]:
         "meta l4proto != tcp accept",
         "fib daddr type != unicast accept",
         "ip6 daddr fe80::/10 accept",
-        "ip daddr 169.254.0.0/16 drop",  # as the forward chain does (kill_switch.py): what a gateway fetches for a site is not its own
+        # As the forward chain does (kill_switch.py): what a gateway fetches for a site is not its own.
+        *(f"{'ip' if network.version == 4 else 'ip6'} daddr {network} drop" for network in METADATA),
         *([] if settings.outside is None else [f'fib daddr oifname != "{settings.outside}" accept']),
         *(f"{'ip' if network.version == 4 else 'ip6'} daddr {network} accept" for network in settings.networks),
         f"{_SYN_ONLY} log group {LOG_GROUP} drop",

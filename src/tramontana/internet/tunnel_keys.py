@@ -296,6 +296,8 @@ class GatewayConversation(_Conversation):
         super().__init__(own, trust, rng)
         self._key_package: OwnKeyPackage | None = None
         self._is_outdated = False
+        self.shown: Certificate | None = None
+        """The organisation's certificate of the device whose key the other end holds; it may be out."""
 
     def _handle(self, frame: Frame, now: float) -> list[Event]:
         match frame.kind:
@@ -350,6 +352,7 @@ class GatewayConversation(_Conversation):
         other = next(member for member in self._joined.members if member.leaf_index != self._joined.own_leaf)
         if other.credential != _credential(certificate) or other.signature_key != certificate.grant.signature_public_key:
             raise WrongPeer("wrong_device", f"somebody else shows the certificate of {certificate.grant.display_name}")
+        self.shown = certificate
         try:
             check_standing(certificate, self._trust, self.role_of_peer, now)
         except Refused as refused:

@@ -18,6 +18,8 @@ from tramontana.precedence import Precedence
 
 CERTIFICATE_CONTEXT = "tramontana device certificate 1"
 REVOCATION_CONTEXT = "tramontana revocation 1"
+ZEROISE = "zeroise"
+"""A revocation whose reason begins so orders the device to destroy itself."""
 LOG_KEY_CONTEXT = "tramontana log key 1"
 CLOCK_SKEW_S = 3600
 """How far the clock of whoever signed may run ahead of ours."""
@@ -149,6 +151,11 @@ class Revocation:
     reason: str
     revoked_at: int
     encoded: bytes = field(repr=False)
+
+    @property
+    def orders_zeroise(self) -> bool:
+        """Whether the device is to destroy its keys and all that it has stored (docs/security.md, "Zeroise")."""
+        return self.reason.startswith(ZEROISE)
 
 
 @dataclass(frozen=True, slots=True)

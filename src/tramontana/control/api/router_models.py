@@ -53,7 +53,7 @@ class SitePlace(Shape):
 
 
 class Places(Shape):
-    """Every site and gateway whose certificate is in force."""
+    """Sites and gateways whose certificates are in force."""
 
     revision: Revision
     sites: list[SitePlace]

@@ -37,9 +37,9 @@ async def place_gateway(body: models.GatewayWish, gateway: GatewayOf, services: 
 
 
 @router.get("/gateways/places", responses=problems(*REFUSALS))
-async def places(_gateway: GatewayOf, services: ServicesOf) -> models.Places:
-    """The sites that gateways serve, and all gateways."""
-    found = await services.routers.places()
+async def places(_gateway: GatewayOf, services: ServicesOf, since: models.Revision = "") -> models.Places:
+    """The sites that gateways serve, and all gateways. since: of sites, whatever may not be in that revision, and some that are."""
+    found = await services.routers.places(since)
     sites = [
         models.SitePlace(
             device_id=site.device_id,

@@ -6,13 +6,16 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_network
+from math import isfinite
 
-from sqlalchemy import Column, ColumnElement, Select, delete, func, insert, select, update
+from sqlalchemy import Column, ColumnElement, Row, Select, delete, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from tramontana.control.store.schema import accounts, certificates, devices, gateways, router_reports, sites
+from tramontana.control.store.schema import accounts, certificates, devices, gateways, log_entries, router_reports, sites
 
 Network = IPv4Network | IPv6Network
+LATE_S = 60.0
+"""A change is dated before it waits for its turn to be written, which takes no longer than this."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,20 +60,33 @@ def _in_force(now: float) -> tuple[ColumnElement[bool], ...]:
     return devices.c.revoked_at.is_(None), devices.c.rejected_at.is_(None), devices.c.certified_until > now
 
 
-async def all_sites(connection: AsyncConnection, now: float) -> Sequence[Site]:
-    """Those whose certificate is in force, by number."""
-    query = (
+async def all_sites(connection: AsyncConnection, now: float, since: float | None = None) -> Sequence[Site]:
+    """Those whose certificate is in force, by number; since: only those whose place or certificate may be younger than that."""
+    query = _sites(now)
+    if since is not None:
+        query = query.join(log_entries, log_entries.c.log_index == certificates.c.log_index)
+        query = query.where(or_(sites.c.changed_at >= since, log_entries.c.added_at >= since))
+    return [_site(row) for row in await connection.execute(query.order_by(sites.c.number))]
+
+
+async def site(connection: AsyncConnection, device_id: str, now: float) -> Site | None:
+    """One whose certificate is in force."""
+    row = (await connection.execute(_sites(now).where(sites.c.device_id == device_id))).first()
+    return None if row is None else _site(row)
+
+
+def _sites(now: float) -> Select[tuple[str, str, str, int, str]]:
+    return (
         select(sites.c.device_id, accounts.c.display_name, certificates.c.unit, sites.c.number, sites.c.networks)
         .join_from(sites, devices)
         .join(accounts)
         .join(certificates, certificates.c.serial == devices.c.serial)
         .where(*_in_force(now))
-        .order_by(sites.c.number)
     )
-    return [
-        Site(row.device_id, row.display_name, row.unit, row.number, tuple(ip_network(each) for each in json.loads(row.networks)))
-        for row in await connection.execute(query)
-    ]
+
+
+def _site(row: Row[tuple[str, str, str, int, str]]) -> Site:
+    return Site(row.device_id, row.display_name, row.unit, row.number, tuple(ip_network(each) for each in json.loads(row.networks)))
 
 
 async def all_gateways(connection: AsyncConnection, now: float) -> Sequence[Gateway]:
@@ -178,3 +194,12 @@ async def revision(connection: AsyncConnection) -> str:
         found = (await connection.execute(select(func.count(), func.max(table.c.changed_at)).select_from(table))).one()
         parts.append(f"{found[0]}@{found[1] or 0.0!r}")
     return " ".join(parts)
+
+
+def back_to(revision: str) -> float | None:
+    """From when on whatever is not in a revision was changed, in POSIX seconds; None for a text that is none: look at everything."""
+    try:
+        at = float(revision.split(" ")[0].partition("@")[2])
+    except ValueError:
+        return None
+    return at - LATE_S if isfinite(at) else None

@@ -380,7 +380,12 @@ class GatewayAgent:
             fault = own or self._site_fault(site)
             if fault is not None:
                 log.warning("site %s is cut off: %s", site, fault)
-                self._cut_off(site, Refusal(fault, f"the certificate of this site does not count any more ({fault})"))
+                self._cut_off(site, self.refusal_of(site, fault, f"the certificate of this site does not count any more ({fault})"))
+
+    def refusal_of(self, site: str, reason: str, sentence: str) -> Refusal:
+        """With the organisation's own word where there is one, which may order the site to destroy its keys. Raises `LocalError`."""
+        revocation = self.trust.revocation(site) if reason == "revoked" else None
+        return Refusal(reason, sentence, revocation=b"" if revocation is None else revocation.encoded)
 
     def _site_fault(self, site: str) -> str | None:
         return standing_fault(self.trust, site, "site", unix_s(), nested=self.is_nested)
@@ -532,7 +537,12 @@ class _Connection:
             for event in self._conversation.receive_data(data, unix_s()):
                 self._handle(event)
         except (Refused, WrongPeer) as error:
-            self.refuse(Refusal(error.reason, str(error)))
+            shown = self._conversation.shown
+            self.refuse(
+                Refusal(error.reason, str(error))
+                if shown is None
+                else self._agent.refusal_of(shown.grant.device_id, error.reason, str(error))
+            )
             raise
         self._hand_log_on()
         self._flush()

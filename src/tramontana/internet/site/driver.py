@@ -65,14 +65,17 @@ from tramontana.internet.report import (
     sign_report,
 )
 from tramontana.internet.settings import GatewayPlace, SiteSettings, Uplink
+from tramontana.internet.site import zeroise
 from tramontana.internet.site.channel.driver import Channel
 from tramontana.internet.site.condition import by_reason, changed, report_of
 from tramontana.internet.site.known_gateways import GATEWAYS, heard_gateways, with_known_gateways
 from tramontana.internet.site.machine import dhcp_clients, remove_tunnels, uplink_lines
 from tramontana.internet.site.page import driver as page_driver
 from tramontana.internet.site.page.render import Language, page
+from tramontana.internet.site.zeroise import Zeroised
 from tramontana.internet.tcp_proxy import ProxySettings, Role
 from tramontana.internet.tunnel_keys import check_standing, is_nested
+from tramontana.keys.certificate import UnverifiedRevocation
 from tramontana.precedence import Precedence
 
 REPORT_PERIOD_S = 30.0
@@ -399,6 +402,7 @@ class SiteAgent:
 
     async def _tick(self) -> None:
         while True:
+            self._check_zeroise()
             self._read_announced()
             try:
                 self.look()
@@ -447,6 +451,19 @@ class SiteAgent:
 
     def _gateway_fault(self, gateway: str) -> str | None:
         return standing_fault(self.trust, gateway, "gateway", unix_s(), nested=self.is_nested)
+
+    def obey(self, revocation: bytes) -> None:
+        """What is to be the organisation's statement about this site, by whoever's hands. Raises `Refused`."""
+        if UnverifiedRevocation(revocation).verify(self.trust.root).device_id == self.own.device_id:
+            self.trust.obey(revocation)
+
+    def _check_zeroise(self) -> None:
+        """Raises `Zeroised` where the organisation orders it, or somebody here has begun it."""
+        found = self.trust.revocation(self.own.device_id)
+        if found is not None and found.orders_zeroise:
+            zeroise.begin(self.settings.state, "the organisation ordered it", unix_s())
+        if zeroise.is_begun(self.settings.state):
+            raise Zeroised(zeroise.sentence(self.settings.state))
 
     def hear_of_gateways(self, told: tuple[GatewayAt, ...], teller: str) -> None:
         """What the gateway with this id says of all of them."""

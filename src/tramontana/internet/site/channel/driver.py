@@ -59,6 +59,8 @@ class Site(Protocol):
 
     def tell_keyed(self, tunnel: TunnelEnd[SiteKey]) -> None: ...
 
+    def obey(self, revocation: bytes) -> None: ...
+
     def hear_of_gateways(self, told: tuple[GatewayAt, ...], teller: str) -> None: ...
 
 
@@ -152,7 +154,9 @@ class Channel:
                 self._learn(part, conversation)
             case Said(Gateways(gateways)) if self._agent.settings.joined and self._is_accepted:
                 self._agent.hear_of_gateways(gateways, self._gateway.id)
-            case Said(Refusal(reason, sentence)):
+            case Said(Refusal(reason, sentence, revocation)):
+                if revocation:
+                    self._agent.obey(revocation)
                 self.refuse(f"{reason}: {sentence}")
                 raise ChannelRefused(f"the gateway refuses: {sentence}")
             case Said(Renewal(uplink, message)) if self._is_accepted and uplink in self._tunnels:
