@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import shutil
+import subprocess
 import tomllib
 from ipaddress import ip_network
 from pathlib import Path
@@ -168,6 +170,20 @@ def test_a_unit_runs_the_configuration_whatever_it_is_called_and_nothing_from_wh
         line for line in join.unit_text("site", Path('/etc/my %n $HOME "x"/site.toml')).splitlines() if line.startswith("ExecStart=")
     ]
     assert line.endswith(r' -P -m tramontana.cli.main site run --config "/etc/my %%n $$HOME \"x\"/site.toml"')
+
+
+@pytest.mark.skipif(
+    shutil.which("systemd-analyze") is None, reason="units are checked by systemd-analyze (Debian: systemd), which is missing"
+)
+@pytest.mark.parametrize("role", ["site", "gateway"])
+def test_systemd_takes_the_unit(tmp_path: Path, role: join.Role) -> None:
+    unit = tmp_path / f"tramontana-{role}.service"
+    unit.write_text(join.unit_text(role, Path('/etc/my %n $HOME "x"/site.toml')))
+    checked = subprocess.run(["systemd-analyze", "verify", "--man=no", str(unit)], capture_output=True, text=True, timeout=120, check=False)
+    assert (checked.returncode, checked.stderr) == (0, "")
+    unit.write_text(unit.read_text().replace("Restart=always", "Restart=perhaps"))
+    checked = subprocess.run(["systemd-analyze", "verify", "--man=no", str(unit)], capture_output=True, text=True, timeout=120, check=False)
+    assert "perhaps" in checked.stderr
 
 
 def test_a_link_that_is_a_dash_comes_by_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
