@@ -47,10 +47,10 @@ class Ministry:
         self.log(certificate.encoded)
         return Identity(certificate, identity.key)
 
-    def revoke(self, identity: Identity) -> bytes:
+    def revoke(self, identity: Identity, reason: str = "stolen") -> bytes:
         """The entry of the log."""
         serial = identity.certificate.serial
-        entry = issue_revocation(self.organisation.key, serial, identity.device_id, "stolen", now=self.now).encoded
+        entry = issue_revocation(self.organisation.key, serial, identity.device_id, reason, now=self.now).encoded
         self.log(entry)
         return entry
 

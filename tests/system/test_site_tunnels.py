@@ -144,17 +144,19 @@ def test_a_renewal_that_fails_at_one_end_is_taken_back_without_an_outage(tmp_pat
         assert network.reaches()
 
 
-def test_a_revoked_site_is_cut_off(network: Routers) -> None:
+def test_a_revoked_site_is_cut_off_and_destroys_its_keys_if_that_is_the_order(network: Routers) -> None:
     network.gateway.start()
     network.site.start()
     network.wait_until_up()
     assert network.reaches()
-    network.add_to_log("gateway", network.ministry.revoke(network.ship))
+    network.add_to_log("gateway", network.ministry.revoke(network.ship, "zeroise: stolen"))
     wait_for(lambda: network.tunnels(network.gateway) == [], "the gateway has no tunnel of the site", patience_s=10)
     assert not network.reaches()
-    wait_for(lambda: "revoked" in str((network.site.status() or {}).get("blocked")), "the site says why")
-    assert all(not tunnel["keyed"] for tunnel in network.tunnels(network.site))
     assert list((network.folder / "gateway").glob("*.tunnel")) == []
+    ordered = "zeroised; the organisation ordered it"
+    network.wait_for(lambda: ordered in str((network.site.status() or {}).get("blocked")), "the site, to which the gateway gave the order")
+    own = network.folder / "site"
+    network.wait_for(lambda: [path.name for path in own.iterdir() if path.is_file()] == ["zeroised"], "all of its keys are destroyed")
 
 
 _DIES_WHILE_IT_DESTROYS = """
