@@ -11,6 +11,7 @@ from subprocess import Popen
 from typing import Any
 
 from tests.internet.namespaces import Lab, lab
+from tramontana.internet.flow_class import FlowClass
 from tramontana.internet.linux import tcp_proxy
 from tramontana.internet.tcp_proxy import TABLE, ProxySettings, Role
 
@@ -56,11 +57,12 @@ class Proxied:
             self.made.run("site", "ip", version, "route", "replace", "default", "via", onward)
             self.made.run("gateway", "ip", version, "route", "replace", network, "via", back)
 
-    def start(self, *roles: str) -> None:
+    def start(self, *roles: str, several: Sequence[FlowClass] = ()) -> None:
+        """several: classes whose connections a site may send over several links."""
         for role in roles:
             ends: dict[str, Any] = {"inside": self._inside, "outside": "out"} if role == "gateway" else {"inside": ("lan",)}
             if role == "site":
-                ends["networks"] = ("10.64.1.0/24", "fd64::/64")
+                ends["networks"], ends["several"] = ("10.64.1.0/24", "fd64::/64"), tuple(several)
             settings = ProxySettings(role=Role(role), status_socket=str(self.folder / f"{role}.sock"), **ends)
             process = self.made.start(role, sys.executable, "-m", tcp_proxy.__name__, settings.model_dump_json())
             assert process.stdout is not None

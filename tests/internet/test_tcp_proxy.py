@@ -134,6 +134,36 @@ def test_the_rule_that_takes_connections_comes_after_every_exception_and_last() 
     assert any('fib daddr oifname != "eth0" accept' in line for line in rules(gateway, 1000, 1001))
 
 
+@pytest.mark.parametrize(
+    ("options", "offers"),
+    [
+        ("", False),
+        ("020405b4 0402 080a 0000000000000000 01 03030a 1e040181", True),  # MP_CAPABLE of version 1
+        ("020405b4 01 01 1e0c1001a2fe82408d9d760e", False),  # MP_JOIN
+        ("00 1e040181", False),
+        ("1e", False),
+        ("1e02", False),
+        ("0200 1e040181", False),
+    ],
+)
+def test_a_client_that_offers_several_ways_is_told_by_its_options(options: str, offers: bool) -> None:
+    """RFC 8684 §3.1, figure 4; RFC 9293 §3.1."""
+    words = bytes.fromhex(options)
+    words += bytes(-len(words) % 4)
+    segment = struct.pack("!HHIIBBHHH", 40000, 443, 1, 0, (5 + len(words) // 4) << 4, 0x02, 64240, 0, 0) + words
+    header = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 20 + len(segment), 1, 0, 64, 6, 0, bytes((10, 64, 2, 2)), bytes((198, 51, 100, 9)))
+    assert parse_syn(header + segment, 0).is_multipath is offers
+
+
+def test_a_further_way_is_taken_before_connections_are_and_only_where_it_may_be() -> None:
+    gateway = ProxySettings(role=Role.GATEWAY, inside=("gu1",), outside="eth0", status_socket="/x")
+    lines = rules(gateway, 1000, 1001, joined=True)
+    further = next(place for place, line in enumerate(lines) if "jump further" in line)
+    assert further < next(place for place, line in enumerate(lines) if "log group" in line)
+    assert further > next(place for place, line in enumerate(lines) if "iifname !=" in line)
+    assert not any("mptcp" in line for line in rules(gateway, 1000, 1001))
+
+
 def test_a_gateway_connects_to_no_metadata_for_a_site() -> None:
     lines = rules(ProxySettings(role=Role.GATEWAY, inside=("gu1",), outside="eth0", status_socket="/x"), 1000, 1001)
     takes = next(place for place, line in enumerate(lines) if "log group" in line)

@@ -16,6 +16,8 @@ import pytest
 
 from tests.internet.namespaces import require_namespaces
 from tests.internet.proxied import CLIENT, CLIENT_6, SERVER, SERVER_6, Proxied, proxied
+from tramontana.internet.flow_class import FlowClass
+from tramontana.internet.linux import mptcp
 from tramontana.internet.linux.namespace import Namespace
 
 pytestmark = [pytest.mark.system]
@@ -207,3 +209,29 @@ def test_settings_name_the_sites_own_networks(tmp_path: Path) -> None:
             listener = socket.create_server(("10.64.1.130", 0))
         with closing(listener), closing(dial(ends, "10.64.1.130", listener.getsockname()[1])):
             assert ends.status("site")["carried"] == 0
+
+
+@pytest.mark.skipif(not mptcp.is_supported(), reason="this kernel has no MPTCP: fallback to TCP is not tested")
+@pytest.mark.parametrize("gateway_has_it", [True, False])
+def test_a_connection_that_may_use_several_uplinks_is_one_as_any_other(tmp_path: Path, gateway_has_it: bool) -> None:
+    """Also where the gateway's kernel has no MPTCP: it is TCP then."""
+    require_namespaces()
+    with proxied(tmp_path) as ends:
+        ends.made.run("gateway", "sysctl", "-qw", f"net.mptcp.enabled={int(gateway_has_it)}")
+        ends.start("gateway")
+        ends.start("site", several=[FlowClass.DATA_ROUTINE])
+        client, server = pair(ends)
+        with closing(client), closing(server):
+            sender = threading.Thread(target=send_all, args=(client, MUCH))
+            sender.start()
+            assert hashlib.sha256(all_of(server)).digest() == hashlib.sha256(MUCH).digest()
+            sender.join(PATIENCE_S)
+            shown = ends.made.run("site", "nstat", "-asz", "MPTcpExtMPCapableSYNACKRX")
+            assert int(shown.splitlines()[1].split()[1]) == int(gateway_has_it)
+            reset(server)
+            with pytest.raises(ConnectionResetError):
+                all_of(client)
+        with closing(listen(ends)) as nobody:
+            port = nobody.getsockname()[1]
+        with pytest.raises(ConnectionRefusedError):
+            dial(ends, SERVER, port)

@@ -457,6 +457,10 @@ class Routers:
             asker.close()
             echo.close()
 
+    def tunnel_lives(self, uplink: int) -> bool:
+        """As the site's probes say."""
+        return bool(self.tunnel(self.site, uplink).get("health") == "alive")
+
     def tunnel(self, agent: Agent, uplink: int) -> dict[str, Any]:
         """Its status; empty where there is none."""
         return next((tunnel for tunnel in self.tunnels(agent) if tunnel["uplink"] == uplink), {})

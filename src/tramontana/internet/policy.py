@@ -13,6 +13,7 @@ A policy is a TOML file:
     only = ["fibre", "sicral-2"]                   # carriers by id; left out: any
     never = ["starlink"]
     highest_price = { amount = 300, currency = "EUR" }   # a month and site
+    several_uplinks = true                         # one TCP connection may use all that are allowed at once; left out: one (uplinks.md)
 
     [[rules]]
     name = "everything else"
@@ -73,6 +74,7 @@ class Rule(_Strict):
     only: Names | None = None
     never: Names | None = None
     highest_price: HighestPrice | None = None
+    several_uplinks: bool = False
 
     def fits(self, flow: FlowClass) -> bool:
         return flow.kind in self.kinds and flow.precedence >= Precedence.parse(self.at_least)

@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict
 from tramontana.errors import RemoteError
 from tramontana.internet.addresses import METADATA
 from tramontana.internet.checksum import internet_checksum
+from tramontana.internet.flow_class import FlowClass
 
 TABLE: Final = "tramontana_tcp"
 LOG_GROUP: Final = 5401
@@ -32,6 +33,10 @@ ROUTE_PREFERENCE: Final = 5390
 _SYN_ONLY: Final = "tcp flags & (fin | syn | rst | ack) == syn"
 _TCP: Final = 6
 _SYN, _ACK = 0x02, 0x10
+_MPTCP_OPTION: Final = 30
+_MP_CAPABLE, _MP_JOIN = 0, 1
+JOIN_ADDRESS: Final = "127.84.77.1"
+"""Where a gateway's proxy listens for further ways of connections, at the port that each of them called: Linux joins no other to it."""
 # linux/netfilter/nfnetlink.h, nfnetlink_log.h
 _SUBSYSTEM: Final = 4
 _PACKET, _CONFIG = 0, 1
@@ -63,6 +68,8 @@ class ProxySettings(BaseModel):
     """A gateway takes what leaves by this interface, and nothing else."""
     networks: tuple[IPv4Network | IPv6Network, ...] = ()
     """A site leaves what goes to these alone: its own."""
+    several: tuple[FlowClass, ...] = ()
+    """Classes of which a site's connection may use several uplinks at once."""
     status_socket: str
 
 
@@ -77,6 +84,8 @@ class Syn:
     client: Endpoint
     server: Endpoint
     mark: int
+    is_multipath: bool = False
+    """The client offers to use several ways (RFC 8684 §3.1)."""
 
     @property
     def is_ipv6(self) -> bool:
@@ -120,7 +129,24 @@ def parse_syn(packet: bytes, mark: int) -> Syn:
         client, server = ((str(ip_address(address)), port) for address, port in zip(addresses, ports, strict=True))
     except (IndexError, struct.error, ValueError) as error:
         raise MalformedSyn("cut short") from error
-    return Syn(packet[: -len(segment)] + _with_checksum(segment, addresses), client, server, mark)
+    whole = packet[: -len(segment)] + _with_checksum(segment, addresses)
+    return Syn(whole, client, server, mark, _offers_several_ways(segment[20 : (segment[12] >> 4) * 4]))
+
+
+def _offers_several_ways(options: bytes) -> bool:
+    """Options of TCP: RFC 9293 §3.1. Whatever is none ends the list."""
+    at = 0
+    while at < len(options) and options[at] != 0:
+        if options[at] == 1:
+            at += 1
+            continue
+        length = options[at + 1] if at + 1 < len(options) else 0
+        if length < 2:
+            break
+        if options[at] == _MPTCP_OPTION and length > 2 and at + 2 < len(options):
+            return options[at + 2] >> 4 == _MP_CAPABLE
+        at += length
+    return False
 
 
 def _with_checksum(segment: bytes, addresses: tuple[bytes, bytes]) -> bytes:
@@ -194,8 +220,9 @@ def routes() -> dict[int, list[str]]:
     return {4: lines, 6: lines}
 
 
-def rules(settings: ProxySettings, port_4: int, port_6: int) -> list[str]:
+def rules(settings: ProxySettings, port_4: int, port_6: int, *, joined: bool = False) -> list[str]:
     """Commands for `nft -i`: a table that exists as long as that process does. Without it connections go through as they are.
+    joined: a gateway's connections may come by several uplinks.
 
     After the classes have been marked (mangle), and before anything else. The table opens nothing: what it does not take is let through to
     the kill switch as before, and what it takes leaves as packets of this machine, which the kill switch lets into tunnels alone. The rule
@@ -206,6 +233,8 @@ def rules(settings: ProxySettings, port_4: int, port_6: int) -> list[str]:
         "captured": "",
         "answer": "type filter hook output priority filter - 1; policy accept;",
     }
+    if joined:
+        chains["further"] = ""
     lines = [f"add table inet {TABLE} {{ flags owner; }}"]
     lines += [f"add chain inet {TABLE} {name} {{ {hook} }}" for name, hook in chains.items()]
     captured = [
@@ -213,6 +242,7 @@ def rules(settings: ProxySettings, port_4: int, port_6: int) -> list[str]:
         f"meta nfproto ipv6 meta l4proto tcp tproxy ip6 to [::1]:{port_6} meta mark set {CAPTURED_MARK:#x} accept",
         "drop",
     ]
+    further = [f"meta l4proto tcp tproxy ip to {JOIN_ADDRESS} meta mark set {CAPTURED_MARK:#x} accept", "drop"] if joined else []
     answer = [f"meta mark {REFUSED_MARK:#x} meta l4proto tcp reject with tcp reset"]
     intercept = [
         f"meta l4proto {{ tcp, icmp, ipv6-icmp }} socket transparent 1 meta mark set {CAPTURED_MARK:#x} accept",
@@ -225,9 +255,11 @@ def rules(settings: ProxySettings, port_4: int, port_6: int) -> list[str]:
         *(f"{'ip' if network.version == 4 else 'ip6'} daddr {network} drop" for network in METADATA),
         *([] if settings.outside is None else [f'fib daddr oifname != "{settings.outside}" accept']),
         *(f"{'ip' if network.version == 4 else 'ip6'} daddr {network} accept" for network in settings.networks),
+        # A further way of a connection that was taken (RFC 8684 §3.2); the kernel resets one of a connection that it does not know.
+        *([f"meta nfproto ipv4 {_SYN_ONLY} tcp option mptcp subtype {_MP_JOIN} jump further"] if joined else []),
         f"{_SYN_ONLY} log group {LOG_GROUP} drop",
     ]
-    for chain, each in (("captured", captured), ("answer", answer), ("intercept", intercept)):
+    for chain, each in (("captured", captured), ("further", further), ("answer", answer), ("intercept", intercept)):
         lines += [f"add rule inet {TABLE} {chain} {rule}" for rule in each]
     return lines
 

@@ -10,7 +10,7 @@ import asyncio
 import math
 import socket
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -19,6 +19,7 @@ from typing import Final
 
 from tramontana.carriers.carrier import Carrier
 from tramontana.errors import LocalError
+from tramontana.internet import several
 from tramontana.internet.flow_class import FlowClass
 from tramontana.internet.linux import flow_marks, flow_routes, traffic_control
 from tramontana.internet.linux.flow_marks import Network
@@ -187,6 +188,12 @@ class SiteUplinks:
             )
             for id_, live in self._live.items()
         ]
+
+    def several(self, used: Collection[TunnelId]) -> dict[TunnelId, SiteTunnel]:
+        """The tunnels that connections over several uplinks are to use now. used: those that they use already."""
+        now = time.monotonic()
+        observations = {id_: self._observe(live, now) for id_, live in self._live.items()}
+        return {id_: self._live[id_].tunnel for id_ in several.ways(self.choice.policy, observations, self.choice.assigned, used)}
 
     def heard(self, tunnel: TunnelId) -> Heard | None:
         """What the ladder has to know of a tunnel; None of one that was never added."""

@@ -27,11 +27,13 @@ from typing import Any, Final
 from tramontana.control_socket import private_listener
 from tramontana.errors import LocalError
 from tramontana.internet.flow_class import FlowClass
+from tramontana.internet.linux import mptcp
 from tramontana.internet.linux.flow_marks import mark
 from tramontana.internet.linux.namespace import HostRefused, run
 from tramontana.internet.linux.tcp_relay import Relay, adopt
 from tramontana.internet.tcp_proxy import (
     CAPTURED_MARK,
+    JOIN_ADDRESS,
     REFUSED_MARK,
     ROUTE_PREFERENCE,
     TABLE,
@@ -57,8 +59,11 @@ CLIENT_TIMEOUT_S: Final = 30.0
 """So long a client may take to come in whose connection was made."""
 MOST_PENDING: Final = 4096
 FILES_A_CONNECTION: Final = 6
-SPARE_FILES: Final = 128
+SPARE_FILES: Final = 192
+"""For listening sockets and everything else."""
 MOST_CONNECTIONS: Final = 8192
+MOST_PORTS: Final = 64
+"""Of servers that are called by connections over several uplinks; those to others have one way."""
 BUFFER_BYTES: Final = "4096 131072 33554432"
 """tcp_rmem and tcp_wmem: 33 MB fill 400 Mbit/s over a geostationary satellite."""
 RESTART_S: Final = 2.0
@@ -78,9 +83,12 @@ class TcpProxy:
         self.settings = settings
         hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        self.is_multipath = mptcp.is_supported()
         self.most_connections = min(MOST_CONNECTIONS, (hard - SPARE_FILES) // FILES_A_CONNECTION)
         self._waiting: dict[tuple[Endpoint, Endpoint], asyncio.Future[socket.socket] | None] = {}
         """By client and server: None while the connection is made, then who comes in."""
+        self._ports: dict[int, tuple[socket.socket, int]] = {}
+        """Where further ways of connections come in, and how many connections each port has."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._relays = 0
         self.carried = 0
@@ -101,12 +109,20 @@ class TcpProxy:
         for each in self._icmp.values():
             each.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 0)  # never read
         try:
-            self._listeners = [_listener(family, address) for family, address in ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1"))]
+            joined = self.is_joined
+            self._listeners = [_listener(socket.AF_INET, "127.0.0.1", joined=joined), _listener(socket.AF_INET6, "::1")]
         except OSError as error:
             raise HostRefused(f"no listening socket with BBR ({error.strerror}); load the module tcp_bbr and run as root") from error
 
+    @property
+    def is_joined(self) -> bool:
+        """Whether connections may come in by several uplinks: the site decides whether one does."""
+        return self.is_multipath and self.settings.role is Role.GATEWAY
+
     async def run(self) -> None:
         """Until cancelled. Raises `HostRefused`."""
+        if self.is_multipath and (self.is_joined or self.settings.several):
+            mptcp.allow()
         loop = asyncio.get_running_loop()
         for request in log_requests():
             self._log.send(request)
@@ -115,7 +131,8 @@ class TcpProxy:
             loop.add_reader(listener, self._accept, listener)
         loop.add_reader(self._log, self._read_log)
         _prepare_routes()
-        with _owned_table(rules(self.settings, *(listener.getsockname()[1] for listener in self._listeners))) as nft:
+        ports = (listener.getsockname()[1] for listener in self._listeners)
+        with _owned_table(rules(self.settings, *ports, joined=self.is_joined)) as nft:
             server = await asyncio.start_unix_server(self._answer, sock=_status_listener(Path(self.settings.status_socket)))
             async with server:
                 print("ready", flush=True)
@@ -160,10 +177,12 @@ class TcpProxy:
         key = syn.client, syn.server
         loop = asyncio.get_running_loop()
         onward: socket.socket | None = None
+        port = None
         try:
             onward = self._onward(syn)
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
-                await loop.sock_connect(onward, syn.server)
+                await _established(onward, syn.server)
+            port = self._open_port(syn)
             coming = self._waiting[key] = loop.create_future()
             self._throw(syn, CAPTURED_MARK)
             async with asyncio.timeout(CLIENT_TIMEOUT_S):
@@ -171,6 +190,7 @@ class TcpProxy:
         except (OSError, TimeoutError) as error:
             if onward is not None:
                 onward.close()
+            self._leave_port(port)
             if self._waiting[key] is None:
                 self.refused += 1
                 self._reply(syn, answer_to(error.errno if isinstance(error, OSError) else None))
@@ -183,8 +203,9 @@ class TcpProxy:
             if self.settings.role is Role.GATEWAY:
                 _classify(client, syn)
             adopt(client)
-            Relay(client, onward, self._ended)
+            Relay(client, onward, lambda up, down: self._ended(up, down, port))
         except OSError as error:
+            self._leave_port(port)
             log.warning("a connection is given up: %s", error.strerror)
             client.close()
             onward.close()
@@ -192,7 +213,9 @@ class TcpProxy:
 
     def _onward(self, syn: Syn) -> socket.socket:
         """To the server: a site in the client's name and class and with BBR, a gateway by its own address and way out. Raises `OSError`."""
-        onward = socket.socket(socket.AF_INET6 if syn.is_ipv6 else socket.AF_INET, socket.SOCK_STREAM)
+        over_several = self.is_multipath and not syn.is_ipv6 and _class_of(syn) in self.settings.several
+        protocol = mptcp.IPPROTO_MPTCP if over_several else socket.IPPROTO_TCP
+        onward = socket.socket(socket.AF_INET6 if syn.is_ipv6 else socket.AF_INET, socket.SOCK_STREAM, protocol)
         try:
             adopt(onward)
             if self.settings.role is Role.SITE:
@@ -239,7 +262,38 @@ class TcpProxy:
             else:
                 coming.set_result(connection)
 
-    def _ended(self, up: int, down: int) -> None:
+    def _open_port(self, syn: Syn) -> int | None:
+        """Let further ways of this connection come in. None: it has one way, or as many ports are open as may be."""
+        if not self.is_joined or not syn.is_multipath or syn.is_ipv6:
+            return None
+        port = syn.server[1]
+        listener, connections = self._ports.get(port, (None, 0))
+        if listener is None:
+            if len(self._ports) >= MOST_PORTS:
+                return None
+            try:
+                listener = _listener(socket.AF_INET, JOIN_ADDRESS, port, joined=True)
+                listener.listen(64)
+            except OSError as error:  # a service of this machine has that port at every address
+                log.info("connections to port %d have one way: %s", port, error.strerror)
+                return None
+            asyncio.get_running_loop().add_reader(listener, self._accept, listener)
+        self._ports[port] = listener, connections + 1
+        return port
+
+    def _leave_port(self, port: int | None) -> None:
+        if port is None:
+            return
+        listener, connections = self._ports[port]
+        if connections > 1:
+            self._ports[port] = listener, connections - 1
+            return
+        del self._ports[port]
+        asyncio.get_running_loop().remove_reader(listener)
+        listener.close()
+
+    def _ended(self, up: int, down: int, port: int | None) -> None:
+        self._leave_port(port)
         self._relays -= 1
         self.octets_up += up
         self.octets_down += down
@@ -254,6 +308,7 @@ class TcpProxy:
             "connections": self._relays,
             "being_made": len(self._waiting),
             "carried": self.carried,
+            "multipath": self.is_multipath,
             "refused": self.refused,
             "passed_on": self.passed_on,
             "octets_up": self.octets_up,
@@ -267,14 +322,34 @@ class TcpProxy:
         writer.close()
 
 
+def _class_of(syn: Syn) -> FlowClass:
+    return _CLASSES.get(syn.mark, FlowClass.DATA_ROUTINE)
+
+
 def _classify(connection: socket.socket, syn: Syn) -> None:
     """Packets of this machine go by the class of the client's: by the route of it, and marked for the other end."""
-    flow = _CLASSES.get(syn.mark, FlowClass.DATA_ROUTINE)
+    flow = _class_of(syn)
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, mark(flow))
     if syn.is_ipv6:
         connection.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_TCLASS, flow.dscp << 2)
     else:
         connection.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, flow.dscp << 2)
+
+
+async def _established(connection: socket.socket, to: Endpoint) -> None:
+    """As asyncio does it, but without its resolver, which does not know MPTCP's sockets. Raises `OSError`."""
+    loop = asyncio.get_running_loop()
+    error = connection.connect_ex(to)
+    if error == errno.EINPROGRESS:
+        ready = asyncio.Event()
+        loop.add_writer(connection, ready.set)
+        try:
+            await ready.wait()
+        finally:
+            loop.remove_writer(connection)
+        error = connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+    if error:
+        raise OSError(error, os.strerror(error))
 
 
 def _make_transparent(sock: socket.socket) -> None:
@@ -284,14 +359,17 @@ def _make_transparent(sock: socket.socket) -> None:
         sock.setsockopt(socket.IPPROTO_IP, _IP_TRANSPARENT, 1)
 
 
-def _listener(family: socket.AddressFamily, address: str) -> socket.socket:
-    """Clients come in here with the address that they called. What they are sent goes by BBR: at a gateway that is the carrier's side."""
-    listener = socket.socket(family, socket.SOCK_STREAM)
+def _listener(family: socket.AddressFamily, address: str, port: int = 0, *, joined: bool = False) -> socket.socket:
+    """Clients come in here with the address that they called. What they are sent goes by BBR: at a gateway that is the carrier's side.
+
+    joined: one connection may come in by several ways.
+    """
+    listener = socket.socket(family, socket.SOCK_STREAM, mptcp.IPPROTO_MPTCP if joined else socket.IPPROTO_TCP)
     try:
         listener.setblocking(False)
         _make_transparent(listener)
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, CONGESTION_CONTROL)
-        listener.bind((address, 0))
+        listener.bind((address, port))
     except BaseException:
         listener.close()
         raise

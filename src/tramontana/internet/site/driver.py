@@ -34,7 +34,7 @@ from tramontana.internet.driver import (
 from tramontana.internet.flow_class import FlowClass, VoiceService
 from tramontana.internet.key_renewal import SiteKey
 from tramontana.internet.ladder import Rung
-from tramontana.internet.linux import firewall, links, outlook_process, tcp_proxy
+from tramontana.internet.linux import firewall, links, mptcp, outlook_process, tcp_proxy
 from tramontana.internet.linux.carrier_events import CarrierEvents
 from tramontana.internet.linux.flow_marks import FlowMarks, LocalNetwork
 from tramontana.internet.linux.flow_routes import EVERYTHING
@@ -66,6 +66,7 @@ from tramontana.internet.report import (
 )
 from tramontana.internet.settings import GatewayPlace, SiteSettings, Uplink
 from tramontana.internet.site import zeroise
+from tramontana.internet.several import flows_over_several
 from tramontana.internet.site.channel.driver import Channel
 from tramontana.internet.site.condition import by_reason, changed, report_of
 from tramontana.internet.site.known_gateways import GATEWAYS, heard_gateways, with_known_gateways
@@ -127,6 +128,8 @@ class SiteAgent:
         self._keyed: dict[TunnelId, bool] = {}
         self._links: dict[int, bool] = {}
         """Whether each uplink's interface has a carrier."""
+        self._several: set[TunnelId] = set()
+        """Over which tunnels connections of classes that may use several go beside their own."""
         self._mtus: dict[TunnelId, int] = {}
         self.dhcp = dhcp_clients(settings)
         self.ladder: SiteLadder | None = None
@@ -263,13 +266,36 @@ class SiteAgent:
             if self.settings.page_port is not None:
                 tasks.create_task(page_driver.serve(self.settings.local, self.settings.page_port, self._page))
             tasks.create_task(tcp_proxy.keep(self._proxy() if self.settings.tcp_proxy else None, self._proxy_socket))
+            mptcp.remove()  # of an agent before this one, whose policy may have been another
+            if self.settings.tcp_proxy and flows_over_several(self.policy) and mptcp.is_supported():
+                tasks.create_task(self._use_several())
             self.ladder = self._make_ladder()
             tasks.create_task(self.ladder.run())
 
     def _proxy(self) -> ProxySettings:
         return ProxySettings(
-            role=Role.SITE, inside=self.settings.local, networks=self.settings.networks, status_socket=str(self._proxy_socket)
+            role=Role.SITE,
+            inside=self.settings.local,
+            networks=self.settings.networks,
+            several=flows_over_several(self.policy),
+            status_socket=str(self._proxy_socket),
         )
+
+    async def _use_several(self) -> None:
+        """Connections whose class may use several uplinks get a way over each that is good and allowed."""
+        while True:
+            found = {} if self.uplinks is None else self.uplinks.several(self._several)
+            if self.uplinks is not None and set(found) != self._several:
+                numbers = {gateway.id: gateway.number for gateway in self.settings.gateway}
+                wanted = {
+                    mptcp.endpoint_number(numbers[id.gateway], id.uplink): (tunnel.address, tunnel.device) for id, tunnel in found.items()
+                }
+                try:
+                    await asyncio.to_thread(mptcp.apply, wanted)
+                    self._several = set(found)
+                except LocalError as error:  # connections then use what they have; the policy is asked again in a moment
+                    log.warning("connections over several uplinks: %s", error)
+            await asyncio.sleep(TICK_S)
 
     @property
     def _proxy_socket(self) -> Path:
@@ -535,6 +561,7 @@ class SiteAgent:
             "gateways": [channel.status() for channel in self.channels.values()],
             "layers": [self.outer_wireguard.name, self.wireguard.name] if self.is_nested else [self.wireguard.name],
             "tunnels": [{**self._status(tunnel), **self._measured(tunnel.id), **self._rung(tunnel.id)} for tunnel in self.tunnels.values()],
+            "several": sorted(id.uplink for id in self._several),
             "foreseen": self._foreseen(),
             "announced_fault": self._announced_fault,
             "history": [] if choice is None else [changed(change, time.monotonic()) for change in choice.history],

@@ -6,7 +6,7 @@ from contextlib import suppress
 
 from tramontana.errors import TramontanaError
 from tramontana.internet import kill_switch
-from tramontana.internet.linux import firewall, links, tcp_proxy
+from tramontana.internet.linux import firewall, links, mptcp, tcp_proxy
 from tramontana.internet.linux.dhcp import DhcpClient
 from tramontana.internet.linux.namespace import Namespace
 from tramontana.internet.linux.wireguard import WireGuard, remove_outer, wireguard_here
@@ -48,6 +48,7 @@ def take_down(settings: SiteSettings, wireguard: WireGuard | None = None) -> Non
     settings = with_known_gateways(settings)
     tool, main, underlay = wireguard or wireguard_here(), Namespace(), Namespace(settings.underlay)
     tcp_proxy.stop(settings.state / tcp_proxy.STATUS_SOCKET)
+    mptcp.remove()
     for nested in (False, True):
         remove_tunnels(settings, tool, nested=nested)
     for client in dhcp_clients(settings):
