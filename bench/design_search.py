@@ -10,7 +10,8 @@ import time
 from pathlib import Path
 
 from tramontana.planning.design_search import Candidate, Search, cheapest
-from tramontana.planning.measures import MeasureSky, SkyDesign, weighted
+from tramontana.planning.measures import MeasureSky, weighted
+from tramontana.planning.sky import SkyDesign
 from tramontana.planning.study import parse_study
 from tramontana.space.shells import Shell, usual_phasing
 

@@ -11,7 +11,8 @@ from click.testing import CliRunner
 from tests.planning.test_study import TINY
 from tramontana.cli.main import tramontana
 from tramontana.planning.design_search import Candidate, Grid, Search, Target, cheapest, front
-from tramontana.planning.measures import Demand, MeasureSky, SkyDesign, weighted
+from tramontana.planning.measures import Demand, MeasureSky, weighted
+from tramontana.planning.sky import SkyDesign
 from tramontana.planning.study import StudyError, parse_study
 from tramontana.space.ground import Place
 from tramontana.space.shells import Shell, usual_phasing

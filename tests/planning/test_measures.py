@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from tramontana.planning.measures import Demand, Measures, MeasureSky, Serving, SkyDesign, measure, together, weighted
+from tramontana.planning.losses import Serving
+from tramontana.planning.measures import Demand, Measures, MeasureSky, measure, together, weighted
+from tramontana.planning.sky import SkyDesign
 from tramontana.space.ground import Place
 from tramontana.space.shells import Shell
 
@@ -41,18 +45,26 @@ def test_where_no_satellite_comes_nothing_is_claimed() -> None:
 
 
 def test_two_skies_fail_together_as_often_as_chance_has_it() -> None:
-    one = Measures(np.array([0.9, 0.0]), np.array([0.05, np.nan]), np.array([0.08, np.nan]), np.array([0.8, 0.0]))
-    other = Measures(np.array([0.5, 0.5]), np.array([0.03, 0.6]), np.array([0.2, 0.7]), np.array([0.5, 0.4]))
+    load = np.array([[[0.2, 0.8], [0.9, 0.0]]] * 3)
+    one = Measures(
+        np.array([0.9, 0.0]), np.array([0.05, np.nan]), np.array([0.08, np.nan]), np.array([0.8, 0.0]), np.array([1.0, np.nan]), load
+    )
+    other = Measures(np.array([0.5, 0.5]), np.array([0.03, 0.6]), np.array([0.2, 0.7]), np.array([0.5, 0.4]), np.array([0.25, 0.5]), load)
     found = together([one, other])
     assert found.served == pytest.approx([0.95, 0.5])
     assert found.available == pytest.approx([0.9, 0.4])
     assert found.round_trip_s == pytest.approx([0.03, 0.6])
     assert found.slow_round_trip_s == pytest.approx([0.08, 0.7])
+    assert found.at_home == pytest.approx([0.25, 0.5])  # traffic goes by the quickest
+    assert found.carried[0] == pytest.approx(np.array([[0.4, 1.0], [1.0, 0.0]]))
+    unknown = replace(one, carried=np.full_like(load, np.nan))
+    assert together([unknown, other]).carried == pytest.approx(load)  # what is not known adds nothing
+    assert np.isnan(together([unknown, unknown]).carried).all()
 
 
 def test_a_sky_that_two_alternatives_share_is_measured_once() -> None:
     asked: list[SkyDesign] = []
-    half = Measures(*(np.full(3, 0.5) for _ in range(4)))
+    half = Measures(*(np.full(3, 0.5) for _ in range(5)), np.full((3, 1, 3), np.nan))
 
     def run(_: MeasureSky, skies: object) -> list[Measures]:
         assert isinstance(skies, list)

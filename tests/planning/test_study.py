@@ -182,8 +182,12 @@ def test_the_case_of_italy() -> None:
 
 
 def test_the_page_stands_alone_and_every_figure_leads_to_its_source(tmp_path: Path) -> None:
-    page = tmp_path / "italy.html"
-    answer = CliRunner().invoke(tramontana, ["plan", "report", str(ITALY), str(page)])
+    page, study = tmp_path / "italy.html", tmp_path / "italy.toml"
+    # Three of its losses: each is a simulation of its own.
+    before, *losses = ITALY.read_text(encoding="utf-8").split("[[losses]]")
+    kept = [loss for loss in losses[:-1] if any(f'id = "{name}"' in loss for name in ("spacex", "arianespace", "cable"))]
+    study.write_text("[[losses]]".join([before, *kept, losses[-1]]), encoding="utf-8")
+    answer = CliRunner().invoke(tramontana, ["plan", "report", str(study), str(page)])
     assert answer.exit_code == 0, answer.output
     tree = lxml.html.fromstring(page.read_text(encoding="utf-8"))
     names = {element.get("id") for element in tree.iter() if element.get("id")}
@@ -203,6 +207,13 @@ def test_the_page_stands_alone_and_every_figure_leads_to_its_source(tmp_path: Pa
     assert len(figures) == 6  # the ranges of all, and what drives each of the five
     assert all(len(figure.get("aria-label")) > 40 for figure in figures)
     assert "simulated" in tree.text_content()
+    for heading in ("Sovereignty and dependence", "What is lost", "Capacity at the busy hour"):
+        table = tree.xpath(f"//h2[text()='{heading}']/following::table[1]")[0]
+        assert len(table.xpath(".//td//a")) > 10  # every figure leads to how it comes about
+    assert "SpaceX ends the contract" in tree.text_content()
+    row = tree.get_element_by_id("lease-figure-round-trip-median-what-landing-in-it-only-adds")
+    assert "−" in row.text_content()
+    assert len(row.xpath(".//a")) == 2
     assert "Embassy, Kyiv" in tree.text_content()
 
 

@@ -11,62 +11,70 @@ import click
 import numpy as np
 
 from tramontana.cli.output import Column, Report, check_writable, write_whole
-from tramontana.cli.plan_page import MILLION, PERCENTILES, number, range_in_words, results_of, service_in_words, study_page
+from tramontana.cli.plan_figures import compare, figures
+from tramontana.cli.plan_losses import losses
+from tramontana.cli.plan_page import MILLION, PERCENTILES, number, range_in_words, service_in_words, study_page
+from tramontana.cli.plan_study import (
+    Tables,
+    all_results,
+    alternative_of,
+    measured,
+    named_figures,
+    read_study,
+    results_of,
+    study_argument,
+    table_options,
+)
 from tramontana.cli.sky_options import Work, work_options
 from tramontana.errors import LocalError
+from tramontana.planning.busy_hour import CASES
 from tramontana.planning.design_search import Candidate, cheapest, front
-from tramontana.planning.figure import Draws, Figure, Input, ancestry, drivers, evaluate
-from tramontana.planning.measures import Demand, Service, measure, weighted
-from tramontana.planning.study import Alternative, DesignTask, Study, StudyError, parse_study
+from tramontana.planning.figure import Draws, Figure, Input, Simulated, ancestry, drivers, evaluate
+from tramontana.planning.measures import Demand, Floats, Measures, weighted
+from tramontana.planning.results import Found, carried_shares
+from tramontana.planning.study import Alternative, DesignTask, Study
 from tramontana.planning.units import shown
 
 NAMED_DRIVERS = 3
 
-_study = click.argument("study", type=click.Path(path_type=Path, dir_okay=False))
-
 
 @click.group()
 def plan() -> None:
-    """Compare the alternatives of a study: what each costs, within what range, and why."""
+    """Compare the alternatives of a study: what each costs and gives, within what range, and why."""
+
+
+for command in (losses, figures, compare):
+    plan.add_command(command)
 
 
 @plan.command()
-@_study
+@study_argument
 @work_options
-@click.option("--csv", "csv_path", type=click.Path(path_type=Path, dir_okay=False), help="Write the table here as well.")
-@click.option("--parquet", "parquet_path", type=click.Path(path_type=Path, dir_okay=False), help="Write the table here as well.")
-def run(study: Path, csv_path: Path | None, parquet_path: Path | None, work: Work) -> None:
+@table_options
+def run(study: Path, tables: Tables, work: Work) -> None:
     """Compute STUDY (TOML) and show its alternatives side by side."""
-    for path in (csv_path, parquet_path):
-        if path is not None:
-            check_writable(path)
-    read = _read(study)
-    report = compared(read, _measured(read, work))
-    click.echo(report.as_text(most_rows=1000))
-    if csv_path is not None:
-        write_whole(csv_path, report.as_csv().encode())
-    if parquet_path is not None:
-        write_whole(parquet_path, report.as_parquet())
+    read = read_study(study)
+    tables.show(compared(read, measured(read, work)))
 
 
 @plan.command()
-@_study
+@study_argument
 @work_options
 @click.argument("page", type=click.Path(path_type=Path, dir_okay=False))
 def report(study: Path, page: Path, work: Work) -> None:
     """Write the report of STUDY as one PAGE of HTML: it needs no network, and prints."""
     check_writable(page)
-    read = _read(study)
-    write_whole(page, study_page(read, _measured(read, work)).encode())
+    read = read_study(study)
+    write_whole(page, study_page(read, measured(read, work)).encode())
     click.echo(f"Wrote {page}: open it in a browser.")
 
 
 @plan.command("design")
-@_study
+@study_argument
 @work_options
 def design_command(study: Path, work: Work) -> None:
     """Search the constellation that STUDY asks for under [design]: the fewest satellites that meet its target, and what they cost."""
-    read = _read(study)
+    read = read_study(study)
     task = read.design
     if task is None:
         raise LocalError(f"{study} asks for no design: give it [design] (docs/planning.md)")
@@ -124,24 +132,27 @@ def designed(study: Study, task: DesignTask, candidates: Sequence[Candidate]) ->
 
 
 @plan.command()
-@_study
+@study_argument
 @click.argument("alternative")
 @click.argument("figure", required=False)
-def explain(study: Path, alternative: str, figure: str | None) -> None:
+@work_options
+def explain(study: Path, alternative: str, figure: str | None, work: Work) -> None:
     """Show how FIGURE of ALTERNATIVE in STUDY comes about: its formula, what it is made of, and the source of every input.
 
     Without FIGURE: the present value of the cost, on which alternatives are compared.
     """
-    read = _read(study)
-    found = {one.id: one for one in read.alternatives}
-    if alternative not in found:
-        raise LocalError(f"the study has no alternative {alternative}; it has {', '.join(found)}")
-    chosen = found[alternative]
-    target = chosen.costs.present_value if figure is None else _named(chosen, figure)
+    read = read_study(study)
+    chosen = alternative_of(read, alternative)
+    known = named_figures(results_of(chosen))
+    if figure is not None and figure not in known:
+        known = named_figures(all_results(read, chosen, measured(read, work)))  # costs are known without looking at the sky
+    if figure is not None and figure not in known:
+        raise LocalError(f"{chosen.id} has no figure {figure}; it has: {', '.join(sorted(known))}")
+    target = chosen.costs.present_value if figure is None else known[figure]
     click.echo("\n".join(explanation(target, Draws.random([target], read.head.draws, read.head.seed))))
 
 
-def compared(study: Study, measured: Mapping[str, Service]) -> Report:
+def compared(study: Study, found: Mapping[str, Found]) -> Report:
     """One row for each alternative. Money in millions, its three figures percentiles over the draws; measures are means over the demand."""
     alternatives = study.alternatives
     wanted = [
@@ -164,7 +175,7 @@ def compared(study: Study, measured: Mapping[str, Service]) -> Report:
     if per_user:
         columns += percentiles(per_user, f"by_user_and_year_p{{}}_{study.head.currency}", 1.0, 0)
     if study.demand is not None:
-        columns += _measure_columns(study, study.demand, measured)
+        columns += _measure_columns(study, study.demand, found)
     last = study.head.first_year + study.head.years - 1
     return Report(
         study.head.title,
@@ -181,25 +192,35 @@ def compared(study: Study, measured: Mapping[str, Service]) -> Report:
     )
 
 
-def _measure_columns(study: Study, demand: Demand, measured: Mapping[str, Service]) -> Iterator[Column]:
-    def column(name: str, of: Callable[[Service], float], digits: int) -> Column:
-        return Column(name, np.array([of(measured[one.id]) if one.id in measured else np.nan for one in study.alternatives]), digits=digits)
+def _measure_columns(study: Study, demand: Demand, found: Mapping[str, Found]) -> Iterator[Column]:
+    def column(name: str, of: Callable[[Found], float], digits: int) -> Column:
+        return Column(name, np.array([of(found[one.id]) if one.id in found else np.nan for one in study.alternatives]), digits=digits)
 
     shares = demand.shares
-    for name, year_of in (("serves_from", attrgetter("first")), ("complete_from", attrgetter("complete_from"))):
-        years = [str(study.head.first_year + year_of(measured[one.id]) - 1) if one.id in measured else "–" for one in study.alternatives]
+    for name, year_of in (("serves_from", attrgetter("whole.first")), ("complete_from", attrgetter("whole.complete_from"))):
+        years = [str(study.head.first_year + year_of(found[one.id]) - 1) if one.id in found else "–" for one in study.alternatives]
         yield Column(name, years, "text")
-    yield column("served_percent", lambda found: weighted(found.complete.served, shares) * 100, 2)
-    yield column("available_percent", lambda found: weighted(found.complete.available, shares) * 100, 2)
-    yield column("available_over_all_years_percent", lambda found: weighted(found.available_over_years, shares) * 100, 2)
-    yield column("round_trip_median_ms", lambda found: weighted(found.complete.round_trip_s, shares) * 1e3, 0)
-    yield column("round_trip_p99_ms", lambda found: weighted(found.complete.slow_round_trip_s, shares) * 1e3, 0)
+    yield column("served_percent", lambda one: weighted(one.whole.complete.served, shares) * 100, 2)
+    yield column("available_percent", lambda one: weighted(one.whole.complete.available, shares) * 100, 2)
+    yield column("available_over_all_years_percent", lambda one: weighted(one.whole.available_over_years, shares) * 100, 2)
+    yield column("round_trip_median_ms", lambda one: weighted(one.whole.complete.round_trip_s, shares) * 1e3, 0)
+    yield column("round_trip_p99_ms", lambda one: weighted(one.whole.complete.slow_round_trip_s, shares) * 1e3, 0)
+    if demand.home:
+        home = f"landing_in_{demand.home}"
+        yield column(f"{home}_percent", lambda one: weighted(one.whole.complete.at_home, shares) * 100, 0)
+        for name, trip in (("median", attrgetter("round_trip_s")), ("p99", attrgetter("slow_round_trip_s"))):
+            yield column(f"{home}_only_{name}_ms", partial(_home_trip, shares, trip), 0)
+    if demand.busy_bps is not None:
+        for case, word in enumerate(CASES):
+            yield column(f"carried_{word}_percent", partial(_carried_percent, demand, case), 0)
 
 
-def _measured(study: Study, work: Work) -> dict[str, Service]:
-    if study.demand is None:
-        return {}
-    return measure({one.id: one.skies for one in study.alternatives}, study.demand, study.head.years, partial(work.run, "service"))
+def _carried_percent(demand: Demand, case: int, one: Found) -> float:
+    return carried_shares(one.whole, demand.busy_bps)[case] * 100
+
+
+def _home_trip(shares: Floats, trip: Callable[[Measures], Floats], one: Found) -> float:
+    return np.nan if one.at_home is None else weighted(trip(one.at_home.complete), shares) * 1e3
 
 
 def explanation(target: Figure, draws: Draws) -> Iterator[str]:
@@ -207,9 +228,11 @@ def explanation(target: Figure, draws: Draws) -> Iterator[str]:
     values = evaluate([target], draws)
     made = [figure for figure in ancestry([target]) if figure.name is not None]
     for figure in reversed(made):
-        if not isinstance(figure, Input) and figure.operands:
+        if isinstance(figure, Simulated) or (not isinstance(figure, Input) and figure.operands):
             yield f"{figure.words} = {figure.formula}"
             yield f"    {range_in_words(values[figure])}{_unit(figure)}"
+        for source in figure.sources if isinstance(figure, Simulated) else ():
+            yield f"    {source.title}, {source.date}: {source.url}"
     yield ""
     yield "Inputs"
     for figure in made:
@@ -235,19 +258,3 @@ def _drivers(one: Alternative) -> str:
     if not found:
         return "nothing uncertain"
     return ", ".join(f"{driver.input.words} ({driver.swing / MILLION:,.0f} million)" for driver in found)
-
-
-def _named(chosen: Alternative, figure: str) -> Figure:
-    known = {one.words: one for one in ancestry(results_of(chosen)) if one.name is not None}
-    if figure not in known:
-        raise LocalError(f"{chosen.id} has no figure {figure}; it has: {', '.join(sorted(known))}")
-    return known[figure]
-
-
-def _read(path: Path) -> Study:
-    try:
-        return parse_study(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise LocalError(f"cannot read {path} ({error.strerror})") from error
-    except UnicodeDecodeError as error:
-        raise StudyError(f"{path} is not a text in UTF-8") from error

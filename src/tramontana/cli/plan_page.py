@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from html import escape
@@ -11,11 +10,14 @@ from typing import Final
 import numpy as np
 from matplotlib.figure import Figure as Drawing
 
+from tramontana.cli.plan_sections import busy_hour, lost, milliseconds, percent, slug, sovereignty
+from tramontana.cli.plan_study import all_results, results_of
 from tramontana.cli.sky_chart import LINES, plain_text
 from tramontana.cli.sky_page import svg_of
 from tramontana.planning.estimate import Source
-from tramontana.planning.figure import Draws, Driver, Figure, Input, Values, ancestry, drivers, evaluate
+from tramontana.planning.figure import Draws, Driver, Figure, Input, Simulated, Values, ancestry, drivers, evaluate
 from tramontana.planning.measures import LEAST_BPS, MeasureSky, Service, weighted
+from tramontana.planning.results import Found
 from tramontana.planning.study import Alternative, Study
 from tramontana.planning.units import shown
 
@@ -24,22 +26,29 @@ MILLION: Final = 1e6
 MOST_DRIVERS: Final = 8
 
 
-def study_page(study: Study, measured: Mapping[str, Service]) -> str:
+def study_page(study: Study, found: dict[str, Found]) -> str:
     """HTML that prints. Every result is a link to its formula, every input to its source."""
-    roots = [figure for one in study.alternatives for figure in results_of(one)]
+    results = {one.id: all_results(study, one, found) for one in study.alternatives}
+    roots = [figure for figures in results.values() for figure in figures]
     values = evaluate(roots, Draws.random(roots, study.head.draws, study.head.seed))
     last = study.head.first_year + study.head.years - 1
     currency = study.head.currency
     about = f"{study.head.first_year} to {last}, in {currency} of {study.head.price_year}. Ranges are the {draws_in_words(study)}."
     with plain_text():
         ranges = svg_of(_ranges(study, values))
-        parts = "".join(_alternative(study, one, values) for one in study.alternatives)
-    inputs = {figure.words: figure for figure in ancestry(roots) if isinstance(figure, Input)}
+        parts = "".join(_alternative(study, one, results[one.id], values) for one in study.alternatives)
+    links = {
+        (one.id, figure.words): (_anchor(one, figure), float(np.median(values[figure])))
+        for one in study.alternatives
+        for figure in results[one.id]
+    }
+    measured = {name: one.whole for name, one in found.items()}
     body = (
         f"<h1>{escape(study.head.title)}</h1><p>{escape(about)}</p>"
         f'<figure role="img" aria-label="{escape(_ranges_in_words(study, values))}">{ranges}</figure>'
-        f"{_table(study, values, measured)}{_service(study, measured)}{parts}"
-        f"<h2>Inputs</h2>{_inputs(inputs)}<h2>Sources</h2>{_sources(study.sources)}"
+        f"{_table(study, values, measured)}{_service(study, measured)}"
+        f"{sovereignty(study, found, links)}{lost(study, found, links)}{busy_hour(study, found, links)}{parts}"
+        f"<h2>Inputs</h2>{_inputs(study.inputs)}<h2>Sources</h2>{_sources(study.sources)}"
     )
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
@@ -65,11 +74,6 @@ def draws_in_words(study: Study) -> str:
     return f"10th, 50th and 90th percentile of {study.head.draws:,} draws; every input between the bounds that the study gives it"
 
 
-def results_of(one: Alternative) -> list[Figure]:
-    """What alternatives are compared by: present value, what is paid, and by user where the study counts users."""
-    return [one.costs.present_value, one.costs.undiscounted, *([one.per_user] if one.per_user is not None else [])]
-
-
 def service_in_words(study: Study) -> str:
     """What the measures of service rest on, for the label of every output."""
     if study.demand is None:
@@ -79,7 +83,7 @@ def service_in_words(study: Study) -> str:
         f"simulated over {hours:g} h for {len(study.demand.places)} places, weighted by their need: served is the time with a satellite "
         f"and a gateway; available is the share of an average year in which {LEAST_BPS / 1e6:g} Mbit/s get through rain and handovers "
         "(ITU-R P.618), in the year from which an alternative is complete; round trip to the point of presence. An alternative without "
-        "satellites, or whose orbits nobody published, has none; capacity and sovereignty are not measured yet"
+        "satellites, or whose orbits nobody published, has none"
     )
 
 
@@ -102,9 +106,9 @@ def _table(study: Study, values: Mapping[Figure, Values], measured: Mapping[str,
                 f"<td>{text}</td>"
                 for text in (
                     f"{study.head.first_year + found.first - 1}, {study.head.first_year + found.complete_from - 1}",
-                    _percent(weighted(found.complete.available, shares)),
-                    _percent(weighted(found.available_over_years, shares)),
-                    _milliseconds(weighted(found.complete.round_trip_s, shares)),
+                    percent(weighted(found.complete.available, shares)),
+                    percent(weighted(found.available_over_years, shares)),
+                    milliseconds(weighted(found.complete.round_trip_s, shares) * 1e3),
                 )
             )
         elif study.demand is not None:
@@ -123,7 +127,7 @@ def _service(study: Study, measured: Mapping[str, Service]) -> str:
     rows = ""
     for row, place in enumerate(study.demand.places):
         here = [(float(found.complete.available[row]), float(found.complete.round_trip_s[row])) for found in measured.values()]
-        cells = "".join(f"<td>{_percent(share)} <small>{_milliseconds(trip)}</small></td>" for share, trip in here)
+        cells = "".join(f"<td>{percent(share)} <small>{milliseconds(trip * 1e3)}</small></td>" for share, trip in here)
         rows += f'<tr><th scope="row">{escape(place.name)}</th>{cells}</tr>'
     words = service_in_words(study)
     return (
@@ -132,17 +136,8 @@ def _service(study: Study, measured: Mapping[str, Service]) -> str:
     )
 
 
-def _percent(share: float) -> str:
-    """Cut off, not rounded: what fails a minute a year is not 100 %."""
-    return f"{math.floor(share * 1e4) / 1e2:.2f} %"
-
-
-def _milliseconds(seconds: float) -> str:
-    return "never" if math.isnan(seconds) else f"{seconds * 1e3:.0f} ms"
-
-
-def _alternative(study: Study, one: Alternative, values: Mapping[Figure, Values]) -> str:
-    figures = [figure for figure in ancestry(results_of(one)) if figure.name is not None and figure.operands]
+def _alternative(study: Study, one: Alternative, results: list[Figure], values: Mapping[Figure, Values]) -> str:
+    figures = [figure for figure in ancestry(results) if figure.name is not None and (figure.operands or isinstance(figure, Simulated))]
     tornado, words = _tornado(study, one)
     drawing = (
         f'<figure role="img" aria-label="{escape(words)}">{svg_of(tornado)}</figure>' if tornado is not None else f"<p>{escape(words)}</p>"
@@ -179,17 +174,13 @@ def _named_parts(figure: Figure) -> Iterator[Figure]:
     for operand in figure.operands:
         if operand.name is None:
             yield from _named_parts(operand)
-        elif operand.operands or isinstance(operand, Input):
+        elif operand.operands or isinstance(operand, Input | Simulated):
             yield operand
 
 
 def _anchor(one: Alternative, figure: Figure) -> str:
-    name = _slug(figure.words)
+    name = slug(figure.words)
     return f"input-{name}" if isinstance(figure, Input) else f"{one.id}-figure-{name}"
-
-
-def _slug(words: str) -> str:
-    return re.sub(r"[^a-z0-9]+", "-", words.lower()).strip("-")
 
 
 def _inputs(inputs: Mapping[str, Input]) -> str:
@@ -200,7 +191,7 @@ def _inputs(inputs: Mapping[str, Input]) -> str:
         bounds = "certain" if given.low == given.high else f"{number(given.low)} to {number(given.high)}"
         named = ", ".join(f'<a href="#source-{escape(source.id)}">{escape(source.id)}</a>' for source in given.sources)
         rows += (
-            f'<tr id="input-{_slug(name)}"><th scope="row">{escape(name)}</th>'
+            f'<tr id="input-{slug(name)}"><th scope="row">{escape(name)}</th>'
             f'<td class="number">{number(given.likely)}</td><td>{bounds}</td>'
             f"<td>{escape('' if of == '1' else of)}</td><td>{named}</td>"
             f"<td>{escape(given.note)}</td></tr>"

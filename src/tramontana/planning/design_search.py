@@ -12,7 +12,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 
-from tramontana.planning.measures import Demand, MeasureSky, SkyDesign, weighted
+from tramontana.planning.measures import Demand, MeasureSky, weighted
+from tramontana.planning.sky import SkyDesign
+from tramontana.space.ground import Gateway, PointOfPresence
 from tramontana.space.shells import Shell, usual_phasing
 
 SCREEN_S = 900.0
@@ -27,10 +29,15 @@ class Grid:
     planes: tuple[int, ...]
     satellites_per_plane: tuple[int, ...]
     landing_countries: tuple[str, ...]
+    gateways: tuple[Gateway, ...] = ()
+    points_of_presence: tuple[PointOfPresence, ...] = ()
 
     def orbits(self) -> list[tuple[float, float]]:
         """Altitude and inclination: each is a piece of work of its own."""
         return list(product(self.altitudes_km, self.inclinations_deg))
+
+    def sky(self, shell: Shell) -> SkyDesign:
+        return SkyDesign(None, (shell,), self.landing_countries, self.gateways, self.points_of_presence)
 
     def sizes(self) -> list[tuple[int, int]]:
         """Planes and satellites in each, fewest satellites first; of equal ones the fewer planes, so that there is one order."""
@@ -77,7 +84,7 @@ class Search:
     def examine(self, shell: Shell) -> Candidate:
         """Its phasing is chosen here (space/shells.py)."""
         phased = Shell(shell.altitude_km, shell.inclination_deg, shell.planes, shell.satellites_per_plane, usual_phasing(shell))
-        sky, shares = SkyDesign(None, (phased,), self.grid.landing_countries), self.demand.shares
+        sky, shares = self.grid.sky(phased), self.demand.shares
         whole = MeasureSky(self.demand, seed=self.seed)
         served = weighted(replace(whole, duration_s=SCREEN_S)(sky).served, shares)
         # No more of the hour may be without service than the target leaves; so no more of its first quarter may be than all of that.

@@ -6,54 +6,31 @@ serves a place while one of them does: their outages are taken as independent, a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tramontana.errors import LocalError
-from tramontana.space.designs import design
-from tramontana.space.fleet import Fleet
-from tramontana.space.ground import Ground, Place, mediterranean
+from tramontana.planning.busy_hour import CASES, carried
+from tramontana.planning.losses import Serving
+from tramontana.planning.sky import SkyDesign
+from tramontana.space.ground import Place
 from tramontana.space.parameters import PathParameters
-from tramontana.space.shells import FILED_EPOCH_UNIX_S, Shell, generate
+from tramontana.space.shells import FILED_EPOCH_UNIX_S
 from tramontana.space.studies.availability import availability_of
 from tramontana.space.studies.instants import Instants
-from tramontana.space.studies.latency import NOBODY, Serve, slots_of
+from tramontana.space.studies.latency import NOBODY, Serve, Served, slots_of
 from tramontana.space.studies.sites import Sites
 
+Key = TypeVar("Key", bound=Hashable)
 Floats = NDArray[np.float64]
 STEP_S = 15.0
 LEAST_BPS = 1e6
 """What a carrier must still carry in the rain to count as available."""
-
-
-@dataclass(frozen=True, slots=True)
-class SkyDesign:
-    """Satellites by the id of a built-in design, or shells of one's own; and the countries whose gateways may be used (none named: all)."""
-
-    design_id: str | None
-    shells: tuple[Shell, ...]
-    landing_countries: tuple[str, ...]
-
-    def fleet(self) -> Fleet:
-        """Raises `LocalError` for a design that is not known."""
-        if self.design_id is not None:
-            return design(self.design_id).fleet()
-        return generate(self.shells, label="as the study designs it", source="the study", name_prefix="NATIONAL")
-
-    def ground(self) -> Ground:
-        """Raises `LocalError` where no gateway is left."""
-        known = mediterranean()
-        if not self.landing_countries:
-            return known
-        gateways = tuple(gateway for gateway in known.gateways if gateway.country in self.landing_countries)
-        if not gateways:
-            countries = ", ".join(sorted({gateway.country for gateway in known.gateways}))
-            raise LocalError(f"no gateway stands in {', '.join(self.landing_countries)}; there are gateways in {countries}")
-        points = tuple(point for point in known.points_of_presence if point.country in self.landing_countries)
-        return Ground(known.places, gateways, points or known.points_of_presence)
+BUSY_STEP_S = 120.0
+"""Between two plans of the beams."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +39,10 @@ class Demand:
 
     places: tuple[Place, ...]
     shares: Floats
+    busy_bps: Floats | None = None
+    """(3, P) asked for at the busy hour: lowest, likely, highest. None: not known."""
+    home: str = ""
+    """The country on whose soil traffic should land, ISO 3166-1 alpha-2; empty: none."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -76,15 +57,10 @@ class Measures:
     """99th percentile."""
     available: Floats
     """Share of an average year, with rain and handovers, at `LEAST_BPS` or more; 0 where never served."""
-
-
-@dataclass(frozen=True, slots=True)
-class Serving:
-    """A sky, and the years of the study in which it serves, both included."""
-
-    sky: SkyDesign
-    first: int
-    last: int
+    at_home: Floats
+    """Share of the served time in which it lands at a gateway of the demand's own country."""
+    carried: Floats
+    """(3, T, P) share of the demand at the busy hour, by case and instant (busy_hour.py); NaN where demand or beams are not known."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -112,23 +88,47 @@ class MeasureSky:
     def __call__(self, sky: SkyDesign) -> Measures:
         sites, ground, parameters = Sites.of_places(self.demand.places), sky.ground(), PathParameters()
         instants = Instants.over(self.start_unix_s, self.duration_s, STEP_S)
-        served = Serve(sky.fleet(), ground, sites, self.seed, parameters)(slots_of(instants))
-        share = np.mean(served.satellite != NOBODY, axis=1)
+        slots, fleet = slots_of(instants), sky.fleet()
+        served = Serve(fleet, ground, sites, self.seed, parameters)(slots)
+        if sky.without.planes:
+            fleet = fleet.take(np.flatnonzero(~np.isin(sky.planes(), self._busiest(sky, served))))
+            served = Serve(fleet, ground, sites, self.seed, parameters)(slots)
+        covered = served.satellite != NOBODY
+        share = np.mean(covered, axis=1)
         trips = np.full((2, len(sites)), np.nan)
         for place in np.flatnonzero(share > 0):
             delay = served.one_way_delay_s[place]
             trips[:, place] = 2.0 * np.percentile(delay[np.isfinite(delay)].astype(np.float64), (50, 99))
         available = availability_of(served, sites, ground, parameters, least_bps=LEAST_BPS, percent=99.9).all
-        return Measures(share, trips[0], trips[1], np.nan_to_num(available))
+        own = np.array([gateway.country == self.demand.home for gateway in ground.gateways])
+        at_home = np.count_nonzero(covered & own[served.gateway], axis=1) / np.where(share > 0, np.count_nonzero(covered, axis=1), np.nan)
+        busy = Instants.over(self.start_unix_s, self.duration_s, BUSY_STEP_S)
+        if self.demand.busy_bps is None or sky.beams is None:
+            load = np.full((len(CASES), busy.count, len(sites)), np.nan)
+        else:
+            load = carried(fleet, ground, sites, self.demand.busy_bps, sky.beams, busy)
+        return Measures(share, trips[0], trips[1], np.nan_to_num(available), at_home, load)
+
+    def _busiest(self, sky: SkyDesign, served: Served) -> NDArray[np.int64]:
+        """The planes that served most of the demand: the worst that could fail, as far as one hour shows."""
+        planes = sky.planes()
+        weight = np.broadcast_to(self.demand.shares[:, None], served.satellite.shape)
+        at = served.satellite != NOBODY
+        busy = np.bincount(planes[served.satellite[at]], weights=weight[at], minlength=int(planes.max()) + 1)
+        count = min(sky.without.planes, busy.size - 1)  # the last plane stays: without any there is no sky to measure
+        return np.argsort(-busy, kind="stable")[:count]
 
 
 def measure(
-    servings: Mapping[str, Sequence[Serving]],
+    servings: Mapping[Key, Sequence[Serving]],
     demand: Demand,
     years: int,
     run: Callable[[MeasureSky, Sequence[SkyDesign]], list[Measures]],
-) -> dict[str, Service]:
-    """By alternative; one without a sky is left out. Each sky is measured once, by `run`, which may do several side by side."""
+) -> dict[Key, Service]:
+    """By alternative, or whatever the keys name; one without a sky is left out.
+
+    Each sky is measured once, by `run`, which may do several side by side.
+    """
     distinct = list(dict.fromkeys(one.sky for several in servings.values() for one in several))
     found = dict(zip(distinct, run(MeasureSky(demand), distinct), strict=True))
     return {name: _service(several, found, years) for name, several in servings.items() if several}
@@ -148,8 +148,17 @@ def together(parts: Sequence[Measures]) -> Measures:
         raise ValueError("no sky, no measures")
     lost_service = np.prod([1.0 - part.served for part in parts], axis=0)
     lost = np.prod([1.0 - part.available for part in parts], axis=0)
+    trips = np.stack([part.round_trip_s for part in parts])
+    quickest = np.argmin(np.where(np.isnan(trips), np.inf, trips), axis=0)
+    at_home = np.stack([part.at_home for part in parts])[quickest, np.arange(trips.shape[1])]
+    known = [part.carried for part in parts if not np.isnan(part.carried).any()]
     return Measures(
-        1.0 - lost_service, _least([part.round_trip_s for part in parts]), _least([part.slow_round_trip_s for part in parts]), 1.0 - lost
+        1.0 - lost_service,
+        _least([part.round_trip_s for part in parts]),
+        _least([part.slow_round_trip_s for part in parts]),
+        1.0 - lost,
+        at_home,  # traffic goes by the quickest, whose delay counts as well
+        np.minimum(1.0, np.sum(known, axis=0)) if known else parts[0].carried,
     )
 
 

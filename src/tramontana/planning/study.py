@@ -1,48 +1,4 @@
-"""A study is a file: what is known, from whom, and which alternatives are compared. [planning.md](../../../docs/planning.md) describes it.
-
-[study]
-title = "A line for five years"
-currency = "EUR"
-price_year = 2025                    # in whose prices everything is expressed
-first_year = 2026
-years = 5
-discount_rate = "discount-rate"      # names of inputs stand for them everywhere
-users = "users"
-
-[sources.offer]
-title = "…"
-url = "https://…"
-date = "2025-01-06"
-
-[inputs.fee]
-low = 1.4e9
-likely = 1.5e9
-high = 1.6e9
-unit = "EUR"
-price_year = 2025                    # for money: of which year; another year or currency is changed by [currencies]
-source = "offer"
-
-[currencies.USD]
-rate = "dollar"                      # an input in EUR/USD
-inflation = "us-inflation"           # a plain number a year, between the input's price year and the study's
-
-[[alternatives]]
-id = "lease"
-title = "Lease"
-[[alternatives.lines]]
-name = "fee"
-product = ["fee"]                    # multiplied; `divide` what divides; the result is money, or money a year
-[alternatives.sky]                   # left out: no satellites, or none that are measured here
-design = "starlink-gen1"             # a built-in one, or [[alternatives.sky.shells]] of one's own
-landing = ["IT"]                     # countries of gateways; left out: all that are known
-first = 1                            # the years in which it serves; `last` as well
-
-[places.rome]                        # where service is needed; measured only where a study has places
-title = "Rome"
-latitude = 41.9
-longitude = 12.5
-share = 3                            # of the need; 1 where left out
-"""
+"""A study in use: its file (study_file.py) turned into figures, alternatives and the skies to measure."""
 
 from __future__ import annotations
 
@@ -50,173 +6,43 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import reduce
-from typing import Annotated, Final, Self
 
 import numpy as np
 import pint
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import ValidationError
 
 from tramontana.complaints import complaints
 from tramontana.errors import LocalError
+from tramontana.planning.busy_hour import Beams
 from tramontana.planning.cost import Constellation, CostError, Costs, Line, constellation, costs, line
 from tramontana.planning.design_search import Grid, Search, Target
 from tramontana.planning.estimate import Estimate, EstimateError, Source
-from tramontana.planning.figure import Figure, Input, constant
-from tramontana.planning.measures import Demand, Serving, SkyDesign
+from tramontana.planning.figure import Figure, Input, constant, total
+from tramontana.planning.losses import Dependence, Loss, Party, Serving, renewal_ends
+from tramontana.planning.measures import Demand
+from tramontana.planning.sky import SkyDesign
+from tramontana.planning.study_file import (
+    AlternativeEntry,
+    BeamsEntry,
+    ConstellationEntry,
+    CurrencyEntry,
+    InputEntry,
+    LineEntry,
+    LossEntry,
+    PartyEntry,
+    SkyEntry,
+    StudyFile,
+    StudyHead,
+    named_sources,
+)
 from tramontana.planning.units import CURRENCIES, UnitError, factor, shown, unit
 from tramontana.space.designs import design
-from tramontana.space.ground import Place
+from tramontana.space.ground import Gateway, Place, PointOfPresence
 from tramontana.space.shells import Shell, usual_phasing
-
-MOST_YEARS: Final = 50
-MOST_DRAWS: Final = 1_000_000
 
 
 class StudyError(LocalError):
     """The study cannot be used; the message names the place in the file and what to do."""
-
-
-Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
-Currency = Annotated[str, Field(pattern="^(" + "|".join(CURRENCIES) + ")$")]
-Year = Annotated[int, Field(ge=1950, le=2150)]
-
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class StudyHead(_Strict):
-    title: str = Field(min_length=1)
-    currency: Currency
-    price_year: Year
-    first_year: Year
-    years: int = Field(ge=1, le=MOST_YEARS)
-    discount_rate: Name
-    users: Name | None = None
-    draws: int = Field(default=10_000, ge=100, le=MOST_DRAWS)
-    seed: int = Field(default=1, ge=0)
-
-
-class SourceEntry(_Strict):
-    title: str = Field(min_length=1)
-    url: str = Field(pattern=r"^(https?://|docs/)")
-    date: str = Field(pattern=r"^\d{4}(-\d\d(-\d\d)?)?$")
-
-
-class InputEntry(_Strict):
-    """Either low, likely and high, or one `value` that is certain: a contract, a design, a definition."""
-
-    low: float | None = None
-    likely: float | None = None
-    high: float | None = None
-    value: float | None = None
-    unit: str
-    source: Name | tuple[Name, ...] = Field(min_length=1)
-    """Several where the bounds are not from one."""
-    price_year: Year | None = None
-    note: str = ""
-
-    @model_validator(mode="after")
-    def _one_way(self) -> Self:
-        if self.value is not None and (self.low, self.likely, self.high) != (None, None, None):
-            raise ValueError("give low, likely and high, or else value alone")
-        return self
-
-    @property
-    def sources(self) -> tuple[str, ...]:
-        return (self.source,) if isinstance(self.source, str) else self.source
-
-
-class CurrencyEntry(_Strict):
-    rate: Name | None = None
-    inflation: Name | None = None
-
-
-class LineEntry(_Strict):
-    name: str = Field(min_length=1)
-    product: tuple[Name, ...] = Field(min_length=1)
-    divide: tuple[Name, ...] = ()
-    first: int = 1
-    last: int | None = None
-    growth: Name | None = None
-
-
-class ConstellationEntry(_Strict):
-    satellites: Name
-    spares: Name
-    lifetime: Name
-    satellite_price: Name
-    satellites_a_launch: Name
-    launch_price: Name
-    development: Name | None = None
-    operation: Name | None = None
-    first: int = 1
-    complete: int
-
-
-class ShellEntry(_Strict):
-    altitude_km: float = Field(gt=150, lt=36_000)
-    inclination_deg: float = Field(ge=0, le=180)
-    planes: int = Field(ge=1, le=1000)
-    satellites_per_plane: int = Field(ge=1, le=1000)
-    phasing: int | None = None
-    """Walker's F; left out: the usual one (space/shells.py)."""
-
-
-class SkyEntry(_Strict):
-    design: Name | None = None
-    shells: tuple[ShellEntry, ...] = ()
-    landing: tuple[Annotated[str, Field(pattern="^[A-Z]{2}$")], ...] = ()
-    first: int = 1
-    last: int | None = None
-    """Years of the study in which it serves; left out: to the end."""
-
-    @model_validator(mode="after")
-    def _one_way(self) -> Self:
-        if (self.design is None) == (not self.shells):
-            raise ValueError("give a design, or else shells")
-        return self
-
-
-class PlaceEntry(_Strict):
-    title: str = Field(min_length=1)
-    latitude: float = Field(ge=-90, le=90)
-    longitude: float = Field(ge=-180, le=180)
-    share: float = Field(default=1.0, gt=0)
-
-
-class DesignEntry(_Strict):
-    """What `plan design` tries, and what it must meet."""
-
-    alternative: Name
-    """Whose constellation is designed: its prices count."""
-    altitudes_km: tuple[Annotated[float, Field(gt=150, lt=36_000)], ...] = Field(min_length=1)
-    inclinations_deg: tuple[Annotated[float, Field(ge=0, le=180)], ...] = Field(min_length=1)
-    planes: tuple[Annotated[int, Field(ge=1, le=200)], ...] = Field(min_length=1)
-    satellites_per_plane: tuple[Annotated[int, Field(ge=1, le=200)], ...] = Field(min_length=1)
-    landing: tuple[Annotated[str, Field(pattern="^[A-Z]{2}$")], ...] = ()
-    available: float = Field(gt=0, lt=1)
-    round_trip_ms: float = Field(gt=0)
-
-
-class AlternativeEntry(_Strict):
-    id: Name
-    title: str = Field(min_length=1)
-    includes: tuple[Name, ...] = ()
-    """Other alternatives whose costs are part of this one: a mix."""
-    lines: tuple[LineEntry, ...] = ()
-    constellation: ConstellationEntry | None = None
-    sky: SkyEntry | None = None
-
-
-class StudyFile(_Strict):
-    study: StudyHead
-    sources: dict[Name, SourceEntry]
-    inputs: dict[Name, InputEntry]
-    currencies: dict[Currency, CurrencyEntry] = {}
-    places: dict[Name, PlaceEntry] = {}
-    design: DesignEntry | None = None
-    alternatives: tuple[AlternativeEntry, ...] = Field(min_length=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,6 +54,8 @@ class Alternative:
     """Present value by protected user and year; None where the study does not count users."""
     skies: tuple[Serving, ...]
     """What serves; empty where nothing of it is measured."""
+    dependences: tuple[tuple[str, Dependence], ...]
+    """Of each part that names any, with the part's title."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,6 +66,9 @@ class Study:
     alternatives: tuple[Alternative, ...]
     demand: Demand | None
     """None where the study has no places."""
+    busy: Figure | None
+    """What all places ask for at the busy hour; None where that is not known."""
+    losses: tuple[Loss, ...]
     design: DesignTask | None
 
 
@@ -269,6 +100,8 @@ class _Builder:
         self.file = file
         self.money = unit(file.study.currency)
         self.sources = {name: Source(name, entry.title, entry.url, entry.date) for name, entry in file.sources.items()}
+        self.named: set[str] = set()
+        """Sources that something names."""
         self.inputs = {name: self._input(name, entry) for name, entry in file.inputs.items()}
         self.used: set[str] = set()
         self.in_study_money: dict[str, Figure] = {}
@@ -279,12 +112,19 @@ class _Builder:
         if len(entries) < len(file.alternatives):
             raise StudyError("two alternatives have the same id")
         alternatives = tuple(self._alternative(entry, entries) for entry in file.alternatives)
+        demand, busy, losses = self._demand(), self._busy(), tuple(self._loss(entry, alternatives) for entry in file.losses)
         if unused := sorted(set(self.inputs) - self.used):
             raise StudyError(f"inputs that nothing uses: {', '.join(unused)}; delete them or correct a name")
-        if unused := sorted(set(self.sources) - {name for entry in file.inputs.values() for name in entry.sources}):
-            raise StudyError(f"sources that no input names: {', '.join(unused)}; delete them or correct a name")
-        demand = self._demand()
-        return Study(head, self.sources, self.inputs, alternatives, demand, self._design(alternatives, entries, demand))
+        if unused := sorted(set(self.sources) - self.named):
+            raise StudyError(f"sources that nothing names: {', '.join(unused)}; delete them or correct a name")
+        return Study(head, self.sources, self.inputs, alternatives, demand, busy, losses, self._design(alternatives, entries, demand))
+
+    def _sources(self, given: str | tuple[str, ...], where: str) -> tuple[Source, ...]:
+        names = named_sources(given)
+        if missing := [name for name in names if name not in self.sources]:
+            raise StudyError(f"{where}: there is no source {missing[0]}; add [sources.{missing[0]}]")
+        self.named.update(names)
+        return tuple(self.sources[name] for name in names)
 
     def _design(
         self, alternatives: Iterable[Alternative], entries: Mapping[str, AlternativeEntry], demand: Demand | None
@@ -298,10 +138,10 @@ class _Builder:
         if given is None or given.constellation is None:
             raise StudyError(f"design.alternative: {entry.alternative} is not an alternative with a constellation of its own")
         try:
-            SkyDesign(None, (), entry.landing).ground()
+            SkyDesign(None, (), entry.landing, *self._stations()).ground()
         except LocalError as error:
             raise StudyError(f"design.landing: {error}") from error
-        grid = Grid(entry.altitudes_km, entry.inclinations_deg, entry.planes, entry.satellites_per_plane, entry.landing)
+        grid = Grid(entry.altitudes_km, entry.inclinations_deg, entry.planes, entry.satellites_per_plane, entry.landing, *self._stations())
         search = Search(grid, demand, Target(entry.available, entry.round_trip_ms / 1e3), self.file.study.seed)
         chosen = next(one for one in alternatives if one.id == entry.alternative)
         return DesignTask(chosen, given.constellation.satellites, search)
@@ -312,11 +152,118 @@ class _Builder:
             return None
         places = tuple(Place(name, entry.title, "", "city", entry.latitude, entry.longitude) for name, entry in entries.items())
         shares = np.array([entry.share for entry in entries.values()])
-        return Demand(places, shares / shares.sum())
+        asked = None
+        if any(entry.busy is not None for entry in entries.values()):
+            asked = np.zeros((3, len(places)))
+            for column, (name, entry) in enumerate(entries.items()):
+                if entry.busy is not None:
+                    asked[:, column] = self._bounds(entry.busy, f"places.{name}.busy", "bit/s")
+        return Demand(places, shares / shares.sum(), asked, self.file.study.country or "")
+
+    def _busy(self) -> Figure | None:
+        rate = unit("Mbit/s")
+        # An input that several places name counts once for each.
+        asked = [self._named(entry.busy, f"places.{name}.busy").to(rate) for name, entry in self.file.places.items() if entry.busy]
+        return total(asked).called("demand at the busy hour") if asked else None
+
+    def _bounds(self, name: str, where: str, of: str) -> tuple[float, float, float]:
+        """Low, likely and high of an input in a unit, for what is simulated instead of drawn."""
+        self._named(name, where)
+        given = self.inputs[name].estimate
+        try:
+            scale = factor(given.unit, unit(of))
+        except UnitError:
+            raise StudyError(f"{where}: {name} is in {shown(given.unit)}; it must be in {of or 'a plain number'}") from None
+        return given.low * scale, given.likely * scale, given.high * scale
+
+    def _loss(self, entry: LossEntry, alternatives: Iterable[Alternative]) -> Loss:
+        where = f"losses.{entry.id}"
+        years = 0.0 if entry.years is None else self._bounds(entry.years, f"{where}.years", "year")[1]
+        loss = Loss(
+            entry.id, entry.title, entry.operator, entry.country, entry.launch, years,
+            frozenset(entry.gateways), frozenset(entry.points_of_presence), entry.planes,
+        )  # fmt: skip
+        if sum(one.id == entry.id for one in self.file.losses) > 1:
+            raise StudyError(f"two losses have the id {entry.id}")
+        servings = [one for alternative in alternatives for one in alternative.skies]
+        dependences = [one for alternative in alternatives for _, one in alternative.dependences]
+        for field, role in (("operator", "operator"), ("launch", "launch")):
+            names = sorted({party.name for one in dependences for named, party in one.roles() if named == role})
+            if (name := getattr(entry, field)) is not None and name not in names:
+                raise StudyError(f"{where}.{field}: no alternative depends on {name}; they name {', '.join(names) or 'nobody'}")
+        for one in servings:
+            if one.first == 1 and one.lifetime_years is None and renewal_ends(loss, one.dependence):
+                raise StudyError(f"{where} ends the launches of a sky that serves from the first year: give its sky a lifetime")
+        try:
+            SkyDesign(None, (), (), *self._stations()).check(entry.gateways, entry.points_of_presence)
+        except LocalError as error:
+            raise StudyError(f"{where}: {error}") from error
+        return loss
+
+    def _stations(self) -> tuple[tuple[Gateway, ...], tuple[PointOfPresence, ...]]:
+        """The study's own gateways and points of presence."""
+
+        def words(entry_source: str | tuple[str, ...], where: str) -> str:
+            return "; ".join(f"{source.title} ({source.url})" for source in self._sources(entry_source, where))
+
+        gateways = tuple(
+            Gateway(name, one.title, one.country, one.latitude, one.longitude, one.minimum_elevation, words(one.source, f"gateways.{name}"))
+            for name, one in self.file.gateways.items()
+        )
+        points = tuple(
+            PointOfPresence(name, one.title, one.country, one.latitude, one.longitude, words(one.source, f"points_of_presence.{name}"))
+            for name, one in self.file.points_of_presence.items()
+        )
+        return gateways, points
+
+    def _dependence(self, part: AlternativeEntry) -> Dependence:
+        def party(entry: PartyEntry | None, role: str) -> Party | None:
+            if entry is None:
+                return None
+            where = f"alternatives.{part.id}.dependence.{role}"
+            return Party(entry.name, entry.countries, self._sources(entry.source, where), entry.note)
+
+        given = part.dependence
+        return Dependence(party(given.operator, "operator"), party(given.factory, "factory"), party(given.launch, "launch"))
+
+    def _serving(self, part: AlternativeEntry, entry: SkyEntry) -> Serving:
+        where, years = f"alternatives.{part.id}.sky", self.file.study.years
+        last = years if entry.last is None else entry.last
+        if not 1 <= entry.first <= last <= years:
+            raise StudyError(f"{where}: years {entry.first} to {last} are not within the study's 1 to {years}")
+        lifetime = None if entry.lifetime is None else self._bounds(entry.lifetime, f"{where}.lifetime", "year")[1]
+        return Serving(self._sky(entry, where), entry.first, last, self._dependence(part), lifetime)
+
+    def _sky(self, entry: SkyEntry, where: str) -> SkyDesign:
+        shells = [
+            Shell(one.altitude_km, one.inclination_deg, one.planes, one.satellites_per_plane, one.phasing or 0) for one in entry.shells
+        ]
+        phased = tuple(
+            shell if one.phasing is not None else replace(shell, phasing=usual_phasing(shell))
+            for shell, one in zip(shells, entry.shells, strict=True)
+        )
+        beams = None if entry.beams is None else self._beams(entry.beams, f"{where}.beams")
+        found = SkyDesign(entry.design, phased, entry.landing, *self._stations(), beams)
+        try:
+            if entry.design is not None:
+                design(entry.design)
+            found.ground()
+        except LocalError as error:
+            raise StudyError(f"{where}: {error}") from error
+        return found
+
+    def _beams(self, entry: BeamsEntry, where: str) -> Beams:
+        each = self._bounds(entry.each, f"{where}.each", "1/satellite")
+        share = (1.0, 1.0, 1.0) if entry.share is None else self._bounds(entry.share, f"{where}.share", "")
+        channels = self._bounds(entry.channels, f"{where}.channels", "")[1]
+        rate = self._bounds(entry.rate, f"{where}.rate", "bit/s")
+        if min(each) < 0 or min(share) < 0 or max(share) > 1 or channels < 1 or min(rate) <= 0:
+            raise StudyError(f"{where}: beams and channels count from 1, a share lies in 0 to 1, and a beam carries more than nothing")
+        low, likely, high = (one * part for one, part in zip(each, share, strict=True))
+        return Beams((low, likely, high), int(channels), rate)
 
     def _input(self, name: str, entry: InputEntry) -> Input:
-        if missing := [source for source in entry.sources if source not in self.sources]:
-            raise StudyError(f"inputs.{name}: there is no source {missing[0]}; add [sources.{missing[0]}]")
+        sources = self._sources(entry.source, f"inputs.{name}")
         of = unit(entry.unit)
         if _currency(of) is not None and entry.price_year is None:
             raise StudyError(f"inputs.{name} is money: say of which year with price_year")
@@ -327,7 +274,7 @@ class _Builder:
         if low is None or likely is None or high is None:
             raise StudyError(f"inputs.{name}: give low, likely and high, or else value alone")
         try:
-            return Input(name, Estimate(low, likely, high, of, tuple(self.sources[source] for source in entry.sources), entry.note))
+            return Input(name, Estimate(low, likely, high, of, sources, entry.note))
         except EstimateError as error:
             raise StudyError(f"inputs.{name}: {error}") from error
 
@@ -376,10 +323,13 @@ class _Builder:
         terms: list[Figure] = []
         residual: Figure | None = None
         skies: list[Serving] = []
+        dependences: list[tuple[str, Dependence]] = []
         for part in self._parts(entry, entries, ()):
             terms += [line(self._line(part.id, given), self.money, years) for given in part.lines]
             if part.sky is not None:
-                skies.append(_serving(part.id, part.sky, years))
+                skies.append(self._serving(part, part.sky))
+            if any(self._dependence(part).roles()):
+                dependences.append((part.title, self._dependence(part)))
             if part.constellation is not None:
                 built, left = constellation(self._constellation(part.id, part.constellation), self.money, years)
                 terms += built
@@ -388,7 +338,7 @@ class _Builder:
             raise StudyError(f"alternatives.{entry.id} has no costs: give lines, a constellation, or includes")
         rate = self._named(self.file.study.discount_rate, "study.discount_rate")
         sums = costs(terms, residual, rate, years)
-        return Alternative(entry.id, entry.title, sums, self._per_user(sums), tuple(skies))
+        return Alternative(entry.id, entry.title, sums, self._per_user(sums), tuple(skies), tuple(dependences))
 
     def _parts(
         self, entry: AlternativeEntry, entries: Mapping[str, AlternativeEntry], above: tuple[str, ...]
@@ -435,29 +385,6 @@ class _Builder:
         period = constant(float(head.years), "year", "years of the study")
         share = sums.present_value / self._named(head.users, "study.users") / period
         return share.to(unit(f"{head.currency}/user/year")).called("present value of the cost by user and year")
-
-
-def _serving(alternative: str, entry: SkyEntry, years: int) -> Serving:
-    last = years if entry.last is None else entry.last
-    if not 1 <= entry.first <= last <= years:
-        raise StudyError(f"alternatives.{alternative}.sky: years {entry.first} to {last} are not within the study's 1 to {years}")
-    return Serving(_sky(alternative, entry), entry.first, last)
-
-
-def _sky(alternative: str, entry: SkyEntry) -> SkyDesign:
-    shells = [Shell(one.altitude_km, one.inclination_deg, one.planes, one.satellites_per_plane, one.phasing or 0) for one in entry.shells]
-    phased = tuple(
-        shell if one.phasing is not None else replace(shell, phasing=usual_phasing(shell))
-        for shell, one in zip(shells, entry.shells, strict=True)
-    )
-    found = SkyDesign(entry.design, phased, entry.landing)
-    try:
-        if entry.design is not None:
-            design(entry.design)
-        found.ground()
-    except LocalError as error:
-        raise StudyError(f"alternatives.{alternative}.sky: {error}") from error
-    return found
 
 
 def _currency(of: pint.Unit) -> str | None:

@@ -1,0 +1,90 @@
+"""What the commands of `tramontana plan` share: a study read, its skies measured, and its figures by name."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import click
+
+from tramontana.cli.output import Report, check_writable, write_whole
+from tramontana.cli.sky_options import Command, Work
+from tramontana.errors import LocalError
+from tramontana.planning.figure import Figure, ancestry
+from tramontana.planning.results import Found, measure_all, measured_figures
+from tramontana.planning.study import Alternative, Study, StudyError, parse_study
+
+_MOST_ROWS = 10_000
+
+study_argument = click.argument("study", type=click.Path(path_type=Path, dir_okay=False))
+
+
+@dataclass(frozen=True, slots=True)
+class Tables:
+    """Where a table goes beside the screen."""
+
+    csv: Path | None
+    parquet: Path | None
+
+    def show(self, report: Report) -> None:
+        click.echo(report.as_text(most_rows=_MOST_ROWS))
+        if self.csv is not None:
+            write_whole(self.csv, report.as_csv().encode())
+        if self.parquet is not None:
+            write_whole(self.parquet, report.as_parquet())
+
+
+def table_options(command: Command) -> Command:
+    """Adds the options of `Tables` and passes it as `tables`; a file that could not be written is refused before any work."""
+
+    @click.option("--csv", "csv_path", type=click.Path(path_type=Path, dir_okay=False), help="Write the table here as well.")
+    @click.option("--parquet", "parquet_path", type=click.Path(path_type=Path, dir_okay=False), help="Write the table here as well.")
+    @functools.wraps(command)
+    def run(*arguments: Any, csv_path: Path | None, parquet_path: Path | None, **others: Any) -> None:
+        for path in (csv_path, parquet_path):
+            if path is not None:
+                check_writable(path)
+        command(*arguments, tables=Tables(csv_path, parquet_path), **others)
+
+    return run
+
+
+def read_study(path: Path) -> Study:
+    """Raises `StudyError`, and `LocalError` for a file that cannot be read."""
+    try:
+        return parse_study(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise LocalError(f"cannot read {path} ({error.strerror})") from error
+    except UnicodeDecodeError as error:
+        raise StudyError(f"{path} is not a text in UTF-8") from error
+
+
+def measured(study: Study, work: Work) -> dict[str, Found]:
+    """By alternative; those without a sky are left out."""
+    return measure_all(study, partial(work.run, "service"))
+
+
+def results_of(one: Alternative) -> list[Figure]:
+    """What alternatives are compared by: present value, what is paid, and by user where the study counts users."""
+    return [one.costs.present_value, one.costs.undiscounted, *([one.per_user] if one.per_user is not None else [])]
+
+
+def all_results(study: Study, one: Alternative, found: dict[str, Found]) -> list[Figure]:
+    """Those, and what was measured of it."""
+    return [*results_of(one), *(measured_figures(study, one, found[one.id]) if one.id in found else [])]
+
+
+def named_figures(figures: list[Figure]) -> dict[str, Figure]:
+    """All that have a name, from the whole to the parts."""
+    return {one.words: one for one in reversed(list(ancestry(figures))) if one.name is not None}
+
+
+def alternative_of(study: Study, name: str) -> Alternative:
+    """Raises `LocalError` that lists those of the study."""
+    for one in study.alternatives:
+        if one.id == name:
+            return one
+    raise LocalError(f"the study has no alternative {name}; it has {', '.join(one.id for one in study.alternatives)}")

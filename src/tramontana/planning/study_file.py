@@ -1,0 +1,289 @@
+"""A study is a file: what is known, from whom, and which alternatives are compared. [planning.md](../../../docs/planning.md) describes it.
+
+[study]
+title = "A line for five years"
+currency = "EUR"
+price_year = 2025                    # in whose prices everything is expressed
+first_year = 2026
+years = 5
+discount_rate = "discount-rate"      # names of inputs stand for them everywhere
+users = "users"                      # optional: an input in user
+country = "IT"                       # optional: on whose soil traffic should land
+
+[sources.offer]
+title = "…"
+url = "https://…"
+date = "2025-01-06"
+
+[inputs.fee]
+low = 1.4e9
+likely = 1.5e9
+high = 1.6e9
+unit = "EUR"
+price_year = 2025                    # for money: of which year; another year or currency is changed by [currencies]
+source = "offer"
+
+[currencies.USD]
+rate = "dollar"                      # an input in EUR/USD
+inflation = "us-inflation"           # a plain number a year, between the input's price year and the study's
+
+[[alternatives]]
+id = "lease"
+title = "Lease"
+[[alternatives.lines]]
+name = "fee"
+product = ["fee"]                    # multiplied; `divide` what divides; the result is money, or money a year
+[alternatives.sky]                   # left out: no satellites, or none that are measured here
+design = "starlink-gen1"             # a built-in one, or [[alternatives.sky.shells]] of one's own
+landing = ["IT"]                     # countries of gateways; left out: all that are known
+first = 1                            # the years in which it serves; `last` as well
+lifetime = "lifetime"                # an input in years: how long a satellite lasts when no new one is launched
+[alternatives.sky.beams]             # left out: what it carries is not computed
+each = "beams-of-a-satellite"        # an input in 1/satellite
+share = "share-of-the-beams"         # a plain number: what of them the study may use
+channels = "channels"                # a plain number: at most so many beams on one cell
+rate = "rate-of-a-beam"              # an input in Mbit/s
+[alternatives.dependence.operator]   # also factory, launch: who, and under whose law
+name = "SpaceX"
+countries = ["US"]
+source = "offer"
+
+[[losses]]                           # what is lost when something goes wrong
+id = "operator"
+title = "The operator withdraws"
+operator = "SpaceX"                  # or country = "US", launch = "Arianespace" (both with years = an input in years),
+                                     # gateways = ["milano"], points_of_presence = ["mlnnita1"] (or its cable), planes = 1
+
+[gateways.thermopylae]               # beside the built-in ones; [points_of_presence.…] alike
+title = "Thermopylae"
+country = "GR"
+latitude = 38.8
+longitude = 22.5
+source = "offer"
+
+[places.rome]                        # where service is needed; measured only where a study has places
+title = "Rome"
+latitude = 41.9
+longitude = 12.5
+share = 3                            # of the need; 1 where left out
+busy = "rome-at-the-busy-hour"       # optional: an input in Mbit/s
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Final, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from tramontana.planning.units import CURRENCIES
+
+MOST_YEARS: Final = 50
+MOST_DRAWS: Final = 1_000_000
+
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
+Currency = Annotated[str, Field(pattern="^(" + "|".join(CURRENCIES) + ")$")]
+Year = Annotated[int, Field(ge=1950, le=2150)]
+Country = Annotated[str, Field(pattern="^[A-Z]{2}$")]
+Sources = Annotated[Name | tuple[Name, ...], Field(min_length=1)]
+"""Several where what is said is not from one."""
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class StudyHead(_Strict):
+    title: str = Field(min_length=1)
+    currency: Currency
+    price_year: Year
+    first_year: Year
+    years: int = Field(ge=1, le=MOST_YEARS)
+    discount_rate: Name
+    users: Name | None = None
+    country: Country | None = None
+    draws: int = Field(default=10_000, ge=100, le=MOST_DRAWS)
+    seed: int = Field(default=1, ge=0)
+
+
+class SourceEntry(_Strict):
+    title: str = Field(min_length=1)
+    url: str = Field(pattern=r"^(https?://|docs/)")
+    date: str = Field(pattern=r"^\d{4}(-\d\d(-\d\d)?)?$")
+
+
+class InputEntry(_Strict):
+    """Either low, likely and high, or one `value` that is certain: a contract, a design, a definition."""
+
+    low: float | None = None
+    likely: float | None = None
+    high: float | None = None
+    value: float | None = None
+    unit: str
+    source: Sources
+    price_year: Year | None = None
+    note: str = ""
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        if self.value is not None and (self.low, self.likely, self.high) != (None, None, None):
+            raise ValueError("give low, likely and high, or else value alone")
+        return self
+
+
+def named_sources(given: str | tuple[str, ...]) -> tuple[str, ...]:
+    """One or several, as a tuple."""
+    return (given,) if isinstance(given, str) else given
+
+
+class CurrencyEntry(_Strict):
+    rate: Name | None = None
+    inflation: Name | None = None
+
+
+class LineEntry(_Strict):
+    name: str = Field(min_length=1)
+    product: tuple[Name, ...] = Field(min_length=1)
+    divide: tuple[Name, ...] = ()
+    first: int = 1
+    last: int | None = None
+    growth: Name | None = None
+
+
+class ConstellationEntry(_Strict):
+    satellites: Name
+    spares: Name
+    lifetime: Name
+    satellite_price: Name
+    satellites_a_launch: Name
+    launch_price: Name
+    development: Name | None = None
+    operation: Name | None = None
+    first: int = 1
+    complete: int
+
+
+class ShellEntry(_Strict):
+    altitude_km: float = Field(gt=150, lt=36_000)
+    inclination_deg: float = Field(ge=0, le=180)
+    planes: int = Field(ge=1, le=1000)
+    satellites_per_plane: int = Field(ge=1, le=1000)
+    phasing: int | None = None
+    """Walker's F; left out: the usual one (space/shells.py)."""
+
+
+class BeamsEntry(_Strict):
+    each: Name
+    share: Name | None = None
+    channels: Name
+    rate: Name
+
+
+class SkyEntry(_Strict):
+    design: Name | None = None
+    shells: tuple[ShellEntry, ...] = ()
+    landing: tuple[Country, ...] = ()
+    first: int = 1
+    last: int | None = None
+    """Years of the study in which it serves; left out: to the end."""
+    lifetime: Name | None = None
+    beams: BeamsEntry | None = None
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        if (self.design is None) == (not self.shells):
+            raise ValueError("give a design, or else shells")
+        return self
+
+
+class PlaceEntry(_Strict):
+    title: str = Field(min_length=1)
+    latitude: float = Field(ge=-90, le=90)
+    longitude: float = Field(ge=-180, le=180)
+    share: float = Field(default=1.0, gt=0)
+    busy: Name | None = None
+
+
+class StationEntry(_Strict):
+    """A gateway or a point of presence of the study's own."""
+
+    title: str = Field(min_length=1)
+    country: Country
+    latitude: float = Field(ge=-90, le=90)
+    longitude: float = Field(ge=-180, le=180)
+    source: Sources
+
+
+class GatewayEntry(StationEntry):
+    minimum_elevation: float = Field(default=25.0, ge=0, lt=90)
+
+
+class PartyEntry(_Strict):
+    name: str = Field(min_length=1)
+    countries: tuple[Country, ...] = Field(min_length=1)
+    source: Sources
+    note: str = ""
+
+
+class DependenceEntry(_Strict):
+    operator: PartyEntry | None = None
+    factory: PartyEntry | None = None
+    launch: PartyEntry | None = None
+
+
+class LossEntry(_Strict):
+    id: Name
+    title: str = Field(min_length=1)
+    operator: str | None = None
+    country: Country | None = None
+    launch: str | None = None
+    years: Name | None = None
+    gateways: tuple[str, ...] = ()
+    points_of_presence: tuple[str, ...] = ()
+    planes: int = Field(default=0, ge=0, le=100)
+
+    @model_validator(mode="after")
+    def _one_thing(self) -> Self:
+        given = [self.operator, self.country, self.launch, self.gateways, self.points_of_presence, self.planes]
+        if sum(bool(one) for one in given) != 1:
+            raise ValueError("give one of operator, country, launch, gateways, points_of_presence and planes")
+        if (self.years is not None) != (self.country is not None or self.launch is not None):
+            raise ValueError("give years with country or launch, for how long nothing is launched, and not elsewhere")
+        return self
+
+
+class DesignEntry(_Strict):
+    """What `plan design` tries, and what it must meet."""
+
+    alternative: Name
+    """Whose constellation is designed: its prices count."""
+    altitudes_km: tuple[Annotated[float, Field(gt=150, lt=36_000)], ...] = Field(min_length=1)
+    inclinations_deg: tuple[Annotated[float, Field(ge=0, le=180)], ...] = Field(min_length=1)
+    planes: tuple[Annotated[int, Field(ge=1, le=200)], ...] = Field(min_length=1)
+    satellites_per_plane: tuple[Annotated[int, Field(ge=1, le=200)], ...] = Field(min_length=1)
+    landing: tuple[Country, ...] = ()
+    available: float = Field(gt=0, lt=1)
+    round_trip_ms: float = Field(gt=0)
+
+
+class AlternativeEntry(_Strict):
+    id: Name
+    title: str = Field(min_length=1)
+    includes: tuple[Name, ...] = ()
+    """Other alternatives whose costs are part of this one: a mix."""
+    lines: tuple[LineEntry, ...] = ()
+    constellation: ConstellationEntry | None = None
+    sky: SkyEntry | None = None
+    dependence: DependenceEntry = DependenceEntry()
+
+
+class StudyFile(_Strict):
+    study: StudyHead
+    sources: dict[Name, SourceEntry]
+    inputs: dict[Name, InputEntry]
+    currencies: dict[Currency, CurrencyEntry] = {}
+    places: dict[Name, PlaceEntry] = {}
+    gateways: dict[Name, GatewayEntry] = {}
+    points_of_presence: dict[Name, StationEntry] = {}
+    losses: tuple[LossEntry, ...] = ()
+    design: DesignEntry | None = None
+    alternatives: tuple[AlternativeEntry, ...] = Field(min_length=1)
