@@ -166,6 +166,56 @@ def test_the_open_model_is_reproduced(constellation: str) -> None:
     assert likely(parse_study(text).alternatives[0].costs.present_value) == pytest.approx([theirs], rel=1e-12)
 
 
+PUBLISHED = (
+    # Capital, running costs a year, total cost of ownership (US dollars): rows of results/final_cost_results.csv of the open model.
+    (396_286_000.0, 109_300_000.0, 1_057_867_791.0232877),
+    (401_286_000.0, 109_300_000.0, 1_062_867_791.0232877),
+    (396_286_000.0, 109_800_000.0, 1_060_140_766.2753688),
+    (396_286_000.0, 129_300_000.0, 1_148_786_801.1065347),
+    (407_386_000.0, 122_300_000.0, 1_128_065_147.5773983),
+)
+
+
+def test_totals_that_the_open_model_published_move_as_ours() -> None:
+    """Its totals hold a constant that is in neither column; so the differences between its rows are compared."""
+    study = """
+        [study]
+        title = "rows"
+        currency = "USD"
+        price_year = 2022
+        first_year = 2022
+        years = 5
+        discount_rate = "rate"
+        [sources.model]
+        title = "Open model, its results"
+        url = "https://github.com/Bonface-Osoro/saleos"
+        date = "2022-12"
+        [inputs.rate]
+        value = 0.05
+        unit = "1"
+        source = "model"
+        """
+    for row, (capital, running, _) in enumerate(PUBLISHED):
+        study += f'[inputs.capital-{row}]\nvalue = {capital}\nunit = "USD"\nprice_year = 2022\nsource = "model"\n'
+        study += f'[inputs.running-{row}]\nvalue = {running}\nunit = "USD/year"\nprice_year = 2022\nsource = "model"\n'
+        study += f'[[alternatives]]\nid = "row-{row}"\ntitle = "row"\n'
+        study += f'[[alternatives.lines]]\nname = "capital"\nproduct = ["capital-{row}"]\nlast = 1\n'
+        study += f'[[alternatives.lines]]\nname = "running"\nproduct = ["running-{row}"]\n'
+    ours = [likely(one.costs.present_value)[0] for one in parse_study(study).alternatives]
+    for row, (_, _, theirs) in enumerate(PUBLISHED[1:], start=1):
+        assert ours[row] - ours[0] == pytest.approx(theirs - PUBLISHED[0][2], rel=1e-8)
+
+
+def test_the_second_country_is_a_study_whose_losses_differ() -> None:
+    study = parse_study((ITALY.parent / "spain-2025.toml").read_text(encoding="utf-8"))
+    assert study.head.country == "ES"
+    found = {one.id: one for one in study.alternatives}
+    a_year = 93.17e6 * 1.02**7
+    assert likely(found["hisdesat"].costs.undiscounted) == pytest.approx([5 * a_year])
+    assert likely(found["terminals"].costs.undiscounted) == pytest.approx([500 * 2867 + 5 * 12 * 500 * 287])
+    assert len(found["terminals-and-iris2"].skies) == 2
+
+
 def test_the_case_of_italy() -> None:
     study = parse_study(ITALY.read_text(encoding="utf-8"))
     found = {one.id: one.costs for one in study.alternatives}
@@ -204,8 +254,8 @@ def test_the_page_stands_alone_and_every_figure_leads_to_its_source(tmp_path: Pa
         for link, source in zip(links, given.estimate.sources, strict=True):
             assert source.url in tree.get_element_by_id(link).xpath(".//a/@href")
     figures = list(tree.iter("figure"))
-    assert len(figures) == 6  # the ranges of all, and what drives each of the five
-    assert all(len(figure.get("aria-label")) > 40 for figure in figures)
+    assert len(figures) == 6 + 4  # the ranges of all, what drives each of the five, and a map of the seas for each of the four with a sky
+    assert all(len(figure.get("aria-label") or figure.text_content()) > 40 for figure in figures)
     assert "simulated" in tree.text_content()
     for heading in ("Sovereignty and dependence", "What is lost", "Capacity at the busy hour"):
         table = tree.xpath(f"//h2[text()='{heading}']/following::table[1]")[0]

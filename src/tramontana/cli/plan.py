@@ -11,6 +11,7 @@ import click
 import numpy as np
 
 from tramontana.cli.output import Column, Report, check_writable, write_whole
+from tramontana.cli.plan_areas import areas, covered
 from tramontana.cli.plan_figures import compare, figures
 from tramontana.cli.plan_losses import losses
 from tramontana.cli.plan_page import MILLION, PERCENTILES, number, range_in_words, service_in_words, study_page
@@ -43,7 +44,7 @@ def plan() -> None:
     """Compare the alternatives of a study: what each costs and gives, within what range, and why."""
 
 
-for command in (losses, figures, compare):
+for command in (losses, areas, figures, compare):
     plan.add_command(command)
 
 
@@ -65,7 +66,7 @@ def report(study: Path, page: Path, work: Work) -> None:
     """Write the report of STUDY as one PAGE of HTML: it needs no network, and prints."""
     check_writable(page)
     read = read_study(study)
-    write_whole(page, study_page(read, measured(read, work)).encode())
+    write_whole(page, study_page(read, measured(read, work), covered(read, work) if read.areas else None).encode())
     click.echo(f"Wrote {page}: open it in a browser.")
 
 

@@ -10,6 +10,7 @@ from typing import Final
 import numpy as np
 from matplotlib.figure import Figure as Drawing
 
+from tramontana.cli.plan_areas import Coverage, areas_section
 from tramontana.cli.plan_sections import busy_hour, lost, milliseconds, percent, slug, sovereignty
 from tramontana.cli.plan_study import all_results, results_of
 from tramontana.cli.sky_chart import LINES, plain_text
@@ -26,7 +27,7 @@ MILLION: Final = 1e6
 MOST_DRIVERS: Final = 8
 
 
-def study_page(study: Study, found: dict[str, Found]) -> str:
+def study_page(study: Study, found: dict[str, Found], seas: Coverage | None) -> str:
     """HTML that prints. Every result is a link to its formula, every input to its source."""
     results = {one.id: all_results(study, one, found) for one in study.alternatives}
     roots = [figure for figures in results.values() for figure in figures]
@@ -47,7 +48,7 @@ def study_page(study: Study, found: dict[str, Found]) -> str:
         f"<h1>{escape(study.head.title)}</h1><p>{escape(about)}</p>"
         f'<figure role="img" aria-label="{escape(_ranges_in_words(study, values))}">{ranges}</figure>'
         f"{_table(study, values, measured)}{_service(study, measured)}"
-        f"{sovereignty(study, found, links)}{lost(study, found, links)}{busy_hour(study, found, links)}{parts}"
+        f"{sovereignty(study, found, links)}{lost(study, found, links)}{busy_hour(study, found, links)}{areas_section(study, seas)}{parts}"
         f"<h2>Inputs</h2>{_inputs(study.inputs)}<h2>Sources</h2>{_sources(study.sources)}"
     )
     return (
@@ -260,7 +261,7 @@ _STYLE: Final = """
 :root{color-scheme:light}
 body{font:16px/1.5 system-ui,sans-serif;color:#1d2733;background:#fff;margin:2rem auto;padding:0 1rem;max-width:1100px}
 h1{font-size:1.6rem;line-height:1.2;margin:0 0 .6rem}h2{font-size:1.2rem;margin:2rem 0 .6rem}
-figure{margin:1rem 0}svg{width:100%;height:auto}
+figure{margin:1rem 0}.legend,.site{stroke:none}svg{width:100%;height:auto}
 a{color:#0b4f9c}a:focus-visible,summary:focus-visible{outline:3px solid #0b4f9c;outline-offset:2px}
 .scroll{overflow-x:auto}
 table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}

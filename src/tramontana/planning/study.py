@@ -9,6 +9,7 @@ from functools import reduce
 
 import numpy as np
 import pint
+from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from tramontana.complaints import complaints
@@ -58,6 +59,15 @@ class Alternative:
     """Of each part that names any, with the part's title."""
 
 
+@dataclass(frozen=True, eq=False, slots=True)
+class Area:
+    id: str
+    title: str
+    ring: NDArray[np.float64]
+    """(n, 2) longitude and latitude, closed."""
+    sources: tuple[Source, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Study:
     head: StudyHead
@@ -69,6 +79,7 @@ class Study:
     busy: Figure | None
     """What all places ask for at the busy hour; None where that is not known."""
     losses: tuple[Loss, ...]
+    areas: tuple[Area, ...]
     design: DesignTask | None
 
 
@@ -115,9 +126,15 @@ class _Builder:
         demand, busy, losses = self._demand(), self._busy(), tuple(self._loss(entry, alternatives) for entry in file.losses)
         if unused := sorted(set(self.inputs) - self.used):
             raise StudyError(f"inputs that nothing uses: {', '.join(unused)}; delete them or correct a name")
+        areas = tuple(
+            Area(name, one.title, np.array([*one.ring, one.ring[0]]), self._sources(one.source, f"areas.{name}"))
+            for name, one in file.areas.items()
+        )
         if unused := sorted(set(self.sources) - self.named):
             raise StudyError(f"sources that nothing names: {', '.join(unused)}; delete them or correct a name")
-        return Study(head, self.sources, self.inputs, alternatives, demand, busy, losses, self._design(alternatives, entries, demand))
+        return Study(
+            head, self.sources, self.inputs, alternatives, demand, busy, losses, areas, self._design(alternatives, entries, demand)
+        )
 
     def _sources(self, given: str | tuple[str, ...], where: str) -> tuple[Source, ...]:
         names = named_sources(given)

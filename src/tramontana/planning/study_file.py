@@ -54,6 +54,11 @@ title = "The operator withdraws"
 operator = "SpaceX"                  # or country = "US", launch = "Arianespace" (both with years = an input in years),
                                      # gateways = ["milano"], points_of_presence = ["mlnnita1"] (or its cable), planes = 1
 
+[areas.tyrrhenian]                   # a sea whose coverage and gaps are shown, on a map as well
+title = "Tyrrhenian Sea"
+ring = [[9.4, 43.0], [9.85, 44.0], [15.7, 38.25], [12.4, 37.8], [8.6, 38.9]]
+source = "offer"
+
 [gateways.thermopylae]               # beside the built-in ones; [points_of_presence.…] alike
 title = "Thermopylae"
 country = "GR"
@@ -224,6 +229,14 @@ class PartyEntry(_Strict):
     note: str = ""
 
 
+class AreaEntry(_Strict):
+    """A sea area: a ring of [longitude, latitude] in degrees, the first point not again at the end."""
+
+    title: str = Field(min_length=1)
+    ring: tuple[tuple[Annotated[float, Field(ge=-180, le=180)], Annotated[float, Field(ge=-90, le=90)]], ...] = Field(min_length=3)
+    source: Sources
+
+
 class DependenceEntry(_Strict):
     operator: PartyEntry | None = None
     factory: PartyEntry | None = None
@@ -284,6 +297,7 @@ class StudyFile(_Strict):
     places: dict[Name, PlaceEntry] = {}
     gateways: dict[Name, GatewayEntry] = {}
     points_of_presence: dict[Name, StationEntry] = {}
+    areas: dict[Name, AreaEntry] = {}
     losses: tuple[LossEntry, ...] = ()
     design: DesignEntry | None = None
     alternatives: tuple[AlternativeEntry, ...] = Field(min_length=1)

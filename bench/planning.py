@@ -1,0 +1,72 @@
+"""Study time by alternatives, places and days: processor time as ratios to one alternative, ten places and an hour; and what draws cost.
+
+.venv/bin/python bench/planning.py
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from tramontana.planning.figure import Draws, evaluate
+from tramontana.planning.losses import Serving
+from tramontana.planning.measures import Demand, MeasureSky, measure
+from tramontana.planning.sky import SkyDesign
+from tramontana.planning.study import parse_study
+from tramontana.space.ground import Place
+from tramontana.space.shells import Shell
+
+STUDY = Path(__file__).parents[1] / "studies" / "italy-2025.toml"
+HOUR_S = 3600.0
+
+
+def demand(count: int) -> Demand:
+    """Places over Italy, from a fixed seed."""
+    rng = np.random.default_rng(1)
+    where = zip(rng.uniform(36, 46, count).tolist(), rng.uniform(8, 18, count).tolist(), strict=True)
+    places = tuple(Place(f"p{number}", f"p{number}", "IT", "city", lat, lon) for number, (lat, lon) in enumerate(where))
+    return Demand(places, np.full(count, 1 / count), home="IT")
+
+
+def seconds(work: Callable[[], object]) -> float:
+    """Of processor, the least of two."""
+    took = []
+    for _ in range(2):
+        start = time.process_time()
+        work()
+        took.append(time.process_time() - start)
+    return min(took)
+
+
+def studied(alternatives: int, places: int, hours: float) -> float:
+    # Each alternative flies a plane more than the one before: no two share a sky.
+    servings = {n: [Serving(SkyDesign(None, (Shell(1200, 48, 10 + n, 12, 1),), ("IT",)), 1, 1)] for n in range(alternatives)}
+
+    def run(work: MeasureSky, skies: object) -> list[object]:
+        longer = MeasureSky(work.demand, duration_s=hours * HOUR_S)
+        return [longer(sky) for sky in skies]  # type: ignore[attr-defined]
+
+    return seconds(lambda: measure(servings, demand(places), 1, run))  # type: ignore[arg-type]
+
+
+def main() -> None:
+    studied(1, 10, 0.1)  # compiles the kernels
+    one = studied(1, 10, 1)
+    print(f"one alternative, 10 places, 1 h: {one:.2f} s of processor; everything below as a multiple of it")
+    for what, values in (("alternatives", (2, 4)), ("places", (100, 1000)), ("hours", (6, 24))):
+        for value in values:
+            asked = {"alternatives": 1, "places": 10, "hours": 1} | {what: value}
+            print(f"{value:>5} {what:<13} {studied(**asked) / one:6.1f}")
+    study = parse_study(STUDY.read_text(encoding="utf-8"))
+    roots = [each.costs.present_value for each in study.alternatives]
+    draws = [seconds(lambda count=count: evaluate(roots, Draws.random(roots, count, 1))) for count in (10_000, 100_000)]  # type: ignore[misc]
+    print(f"draws of {STUDY.name}: 10,000 in {draws[0]:.2f} s; 100,000 take {draws[1] / draws[0]:.1f} times as long")
+    print(f"load average of this machine at the end: {os.getloadavg()[0]:.1f} on {os.cpu_count()} processors")
+
+
+if __name__ == "__main__":
+    main()
