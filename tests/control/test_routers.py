@@ -9,6 +9,9 @@ from typing import Any
 import pytest
 
 from tests.control.house import House, Houses, Phone, b64
+from tramontana.carrier_hours import HOUR_S, CarrierHour
+from tramontana.control.store import carrier_hours
+from tramontana.control.store.carrier_hours import SiteHour
 from tramontana.internet.report import Carrying, GatewayReport, SignedReport, SiteReport, Switched, Tunnel, sign_report
 
 pytestmark = pytest.mark.anyio
@@ -190,6 +193,46 @@ async def test_what_a_site_reports_reaches_the_console_by_the_hands_of_a_gateway
         assert state["tunnel"] is None
         assert state["blocked"]["it"] == "nessun vettore consentito dalle regole è attivo: Starlink non risponde più"
         assert (await site.post("/gateways/reports", {"reports": []})).json()["code"] == "not_a_router"
+
+
+async def test_hours_of_carriers_are_kept_as_they_were_first_told(houses: Houses) -> None:
+    async with houses() as house:
+        site, gateway = await _router(house, "Ship", "site"), await _router(house, "Rome", "gateway")
+        now = house.clock()
+        over = int(now // HOUR_S) - 2
+
+        def hour(number: int, down_s: float) -> CarrierHour:
+            return CarrierHour(
+                carrier="starlink",
+                hour=number,
+                observed_s=3600.0,
+                down_s=down_s,
+                alone_s=0.0,
+                outages=1,
+                longest_outage_s=down_s,
+                loss=0.01,
+                delays=((75, 3500),),
+                full_down=None,
+                full_up=None,
+                octets=10**9,
+            )
+
+        await _handed(house, gateway, _report(house, site, gateway, now, hours=(hour(over, 30.0), hour(over + 3, 1.0))))
+        again = _report(house, site, gateway, now + 1, hours=(hour(over, 0.0), hour(over - 1, 2.0)))
+        assert (await _handed(house, gateway, again, again))["refused"] == 0
+
+        async def kept() -> list[SiteHour]:
+            async with house.store.read() as connection:
+                return list(await carrier_hours.of_carrier(connection, "starlink", over - 10, over + 10))
+
+        # The first word counts, and an hour that is not over is none.
+        assert [(row.site, row.measured) for row in await kept()] == [("Ship", hour(over - 1, 2.0)), ("Ship", hour(over, 30.0))]
+        async with house.store.write() as connection:
+            await carrier_hours.forget(connection, now + (carrier_hours.KEPT_DAYS - 2 / 24) * 86400)
+        assert [row.measured.hour for row in await kept()] == [over]
+        async with house.store.write() as connection:
+            await carrier_hours.forget(connection, now + (carrier_hours.KEPT_DAYS + 1) * 86400)
+        assert await kept() == []
 
 
 async def test_reports_that_their_router_did_not_sign_are_refused(houses: Houses) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 
 from tramontana.cli.output import Column, Report, check_writable, write_whole
 from tramontana.cli.plan_areas import areas, covered
+from tramontana.cli.plan_contract import contract
 from tramontana.cli.plan_figures import compare, figures
 from tramontana.cli.plan_losses import losses
 from tramontana.cli.plan_page import MILLION, PERCENTILES, number, range_in_words, service_in_words, study_page
@@ -44,7 +45,7 @@ def plan() -> None:
     """Compare the alternatives of a study: what each costs and gives, within what range, and why."""
 
 
-for command in (losses, areas, figures, compare):
+for command in (losses, areas, figures, compare, contract):
     plan.add_command(command)
 
 

@@ -19,12 +19,16 @@ from tramontana.cli.output import Report
 MOST_TABLE_ROWS = 5_000
 
 
-class Picture(Protocol):
+class Drawn(Protocol):
+    """What a page can show."""
+
+    def svg(self) -> str: ...
+
+
+class Picture(Drawn, Protocol):
     """What a study can draw."""
 
     def png(self, title: str, foot: str) -> bytes: ...
-
-    def svg(self) -> str: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +70,7 @@ def svg_of(figure: Figure) -> str:
     return re.sub(r' id="([^"]*)"', lambda found: found.group() if f"#{found.group(1)}" in drawing else "", drawing)
 
 
-def page(report: Report, picture: Picture | None) -> str:
+def page(report: Report, picture: Drawn | None) -> str:
     """The report as a page: label, summary, picture, table (its first `MOST_TABLE_ROWS` rows)."""
     shown = min(report.count, MOST_TABLE_ROWS)
     head = "".join(f'<th class="{c.kind}">{escape(c.name)}</th>' for c in report.columns)

@@ -67,7 +67,7 @@ from tramontana.control.routers import Routers
 from tramontana.control.services import Services
 from tramontana.control.sky import SkyService
 from tramontana.control.sos import Sos
-from tramontana.control.store import accounts, audit, key_packages, mailbox, retention, sessions, trees
+from tramontana.control.store import accounts, audit, carrier_hours, key_packages, mailbox, retention, sessions, trees
 from tramontana.control.store import attachments as attachment_rows
 from tramontana.control.store import calls as call_rows
 from tramontana.control.store import routers as router_rows
@@ -188,6 +188,7 @@ async def forget_old(store: Store, now: float) -> None:
             await mailbox.forget_undelivered(connection, now - kept.undelivered_days * retention.DAY_S)
         await trees.forget_old(connection, now)
         await router_rows.forget_reports(connection, now - kept.call_records_days * retention.DAY_S)
+        await carrier_hours.forget(connection, now)
         await attachment_rows.forget_expired(connection, now)
         await sealed_text_rows.forget_old(connection, now)
     # Beside everybody else: these may be many rows, which nobody touches any more.

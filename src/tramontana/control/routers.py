@@ -14,11 +14,12 @@ from typing import Annotated
 from pydantic import Field, TypeAdapter
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from tramontana.carrier_hours import HOUR_S, CarrierHour
 from tramontana.control import frames
 from tramontana.control.delivery import Sender
 from tramontana.control.hub import Hub
 from tramontana.control.problem import Problem
-from tramontana.control.store import audit, routers
+from tramontana.control.store import audit, carrier_hours, routers
 from tramontana.control.store.database import Store
 from tramontana.internet.addresses import is_private, overlapped, parse_address, parse_network
 from tramontana.internet.overlay import MAX_GATEWAY_NUMBER, MAX_SITE_NUMBER, SITE_BLOCK, TUNNEL_NETWORK, site_network
@@ -131,6 +132,7 @@ class Routers:
         async with self._store.read() as connection:
             known = await routers.reporters(connection, {each.device_id for each in given}, now)
         newest: dict[str, routers.Report] = {}
+        hours: dict[tuple[str, int, str], CarrierHour] = {}
         refused = 0
         for signed in given:
             reporter = known.get(signed.device_id)
@@ -144,13 +146,17 @@ class Routers:
             except (ReportRefused, SignatureRefused):
                 refused += 1
                 continue
+            if isinstance(report, SiteReport):
+                over = [each for each in report.hours if (each.hour + 1) * HOUR_S <= now + CLOCKS_DIFFER_S]
+                hours |= {(signed.device_id, each.hour, each.carrier): each for each in over}
             last = newest[signed.device_id].at if signed.device_id in newest else reporter.last_at
             if report.at <= now + CLOCKS_DIFFER_S and (last is None or report.at > last):
                 text = signed.report.decode("utf-8")
                 newest[signed.device_id] = routers.Report(signed.device_id, report.at, now, gateway.device_id, text)
-        if newest:
+        if newest or hours:
             async with self._store.write() as connection:
                 await routers.keep_reports(connection, list(newest.values()))
+                await carrier_hours.keep(connection, [(device_id, each) for (device_id, _, _), each in hours.items()])
         return refused
 
     async def revision(self) -> str:

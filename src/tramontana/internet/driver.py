@@ -36,6 +36,7 @@ from tramontana.internet.linux.wireguard import Peer, PeerState, WireGuard, new_
 from tramontana.internet.log_file import LogFile
 from tramontana.internet.overlay import TunnelId
 from tramontana.internet.report import Position
+from tramontana.internet.service_record import RecordDamaged, ServiceRecord
 from tramontana.internet.settings import GatewaySettings, SiteSettings
 from tramontana.internet.tunnel_keys import Identity, is_nested
 from tramontana.internet.usage import Usage, UsageDamaged
@@ -182,6 +183,18 @@ class StateDirectory:
     def write_usage(self, usage: Usage) -> None:
         """Raises `OSError`."""
         replace_private(self.path / "usage.json", usage.serialise())
+
+    def read_service_record(self) -> ServiceRecord:
+        """Raises `StateDamaged`."""
+        path = self.path / "service.json"
+        try:
+            return ServiceRecord.parse(read_private(path)) if path.exists() else ServiceRecord()
+        except RecordDamaged as error:
+            raise StateDamaged(f"{path}: {error}") from error
+
+    def write_service_record(self, record: ServiceRecord) -> None:
+        """Raises `OSError`."""
+        replace_private(self.path / "service.json", record.serialise())
 
     def read_places(self, name: str) -> list[Any]:
         """What was written last under this name; nothing before. Raises `StateDamaged`."""

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from tramontana.carrier_hours import CarrierHour
 from tramontana.errors import RemoteError
 from tramontana.keys.identity import DeviceKey, encode_statement, verify_signature
 
@@ -18,6 +19,8 @@ MOST_SWITCHES = 12
 """The last ones."""
 MOST_TUNNELS = 32
 """Two gateways over fifteen uplinks, and some."""
+MOST_HOURS = 2
+"""Of carriers, in one report."""
 MAX_WORDS = 400
 
 DeviceId = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
@@ -80,6 +83,8 @@ class SiteReport(_Strict):
     tunnels: Annotated[tuple[Tunnel, ...], Field(max_length=MOST_TUNNELS, strict=False)]
     switches: Annotated[tuple[Switched, ...], Field(max_length=MOST_SWITCHES, strict=False)]
     """The newest last."""
+    hours: Annotated[tuple[CarrierHour, ...], Field(max_length=MOST_HOURS, strict=False)] = ()
+    """What carriers were worth in hours that are over."""
     position: Position | None = None
 
 

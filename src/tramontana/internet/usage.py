@@ -25,21 +25,25 @@ class Usage:
     counted: dict[str, int] = field(default_factory=dict)
     """What the counter of each interface showed last."""
 
-    def count(self, counters: Mapping[str, int], carriers: Mapping[str, str], boot: str, unix_s: float) -> None:
-        """counters: octets that each interface carried since it was made. carriers: whose interface it is."""
+    def count(self, counters: Mapping[str, int], carriers: Mapping[str, str], boot: str, unix_s: float) -> dict[str, float]:
+        """counters: octets that each interface carried since it was made. carriers: whose interface it is. What came to each carrier."""
         month = datetime.fromtimestamp(unix_s, UTC).strftime("%Y-%m")
         if month != self.month:
             self.month, self.octets = month, {}
         if boot != self.boot:
             self.boot, self.counted = boot, {}
+        added: dict[str, float] = {}
         for interface, carrier in carriers.items():
             octets = counters.get(interface)
             if octets is None:
                 continue
             before = self.counted.get(interface, 0)
             # A counter that is lower than before is that of an interface that was made anew.
-            self.octets[carrier] = self.octets.get(carrier, 0.0) + (octets - before if octets >= before else octets)
+            added[carrier] = added.get(carrier, 0.0) + (octets - before if octets >= before else octets)
             self.counted[interface] = octets
+        for carrier, more in added.items():
+            self.octets[carrier] = self.octets.get(carrier, 0.0) + more
+        return added
 
     def serialise(self) -> bytes:
         return json.dumps({"month": self.month, "octets": self.octets, "boot": self.boot, "counted": self.counted}).encode()

@@ -449,6 +449,15 @@ router_reports = Table(
     Column("report", Text, nullable=False),
 )
 
+carrier_hours = Table(
+    "carrier_hours",
+    metadata,
+    Column("device_id", Id, ForeignKey("devices.device_id"), primary_key=True),  # the site that measured it
+    Column("hour", Integer, primary_key=True, index=True),  # POSIX seconds / 3600
+    Column("carrier", String(64), primary_key=True),
+    Column("measured", Text, nullable=False),  # JSON, as the site signed it
+)
+
 outgoing_texts = Table(
     "outgoing_texts",
     metadata,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from tramontana.carrier_hours import CarrierHour
 from tramontana.internet.driver import position_of
 from tramontana.internet.flow_class import FlowClass
 from tramontana.internet.report import MAX_WORDS, MOST_SWITCHES, MOST_TUNNELS, Carrying, SiteReport, Switched, Tunnel
@@ -12,7 +13,9 @@ from tramontana.internet.settings import SiteSettings
 from tramontana.internet.uplink_choice import Changed
 
 
-def report_of(condition: Mapping[str, Any], settings: SiteSettings, log_size: int, now: float) -> SiteReport:
+def report_of(
+    condition: Mapping[str, Any], settings: SiteSettings, log_size: int, hours: tuple[CarrierHour, ...], now: float
+) -> SiteReport:
     """now: POSIX seconds."""
     carriers = {uplink.index: uplink.carrier for uplink in settings.uplink}
     carrying = condition["carrying"]
@@ -32,6 +35,7 @@ def report_of(condition: Mapping[str, Any], settings: SiteSettings, log_size: in
             for each in condition["history"]
             if FlowClass.DATA_ROUTINE.label in each["flows"]
         )[-MOST_SWITCHES:],
+        hours=hours,
         position=position_of(settings),
     )
 

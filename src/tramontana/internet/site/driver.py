@@ -40,7 +40,7 @@ from tramontana.internet.linux.flow_marks import FlowMarks, LocalNetwork
 from tramontana.internet.linux.flow_routes import EVERYTHING
 from tramontana.internet.linux.namespace import Namespace, allow_files
 from tramontana.internet.linux.site_ladder import LadderTunnel, SiteLadder
-from tramontana.internet.linux.site_uplinks import Heard, SiteTunnel, SiteUplinks
+from tramontana.internet.linux.site_uplinks import Heard, SiteTunnel, SiteUplinks, TunnelStatus
 from tramontana.internet.linux.tunnel_socket import counters
 from tramontana.internet.linux.wireguard import WireGuard, layers_here, public_key_of, wireguard_here
 from tramontana.internet.log_file import LogFile
@@ -59,11 +59,9 @@ from tramontana.internet.overlay import (
     tunnel_address,
 )
 from tramontana.internet.policy import Policy, Rule, parse_policy
-from tramontana.internet.probe import METERED, UNMETERED
-from tramontana.internet.report import (
-    SiteReport,
-    sign_report,
-)
+from tramontana.internet.probe import METERED, UNMETERED, Health
+from tramontana.internet.report import MOST_HOURS, SiteReport, sign_report
+from tramontana.internet.service_record import Look
 from tramontana.internet.settings import GatewayPlace, SiteSettings, Uplink
 from tramontana.internet.site import zeroise
 from tramontana.internet.several import flows_over_several
@@ -83,6 +81,8 @@ REPORT_PERIOD_S = 30.0
 """A site reports so often; 10,000 of them are 333 reports a second at the server."""
 REPORT_SOONEST_S = 2.0
 USAGE_PERIOD_S = 10.0
+LOOK_S = 1.0
+SERVICE_WRITTEN_S = 60.0
 FORESEEN_SHOWN = 20
 UNSOLD_BPS = 1e9
 """More than any uplink of a site carries: shaping then follows what is measured."""
@@ -139,6 +139,7 @@ class SiteAgent:
         self._announced_as_of: float | None = None
         self._announced_fault: str | None = None
         self.usage = self.state.read_usage()
+        self.service = self.state.read_service_record()
         self.fault: str | None = None
 
     def _tunnel(self, gateway: GatewayPlace, uplink: Uplink, layer: Layer) -> TunnelEnd[SiteKey]:
@@ -257,6 +258,7 @@ class SiteAgent:
             tasks.create_task(self._tick())
             tasks.create_task(self._watch_links())
             tasks.create_task(self._count())
+            tasks.create_task(self._record_service())
             tasks.create_task(self._choose())
             if self.settings.lookout is not None:
                 carriers = tuple(dict.fromkeys(uplink.carrier for uplink in self.settings.uplink))
@@ -417,7 +419,7 @@ class SiteAgent:
         while True:
             with self.underlay.entered():
                 seen = {interface: sum(octets) for interface, octets in counters().items()}
-            self.usage.count(seen, carriers, boot_id(), unix_s())
+            self.service.add_octets(self.usage.count(seen, carriers, boot_id(), unix_s()), unix_s())
             if self.uplinks is not None:
                 self.uplinks.set_used(self.usage.octets)
             try:
@@ -425,6 +427,28 @@ class SiteAgent:
             except OSError as error:
                 log.warning("the usage of this month cannot be stored: %s", error.strerror)
             await asyncio.sleep(USAGE_PERIOD_S)
+
+    async def _record_service(self) -> None:
+        """What each carrier is worth, second by second."""
+        written = now_s()
+        try:
+            while True:
+                looks: dict[str, list[Look]] = {uplink.carrier: [] for uplink in self.settings.uplink}
+                for live in self.uplinks.status() if self.uplinks is not None else ():
+                    looks[live.tunnel.carrier.id].append(_look(live))
+                self.service.look(looks, unix_s())
+                if now_s() - written >= SERVICE_WRITTEN_S:
+                    written = now_s()
+                    self._write_service()
+                await asyncio.sleep(LOOK_S)
+        finally:
+            self._write_service()
+
+    def _write_service(self) -> None:
+        try:
+            self.state.write_service_record(self.service)
+        except OSError as error:
+            log.warning("the record of the carriers' hours cannot be stored: %s", error.strerror)
 
     async def _tick(self) -> None:
         while True:
@@ -522,7 +546,7 @@ class SiteAgent:
 
     def report(self) -> SiteReport:
         """What the site says of itself to the server."""
-        return report_of(self.condition(), self.settings, self.trust.size, unix_s())
+        return report_of(self.condition(), self.settings, self.trust.size, self.service.to_report(MOST_HOURS), unix_s())
 
     def introduction(self, gateway: GatewayPlace) -> Introduction:
         ends = self.ends(gateway.id)
@@ -600,3 +624,9 @@ class SiteAgent:
 def _sold_bps(uplink: Uplink) -> tuple[float, float]:
     up, down = (UNSOLD_BPS if mbps is None else mbps * 1e6 for mbps in (uplink.up_mbps, uplink.down_mbps))
     return up, down
+
+
+def _look(live: TunnelStatus) -> Look:
+    estimate = live.estimate
+    down, up = (way.bps if way.measured_full else None for way in (estimate.capacity_down, estimate.capacity_up))
+    return Look(live.keyed, live.link_up and live.health in (Health.ALIVE, Health.SUSPECT), estimate.srtt_s, estimate.loss, down, up)
