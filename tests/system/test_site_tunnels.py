@@ -9,6 +9,7 @@ import socket
 import struct
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -16,8 +17,10 @@ from pathlib import Path
 import pytest
 
 from tests.system.routers import ETH_P_ALL, MARK, Agent, Routers, missing_for_routers, routers, wait_for
+from tramontana.carrier_hours import HOUR_S
 from tramontana.internet.linux.namespace import Namespace
 from tramontana.internet.linux.wireguard import SOCKETS
+from tramontana.internet.service_record import ServiceRecord
 
 pytestmark = [
     pytest.mark.system,
@@ -118,6 +121,13 @@ def test_keys_are_renewed_and_agents_die_without_one_packet_lost(network: Router
     assert traffic.lost == 0
     assert capture.marks == 0
     assert capture.others == []
+
+    network.site.stop(signal.SIGTERM)
+    record = ServiceRecord.parse((network.site.state / "service.json").read_bytes())
+    record.look({}, time.time() + HOUR_S)
+    hours = {each.carrier: each for each in record.closed}
+    assert len(hours) == 2
+    assert all(each.observed_s > 5 and each.octets > 0 and each.delays for each in hours.values())
 
 
 def test_a_renewal_that_fails_at_one_end_is_taken_back_without_an_outage(tmp_path: Path) -> None:
