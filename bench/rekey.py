@@ -77,7 +77,13 @@ async def fill(data: Path, count: int) -> list[str]:
     tokens = [Token.generate() for _ in range(count)]
     store = await Store.open(data)
     who = [identity(leaf) for leaf in range(count)]
-    conversation = {"conversation_id": CONVERSATION_ID, "kind": "group", "epoch": 1, "creator_device_id": who[0], "created_at": 1.0}
+    conversation = {
+        "conversation_id": CONVERSATION_ID,
+        "kind": "group",
+        "epoch": 1,
+        "creator_device_id": who[0],
+        "created_at": 1.0,
+    }
     devices = [
         {
             "device_id": one,
@@ -149,10 +155,12 @@ async def remove_one(members: Members, tokens: list[str], url: str) -> Timing:
     """The first member removes the second one."""
     async with AsyncExitStack() as stack:
         others = [leaf for leaf in range(len(tokens)) if leaf not in (0, REMOVED_LEAF)]
-        sockets = [await stack.enter_async_context(connected(url, leaf, tokens[leaf])) for leaf in others]
+        receiving = []
+        for leaf in others:  # those who wait for the rest answer the server's pings meanwhile
+            socket = await stack.enter_async_context(connected(url, leaf, tokens[leaf]))
+            receiving.append(asyncio.create_task(delivered(socket)))
         http = await stack.enter_async_context(httpx.AsyncClient(base_url=url, timeout=60))
         await asyncio.sleep(SETTLE_S)
-        receiving = [asyncio.create_task(delivered(socket)) for socket in sockets]
         began = time.perf_counter()
         step = members.sender.commit(Remove(REMOVED_LEAF), now=NOW)
         assert step.state

@@ -1,4 +1,7 @@
-"""Dependencies of the routes: the services, who is asking, and how often."""
+"""Dependencies of the routes: the services, who is asking, and how often.
+
+All are coroutines, although few wait: FastAPI runs what is none in a thread, which costs more than all of them do.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +32,7 @@ def services_of(connection: HTTPConnection) -> Services:
     return services
 
 
-def _services(request: Request) -> Services:
+async def _services(request: Request) -> Services:
     return services_of(request)
 
 
@@ -47,7 +50,7 @@ def limit(services: Services, name: str, key: str, rate: Rate, *, cost: float = 
         raise Problem("too_many_requests", retry_after_s=wait_s)
 
 
-def _stranger(request: Request, services: ServicesOf) -> str:
+async def _stranger(request: Request, services: ServicesOf) -> str:
     address = client_address(request)
     limit(services, "stranger", source_of(address), services.limits.stranger)
     return address
@@ -102,7 +105,7 @@ SessionOf = Annotated[sessions.Session, Depends(_device_session)]
 """The session of a device."""
 
 
-def _enrolled(session: SessionOf) -> Sender:
+async def _enrolled(session: SessionOf) -> Sender:
     assert session.device_id is not None
     assert session.account_id is not None
     return Sender(session.device_id, session.account_id)
@@ -112,19 +115,19 @@ EnrolledOf = Annotated[Sender, Depends(_enrolled)]
 """A device with a session, certified or still pending: what it asks for concerns itself alone."""
 
 
-def _sender(session: SessionOf, services: ServicesOf) -> Sender:
+async def _sender(session: SessionOf, services: ServicesOf) -> Sender:
     if session.certified_until is None:
         raise Problem("not_certified")
     if services.clock() >= session.certified_until:
         raise Problem("certificate_expired")
-    return _enrolled(session)
+    return await _enrolled(session)
 
 
 DeviceOf = Annotated[Sender, Depends(_sender)]
 """A certified device with a session."""
 
 
-def _custodian(session: SessionOf, sender: DeviceOf) -> Sender:
+async def _custodian(session: SessionOf, sender: DeviceOf) -> Sender:
     if "custodian" not in (session.certified_roles or "").split(","):
         raise Problem("not_custodian")
     return sender
@@ -134,8 +137,8 @@ CustodianOf = Annotated[Sender, Depends(_custodian)]
 """A certified device of a custodian."""
 
 
-def _router(role: str) -> Callable[[sessions.Session, Sender], Sender]:
-    def check(session: SessionOf, sender: DeviceOf) -> Sender:
+def _router(role: str) -> Callable[[sessions.Session, Sender], Awaitable[Sender]]:
+    async def check(session: SessionOf, sender: DeviceOf) -> Sender:
         if role not in (session.certified_roles or "").split(","):
             raise Problem("not_a_router")
         return sender
@@ -149,7 +152,7 @@ GatewayOf = Annotated[Sender, Depends(_router("gateway"))]
 """A certified device of a gateway."""
 
 
-def _warner(session: SessionOf, sender: DeviceOf) -> Person:
+async def _warner(session: SessionOf, sender: DeviceOf) -> Person:
     person = Person(sender.account_id, sender.device_id, frozenset((session.certified_roles or "").split(",")))
     if not person.roles & SUBMITTER_ROLES:
         raise Problem("not_warner")
@@ -164,7 +167,7 @@ async def _warning_reader(session: Annotated[sessions.Session, Depends(_session)
     limit(services, "account", session.account_id or session.role, services.limits.account)
     if session.role == "administrator":
         return session
-    _warner(session, _sender(await _device_session(session, services), services))
+    await _warner(session, await _sender(await _device_session(session, services), services))
     return session
 
 
@@ -209,7 +212,7 @@ UnitReaderOf = Annotated[str, Depends(_unit_reader)]
 """Who may see where field units are: administrators and operators. The value is his name in the audit trail."""
 
 
-def _audited_sender(sender: DeviceOf, services: ServicesOf) -> Sender:
+async def _audited_sender(sender: DeviceOf, services: ServicesOf) -> Sender:
     limit(services, "audited", sender.account_id, services.limits.audited)
     return sender
 
