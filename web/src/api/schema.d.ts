@@ -1257,7 +1257,7 @@ export interface paths {
         };
         /**
          * Places
-         * @description The sites that gateways serve, and all gateways.
+         * @description The sites that gateways serve, and all gateways. since: of sites, whatever may not be in that revision, and some that are.
          */
         get: operations["places"];
         put?: never;
@@ -3909,7 +3909,7 @@ export interface components {
         };
         /**
          * Places
-         * @description Every site and gateway whose certificate is in force.
+         * @description Sites and gateways whose certificates are in force.
          */
         Places: {
             /**
@@ -3921,6 +3921,17 @@ export interface components {
             sites: components["schemas"]["SitePlace"][];
             /** Gateways */
             gateways: components["schemas"]["GatewayPlace"][];
+        };
+        /**
+         * PlacesChanged
+         * @description To gateways: a site or a gateway joined or changed its place.
+         */
+        PlacesChanged: {
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            type: "places";
         };
         /**
          * PlanRequest
@@ -4121,7 +4132,6 @@ export interface components {
              * @enum {string}
              */
             code: "administrator_link_refused" | "already_enrolled" | "archive_fixed" | "attachment_exists" | "attachment_missing" | "attachment_quota" | "attachment_too_large" | "bad_mls_message" | "call_elsewhere" | "call_ended" | "call_not_forwarded" | "call_preempted" | "call_waiting" | "case_elsewhere" | "case_without_position" | "certificate_expired" | "certificate_refused" | "conversation_exists" | "desk_needed" | "device_revoked" | "enrolment_rejected" | "epoch_out_of_range" | "epoch_taken" | "internal" | "invalid_request" | "invitation_refused" | "key_package_refused" | "login_refused" | "mailbox_full" | "media_unavailable" | "members_fixed" | "message_id_reused" | "method_not_allowed" | "no_capacity" | "no_number" | "no_organisation" | "no_route" | "no_sealed_numbers" | "not_a_router" | "not_an_archive" | "not_certified" | "not_custodian" | "not_found" | "not_joined" | "not_logged_in" | "not_operator" | "not_warner" | "not_yours" | "offer_refused" | "origin_refused" | "owner_needed" | "place_taken" | "precedence_refused" | "removal_refused" | "store_unavailable" | "text_settled" | "text_too_long" | "too_large" | "too_many_members" | "too_many_requests" | "unknown_access" | "warning_refused" | "welcome_refused" | "wrong_host";
-            code: "administrator_link_refused" | "already_enrolled" | "archive_fixed" | "attachment_exists" | "attachment_missing" | "attachment_quota" | "attachment_too_large" | "bad_mls_message" | "call_elsewhere" | "call_ended" | "call_not_forwarded" | "call_preempted" | "call_waiting" | "case_elsewhere" | "case_without_position" | "certificate_expired" | "certificate_refused" | "conversation_exists" | "device_revoked" | "enrolment_rejected" | "epoch_out_of_range" | "epoch_taken" | "internal" | "invalid_request" | "invitation_refused" | "key_package_refused" | "login_refused" | "mailbox_full" | "media_unavailable" | "members_fixed" | "message_id_reused" | "method_not_allowed" | "no_capacity" | "no_number" | "no_organisation" | "no_route" | "not_a_router" | "not_an_archive" | "not_certified" | "not_custodian" | "not_found" | "not_joined" | "not_logged_in" | "not_operator" | "not_warner" | "not_yours" | "offer_refused" | "origin_refused" | "owner_needed" | "place_taken" | "precedence_refused" | "removal_refused" | "store_unavailable" | "text_settled" | "text_too_long" | "too_large" | "too_many_members" | "too_many_requests" | "unknown_access" | "warning_refused" | "welcome_refused" | "wrong_host";
             /** Detail */
             detail: string;
             /**
@@ -4315,7 +4325,7 @@ export interface components {
             /** Text Ids */
             text_ids: string[];
         };
-        ServerFrame: components["schemas"]["Ready"] | components["schemas"]["Deliver"] | components["schemas"]["Presence"] | components["schemas"]["DirectoryChanged"] | components["schemas"]["ConversationChanged"] | components["schemas"]["ApprovalsChanged"] | components["schemas"]["Preempted"] | components["schemas"]["FloorState"] | components["schemas"]["Reconnect"] | components["schemas"]["SealedTextCame"] | components["schemas"]["Ping"] | components["schemas"]["Pong"];
+        ServerFrame: components["schemas"]["Ready"] | components["schemas"]["Deliver"] | components["schemas"]["Presence"] | components["schemas"]["DirectoryChanged"] | components["schemas"]["ConversationChanged"] | components["schemas"]["ApprovalsChanged"] | components["schemas"]["PlacesChanged"] | components["schemas"]["Preempted"] | components["schemas"]["FloorState"] | components["schemas"]["Reconnect"] | components["schemas"]["SealedTextCame"] | components["schemas"]["Ping"] | components["schemas"]["Pong"];
         /**
          * Service
          * @description What a phone must know before it enrols.
@@ -11844,7 +11854,10 @@ export interface operations {
     };
     places: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description another text whenever a site or gateway joined or changed its place */
+                since?: string;
+            };
             header?: never;
             path?: never;
             cookie?: never;
@@ -13122,7 +13135,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemShape"];
                 };
             };
-            /** @description `not_operator`: Only an operator may see and carry cases. Custodians give this role. */
+            /** @description `not_operator`: Only an operator may see this or act on it. Custodians give this role. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -13217,7 +13230,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemShape"];
                 };
             };
-            /** @description `not_operator`: Only an operator may see and carry cases. Custodians give this role. */
+            /** @description `not_operator`: Only an operator may see this or act on it. Custodians give this role. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -13318,7 +13331,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemShape"];
                 };
             };
-            /** @description `not_operator`: Only an operator may see and carry cases. Custodians give this role. */
+            /** @description `not_operator`: Only an operator may see this or act on it. Custodians give this role. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -13417,7 +13430,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemShape"];
                 };
             };
-            /** @description `not_operator`: Only an operator may see and carry cases. Custodians give this role. */
+            /** @description `not_operator`: Only an operator may see this or act on it. Custodians give this role. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -13534,7 +13547,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemShape"];
                 };
             };
-            /** @description `not_operator`: Only an operator may see and carry cases. Custodians give this role. */
+            /** @description `not_operator`: Only an operator may see this or act on it. Custodians give this role. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -13651,7 +13664,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemShape"];
                 };
             };
-            /** @description `not_operator`: Only an operator may see and carry cases. Custodians give this role. */
+            /** @description `not_operator`: Only an operator may see this or act on it. Custodians give this role. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -13768,7 +13781,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemShape"];
                 };
             };
-            /** @description `not_operator`: Only an operator may see and carry cases. Custodians give this role. */
+            /** @description `not_operator`: Only an operator may see this or act on it. Custodians give this role. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -13885,7 +13898,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemShape"];
                 };
             };
-            /** @description `not_operator`: Only an operator may see and carry cases. Custodians give this role. */
+            /** @description `not_operator`: Only an operator may see this or act on it. Custodians give this role. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -14002,7 +14015,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemShape"];
                 };
             };
-            /** @description `not_operator`: Only an operator may see and carry cases. Custodians give this role. */
+            /** @description `not_operator`: Only an operator may see this or act on it. Custodians give this role. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -14119,7 +14132,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemShape"];
                 };
             };
-            /** @description `not_operator`: Only an operator may see and carry cases. Custodians give this role. */
+            /** @description `not_operator`: Only an operator may see this or act on it. Custodians give this role. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -14229,7 +14242,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemShape"];
                 };
             };
-            /** @description `certificate_expired`: The certificate of this device has expired. Ask a custodian to renew it.; `not_certified`: This device is not certified yet. Wait until a custodian has approved it.; `not_operator`: Only an operator may see this. Custodians give this role. */
+            /** @description `certificate_expired`: The certificate of this device has expired. Ask a custodian to renew it.; `not_certified`: This device is not certified yet. Wait until a custodian has approved it.; `not_operator`: Only an operator may see this or act on it. Custodians give this role. */
             403: {
                 headers: {
                     [name: string]: unknown;

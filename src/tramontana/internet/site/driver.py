@@ -63,8 +63,8 @@ from tramontana.internet.probe import METERED, UNMETERED, Health
 from tramontana.internet.report import MOST_HOURS, SiteReport, sign_report
 from tramontana.internet.service_record import Look
 from tramontana.internet.settings import GatewayPlace, SiteSettings, Uplink
-from tramontana.internet.site import zeroise
 from tramontana.internet.several import flows_over_several
+from tramontana.internet.site import zeroise
 from tramontana.internet.site.channel.driver import Channel
 from tramontana.internet.site.condition import by_reason, changed, report_of
 from tramontana.internet.site.known_gateways import GATEWAYS, heard_gateways, with_known_gateways
