@@ -45,7 +45,11 @@ def parse(text: str) -> Population:
     Raises `PopulationRefused`.
     """
     reader = csv.DictReader(io.StringIO(text))
-    if lacking := [column for column in COLUMNS if column not in (reader.fieldnames or ())]:
+    try:
+        columns = reader.fieldnames or ()
+    except csv.Error as error:
+        raise PopulationRefused(f"the first line of the table: {error}") from error
+    if lacking := [column for column in COLUMNS if column not in columns]:
         raise PopulationRefused(f"the table has no column {lacking[0]!r}: its first line names {', '.join(COLUMNS)}")
     names: list[str] = []
     numbers: list[tuple[float, float, float]] = []

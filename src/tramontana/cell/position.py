@@ -224,13 +224,17 @@ class PlaceCatalogue:
     def parse(cls, text: str) -> PlaceCatalogue:
         """Read CSV with columns name, latitude (or lat), longitude (or lon), and perhaps province. Raises `BadCatalogue`."""
         reader = csv.DictReader(io.StringIO(text))
+        try:
+            rows = list(reader)
+        except csv.Error as error:
+            raise BadCatalogue(f"line {reader.line_num} is no line of a table in CSV ({error})") from None
         columns = {name.strip().lower(): name for name in reader.fieldnames or ()}
         name, lat, lon = (next((columns[each] for each in wanted if each in columns), None) for wanted in _COLUMNS)
         if name is None or lat is None or lon is None:
             raise BadCatalogue("the catalogue needs the columns name, latitude and longitude in its first line")
         area = next((columns[each] for each in ("province", "provincia", "area") if each in columns), None)
         places = []
-        for line, row in enumerate(reader, 2):
+        for line, row in enumerate(rows, 2):
             try:
                 latitude, longitude = float(row[lat]), float(row[lon])
             except (TypeError, ValueError):
