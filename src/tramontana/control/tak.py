@@ -11,6 +11,8 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+from sqlalchemy.ext.asyncio import AsyncConnection
+
 from tramontana.cell.cot import AREA_TYPE, MAX_CALLSIGN, UID_PREFIX, Event
 from tramontana.cell.sos_export import sos_event
 from tramontana.cell.tak.driver import TakLink
@@ -21,6 +23,7 @@ from tramontana.control.store import audit, sos
 from tramontana.control.store import units as rows
 from tramontana.control.store import warnings as warning_rows
 from tramontana.control.store.database import Store, StoreUnavailable
+from tramontana.control.store.sos import Stored
 from tramontana.control.tak_file import TakServer, TakServers
 
 LOOK_EVERY_S = 1.0
@@ -143,7 +146,7 @@ class Tak:
 
     async def _tell(self, now: float) -> None:
         async with self._store.read() as connection:
-            cases = [each for each in await sos.listed(connection, closed=False) if each.case.position is not None]
+            cases = await _located(connection)
             on_air = await warning_rows.on_air(connection)
             for warning_id in on_air:
                 if warning_id not in self._areas:
@@ -170,6 +173,17 @@ class Tak:
                 details = {"to": server.name, "with_phone": server.phones, "with_words": server.words}
                 await audit.append(connection, now=now, actor=audit.SERVER, action="sos.told", subject=f"case {case_id}", details=details)
         self._told |= {(server.name, case_id) for case_id in new}
+
+
+async def _located(connection: AsyncConnection) -> list[Stored]:
+    """All open cases with a position."""
+    found: list[Stored] = []
+    after: tuple[int, int] | None = None
+    while True:
+        page, after = await sos.listed(connection, closed=False, after=after)
+        found += [each for each in page if each.case.position is not None]
+        if after is None:
+            return found
 
 
 def area_events(warning: Warning) -> dict[str, Event]:
