@@ -64,7 +64,8 @@ def test_two_skies_fail_together_as_often_as_chance_has_it() -> None:
 
 def test_a_sky_that_two_alternatives_share_is_measured_once() -> None:
     asked: list[SkyDesign] = []
-    half = Measures(*(np.full(3, 0.5) for _ in range(5)), np.full((3, 1, 3), np.nan))
+    each = np.full(3, 0.5)
+    half = Measures(each, each, each, each, each, np.full((3, 1, 3), np.nan))
 
     def run(_: MeasureSky, skies: object) -> list[Measures]:
         assert isinstance(skies, list)

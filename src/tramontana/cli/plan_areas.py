@@ -16,7 +16,7 @@ from tramontana.cli.plan_study import Tables, read_study, study_argument, table_
 from tramontana.cli.sky_map import SiteMap
 from tramontana.cli.sky_options import Work, work_options
 from tramontana.errors import LocalError
-from tramontana.planning.areas import STEP_S, Covered, CoverSites, joined, together
+from tramontana.planning.areas import DURATION_S, STEP_S, Covered, CoverSites, joined, together
 from tramontana.planning.study import Study
 from tramontana.space.studies.area import cells_of
 from tramontana.space.studies.countries import Polygon
@@ -134,9 +134,9 @@ def _source(name: str) -> str:
 
 
 def _words() -> str:
-    hours = CoverSites.__dataclass_fields__["duration_s"].default / 3600
     return (
-        f"Share of {hours:g} h with a satellite that stands 25° or more over the place and over a gateway where it may land, every "
+        f"Share of {DURATION_S / 3600:g} h with a satellite that stands 25° or more over the place and"
+        f" over a gateway where it may land, every "
         f"{STEP_S:g} s, in H3 cells of resolution {RESOLUTION}; without rain; a mix is shown complete, its outages independent"
     )
 

@@ -20,6 +20,7 @@ from tramontana.space.studies.sites import Sites
 
 Floats = NDArray[np.float64]
 STEP_S = 30.0
+DURATION_S = 3600.0
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -38,7 +39,7 @@ class CoverSites:
 
     sites: Sites
     start_unix_s: float = FILED_EPOCH_UNIX_S
-    duration_s: float = 3600.0
+    duration_s: float = DURATION_S
 
     def __call__(self, sky: SkyDesign) -> Covered:
         instants = Instants.over(self.start_unix_s, self.duration_s, STEP_S)
