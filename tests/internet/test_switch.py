@@ -163,3 +163,77 @@ class World(RuleBasedStateMachine):
 
 TestWorld = World.TestCase
 TestWorld.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+
+
+class TwoGateways(RuleBasedStateMachine):
+    """One site that moves classes between two gateways, over a network that keeps every datagram and delivers what it likes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now, self.unix_ms, self.highest = 0.0, 1_000_000, 0
+        self.senders = {gateway: SwitchSender() for gateway in "AB"}
+        self.routes = {gateway: SiteRoutes() for gateway in "AB"}
+        self.wanted: dict[FlowClass, tuple[str, int]] = {}
+        self.under_way: list[tuple[str, bytes]] = []
+        self.answers: list[tuple[str, bytes]] = []
+        self.seen = dict.fromkeys("AB", 0)
+
+    @rule(voice=st.tuples(st.sampled_from("AB"), st.integers(1, 3)), data=st.tuples(st.sampled_from("AB"), st.integers(1, 3)))
+    def choose(self, voice: tuple[str, int], data: tuple[str, int]) -> None:
+        """As the driver announces it: each gateway its part, the one that loses everything as well."""
+        self.wanted = {VOICE: voice, DATA: data}
+        for gateway, sender in self.senders.items():
+            part = {flow: uplink for flow, (at, uplink) in self.wanted.items() if at == gateway}
+            sender.assign(part, self.now, max(self.unix_ms, self.highest + 1))
+            self.highest = max(self.highest, sender.sequence)
+
+    @rule(seconds=st.sampled_from([0.0, 0.005, 0.2, 3.0]))
+    def send(self, seconds: float) -> None:
+        self.now += seconds
+        self.unix_ms += round(seconds * 1000)
+        for gateway, sender in self.senders.items():
+            if message := sender.due(self.now):
+                self.under_way.append((gateway, message))
+
+    @rule(pick=st.integers(0, 10**6))
+    def deliver(self, pick: int) -> None:
+        if self.under_way:
+            gateway, message = self.under_way[pick % len(self.under_way)]
+            self.answers.append((gateway, self.routes[gateway].handle_switch(SITE, parse_switch(message))[1]))
+
+    @rule(pick=st.integers(0, 10**6))
+    def answer(self, pick: int) -> None:
+        if self.answers:
+            gateway, message = self.answers[pick % len(self.answers)]
+            self.senders[gateway].handle_switched(parse_switched(message), self.now, self.unix_ms)
+
+    def holds(self, gateway: str, flow: FlowClass) -> int:
+        in_force = self.routes[gateway].in_force.get(SITE)
+        return 0 if in_force is None else in_force.uplink(flow)
+
+    @rule()
+    def in_the_end_one_gateway_has_each_class(self) -> None:
+        """As soon as the network delivers: the one that the site chose, and no other believes that it has it."""
+        for _ in range(4):
+            self.now += 2.0
+            for gateway, sender in self.senders.items():
+                if message := sender.due(self.now):
+                    _, answer = self.routes[gateway].handle_switch(SITE, parse_switch(message))
+                    sender.handle_switched(parse_switched(answer), self.now, self.unix_ms)
+                sender.handle_echo(self.routes[gateway].sequence(SITE), self.now)
+        for flow, (chosen, uplink) in self.wanted.items():
+            assert {gateway: self.holds(gateway, flow) for gateway in "AB"} == {**dict.fromkeys("AB", 0), chosen: uplink}
+
+    @invariant()
+    def two_that_both_were_told_never_have_the_same_class(self) -> None:
+        """While the network holds words back the one that lost it may not know yet; it never takes it back by an old word."""
+        told = all(sender.sequence and sender.acknowledged for sender in self.senders.values())
+        for flow in self.wanted if told else ():
+            assert sum(self.holds(gateway, flow) != 0 for gateway in "AB") == 1
+        for gateway, routes in self.routes.items():
+            assert routes.sequence(SITE) >= self.seen[gateway]
+            self.seen[gateway] = routes.sequence(SITE)
+
+
+TestTwoGateways = TwoGateways.TestCase
+TestTwoGateways.settings = settings(max_examples=40, stateful_step_count=40, deadline=None)
