@@ -113,9 +113,19 @@ def uses_several(network: Routers) -> bool:
     return bool((network.site.status() or {}).get("several"))
 
 
+def outlives_cut(network: Routers, running: Download, uplink: int) -> None:
+    network.block("meta l4proto { tcp, udp }", uplinks=[uplink])
+    network.wait_for(lambda: not network.tunnel_lives(uplink), "the site sees that it is cut")
+    before = running.octets
+    network.wait_for(lambda: running.octets > before + (4 << 20), "it goes on over the other")
+    network.block()
+    network.wait_for(lambda: network.tunnel_lives(uplink), "the uplink is back")
+
+
 def test_two_uplinks_carry_one_download_together_and_it_outlives_either(tmp_path: Path) -> None:
     with two_carriers(tmp_path) as network, network.capture() as capture:
-        several, one = [], []
+        several: list[float] = []
+        one: list[float] = []
         for _ in range(2):
             for flow, rates in ((FlowClass.BULK, several), (FlowClass.DATA_ROUTINE, one)):
                 with download(network, flow) as running:
@@ -125,12 +135,7 @@ def test_two_uplinks_carry_one_download_together_and_it_outlives_either(tmp_path
 
         with download(network, FlowClass.BULK) as running:
             network.wait_for(lambda: running.octets > 4 << 20, "the download runs")
-            for cut in (2, 1):
-                network.block("meta l4proto { tcp, udp }", uplinks=[cut])
-                network.wait_for(lambda cut=cut: not network.tunnel_lives(cut), "the site sees that it is cut")
-                before = running.octets
-                network.wait_for(lambda before=before: running.octets > before + (4 << 20), "it goes on over the other")
-                network.block()
-                network.wait_for(lambda cut=cut: network.tunnel_lives(cut), "the uplink is back")
+            outlives_cut(network, running, 2)
+            outlives_cut(network, running, 1)
             assert not running.has_ended
     assert capture.others == []
