@@ -14,6 +14,7 @@ from tramontana.cell.smpp.session import (
     BindRequested,
     Bound,
     Closed,
+    Heard,
     Queried,
     QueryAnswered,
     Received,
@@ -53,7 +54,29 @@ def test_messages_go_both_ways_and_answers_find_their_requests() -> None:
     (delivered,) = esme.receive(smsc.octets_to_send(), 2.0)
     assert isinstance(delivered, Received)
     esme.answer(delivered, Status.ROK)
-    assert smsc.receive(esme.octets_to_send(), 2.0) == [Answered("c", Status.ROK, "")]
+    assert smsc.receive(esme.octets_to_send(), 2.0) == [Heard(2), Answered("c", Status.ROK, "")]
+
+
+def test_which_answers_the_peer_has_is_known_from_its_next_word() -> None:
+    esme, smsc = bound_pair()
+    esme.send(SUBMIT, "a", 1.0)
+    (first,) = smsc.receive(esme.octets_to_send(), 1.0)
+    assert isinstance(first, Received)
+    smsc.answer(first, Status.ROK, "1")
+    assert smsc.next_timer() == 1.0 + Settings().confirm_after_s
+    smsc.handle_timer(2.0)
+    asked = smsc.octets_to_send()  # the answer, then the question: one connection keeps their order
+    esme.send(SUBMIT, "b", 2.5)
+    (second,) = smsc.receive(esme.octets_to_send(), 2.5)  # a word of the peer's own proves nothing: it may have been under way
+    assert isinstance(second, Received)
+    smsc.answer(second, Status.ROK, "2")
+    esme.receive(asked, 3.0)
+    assert smsc.receive(esme.octets_to_send(), 3.0) == [Heard(1)]
+    assert smsc.next_timer() == 3.0 + Settings().confirm_after_s  # the second one is still open
+    smsc.handle_timer(4.0)
+    esme.receive(smsc.octets_to_send(), 4.0)
+    assert smsc.receive(esme.octets_to_send(), 4.0) == [Heard(2)]
+    assert smsc.next_timer() == 4.0 + smsc.settings.enquire_link_s
 
 
 def test_the_window_is_kept() -> None:
