@@ -517,7 +517,7 @@ class Api:
             case "GET", "/api/v1/admin/log":
                 return 200, self._log(int(query["start"][0]), int(query["count"][0]), now)
             case "GET", "/api/v1/admin/retention":
-                return 200, {"undelivered_days": None, "call_records_days": 90, "attachments_days": 30}
+                return 200, {"undelivered_days": None, "call_records_days": 90, "attachments_days": 30, "texts_days": 90, "sos_days": 365}
             case "PUT", "/api/v1/admin/retention":
                 return 204, None
             case "POST", "/api/v1/admin/auditors":
