@@ -65,7 +65,7 @@ async def listed(
         query = query.where(sos_cases.c.state != "closed")
     if after is not None:
         rank, place = after
-        query = query.where(or_(rank < _RANK, and_(rank == _RANK, place < _PLACE)))
+        query = query.where(or_(rank < _RANK, and_(_RANK.in_((rank,)), place < _PLACE)))
     rows = (await connection.execute(query)).all()
     page = rows[:most]
     return [_stored(row) for row in page], (page[-1].rank, page[-1].place) if len(rows) > most else None
