@@ -51,7 +51,7 @@ class Operator(MemoryCourier):
         self.queue.append(Outgoing(f"{len(self.sent) + len(self.queue)}", message))
         self.server.wake("office")
 
-    def heard(self) -> list[str]:
+    def texts(self) -> list[str]:
         return [join([read(message)]) for message in self.messages]
 
 
@@ -91,8 +91,8 @@ async def test_a_text_opens_a_case_and_two_workplaces_carry_it(each_database: Ho
         operator.phone_texts("aiuto siamo sotto le macerie ad Amatrice")
         await operator.until(lambda: len(operator.messages) == 2)
         case = await case_of(house, headers)
-        assert operator.heard()[0] == PHRASES["received"]["it"].format(number=case["number"])
-        assert operator.heard()[1] == PHRASES["ask position"]["it"]
+        assert operator.texts()[0] == PHRASES["received"]["it"].format(number=case["number"])
+        assert operator.texts()[1] == PHRASES["ask position"]["it"]
         assert all(message.priority_flag == 3 for message in operator.messages)
         assert (case["state"], case["position"]["name"], case["phone"]) == ("asking", "Amatrice (RI)", PHONE)
         address = f"/api/v1/sos/cases/{case['case_id']}"
@@ -109,7 +109,7 @@ async def test_a_text_opens_a_case_and_two_workplaces_carry_it(each_database: Ho
         stale = await act("answer", 409, desk="Sala 1", body="arriviamo", version=case["version"])
         assert "load it again" in stale["detail"]
         await act("answer", desk="Sala 1", body="arriviamo, quanti siete?", version=taken["version"])
-        await operator.until(lambda: operator.heard()[-1] == "arriviamo, quanti siete?")
+        await operator.until(lambda: operator.texts()[-1] == "arriviamo, quanti siete?")
         await act("offer", desk="Sala 1", to="Sala 2")
         await act("take", 409, desk="Sala 3")
         await act("take", desk="Sala 2")
@@ -139,7 +139,7 @@ async def test_an_open_question_is_asked_again(houses: Houses, tmp_path: Path) -
         await operator.until(lambda: len(operator.messages) == 2)
         house.clock.advance(301)
         await operator.until(lambda: len(operator.messages) == 3)
-        assert operator.heard()[2] == operator.heard()[1] == PHRASES["ask position"]["en"]
+        assert operator.texts()[2] == operator.texts()[1] == PHRASES["ask position"]["en"]
         assert (await case_of(house, headers))["language"] == "en"
 
 
@@ -151,7 +151,7 @@ async def test_a_text_from_the_console_is_kept_sent_once_and_shown(houses: House
         assert first.status_code == again.status_code == 201
         assert first.json()["text_id"] == again.json()["text_id"]
         await operator.until(lambda: bool(operator.messages))
-        assert operator.heard() == ["Il campo è a Sommati."]
+        assert operator.texts() == ["Il campo è a Sommati."]
         lost = await house.http.post("/api/v1/texts", headers=headers, json=body | {"destination": "+4411", "request_id": "b"})
         assert (lost.status_code, lost.json()["code"]) == (409, "no_route")
         long = await house.http.post("/api/v1/texts", headers=headers, json=body | {"body": "ș" * 1500, "request_id": "c"})

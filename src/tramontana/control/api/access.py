@@ -187,7 +187,7 @@ async def _sos_actor(session: Annotated[sessions.Session, Depends(_session)], se
     limit(services, "account", session.account_id or session.role, services.limits.account)
     if session.role == "administrator":
         return SosActor(None, None)
-    sender = _sender(await _device_session(session, services), services)
+    sender = await _sender(await _device_session(session, services), services)
     if operators.ROLE not in (session.certified_roles or "").split(","):
         raise Problem("not_operator")
     async with services.store.read() as connection:
@@ -202,7 +202,7 @@ async def _unit_reader(session: Annotated[sessions.Session, Depends(_session)], 
     limit(services, "account", session.account_id or session.role, services.limits.account)
     if session.role == "administrator":
         return audit.ADMINISTRATOR
-    sender = _sender(await _device_session(session, services), services)
+    sender = await _sender(await _device_session(session, services), services)
     if operators.ROLE not in (session.certified_roles or "").split(","):
         raise Problem("not_operator")
     return audit.device_actor(sender.device_id)
