@@ -151,7 +151,10 @@ def test_from_the_command_line_to_a_real_controller(tmp_path: Path) -> None:
             assert 0 < fields["NumberofBroadcastRequest"] <= 60
             assert warning_fields(english.read_bytes())["MessageIdentifier"] == (4383, 16)
             document = tmp_path / "alert.xml"
-            document.write_text(run("warn", "cap", *ada, warning).output)
+            made_known = run("warn", "cap", *ada, warning).output
+            document.write_text(made_known)
+            assert "on the air already" in refusal("warn", "submit", *bruno, "--cap", str(document))
+            document.write_text(re.sub("<identifier>.+</identifier>", "<identifier>another</identifier>", made_known))
             assert "Terremoto" in run("warn", "submit", *bruno, "--cap", str(document)).output
             cancelled = first_id(run("warn", "cancel", *ada, warning).output)
             approved = run("warn", "approve", *bruno, "--yes", cancelled).output

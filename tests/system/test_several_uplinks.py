@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 import threading
 import time
@@ -104,9 +105,15 @@ def two_carriers(folder: Path) -> Iterator[Routers]:
         network.site.start()
         network.wait_until_up()
         sockets = [agent.state / tcp_proxy.STATUS_SOCKET for agent in (network.site, network.gateway)]
-        network.wait_for(lambda: all(tcp_proxy.read_status(each) for each in sockets), "the proxies run")
-        network.wait_for(lambda: uses_several(network), "a second way for bulk")
-        yield network
+        try:
+            network.wait_for(lambda: all(tcp_proxy.read_status(each) for each in sockets), "the proxies run")
+            network.wait_for(lambda: uses_several(network), "a second way for bulk")
+            yield network
+        finally:
+            for agent in (network.site, network.gateway):  # a proxy outlives its agent, and an agent would start it again
+                if agent.process is not None:
+                    agent.stop(signal.SIGKILL)
+                tcp_proxy.stop(agent.state / tcp_proxy.STATUS_SOCKET)
 
 
 def uses_several(network: Routers) -> bool:

@@ -29,6 +29,7 @@ _REASONS: Final = {
     "wrong_device": "altro dispositivo",
     "unknown_site": "sito sconosciuto",
     "other_settings": "altra configurazione",
+    "other_profile": "altro profilo",
 }
 """Why an agent is refused: the names of `keys.refused`, and those of control channels."""
 _REASON_NAMES: Final = "|".join(_REASONS)
@@ -37,6 +38,11 @@ _PARTS: Final = tuple(
     for pattern, italian in (
         (r"no carrier lives that the policy allows: (.+)", "nessun vettore consentito dalle regole è attivo: {0}"),
         (r"first choice that lives and is allowed", "prima scelta attiva e consentita"),
+        (
+            r"(.+) has nested tunnels and (.+) has not",
+            "{0} ha tunnel annidati e {1} no",
+        ),
+        (r"custodians certify both with the same profile", "i custodi certifichino entrambi con lo stesso profilo"),
         (r"there is no tunnel", "non c'è alcun tunnel"),
         (r"(.+) is preferred and has been good again for a while", "{0} è preferito e funziona di nuovo da un po'"),
         (r"(.+) of (.+) predicted", "previsto per {1}: {0}"),
