@@ -31,8 +31,8 @@ function Row({ unit, nowS }: { unit: Unit; nowS: number }) {
 export function Units({ page, nowS }: { page: UnitPage; nowS: number }) {
   if (page.links.length === 0 && page.units.length === 0) return null;
   return (
-    <section class="units" aria-labelledby="units-title">
-      <h2 id="units-title">{t("units.title")}</h2>
+    <div class="units">
+      <h2>{t("units.title")}</h2>
       <ul class="warning-controllers" aria-label={t("units.links")}>
         {page.links.map(({ name, connected, fault, sends, receive_only: receiveOnly }) => (
           <li key={name}>
@@ -52,6 +52,6 @@ export function Units({ page, nowS }: { page: UnitPage; nowS: number }) {
         </CardTable>
       )}
       <p class="quiet">{t("units.kept", { duration: format.duration(page.kept_s) })}</p>
-    </section>
+    </div>
   );
 }
