@@ -31,7 +31,7 @@ MARK = "zeroised"
 _DRAFT = f".*.{'[0-9a-f]' * 16}"
 KEYS = ("*.key", "*.tunnel", "device.secret", "device.db*", _DRAFT, f"{_DRAFT}.new")
 """First of all, with drafts that a crash may have left (`private_file`)."""
-KNOWLEDGE = ("networks.json", "usage.json", "gateways.json", "sequence*", "routes*.json")
+KNOWLEDGE = ("networks.json", "usage.json", "service.json", "gateways.json", "sequence*", "routes*.json")
 """Who the organisation's members are, where the site was, which gateways there are."""
 PIECE_BYTES = 1 << 16
 _ORGANISATION = re.compile(rb"^organisation\s*=.*$", re.MULTILINE)
