@@ -53,6 +53,10 @@ class CarrierHour(_Strict):
     """That began in this hour."""
     longest_outage_s: Seconds
     """Of what lies in this hour."""
+    down_at_start_s: Seconds = 0.0
+    """Of an outage that lasted already when the hour began."""
+    down_at_end_s: Seconds = 0.0
+    """Of the one that lasted at the last look: the next hour says how it went on."""
     loss: Annotated[float, Field(ge=0, le=1)] | None
     """Share of probes without an answer, mean over the seconds in which the carrier was up; None if it never was."""
     delays: Annotated[tuple[tuple[Bin, Count], ...], Field(max_length=LAST_BIN + 1, strict=False)]
@@ -66,6 +70,8 @@ class CarrierHour(_Strict):
     def _parts_fit(self) -> Self:
         if not self.alone_s <= self.down_s <= self.observed_s:
             raise ValueError("a carrier is not down longer than it was observed")
+        if not max(self.down_at_start_s, self.down_at_end_s) <= self.longest_outage_s <= self.down_s:
+            raise ValueError("no outage is longer than the longest, and that is part of all")
         if len({bin for bin, _ in self.delays}) != len(self.delays):
             raise ValueError("a bin of delays stands twice")
         return self

@@ -61,6 +61,8 @@ def test_an_outage_over_the_hour_is_one() -> None:
     first, second = record.closed
     assert (first.outages, second.outages) == (1, 0)
     assert first.down_s + second.down_s == 151
+    assert (first.down_at_start_s, first.down_at_end_s) == (0, first.down_s)
+    assert (second.down_at_start_s, second.down_at_end_s) == (second.down_s, second.down_s)
 
 
 def test_what_a_full_line_carried() -> None:

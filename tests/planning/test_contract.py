@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tramontana.carrier_hours import CarrierHour, Full, bin_of
+from tramontana.carrier_hours import HOUR_S, CarrierHour, Full, bin_of
+from tramontana.internet.service_record import LONGEST_STEP_S, Look, ServiceRecord
 from tramontana.planning.contract import Contract, ContractError, Month, Statement, Verdict, parse_contract, statement
 
 NOVEMBER = Month(2026, 11)
@@ -75,8 +76,9 @@ def month_of(changed: dict[int, dict[str, Any]]) -> list[CarrierHour]:
     return [hour(number, **changed.get(number, {})) for number in range(HOURS)]
 
 
-def down(seconds: float) -> dict[str, Any]:
-    return {"down_s": seconds, "alone_s": seconds, "outages": 1, "longest_outage_s": seconds}
+def down(seconds: float, *, at_start: bool = False, at_end: bool = False) -> dict[str, Any]:
+    parts = {"down_at_start_s": seconds * at_start, "down_at_end_s": seconds * at_end}
+    return {"down_s": seconds, "alone_s": seconds, "outages": int(not at_start), "longest_outage_s": seconds, **parts}
 
 
 def made(hours: list[CarrierHour], text: str = TEXT) -> Statement:
@@ -97,7 +99,11 @@ def test_a_good_month_costs_its_price() -> None:
 def test_credits_are_the_hardest_of_each_promise_and_data_beyond_the_allowance_is_paid() -> None:
     slow = {"delays": ((bin_of(0.090), 3600),)}
     changed: dict[int, dict[str, Any]] = {number: slow for number in range(40)}  # 5.6 % of the hours
-    changed |= {100: down(3600.0), 101: down(3600.0), 300: {**down(500.0), "octets": 150_000_000_000}}
+    changed |= {
+        100: down(3600.0, at_end=True),
+        101: down(3600.0, at_start=True, at_end=True),
+        300: {**down(500.0), "octets": 150_000_000_000},
+    }
     found = made(month_of(changed))
     # 7,700 of 2,592,000 seconds: 99.703 %
     assert verdicts(found)["availability"] == (Verdict.MISSED, 0.05)
@@ -118,6 +124,35 @@ def test_what_was_hardly_watched_decides_nothing_but_is_paid() -> None:
     named = TEXT.replace('currency = "EUR"', 'currency = "EUR"\nsites = ["Ministry"]')
     absent = made(month_of({}), named)
     assert [(site.site, site.observed, site.price) for site in absent.sites] == [("Ministry", 0, 1000)]
+
+
+def longest_of(hours: list[CarrierHour], text: str = TEXT) -> float | None:
+    return made(hours, text).sites[0].judged[3].value
+
+
+def test_an_outage_that_goes_over_hours_is_one_and_what_does_not_count_parts_it() -> None:
+    whole = down(3600.0, at_start=True, at_end=True)
+    over = {23: down(900.0, at_end=True), 24: whole, 25: whole, 26: down(300.0, at_start=True)}
+    assert longest_of(month_of(over)) == 900 + 2 * 3600 + 300
+    window = TEXT + "[[maintenance]]\nfrom = 2026-11-02T00:10:00+00:00\nuntil = 2026-11-02T00:20:00+00:00\n"
+    assert longest_of(month_of(over), window) == 3600 + 300
+    assert longest_of([each for each in month_of(over) if each.hour != FIRST + 25]) == 900 + 3600  # one was never told
+    assert longest_of(month_of({23: down(900.0), 24: down(300.0)})) == 900  # neither reaches the hour's edge
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.tuples(st.booleans(), st.integers(1, 900)), min_size=1, max_size=12))
+def test_the_longest_outage_of_what_a_site_recorded_is_that_of_the_unbroken_time(spans: list[tuple[bool, int]]) -> None:
+    step = int(LONGEST_STEP_S)
+    record, now, longest, lasts = ServiceRecord(), FIRST * HOUR_S, 0, 0
+    for is_up, looks in spans:
+        for _ in range(looks):
+            lasts = 0 if is_up else lasts + (step if now > FIRST * HOUR_S else 0)
+            longest = max(longest, lasts)
+            record.look({"starlink": [Look(True, is_up, 0.04 if is_up else None, 0.0, None, None)]}, now)
+            now += step
+    record.look({}, now + HOUR_S)
+    assert (longest_of(record.closed) or 0.0) == pytest.approx(longest)
 
 
 def test_announced_maintenance_counts_neither_way() -> None:

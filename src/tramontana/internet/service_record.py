@@ -46,6 +46,7 @@ class _Open(BaseModel):
     alone_s: float = 0.0
     outages: int = 0
     longest_outage_s: float = 0.0
+    down_at_start_s: float = 0.0
     outage_s: float = 0.0
     """Of the one that lasts."""
     lost_s: float = 0.0
@@ -60,6 +61,7 @@ class _Open(BaseModel):
     def closed(self, carrier: str) -> CarrierHour:
         observed = min(float(HOUR_S), self.observed_s)
         down = min(observed, self.down_s)
+        longest = min(down, self.longest_outage_s)
         up = self.observed_s - self.down_s
         return CarrierHour(
             carrier=carrier,
@@ -68,7 +70,9 @@ class _Open(BaseModel):
             down_s=round(down, 1),
             alone_s=round(min(down, self.alone_s), 1),
             outages=self.outages,
-            longest_outage_s=round(min(down, self.longest_outage_s), 1),
+            longest_outage_s=round(longest, 1),
+            down_at_start_s=round(min(longest, self.down_at_start_s), 1),
+            down_at_end_s=round(min(longest, self.outage_s), 1),
             loss=round(min(1.0, self.lost_s / up), 4) if up > 0 else None,
             delays=tuple(sorted(self.delays.items())),
             full_down=_full(self.full_down_s, self.full_down_bits),
@@ -128,6 +132,8 @@ class ServiceRecord:
                 hour.outages += 1
                 hour.outage_s = 0.0
             hour.outage_s += step
+            if not hour.outages:  # it is the one that the hour before ended with
+                hour.down_at_start_s = hour.outage_s
             hour.longest_outage_s = max(hour.longest_outage_s, hour.outage_s)
 
     def add_octets(self, octets: Mapping[str, float], now: float) -> None:

@@ -343,10 +343,11 @@ def _value(level: Level, hours: Sequence[CarrierHour]) -> float | None:
 
 
 def _longest_outage_s(hours: Sequence[CarrierHour]) -> float:
-    """An hour that was down as a whole joins its neighbours; one that ends or begins so is taken alone, for it does not say when."""
-    longest, run, last = 0.0, 0.0, None
+    """One that goes on over the hour is one; an hour that does not count, or that nobody saw, parts it."""
+    longest, lasts, last = 0.0, 0.0, None
     for each in sorted(hours, key=lambda hour: hour.hour):
-        is_whole = each.observed_s > 0 and each.down_s >= each.observed_s
-        run = (run if last == each.hour - 1 else 0.0) + each.down_s if is_whole else 0.0
-        longest, last = max(longest, each.longest_outage_s, run), each.hour
+        ended = each.down_at_start_s + (lasts if last == each.hour - 1 else 0.0)
+        is_whole = each.down_at_start_s >= each.observed_s > 0
+        lasts, last = ended if is_whole else each.down_at_end_s, each.hour
+        longest = max(longest, each.longest_outage_s, ended)
     return longest
