@@ -15,7 +15,7 @@ import h3
 import numpy as np
 
 from tramontana.cell import area as areas
-from tramontana.cell.broadcast_plan import DWELL_S, POINT_RESOLUTION, PlanRules, plan
+from tramontana.cell.broadcast_plan import DWELL_S, POINT_RESOLUTION, PlanRules, Points, plan
 from tramontana.exercise import alerting, catalogue, satellites, timeline
 from tramontana.exercise.phones import chance
 from tramontana.exercise.terrestrial import TICK_S
@@ -48,11 +48,15 @@ def million(world: World, count: int, sample: int) -> None:
     overhead = satellites.of_design(DESIGN, world)
     ephemeris = Ephemeris(overhead.fleet)
     entry = world.warnings[0]
+
+    def counted() -> Points:
+        return Points.of(entry.rings(), ground.phones.latitude_deg, ground.phones.longitude_deg)
+
     start = world.start_unix_s + entry.approved_min * 60.0
-    plan(ephemeris, entry.rings(), satellites.points_of(world, entry, ground.phones), start, PlanRules(horizon_s=60.0))  # compiles
+    plan(ephemeris, entry.rings(), counted(), start, PlanRules(horizon_s=60.0))  # compiles
     cpu, began = time.process_time(), time.perf_counter()
     approved = alerting.approve(entry, 1, ground.network, ground.phones, ())
-    made = plan(ephemeris, entry.rings(), satellites.points_of(world, entry, ground.phones), start, PlanRules())
+    made = plan(ephemeris, entry.rings(), counted(), start, PlanRules())
     by_ground = alerting.warned_by_ground(approved, ground.network, ground.reach, ground.phones, world.figures, 1)
     first = round(entry.approved_min * 60.0 / DWELL_S)
     carried = [(first + dwell, cell) for dwell in np.unique(made.dwell).tolist() for cell in range(len(ground.phones.cells))]
@@ -72,7 +76,7 @@ def one_by_one(ground: Ground, sample: int, dwells: int) -> float:
     world, people, reach = ground.world, ground.phones, ground.reach
     entry, figures = world.warnings[0], world.figures
     asked = set(ground.warnings[0].sites.tolist())
-    ticks = range(int(entry.approved_min * 60 // TICK_S), reach.covered.shape[0])
+    ticks = range(int(entry.approved_min * 60 // TICK_S), reach.serving.shape[0])
     random = np.random.default_rng(1)
     chosen = random.choice(len(people), sample, replace=False).tolist()
     points: dict[str, int] = {}

@@ -95,10 +95,7 @@ def warned_by_ground(approved: Approved, network: Network, reach: Reach, phones:
     at = _crossing(passed, group, wanted, edges)
     ok = np.isfinite(at)
     found = np.full(inside.shape, np.inf)
-    if ok.any():
-        late = at[ok]
-        alive = _on_at(reach, phones, inside[ok], late)
-        found[ok] = np.where(alive, late, np.inf)
+    found[ok] = np.where(reach.on(phones, inside[ok], at[ok]), at[ok], np.inf)
     return found
 
 
@@ -114,12 +111,6 @@ def _crossing(passed: Floats, group: NDArray[np.int32], wanted: Floats, edges: F
     # A tick counts as a whole or not at all, but for those in which the warning begins and ends: what is missing lies at their rim.
     high = passed[place, group]
     return np.where(possible, edges[place] - (high - wanted), np.inf)
-
-
-def _on_at(reach: Reach, phones: Phones, which: NDArray[np.int64], at_s: Floats) -> NDArray[np.bool_]:
-    tick = np.minimum((at_s // TICK_S).astype(np.int64), reach.dark_since_s.shape[0] - 1)
-    dark_s = at_s - reach.dark_since_s[tick, phones.place[which]]
-    return np.asarray(dark_s <= phones.flat_share[which] * reach.longest_s)
 
 
 def warned_by_satellite(

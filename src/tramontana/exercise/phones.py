@@ -180,27 +180,24 @@ def _outdoors_from(world: World, place: NDArray[np.int64], random: np.random.Gen
 class Reach:
     """When the ground network reaches whom: K ticks."""
 
-    covered: NDArray[np.bool_]
-    """(K, G) groups that hear a site that works."""
     serving: NDArray[np.int32]
-    """(K, G) the nearest such site; -1 for none."""
-    powered: NDArray[np.bool_]
-    """(K, M) municipalities with mains."""
+    """(K, G) the nearest site that works and that a group hears; -1 for none."""
     dark_since_s: Floats
     """(K, M) since when they have been without; inf with mains."""
     longest_s: float
     """How long a full phone lasts without mains."""
 
-    def on(self, phones: Phones, which: NDArray[np.int64], now_s: float) -> NDArray[np.bool_]:
-        """Which of some phones are switched on and have charge."""
-        tick = min(int(now_s // TICK_S), self.dark_since_s.shape[0] - 1)
-        dark_s = now_s - self.dark_since_s[tick][phones.place[which]]
-        return np.asarray((phones.on_from_s[which] <= now_s) & (dark_s <= phones.flat_share[which] * self.longest_s))
+    def on(self, phones: Phones, which: NDArray[np.int64], at_s: float | Floats) -> NDArray[np.bool_]:
+        """Which of some phones are switched on and have charge, at one instant or each at its own."""
+        dark_s = at_s - self.dark_since_s[self._tick(at_s), phones.place[which]]
+        return np.asarray((phones.on_from_s[which] <= at_s) & (dark_s <= phones.flat_share[which] * self.longest_s))
 
-    def hears_ground(self, phones: Phones, which: NDArray[np.int64], now_s: float) -> NDArray[np.bool_]:
-        """Which of some phones have a working site in reach."""
-        tick = min(int(now_s // TICK_S), self.covered.shape[0] - 1)
-        return np.asarray(self.covered[tick][phones.group[which]])
+    def hears_ground(self, phones: Phones, which: NDArray[np.int64], at_s: float | Floats) -> NDArray[np.bool_]:
+        """Which of some phones have a working site in reach, at one instant or each at its own."""
+        return np.asarray(self.serving[self._tick(at_s), phones.group[which]] >= 0)
+
+    def _tick(self, at_s: float | Floats) -> NDArray[np.int64]:
+        return np.asarray(np.minimum(np.asarray(at_s // TICK_S, dtype=np.int64), self.serving.shape[0] - 1))
 
 
 def reach(phones: Phones, state: GroundState, figures: Figures) -> Reach:
@@ -217,4 +214,4 @@ def reach(phones: Phones, state: GroundState, figures: Figures) -> Reach:
         out = ~state.mains[tick]
         since = np.where(out, np.minimum(since, tick * TICK_S), np.inf)
         dark[tick] = since
-    return Reach(serving >= 0, serving, state.mains, dark, figures.phone_battery_h.value * 3600.0)
+    return Reach(serving, dark, figures.phone_battery_h.value * 3600.0)

@@ -12,7 +12,7 @@ from tramontana.cell.area import Floats
 from tramontana.cell.beam_time import Rank
 from tramontana.exercise.terrestrial import TICK_S, Cause
 from tramontana.exercise.texts import CODE, Kind
-from tramontana.exercise.timeline import Played, Run, reached_after_s
+from tramontana.exercise.timeline import Played, Run
 
 SHARES = (0.5, 0.9, 0.99)
 SATURATED = 0.9
@@ -163,7 +163,7 @@ def _warned(played: Played, run: Run, number: int) -> WarnedRow:
     return WarnedRow(
         approved.entry.name,
         int(warned.size),
-        {f"{share * 100:g}": reached_after_s(warned, approved.begin_s, share) for share in SHARES},
+        percentiles(warned - approved.begin_s),
         float(np.mean(np.isfinite(warned))),
         int(np.count_nonzero(warned < played.ground.by_ground_s[number])),
         len(broadcasts),
@@ -254,10 +254,9 @@ def _load(run: Run) -> LoadRow:
 def _ground(played: Played) -> GroundRow:
     ground = played.ground
     phones_of_group = np.bincount(ground.phones.group, minlength=ground.phones.group_sites.shape[0])
-    cut_off = (~ground.reach.covered) @ phones_of_group
-    hubs = np.flatnonzero(np.isin(np.arange(len(ground.network)), ground.network.parent))
-    cascades = {int(hub): ground.network.hanging_on(int(hub)) for hub in hubs}
-    worst = max(cascades, key=lambda hub: cascades[hub])
+    cut_off = (ground.reach.serving < 0) @ phones_of_group
+    hanging = [ground.network.hanging_on(hub) for hub in np.unique(ground.network.place, return_index=True)[1].tolist()]
+    worst = int(np.argmax(hanging))
     return GroundRow(
         len(ground.network),
         len(ground.phones),
@@ -266,7 +265,7 @@ def _ground(played: Played) -> GroundRow:
         tuple(int(value) for value in cut_off),
         _per_tick(~ground.state.mains),
         len([each for each in ground.state.repairs if each[0] <= ground.world.seconds]),
-        (ground.world.places.names[int(ground.network.place[worst])], cascades[worst]),
+        (ground.world.places.names[worst], hanging[worst]),
     )
 
 
@@ -292,13 +291,13 @@ def frames(played: Played) -> Frames:
     ground = played.ground
     at = np.linspace(0.0, ground.world.seconds, FRAMES + 1)
     towns = len(ground.world.places)
-    tick = np.minimum((at // TICK_S).astype(np.int64), ground.reach.covered.shape[0] - 1)
+    tick = np.minimum((at // TICK_S).astype(np.int64), ground.reach.serving.shape[0] - 1)
     groups = ground.phones.group_sites.shape[0]
     pair, of_pair = np.unique(ground.phones.place.astype(np.int64) * groups + ground.phones.group, return_inverse=True)
     many = np.bincount(of_pair)
     place, group = pair // groups, pair % groups
     people = np.bincount(place, weights=many, minlength=towns)
-    cut_off = np.array([np.bincount(place, weights=many * ~ground.reach.covered[each, group], minlength=towns) for each in tick])
+    cut_off = np.array([np.bincount(place, weights=many * (ground.reach.serving[each, group] < 0), minlength=towns) for each in tick])
     inside = ground.warnings[0].inside
     home = ground.phones.place[inside]
     live = np.bincount(home, minlength=towns)

@@ -13,7 +13,6 @@ from tramontana.cell.area import Floats
 from tramontana.cell.beam_capacity import SNR_DB, Bandwidth, beam_capacity
 from tramontana.cell.broadcast_plan import CELL_RESOLUTION, DWELL_S, MINIMUM_ELEVATION_DEG, PlanRules, Points, plan
 from tramontana.exercise.figures import Figures
-from tramontana.exercise.phones import Phones
 from tramontana.exercise.world import WarningEntry, World
 from tramontana.space.beams.assignment import BeamRules, greedy_plan
 from tramontana.space.beams.cells import Cells, pairs_in_view
@@ -56,27 +55,13 @@ def of_elements(fleet: Fleet, world: World) -> Overhead:
     return Overhead("elements", fleet, day_s + world.start_unix_s % SECONDS_PER_DAY - world.start_unix_s)
 
 
-@dataclass(frozen=True, eq=False)
-class Service:
-    """T dwells, C cells."""
-
-    per_s: NDArray[np.float32]
-    """(T, C) messages that the beam on a cell carries; 0 without a satellite."""
-    satellite: NDArray[np.int32]
-    """(T, C) index into the fleet; -1 for none."""
-    in_view: NDArray[np.int32]
-    """(T,) satellites that could serve some cell."""
-
-    @classmethod
-    def none(cls, world: World, cells: int) -> Service:
-        """Without satellites."""
-        dwells = dwells_of(world)
-        empty = np.full((dwells, cells), -1, dtype=np.int32)
-        return cls(np.zeros((dwells, cells), dtype=np.float32), empty, np.zeros(dwells, dtype=np.int32))
+Service = NDArray[np.float32]
+"""(T, C) messages a second that the beam on each cell carries, dwell by dwell; 0 without a satellite."""
 
 
-def dwells_of(world: World) -> int:
-    return int(np.ceil(world.seconds / DWELL_S))
+def no_service(world: World, cells: int) -> Service:
+    """Without satellites."""
+    return np.zeros((int(np.ceil(world.seconds / DWELL_S)), cells), dtype=np.float32)
 
 
 class Sky:
@@ -101,9 +86,9 @@ class Sky:
         )
 
     def service(self, world: World, progress: Progress | None = None) -> Service:
-        """Which satellite holds its beam on which cell in each dwell, and what that carries."""
-        dwells, number = dwells_of(world), len(self.names)
-        result = Service.none(world, number)
+        """What the beams carry that satellites hold on cells."""
+        result = no_service(world, len(self.names))
+        dwells = result.shape[0]
         rules = BeamRules(beams_per_satellite=round(self._figures.beams_at_once.value), channels=1)
         middles: Floats = world.start_unix_s + self.overhead.shift_s + DWELL_S * np.arange(0.5, dwells, dtype=np.float64)
         for times, nodes in self._ephemeris.chunks(middles, int(CHUNK_S / DWELL_S)):
@@ -111,12 +96,9 @@ class Sky:
             positions = nodes.positions_itrs_m(times)
             for offset in range(times.shape[0]):
                 position = positions[offset]
-                pairs = pairs_in_view(self._cells, position)
-                made = greedy_plan(pairs, 1, rules).beams()
+                made = greedy_plan(pairs_in_view(self._cells, position), 1, rules).beams()
                 cell, satellite = made[:, 0], made[:, 1]
-                result.satellite[first + offset, cell] = satellite
-                result.per_s[first + offset, cell] = self.carries(cell, satellite, position)
-                result.in_view[first + offset] = np.unique(pairs.satellite).size
+                result[first + offset, cell] = self.carries(cell, satellite, position)
             if progress:
                 progress((first + times.shape[0]) / dwells)
         return result
@@ -154,34 +136,24 @@ class Sky:
                 index = number.get(h3.latlng_to_cell(float(latitude), float(longitude), CELL_RESOLUTION))
                 if index is not None:  # cells of the area where nobody lives have beams too
                     cells.append((first + dwell, index, satellite))
-            made.append(Broadcast(begin, tuple(cells), planned.reached_after_s(0.99), planned.is_complete, planned.overspill_km2))
+            made.append(Broadcast(tuple(cells), planned.overspill_km2))
         return tuple(made)
 
     def add_broadcasts(self, service: Service, broadcasts: tuple[Broadcast, ...], world: World) -> None:
         """A beam that a warning's plan puts on a cell carries its messages too, where the service had none there."""
         for broadcast in broadcasts:
             for dwell, cell, satellite in broadcast.beams:
-                if dwell < service.per_s.shape[0] and service.per_s[dwell, cell] <= 0:
+                if dwell < service.shape[0] and service[dwell, cell] <= 0:
                     at = world.start_unix_s + self.overhead.shift_s + DWELL_S * (dwell + 0.5)
                     position = self._ephemeris.positions_itrs_m(np.array([at]))[0]
                     one = np.array([cell], dtype=np.int32), np.array([satellite], dtype=np.int32)
-                    service.per_s[dwell, cell] = self.carries(*one, position)[0]
-                    service.satellite[dwell, cell] = satellite
+                    service[dwell, cell] = self.carries(*one, position)[0]
 
 
 @dataclass(frozen=True, slots=True)
 class Broadcast:
     """One plan of a warning over the satellites."""
 
-    at_s: float
     beams: tuple[tuple[int, int, int], ...]
     """Dwell of the exercise, cell, satellite."""
-    reached_99_s: float | None
-    """Seconds after which 99 % of the phones of the area had been in a beam."""
-    is_complete: bool
     overspill_km2: float
-
-
-def points_of(world: World, warning: WarningEntry, phones: Phones) -> Points:
-    """The small cells of a warning's area with the phones in each: what its plans are made for."""
-    return Points.of(warning.rings(), phones.latitude_deg, phones.longitude_deg)

@@ -151,15 +151,7 @@ def write(world: World, phones: Phones, reach: Reach, seed: int) -> Texts:
     who = np.concatenate([each[1] for each in of])
     rank = np.concatenate([each[2] for each in of])
     kind = np.concatenate([np.full(each[0].shape, each[3], dtype=np.int8) for each in of])
-    written = (at < world.seconds) & _on(reach, phones, who, at)
+    written = (at < world.seconds) & reach.on(phones, who, at)
     texts = Texts(at[written], who[written], rank[written], kind[written], figures.text_valid_h.value * 3600.0)
-    tick = np.minimum((texts.created_s // 60.0).astype(np.int64), reach.covered.shape[0] - 1)
-    texts.cut_off[:] = ~reach.covered[tick, phones.group[texts.phone]]
+    texts.cut_off[:] = ~reach.hears_ground(phones, texts.phone, texts.created_s)
     return texts
-
-
-def _on(reach: Reach, phones: Phones, which: NDArray[np.int64], at_s: Floats) -> NDArray[np.bool_]:
-    """As `Reach.on`, for an instant of each."""
-    tick = np.minimum((at_s // 60.0).astype(np.int64), reach.dark_since_s.shape[0] - 1)
-    dark_s = at_s - reach.dark_since_s[tick, phones.place[which]]
-    return np.asarray((phones.on_from_s[which] <= at_s) & (dark_s <= phones.flat_share[which] * reach.longest_s))

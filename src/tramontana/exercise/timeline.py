@@ -8,11 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from tramontana.cell.area import Floats
-from tramontana.exercise import alerting, phones, satellites, terrestrial, texts
+from tramontana.cell.broadcast_plan import Points
+from tramontana.exercise import alerting, phones, terrestrial, texts
 from tramontana.exercise.alerting import Approved
 from tramontana.exercise.control_room import Milestones
 from tramontana.exercise.phones import Phones, Reach
-from tramontana.exercise.satellites import Broadcast, Overhead, Service, Sky
+from tramontana.exercise.satellites import Broadcast, Overhead, Sky, no_service
 from tramontana.exercise.terrestrial import GroundState, Network
 from tramontana.exercise.texts import Kind, Texts
 from tramontana.exercise.traffic import Load, Traffic, WarningDwell, Watch
@@ -51,7 +52,6 @@ class Run:
     broadcasts: tuple[tuple[Broadcast, ...], ...]
     texts: Texts
     load: Load
-    service: Service
     help: dict[int, Milestones]
     """By phone, who was heard by the control room."""
     asked_for_help: int
@@ -91,11 +91,14 @@ def run(ground: Ground, overhead: Overhead | None, progress: Progress | None = N
     label = overhead.label if overhead else "without satellites"
     broadcasts: tuple[tuple[Broadcast, ...], ...] = tuple(() for _ in ground.warnings)
     if overhead is None:
-        service = Service.none(world, len(people.cells))
+        service = no_service(world, len(people.cells))
     else:
         sky = Sky(overhead, people.cells, world.figures)
         service = sky.service(world, lambda share: tell(label, 0.2 * share))
-        broadcasts = tuple(sky.broadcasts(world, each.entry, satellites.points_of(world, each.entry, people)) for each in ground.warnings)
+        broadcasts = tuple(
+            sky.broadcasts(world, each.entry, Points.of(each.entry.rings(), people.latitude_deg, people.longitude_deg))
+            for each in ground.warnings
+        )
         for made in broadcasts:
             sky.add_broadcasts(service, made, world)
     tell(label, 0.3)
@@ -103,8 +106,8 @@ def run(ground: Ground, overhead: Overhead | None, progress: Progress | None = N
         WarningDwell(number, dwell, cell, ground.warnings[number].beam_messages)
         for number, made in enumerate(broadcasts)
         for broadcast in made
-        for dwell, cell, _ in sorted(set(broadcast.beams))
-        if dwell < service.per_s.shape[0]
+        for dwell, cell in sorted({(dwell, cell) for dwell, cell, _ in broadcast.beams})
+        if dwell < service.shape[0]
     )
     written = texts.write(world, people, ground.reach, ground.seed)
     played = Traffic(world, people, ground.reach, service, written, dwells, ground.seed, len(ground.network), watch)
@@ -124,7 +127,6 @@ def run(ground: Ground, overhead: Overhead | None, progress: Progress | None = N
         broadcasts,
         written,
         played.load,
-        service,
         played.room.milestones(first),
         len(first),
     )
@@ -146,10 +148,3 @@ def _first_texts(written: Texts) -> dict[int, float]:
 
 def _nobody(_what: str, _share: float) -> None:
     pass
-
-
-def reached_after_s(warned_s: Floats, begin_s: float, share: float) -> float | None:
-    """Seconds from approval until so many of the phones inside showed it; None if never in the exercise."""
-    at = np.sort(warned_s)
-    place = int(np.ceil(share * at.size)) - 1
-    return float(at[place] - begin_s) if at.size and np.isfinite(at[place]) else None

@@ -113,12 +113,12 @@ class Traffic:
         """Phones in need that had some answer."""
         self._lost = self.world.figures.text_lost.value
         self._overflowing = np.zeros(self.sites, dtype=np.bool_)
-        self._satellites = bool(np.any(self.service.per_s > 0))
+        self._satellites = bool(np.any(self.service > 0))
         self._limit = round(self.world.figures.queue_limit.value)
 
     def run(self, progress: Progress | None = None) -> None:
         """Play the whole world."""
-        dwells = self.service.per_s.shape[0]
+        dwells = self.service.shape[0]
         by_dwell: dict[int, list[WarningDwell]] = {}
         for each in self.warnings:
             by_dwell.setdefault(each.dwell, []).append(each)
@@ -127,15 +127,17 @@ class Traffic:
             now = dwell * DWELL_S
             minute = min(dwell // a_minute, self.load.taken.shape[0] - 1)
             if dwell % a_minute == 0:
-                self._each_minute(now, minute)
+                self._begin_minute(now, minute)
             self._route(self._written_until(now), now)
-            self.load.offered[minute] += self.service.per_s[dwell] * DWELL_S
+            self.load.offered[minute] += self.service[dwell] * DWELL_S
             for each in by_dwell.get(dwell, ()):
                 for part in range(each.messages):
                     self._put(each.cell, Item(f"w{each.warning}.{part}", Rank.WARNING, f"w{each.warning}", now))
             for second in range(round(DWELL_S)):
                 self._each_second(now + second, dwell, minute)
             self._end_broadcasts(by_dwell.get(dwell, ()))
+            if (dwell + 1) % a_minute == 0 or dwell + 1 == dwells:
+                self._end_minute(minute)
             if progress and dwell % 90 == 0:
                 progress(dwell / dwells)
         self._expire(self.world.seconds)
@@ -149,7 +151,7 @@ class Traffic:
         if self.room.next_at() <= now:
             self._send(self.room.handle_timer(now), now)
         for cell in sorted(self._busy):
-            queue, rate = self._queues[cell], float(self.service.per_s[dwell, cell])
+            queue, rate = self._queues[cell], float(self.service[dwell, cell])
             if not len(queue):
                 self._busy.discard(cell)
                 continue
@@ -277,8 +279,7 @@ class Traffic:
 
     # Each minute
 
-    def _each_minute(self, now: float, minute: int) -> None:
-        self.load.overflow += self._overflowing
+    def _begin_minute(self, now: float, minute: int) -> None:
         self._overflowing[:] = False
         self._room_left[:] = self.world.figures.site_texts_per_s.value * TICK_S
         self._expire(now)
@@ -290,12 +291,15 @@ class Traffic:
         again, self._pending = np.concatenate([self._pending, in_beam[~stays]]), np.empty(0, dtype=np.int64)
         self._route(np.sort(again), now)
         self._write_over_ground(now)
+        if minute % TOLD_EVERY == 0:
+            self._tell(now, minute // TOLD_EVERY)
+
+    def _end_minute(self, minute: int) -> None:
+        self.load.overflow += self._overflowing
         for cell, queue in enumerate(self._queues):
             self.load.waiting[minute, cell] = len(queue)
             self.load.pre_empted += len(queue.audit)
             queue.audit.clear()
-        if minute % TOLD_EVERY == 0:
-            self._tell(now, minute // TOLD_EVERY)
 
     def _write_over_ground(self, now: float) -> None:
         """The coming minute's texts of phones that hear the ground network go at once; the others are routed when they are written."""
@@ -312,7 +316,7 @@ class Traffic:
         return written
 
     def _tell(self, now: float, row: int) -> None:
-        rates = self.service.per_s[min(int(now // DWELL_S), self.service.per_s.shape[0] - 1)]
+        rates = self.service[min(int(now // DWELL_S), self.service.shape[0] - 1)]
         for cell, queue in enumerate(self._queues):
             queue.messages_per_s = float(rates[cell])
             told = queue.wait_s(Rank.ROUTINE, "")
