@@ -77,7 +77,7 @@ export function People({ api }: { api: ConsoleApi }) {
                       <span class={device.state === "certified" ? "badge badge-good" : "badge badge-warn"}>{t(`people.state.${device.state}`)}</span>
                       {device.state === "pending" && <code class="nowrap">{device.device_code}</code>}
                       {device.state === "certified" && device.not_after !== null && (
-                        <span class="quiet nowrap">{t("people.until", { until: format.dayAndClock(device.not_after * 1000) })}</span>
+                        <span class="quiet">{t("people.until", { until: format.dayAndClock(device.not_after * 1000) })}</span>
                       )}
                       {(device.state === "certified" || device.state === "expired") && (
                         <details>

@@ -74,7 +74,7 @@ export function CaseTools({ shown, mine, busy, api, act }: ToolsProps) {
         </form>
       )}
       {shown.position !== null && (
-        <fieldset class="choice roles">
+        <fieldset class="sos-offer">
           <legend class="field-label">{t("sos.export")}</legend>
           <label class="role">
             <input type="checkbox" checked={withPhone} onChange={(event) => setWithPhone(event.currentTarget.checked)} />
