@@ -58,4 +58,11 @@ def test_what_is_wrong_is_said(tmp_path: Path) -> None:
     assert "cannot read" in invoke("check", str(tmp_path / "absent.toml"))
     assert "no warning is approved within 0.1 h" in invoke("run", "amatrice-2016", "--hours", "0.1")
     assert "amatrice-2016" in invoke("list")
-    assert invoke("show", "emilia-romagna-2023").startswith("# The flood")
+
+
+def test_a_built_in_exercise_is_the_start_of_ones_own(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text(invoke("show", "amatrice-2016").replace("seed = 1", "seed = 5"), encoding="utf-8")
+    assert "140 places with 584,727 people" in invoke("check", str(file))
+    (tmp_path / "amatrice-2016.csv").write_text("name\n", encoding="utf-8")
+    assert "no column 'latitude'" in invoke("check", str(file))  # a table beside it is taken before the built-in one

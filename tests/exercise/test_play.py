@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.exercise.small_world import small_world
+from tests.exercise.small_world import no_table, small_text, small_world
 from tramontana.cell.beam_time import HIGHEST_BY_AGE, SOS_SHARE, BeamQueue, Item, Rank
 from tramontana.exercise import satellites, terrestrial, timeline
 from tramontana.exercise.results import TextRow, frames, results
@@ -18,6 +18,7 @@ from tramontana.exercise.satellites import Overhead
 from tramontana.exercise.texts import CODE, Kind, Texts, Way
 from tramontana.exercise.timeline import Ground, Run
 from tramontana.exercise.traffic import Watch
+from tramontana.exercise.world import WorldError, parse_world
 from tramontana.space.parameters import Parameter
 
 HOURS = 0.6
@@ -172,12 +173,38 @@ def test_sites_fail_by_power_and_in_cascade_and_come_back() -> None:
         for site in np.flatnonzero(state.alive[tick]).tolist():
             above = [each for each in (network.parent[site], network.second[site]) if each >= 0]
             assert not above or any(state.alive[tick, each] for each in above)
-    batteries = np.flatnonzero((network.battery_s > 0) & (network.generator_s == 0) & (network.place == 0))
-    dark = np.flatnonzero(~state.mains[:, 0])
-    for site in batteries.tolist():
-        cut = [tick for tick in dark.tolist() if state.cause[tick, site] == terrestrial.Cause.POWER]
-        if cut:  # not before its battery was empty
-            assert (cut[0] - dark[0]) * terrestrial.TICK_S >= network.battery_s[site] - terrestrial.TICK_S
+
+
+def test_a_site_is_without_power_no_sooner_than_its_battery_is_empty() -> None:
+    world = small_world(hours=12.0, lost=0.0)
+    network = terrestrial.build(world, 1)
+    state = terrestrial.play(world, network, 1)
+    emptied = 0
+    for site in np.flatnonzero(network.generator_s == 0).tolist():
+        without = np.flatnonzero(state.cause[:, site] == terrestrial.Cause.POWER)
+        if without.size:
+            emptied += 1
+            dark_s = np.count_nonzero(~state.mains[: without[0], network.place[site]]) * terrestrial.TICK_S
+            assert 0 <= dark_s - network.battery_s[site] < terrestrial.TICK_S
+    assert emptied
+
+
+def test_a_world_of_one_site_is_reported() -> None:
+    text = small_text(hours=0.2)
+    start, end = text.index("list = ["), text.index("[[blows]]")
+    one = 'list = [{ name = "Borgo", latitude = 42.60, longitude = 13.20, population = 300, area_km2 = 2 }]\n\n'
+    world = parse_world(text[:start] + one + text[end:], no_table)
+    ground = timeline.prepare(world, 1)
+    row = results(timeline.Played(ground, (timeline.run(ground, None),))).ground
+    assert (row.sites, row.largest_cascade) == (1, ("Borgo", 0))
+
+
+def test_a_warning_that_nobody_can_have_is_refused() -> None:
+    place = "latitude = 42.7, longitude = 13.3, radius_km = 60"
+    assert place in small_text()
+    world = parse_world(small_text().replace(place, "latitude = 42.60, longitude = 13.20, radius_km = 0.01"), no_table)
+    with pytest.raises(WorldError, match="no phone is in the area of the warning 'Around'"):
+        timeline.prepare(world, 1)
 
 
 def test_a_state_of_a_text_changes_by_the_table_only() -> None:

@@ -36,6 +36,9 @@ def test_people_of_the_table_are_those_of_its_source() -> None:
         ('source = "invented"', 'source = "nobody"', "names the source 'nobody'"),
         ('name = "Valle"', 'name = "Borgo"', "'Borgo' is there twice"),
         ("people_per_site = 400", "people_per_site = 5", "its range is 400 to 2000"),
+        ("people_per_site = 400", "people_per_site = { value = 0.1, low = 0.1, high = 1, source = 'x' }", "more than 10,000 sites"),
+        ("people_per_site = 400", "page_heard = { value = 0, low = 0, high = 1, source = 'x' }", "more than 0 and at most 1"),
+        ("people_per_site = 400", "battery_h = { value = inf, low = 1, high = inf, source = 'x' }", "figures.battery_h"),
         ("people_per_site = 400", "peeple = 5", "figures.peeple is not known here"),
         ("sos = 0.1", "sos = 1.5", "blows.1.rings.1.sos"),
         ("latitude = 42.60\nlongitude = 13.20\n", "", "give either latitude, longitude and rings, or municipalities"),
@@ -61,6 +64,10 @@ def test_tables_beside_the_file() -> None:
         parse_world(text, lambda _: good.replace(",900,", ",many,"))
     with pytest.raises(WorldError, match="no column 'population'"):
         parse_world(text, lambda _: "name,latitude,longitude\nBorgo,42.6,13.2\n")
+    with pytest.raises(WorldError, match="more than 2,000 places"):
+        parse_world(text, lambda _: good + "".join(f"Casa {number},RI,42.6,13.2,1,\n" for number in range(2_000)))
+    with pytest.raises(WorldError, match=r"towns\.csv, after line 1: field larger"):
+        parse_world(text, lambda _: good.replace("Borgo", "x" * 200_000))
     with pytest.raises(WorldError, match=r"places\.file"):
         parse_world(text.replace("towns.csv", "../towns.csv"), lambda _: good)
 
@@ -77,5 +84,5 @@ def test_every_figure_has_a_range_and_a_source() -> None:
 
 def test_a_shorter_exercise_still_warns() -> None:
     assert small_world().first_hours(0.5).seconds == 1800
-    with pytest.raises(WorldError, match="play longer"):
+    with pytest.raises(WorldError, match=r"the first one is after 0\.08 h"):
         small_world().first_hours(0.05)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -27,6 +27,7 @@ FLEETS = ("starlink-direct-to-cell", "starlink-direct-to-cell-filed")
 """Today's and the filed one."""
 _BOUNDS: tuple[Literal["low", "high"], ...] = ("low", "high")
 SENSITIVE = ("battery_h", "second_path_share", "satellite_phone_share", "steps_outside", "sky_blocked", "beam_free", "texts_per_phone_h")
+AFTER_WARNING_H = 3.0
 SIMULATED = "all of it: sites are synthetic, phones and texts are drawn, satellites are propagated and their beams planned; nothing is sent"
 
 
@@ -105,11 +106,12 @@ def run(
 @exercise.command()
 @click.argument("exercise", metavar="NAME|FILE")
 @click.option("--figure", "names", multiple=True, metavar="NAME", help="A figure to take at both ends of its range; several times.")
-@click.option("--hours", type=click.FloatRange(min=0.1), default=3.0, show_default=True, help="Play only the first hours.")
+@click.option("--hours", type=click.FloatRange(min=0.1), help="Play only the first hours; unless given, three after the first warning.")
 @click.option("--seeds", type=click.IntRange(1, 20), default=3, show_default=True, help="How many seeds with the exercise's own figures.")
-def sensitivity(exercise: str, names: tuple[str, ...], hours: float, seeds: int) -> None:
+def sensitivity(exercise: str, names: tuple[str, ...], hours: float | None, seeds: int) -> None:
     """Play NAME or FILE under today's fleet with other seeds, and with figures at the low and the high end of their ranges."""
-    world = _read(exercise).first_hours(hours)
+    world = _read(exercise)
+    world = world.first_hours(world.first_warning_h + AFTER_WARNING_H if hours is None else hours)
     cases = [(f"seed {world.head.seed + more}", world, world.head.seed + more) for more in range(seeds)]
     for name in names or SENSITIVE:
         for bound in _BOUNDS:
@@ -139,9 +141,9 @@ def sensitivity(exercise: str, names: tuple[str, ...], hours: float, seeds: int)
 
 
 def delivered_percent(row: RunRow) -> float:
-    """Of the public's and officials' texts that were written where no site was heard; NaN for none."""
-    mine = [each for each in row.texts if each.cut_off and each.kind in ("official", "public")]
-    return 100 * sum(each.delivered for each in mine) / sum(each.written for each in mine) if mine else float("nan")
+    """Of texts of those cut off; NaN for none."""
+    delivered, written = row.of_cut_off()
+    return 100 * delivered / written if written else float("nan")
 
 
 def written(played: Played, found: Results, folder: Path) -> tuple[Path, ...]:
@@ -153,7 +155,7 @@ def written(played: Played, found: Results, folder: Path) -> tuple[Path, ...]:
         "start": world.head.start.isoformat(),
         "hours": world.head.hours,
         "seed": played.ground.seed,
-        "figures": {name: vars_of(figure) for name, figure in world.figures.table()},
+        "figures": {name: asdict(figure) for name, figure in world.figures.table()},
         "sources": {name: source.model_dump() for name, source in world.sources.items()},
     }
     files = {
@@ -165,10 +167,6 @@ def written(played: Played, found: Results, folder: Path) -> tuple[Path, ...]:
     for name, data in files.items():
         write_whole(folder / name, data)
     return tuple(folder / name for name in files)
-
-
-def vars_of(figure: object) -> dict[str, object]:
-    return {name: getattr(figure, name) for name in ("value", "low", "high", "unit", "source")}
 
 
 def compared(played: Played, found: Results) -> Report:
@@ -269,7 +267,10 @@ def _read(name: str) -> World:
         catalogue.text(name)  # raises, and names those that there are
 
     def beside(other: str) -> str:
-        return _text(path.parent / other)
+        own = path.parent / other
+        if not own.exists() and other in catalogue.tables():  # `show` prints a built-in exercise without its table
+            return catalogue.beside(other)
+        return _text(own)
 
     try:
         return parse_world(_text(path), beside)
@@ -279,7 +280,7 @@ def _read(name: str) -> World:
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise LocalError(f"cannot read {path} ({error.strerror}): check its name and its permissions") from error
     except UnicodeDecodeError as error:

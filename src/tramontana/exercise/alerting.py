@@ -19,7 +19,7 @@ from tramontana.cell.warning import OnAir, Person
 from tramontana.exercise.figures import Figures
 from tramontana.exercise.phones import Phones, Reach, chance
 from tramontana.exercise.terrestrial import TICK_S, Network
-from tramontana.exercise.world import WarningEntry
+from tramontana.exercise.world import WarningEntry, WorldError
 
 WARNED = 5
 PAGE_S = 1.9
@@ -52,7 +52,7 @@ class Approved:
 
 
 def approve(entry: WarningEntry, number: int, network: Network, phones: Phones, used: Iterable[int]) -> Approved:
-    """Submit and approve it by the rules, and choose its cells. Raises `Refused`."""
+    """Submit and approve it by the rules, and choose its cells. Raises `LocalError`."""
     author = Person("author", "author-device", frozenset({"operator"}))
     approver = Person("approver", "approver-device", frozenset({"approver"}))
     submitted = rules.submit(f"{number:032x}", entry.content(), author, None, entry.submitted_min * 60.0)
@@ -65,6 +65,8 @@ def approve(entry: WarningEntry, number: int, network: Network, phones: Phones, 
     index = {cell: site for site, cell in enumerate(cells)}
     asked = np.array(sorted(index[cell] for cell in controller.cells_for(entry.rings())), dtype=np.int64)
     inside = np.flatnonzero(areas.contains(entry.rings(), phones.latitude_deg, phones.longitude_deg))
+    if not inside.size:
+        raise WorldError(f"no phone is in the area of the warning {entry.name!r}: make it larger")
     return Approved(entry, rules.broadcasts(warning), entry.approved_min * 60.0, warning.expires_at, asked, inside)
 
 

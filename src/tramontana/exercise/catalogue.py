@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import resources
 
 from tramontana.errors import LocalError
-from tramontana.exercise.world import World, WorldError, parse_world
+from tramontana.exercise.world import World, parse_world
 
 _FOLDER = resources.files("tramontana.exercise") / "worlds"
 
@@ -27,9 +27,11 @@ def world(name: str) -> World:
     return parse_world(text(name), beside)
 
 
-def beside(name: str) -> str:
-    """A table of a built-in world."""
-    found = _FOLDER / name
-    if not found.is_file():
-        raise WorldError(f"there is no table {name!r}")
-    return found.read_text(encoding="utf-8")
+def tables() -> tuple[str, ...]:
+    """Names of the tables beside them."""
+    return tuple(each.name for each in _FOLDER.iterdir() if each.name.endswith(".csv"))
+
+
+def beside(table: str) -> str:
+    """One of `tables`."""
+    return (_FOLDER / table).read_text(encoding="utf-8")

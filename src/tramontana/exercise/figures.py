@@ -10,6 +10,9 @@ from typing import Literal
 from tramontana.errors import LocalError
 from tramontana.space.parameters import Parameter
 
+MOST_BEYOND = 10.0
+"""A figure of one's own may be so many times the highest that is built in; shares end at 1 anyway."""
+
 
 def _assumed(value: float, low: float, high: float, unit: str, why: str) -> Parameter:
     return Parameter(value, low, high, unit, f"assumption: {why}")
@@ -64,16 +67,20 @@ class Figures:
     queue_limit: Parameter = _assumed(20_000, 2_000, 100_000, "messages", "a beam in which so many wait refuses further routine texts")
 
     def with_values(self, given: Mapping[str, float | Parameter]) -> Figures:
-        """Some of them set. A bare number must lie in the range of the built-in figure. Raises `LocalError`."""
+        """Some of them set. A bare number must lie in the range of the built-in figure, one with its source may leave it. Raises
+        `LocalError`."""
         known = {field.name for field in fields(self)}
         changed: dict[str, Parameter] = {}
         for name, value in given.items():
             if name not in known:
                 raise LocalError(f"figures.{name} is not known here: use {', '.join(sorted(known))}")
+            built_in: Parameter = getattr(self, name)
             if isinstance(value, Parameter):
+                most = 1.0 if built_in.unit.startswith("of ") else MOST_BEYOND * built_in.high
+                if not 0 < value.value <= most:
+                    raise LocalError(f"figures.{name} is {value.value:g} {built_in.unit}: it must be more than 0 and at most {most:g}")
                 changed[name] = value
                 continue
-            built_in: Parameter = getattr(self, name)
             if not built_in.low <= value <= built_in.high:
                 raise LocalError(
                     f"figures.{name} is {value:g} {built_in.unit}, and its range is {built_in.low:g} to {built_in.high:g}: "

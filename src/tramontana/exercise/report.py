@@ -82,10 +82,6 @@ def _compared(found: Results) -> str:
     def row(name: str, of: Callable[[RunRow], str]) -> list[str]:
         return [name, *(of(run) for run in found.runs)]
 
-    def cut_off(run: RunRow) -> str:
-        mine = [each for each in run.texts if each.cut_off and each.kind in ("official", "public")]
-        return _share(sum(each.delivered for each in mine), sum(each.written for each in mine))
-
     rows: list[list[str]] = []
     for number, warning in enumerate(found.runs[0].warnings):
         many = f" ({warning.name})" if len(found.runs[0].warnings) > 1 else ""
@@ -101,7 +97,7 @@ def _compared(found: Results) -> str:
         row("first SOS heard, 90 % of them after", lambda run: span(run.help.heard_s["90"])),
         row("taken by an operator, 90 % of them after", lambda run: span(run.help.taken_s["90"])),
         row("with a position", lambda run: f"{run.help.located:,}"),
-        row("texts of those cut off delivered", cut_off),
+        row("texts of those cut off delivered", lambda run: _share(*run.of_cut_off())),
         row("fullest beam, fullest minute", lambda run: f"{100 * run.load.fullest_minute:.0f} %" if run.load.carried else "–"),
     ]
     return _table(

