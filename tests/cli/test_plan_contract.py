@@ -15,14 +15,18 @@ from tramontana.planning.contract import Month, parse_contract, statement
 
 def test_without_measurements_the_statement_says_so(tmp_path: Path) -> None:
     (tmp_path / "contract.toml").write_text(TEXT.replace('currency = "EUR"', 'currency = "EUR"\nsites = ["Ministry"]'))
-    page, data = tmp_path / "page.html", tmp_path / "data"
-    command = ["plan", "contract", str(tmp_path / "contract.toml"), "--month", "2026-11", "--data", str(data), "--page", str(page)]
+    page, table, data = tmp_path / "page.html", tmp_path / "table.csv", tmp_path / "data"
+    command = ["plan", "contract", str(tmp_path / "contract.toml"), "--month", "2026-11", "--data", str(data)]
+    command += ["--page", str(page), "--csv", str(table)]
     ran = CliRunner().invoke(tramontana, command)
     assert ran.exit_code == 0, ran.output
     assert "5 undecided" in ran.output
     assert "1,000.00 EUR" in ran.output
     assert "Ministry" in page.read_text()
     assert "http" not in page.read_text().replace("http://www.w3.org/", "")
+    assert table.read_text().count("Ministry") == 5
+    (tmp_path / "contract.toml").write_bytes(b"\xff")
+    assert "is not UTF-8 text" in str(CliRunner().invoke(tramontana, command).exception)
 
 
 def test_two_sites_of_one_name_stay_two_and_money_adds_up() -> None:

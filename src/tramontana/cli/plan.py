@@ -233,8 +233,6 @@ def explanation(target: Figure, draws: Draws) -> Iterator[str]:
         if isinstance(figure, Simulated) or (not isinstance(figure, Input) and figure.operands):
             yield f"{figure.words} = {figure.formula}"
             yield f"    {range_in_words(values[figure])}{_unit(figure)}"
-        for source in figure.sources if isinstance(figure, Simulated) else ():
-            yield f"    {source.title}, {source.date}: {source.url}"
     yield ""
     yield "Inputs"
     for figure in made:

@@ -11,13 +11,14 @@ import click
 import numpy as np
 
 from tramontana.cli.output import Column, Report
-from tramontana.cli.plan_sections import percent, table
-from tramontana.cli.plan_study import Tables, read_study, study_argument, table_options
+from tramontana.cli.plan_sections import percent, source_links, table
+from tramontana.cli.plan_study import Tables, read_study, study_argument, table_options, text_of
 from tramontana.cli.sky_map import SiteMap
 from tramontana.cli.sky_options import Work, work_options
 from tramontana.errors import LocalError
 from tramontana.planning.areas import DURATION_S, STEP_S, Covered, CoverSites, joined, together
 from tramontana.planning.study import Study
+from tramontana.space.serving import MINIMUM_ELEVATION_DEG
 from tramontana.space.studies.area import cells_of
 from tramontana.space.studies.countries import Polygon
 from tramontana.space.studies.sites import Sites, parse_place_list
@@ -45,7 +46,7 @@ class Coverage:
 def areas(study: Path, place_list: Path | None, tables: Tables, work: Work) -> None:
     """Show coverage and gaps of STUDY's sea areas, and of every municipality of a list."""
     read = read_study(study)
-    places = None if place_list is None else _places(place_list)
+    places = None if place_list is None else parse_place_list(text_of(place_list), name=place_list.name)
     if not read.areas and places is None:
         raise LocalError(f"{study} names no areas: give it [areas.…] (docs/planning.md), or a list of municipalities with --place-list")
     found = covered(read, work, places)
@@ -100,7 +101,7 @@ def areas_section(study: Study, found: Coverage | None) -> str:
     heads = ["Sea area", *(escape(titles[name]) for name in found.by_alternative)]
     rows = [
         (
-            f"{escape(area.title)} <small>{', '.join(_source(source.id) for source in area.sources)}</small>",
+            f"{escape(area.title)} <small>{source_links(area.sources)}</small>",
             [_cell(parts[number]) for parts in found.by_alternative.values()],
         )
         for number, area in enumerate(study.areas)
@@ -129,22 +130,9 @@ def _cell(part: Covered) -> str:
     return f"{percent(float(part.served.mean()))} <small>({percent(float(part.served.min()))}, {gap:,.0f} s)</small>"
 
 
-def _source(name: str) -> str:
-    return f'<a href="#source-{escape(name)}">{escape(name)}</a>'
-
-
 def _words() -> str:
     return (
-        f"Share of {DURATION_S / 3600:g} h with a satellite that stands 25° or more over the place and"
-        f" over a gateway where it may land, every "
-        f"{STEP_S:g} s, in H3 cells of resolution {RESOLUTION}; without rain; a mix is shown complete, its outages independent"
+        f"Share of {DURATION_S / 3600:g} h with a satellite that stands {MINIMUM_ELEVATION_DEG:g}° or more over the place, "
+        f"and over a gateway where it may land, every {STEP_S:g} s, in H3 cells of resolution {RESOLUTION}; without rain; "
+        "a mix is shown complete, its outages independent"
     )
-
-
-def _places(path: Path) -> Sites:
-    try:
-        return parse_place_list(path.read_text(encoding="utf-8-sig"), name=path.name)
-    except OSError as error:
-        raise LocalError(f"cannot read {path} ({error.strerror})") from error
-    except UnicodeDecodeError as error:
-        raise LocalError(f"{path} is not UTF-8 text: save it as UTF-8") from error

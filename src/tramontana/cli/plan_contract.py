@@ -16,13 +16,13 @@ from tramontana.carrier_hours import CarrierHour
 from tramontana.cli.datadir import data_dir, data_option, database_option, database_password_option
 from tramontana.cli.organisation import postgresql
 from tramontana.cli.output import Column, Report, check_writable, write_whole
+from tramontana.cli.plan_study import Tables, table_options, text_of
 from tramontana.cli.sky_chart import LINES, plain_text
 from tramontana.cli.sky_page import page, svg_of
 from tramontana.control.bootstrap import with_store
 from tramontana.control.store import carrier_hours
 from tramontana.control.store.carrier_hours import SiteHour
 from tramontana.control.store.database import Store
-from tramontana.errors import LocalError
 from tramontana.planning.contract import Contract, Month, Statement, Verdict, parse_contract, statement
 
 MOST_DRAWN_SITES: Final = 30
@@ -35,8 +35,7 @@ MOST_DRAWN_SITES: Final = 30
 @database_option
 @database_password_option
 @click.option("--page", "page_path", type=click.Path(path_type=Path, dir_okay=False), help="Write it here as a page as well (HTML).")
-@click.option("--csv", "csv_path", type=click.Path(path_type=Path, dir_okay=False), help="Write the table here as well.")
-@click.option("--parquet", "parquet_path", type=click.Path(path_type=Path, dir_okay=False), help="Write the table here as well.")
+@table_options
 def contract(
     contract: Path,
     month: str,
@@ -44,17 +43,12 @@ def contract(
     database: str | None,
     database_password_file: Path | None,
     page_path: Path | None,
-    csv_path: Path | None,
-    parquet_path: Path | None,
+    tables: Tables,
 ) -> None:
     """What sites measured in a month, against what CONTRACT (TOML) promises; what it cost, and what credit is due."""
-    for path in (page_path, csv_path, parquet_path):
-        if path is not None:
-            check_writable(path)
-    try:
-        read = parse_contract(contract.read_text(), str(contract))
-    except (OSError, UnicodeDecodeError) as error:
-        raise LocalError(f"cannot read the contract {contract}: {getattr(error, 'strerror', None) or 'it is not UTF-8 text'}") from error
+    if page_path is not None:
+        check_writable(page_path)
+    read = parse_contract(text_of(contract), str(contract))
     chosen, before = Month.parse(month), _first_month(read)
     carrier = read.contract.carrier
 
@@ -64,11 +58,7 @@ def contract(
 
     measured = by_site(with_store(data_dir(data), hours, postgresql(database, database_password_file)))
     report = stated(statement(read, chosen, measured), to_date(read, before, chosen, measured))
-    click.echo(report.as_text(most_rows=1000))
-    if csv_path is not None:
-        write_whole(csv_path, report.as_csv().encode())
-    if parquet_path is not None:
-        write_whole(parquet_path, report.as_parquet())
+    tables.show(report)
     if page_path is not None:
         with plain_text():
             written = page(report, Days.of(read, chosen, measured))
@@ -177,7 +167,7 @@ class Days:
                 day = (each.hour - month.first_hour) // 24
                 if each.carrier == read.contract.carrier and 0 <= day < days and each.observed_s:
                     down[row, day] = np.nan_to_num(down[row, day]) + each.down_s / 60
-        worst = np.argsort(-np.nan_to_num(np.nansum(down, axis=1)), kind="stable")[:MOST_DRAWN_SITES]
+        worst = np.argsort(-np.nansum(down, axis=1), kind="stable")[:MOST_DRAWN_SITES]
         return cls(tuple(names[row] for row in worst), down[worst], read.contract.carrier)
 
     def svg(self) -> str:

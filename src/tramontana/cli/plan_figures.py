@@ -21,8 +21,7 @@ from tramontana.cli.plan_study import (
     table_options,
 )
 from tramontana.cli.sky_options import Work, work_options
-from tramontana.planning.estimate import Source
-from tramontana.planning.figure import Draws, Figure, Input, Simulated, Values, evaluate
+from tramontana.planning.figure import Draws, Input, Values, evaluate
 from tramontana.planning.results import Found
 from tramontana.planning.study import Alternative, Study
 from tramontana.planning.units import shown
@@ -99,17 +98,11 @@ def _rows(study: Study, one: Alternative, found: dict[str, Found]) -> Iterator[t
     roots = all_results(study, one, found)
     values = evaluate(roots, Draws.random(roots, study.head.draws, study.head.seed))
     for name, figure in named_figures(roots).items():
-        cited = " ".join(source.id for source in _sources(figure))
+        words = "given" if isinstance(figure, Input) else figure.formula
+        cited = " ".join(source.id for source in figure.estimate.sources) if isinstance(figure, Input) else ""
         for column, year in _years(study, values[figure]):
             low, middle, high = np.percentile(values[figure][:, column], PERCENTILES)
-            yield (
-                (one.id, name, year, shown(figure.unit), "given" if isinstance(figure, Input) else figure.formula, cited),
-                (
-                    low,
-                    middle,
-                    high,
-                ),
-            )
+            yield (one.id, name, year, shown(figure.unit), words, cited), (low, middle, high)
 
 
 def _years(study: Study, values: Values) -> Iterator[tuple[int, str]]:
@@ -117,9 +110,3 @@ def _years(study: Study, values: Values) -> Iterator[tuple[int, str]]:
         yield 0, ""
     else:
         yield from ((column, str(study.head.first_year + column)) for column in range(values.shape[1]))
-
-
-def _sources(figure: Figure) -> tuple[Source, ...]:
-    if isinstance(figure, Input):
-        return figure.estimate.sources
-    return figure.sources if isinstance(figure, Simulated) else ()

@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.figure import Figure as Drawing
 
 from tramontana.cli.plan_areas import Coverage, areas_section
-from tramontana.cli.plan_sections import busy_hour, lost, milliseconds, percent, slug, sovereignty
+from tramontana.cli.plan_sections import busy_hour, lost, milliseconds, percent, slug, source_links, sovereignty, table
 from tramontana.cli.plan_study import all_results, results_of
 from tramontana.cli.sky_chart import LINES, plain_text
 from tramontana.cli.sky_page import svg_of
@@ -90,33 +90,29 @@ def service_in_words(study: Study) -> str:
 
 def _table(study: Study, values: Mapping[Figure, Values], measured: Mapping[str, Service]) -> str:
     currency = escape(study.head.currency)
-    heads = [f"Present value, million {currency}", f"Paid, million {currency}"]
+    heads = ["Alternative", f"Present value, million {currency}", f"Paid, million {currency}"]
     if study.alternatives[0].per_user is not None:
         heads.append(f"By user and year, {currency}")
     if study.demand is not None:
         heads += ["Serves from, complete from", "Available when complete, simulated", "Over all years", "Round trip, simulated"]
-    rows = ""
+    rows = []
     for one in study.alternatives:
-        cells = ""
+        cells = []
         for figure, scale in zip(results_of(one), (MILLION, MILLION, 1.0), strict=False):
             low, middle, high = np.percentile(values[figure], PERCENTILES) / scale
-            cells += f'<td><a href="#{_anchor(one, figure)}">{middle:,.0f}</a> <small>{low:,.0f} to {high:,.0f}</small></td>'
+            cells.append(f'<a href="#{_anchor(one, figure)}">{middle:,.0f}</a> <small>{low:,.0f} to {high:,.0f}</small>')
         if study.demand is not None and one.id in measured:
             found, shares = measured[one.id], study.demand.shares
-            cells += "".join(
-                f"<td>{text}</td>"
-                for text in (
-                    f"{study.head.first_year + found.first - 1}, {study.head.first_year + found.complete_from - 1}",
-                    percent(weighted(found.complete.available, shares)),
-                    percent(weighted(found.available_over_years, shares)),
-                    milliseconds(weighted(found.complete.round_trip_s, shares) * 1e3),
-                )
-            )
+            cells += [
+                f"{study.head.first_year + found.first - 1}, {study.head.first_year + found.complete_from - 1}",
+                percent(weighted(found.complete.available, shares)),
+                percent(weighted(found.available_over_years, shares)),
+                milliseconds(weighted(found.complete.round_trip_s, shares) * 1e3),
+            ]
         elif study.demand is not None:
-            cells += "<td>–</td>" * 4
-        rows += f'<tr><th scope="row"><a href="#{escape(one.id)}">{escape(one.title)}</a></th>{cells}</tr>'
-    head = "".join(f'<th scope="col">{text}</th>' for text in heads)
-    return f'<div class="scroll"><table><thead><tr><th scope="col">Alternative</th>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
+            cells += ["–"] * 4
+        rows.append((f'<a href="#{escape(one.id)}">{escape(one.title)}</a>', cells))
+    return table(heads, rows)
 
 
 def _service(study: Study, measured: Mapping[str, Service]) -> str:
@@ -124,16 +120,14 @@ def _service(study: Study, measured: Mapping[str, Service]) -> str:
     if study.demand is None or not measured:
         return ""
     titles = {one.id: one.title for one in study.alternatives}
-    head = "".join(f'<th scope="col">{escape(titles[name])}</th>' for name in measured)
-    rows = ""
-    for row, place in enumerate(study.demand.places):
-        here = [(float(found.complete.available[row]), float(found.complete.round_trip_s[row])) for found in measured.values()]
-        cells = "".join(f"<td>{percent(share)} <small>{milliseconds(trip * 1e3)}</small></td>" for share, trip in here)
-        rows += f'<tr><th scope="row">{escape(place.name)}</th>{cells}</tr>'
+
+    def cell(found: Service, row: int) -> str:
+        return f"{percent(found.complete.available[row])} <small>{milliseconds(found.complete.round_trip_s[row] * 1e3)}</small>"
+
+    rows = ((escape(place.name), [cell(found, row) for found in measured.values()]) for row, place in enumerate(study.demand.places))
     words = service_in_words(study)
-    return (
-        f"<h2>Service by place, simulated</h2><p>{escape(words[0].upper() + words[1:])}.</p>"
-        f'<div class="scroll"><table><thead><tr><th scope="col">Place</th>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
+    return f"<h2>Service by place, simulated</h2><p>{escape(words[0].upper() + words[1:])}.</p>" + table(
+        ["Place", *(escape(titles[name]) for name in measured)], rows
     )
 
 
@@ -190,11 +184,10 @@ def _inputs(inputs: Mapping[str, Input]) -> str:
         given = figure.estimate
         of = shown(given.unit)
         bounds = "certain" if given.low == given.high else f"{number(given.low)} to {number(given.high)}"
-        named = ", ".join(f'<a href="#source-{escape(source.id)}">{escape(source.id)}</a>' for source in given.sources)
         rows += (
             f'<tr id="input-{slug(name)}"><th scope="row">{escape(name)}</th>'
             f'<td class="number">{number(given.likely)}</td><td>{bounds}</td>'
-            f"<td>{escape('' if of == '1' else of)}</td><td>{named}</td>"
+            f"<td>{escape('' if of == '1' else of)}</td><td>{source_links(given.sources)}</td>"
             f"<td>{escape(given.note)}</td></tr>"
         )
     head = "".join(f'<th scope="col">{word}</th>' for word in ("Input", "Likely", "From, to", "Unit", "Source", "Note"))

@@ -9,6 +9,7 @@ from html import escape
 
 from tramontana.cli.plan_losses import dependences
 from tramontana.planning.busy_hour import CASES
+from tramontana.planning.estimate import Source
 from tramontana.planning.losses import Dependence
 from tramontana.planning.results import AVAILABLE, CARRIED, MEDIAN, OVER_YEARS, SLOW, Found, saturated
 from tramontana.planning.study import Study
@@ -28,6 +29,10 @@ def milliseconds(milli: float) -> str:
 
 def slug(words: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", words.lower()).strip("-")
+
+
+def source_links(sources: Iterable[Source]) -> str:
+    return ", ".join(f'<a href="#source-{escape(source.id)}">{escape(source.id)}</a>' for source in sources)
 
 
 def table(heads: Iterable[str], rows: Iterable[tuple[str, Iterable[str]]]) -> str:
@@ -135,7 +140,7 @@ def _parties(one: Dependence) -> list[str]:
         "–"
         if role not in roles
         else f"{escape(roles[role].name)} <small>{escape(' '.join(roles[role].countries))} · "
-        + ", ".join(f'<a href="#source-{escape(source.id)}">{escape(source.id)}</a>' for source in roles[role].sources)
+        + source_links(roles[role].sources)
         + (f"<br>{escape(roles[role].note)}" if roles[role].note else "")
         + "</small>"
         for role in ("operator", "factory", "launch")

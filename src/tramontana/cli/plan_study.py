@@ -15,7 +15,7 @@ from tramontana.cli.sky_options import Command, Work
 from tramontana.errors import LocalError
 from tramontana.planning.figure import Figure, ancestry
 from tramontana.planning.results import Found, measure_all, measured_figures
-from tramontana.planning.study import Alternative, Study, StudyError, parse_study
+from tramontana.planning.study import Alternative, Study, parse_study
 
 _MOST_ROWS = 10_000
 
@@ -54,12 +54,17 @@ def table_options(command: Command) -> Command:
 
 def read_study(path: Path) -> Study:
     """Raises `StudyError`, and `LocalError` for a file that cannot be read."""
+    return parse_study(text_of(path))
+
+
+def text_of(path: Path) -> str:
+    """Raises `LocalError`."""
     try:
-        return parse_study(path.read_text(encoding="utf-8"))
+        return path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise LocalError(f"cannot read {path} ({error.strerror})") from error
     except UnicodeDecodeError as error:
-        raise StudyError(f"{path} is not a text in UTF-8") from error
+        raise LocalError(f"{path} is not UTF-8 text: save it as UTF-8") from error
 
 
 def measured(study: Study, work: Work) -> dict[str, Found]:

@@ -83,7 +83,7 @@ class Search:
 
     def examine(self, shell: Shell) -> Candidate:
         """Its phasing is chosen here (space/shells.py)."""
-        phased = Shell(shell.altitude_km, shell.inclination_deg, shell.planes, shell.satellites_per_plane, usual_phasing(shell))
+        phased = replace(shell, phasing=usual_phasing(shell))
         sky, shares = self.grid.sky(phased), self.demand.shares
         whole = MeasureSky(self.demand, seed=self.seed)
         served = weighted(replace(whole, duration_s=SCREEN_S)(sky).served, shares)

@@ -21,7 +21,7 @@ import numpy as np
 import pint
 from numpy.typing import NDArray
 
-from tramontana.planning.estimate import Estimate, Source
+from tramontana.planning.estimate import Estimate
 from tramontana.planning.units import UnitError, factor, shown, unit
 
 Values: TypeAlias = NDArray[np.float64]
@@ -92,13 +92,12 @@ class Input(Figure):
 
 
 class Simulated(Figure):
-    """A figure that a simulation gave, outside the tree: it says by what, and from which sources beside the study's inputs."""
+    """A figure that a simulation gave, outside the tree: it says by what."""
 
-    __slots__ = ("sources",)
+    __slots__ = ()
 
-    def __init__(self, name: str, value: float, of: str, method: str, sources: tuple[Source, ...] = ()) -> None:
+    def __init__(self, name: str, value: float, of: str, method: str) -> None:
         super().__init__(unit(of), (), lambda: np.full((1, 1), value), f"simulated: {method}", name)
-        self.sources = sources
 
 
 def constant(value: float, of: str = "", name: str | None = None) -> Figure:

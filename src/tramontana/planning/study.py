@@ -31,6 +31,7 @@ from tramontana.planning.study_file import (
     LineEntry,
     LossEntry,
     PartyEntry,
+    ShellEntry,
     SkyEntry,
     StudyFile,
     StudyHead,
@@ -185,8 +186,7 @@ class _Builder:
 
     def _bounds(self, name: str, where: str, of: str) -> tuple[float, float, float]:
         """Low, likely and high of an input in a unit, for what is simulated instead of drawn."""
-        self._named(name, where)
-        given = self.inputs[name].estimate
+        given = self._given(name, where).estimate
         try:
             scale = factor(given.unit, unit(of))
         except UnitError:
@@ -252,15 +252,12 @@ class _Builder:
         return Serving(self._sky(entry, where), entry.first, last, self._dependence(part), lifetime)
 
     def _sky(self, entry: SkyEntry, where: str) -> SkyDesign:
-        shells = [
-            Shell(one.altitude_km, one.inclination_deg, one.planes, one.satellites_per_plane, one.phasing or 0) for one in entry.shells
-        ]
-        phased = tuple(
-            shell if one.phasing is not None else replace(shell, phasing=usual_phasing(shell))
-            for shell, one in zip(shells, entry.shells, strict=True)
-        )
+        def shell(one: ShellEntry) -> Shell:
+            found = Shell(one.altitude_km, one.inclination_deg, one.planes, one.satellites_per_plane, one.phasing or 0)
+            return found if one.phasing is not None else replace(found, phasing=usual_phasing(found))
+
         beams = None if entry.beams is None else self._beams(entry.beams, f"{where}.beams")
-        found = SkyDesign(entry.design, phased, entry.landing, *self._stations(), beams)
+        found = SkyDesign(entry.design, tuple(shell(one) for one in entry.shells), entry.landing, *self._stations(), beams)
         try:
             if entry.design is not None:
                 design(entry.design)
@@ -286,21 +283,20 @@ class _Builder:
             raise StudyError(f"inputs.{name} is money: say of which year with price_year")
         if _currency(of) is None and entry.price_year is not None:
             raise StudyError(f"inputs.{name} is not money: delete price_year")
-        certain = entry.value
-        low, likely, high = (certain, certain, certain) if certain is not None else (entry.low, entry.likely, entry.high)
-        if low is None or likely is None or high is None:
-            raise StudyError(f"inputs.{name}: give low, likely and high, or else value alone")
         try:
-            return Input(name, Estimate(low, likely, high, of, sources, entry.note))
+            return Input(name, Estimate(*entry.bounds, of, sources, entry.note))
         except EstimateError as error:
             raise StudyError(f"inputs.{name}: {error}") from error
 
-    def _named(self, name: str, where: str) -> Figure:
-        """The input in the study's currency and prices."""
+    def _given(self, name: str, where: str) -> Input:
         if name not in self.inputs:
             raise StudyError(f"{where}: there is no input {name}; add [inputs.{name}] or correct the name")
         self.used.add(name)
-        given = self.inputs[name]
+        return self.inputs[name]
+
+    def _named(self, name: str, where: str) -> Figure:
+        """The input in the study's currency and prices."""
+        given = self._given(name, where)
         currency = _currency(given.unit)
         if currency is None:
             return given
@@ -323,17 +319,9 @@ class _Builder:
         if currency != head.currency:
             if table.rate is None:
                 raise StudyError(f"inputs.{name} is in {currency}, the study in {head.currency}: give currencies.{currency}.rate")
-            rate = self._rate(table.rate, currency)
-            worth = worth * rate
+            rate = self._given(table.rate, f"currencies.{currency}.rate")
+            worth = worth * rate.to(unit(f"{head.currency}/{currency}"))
         return worth if worth is given else worth.called(f"{name} in {head.currency} of {head.price_year}")
-
-    def _rate(self, name: str, currency: str) -> Figure:
-        where = f"currencies.{currency}.rate"
-        if name not in self.inputs:
-            raise StudyError(f"{where}: there is no input {name}; add [inputs.{name}] or correct the name")
-        self.used.add(name)
-        given = self.inputs[name]
-        return given.to(unit(f"{self.file.study.currency}/{currency}"))
 
     def _alternative(self, entry: AlternativeEntry, entries: Mapping[str, AlternativeEntry]) -> Alternative:
         years = self.file.study.years
@@ -345,8 +333,9 @@ class _Builder:
             terms += [line(self._line(part.id, given), self.money, years) for given in part.lines]
             if part.sky is not None:
                 skies.append(self._serving(part, part.sky))
-            if any(self._dependence(part).roles()):
-                dependences.append((part.title, self._dependence(part)))
+            dependence = self._dependence(part)
+            if any(dependence.roles()):
+                dependences.append((part.title, dependence))
             if part.constellation is not None:
                 built, left = constellation(self._constellation(part.id, part.constellation), self.money, years)
                 terms += built

@@ -130,9 +130,20 @@ class InputEntry(_Strict):
 
     @model_validator(mode="after")
     def _one_way(self) -> Self:
-        if self.value is not None and (self.low, self.likely, self.high) != (None, None, None):
+        given = [one is not None for one in (self.low, self.likely, self.high)]
+        if any(given) if self.value is not None else not all(given):
             raise ValueError("give low, likely and high, or else value alone")
         return self
+
+    @property
+    def bounds(self) -> tuple[float, float, float]:
+        """Low, likely, high."""
+        if self.value is not None:
+            return self.value, self.value, self.value
+        assert self.low is not None
+        assert self.likely is not None
+        assert self.high is not None
+        return self.low, self.likely, self.high
 
 
 def named_sources(given: str | tuple[str, ...]) -> tuple[str, ...]:
