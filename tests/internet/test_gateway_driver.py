@@ -14,7 +14,7 @@ import pytest
 from tests.internet.routers import Ministry
 from tramontana.internet.control_channel import Introduction, LogPart, LogWanted
 from tramontana.internet.door import MOST_OF_ONE
-from tramontana.internet.gateway import driver
+from tramontana.internet.gateway.channel import driver as channel
 from tramontana.internet.gateway.driver import SITES, GatewayAgent
 from tramontana.internet.linux.namespace import HostRefused
 from tramontana.internet.linux.wireguard import WireGuard
@@ -146,12 +146,12 @@ def test_one_part_of_the_log_answers_many_questions_and_strangers_make_room(tmp_
 
 def test_a_site_that_takes_nothing_is_cut_off(tmp_path: Path, ministry: Ministry, monkeypatch: pytest.MonkeyPatch) -> None:
     agent = made(tmp_path, ministry)
-    monkeypatch.setattr(driver, "MOST_UNSENT", 1000)
+    monkeypatch.setattr(channel, "MOST_UNSENT", 1000)
 
     async def run() -> None:
         near, far = socket.socketpair()
         _, writer = await asyncio.open_connection(sock=near)
-        connection = driver._Connection(agent, writer, lambda: None)
+        connection = channel.Connection(agent, writer, lambda: None)
         monkeypatch.setattr(connection._conversation, "data_to_send", lambda: bytes(1 << 22))
         connection._flush()
         assert writer.transport.is_closing()

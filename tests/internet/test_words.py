@@ -14,6 +14,7 @@ import pytest
 from tramontana.forecast import EventKind
 from tramontana.internet import tunnel_keys, uplink_choice
 from tramontana.internet.gateway import driver as gateway_driver
+from tramontana.internet.gateway.channel import driver as channel_driver
 from tramontana.internet.outlook import Announced
 from tramontana.internet.words import italian
 from tramontana.keys import certificate
@@ -97,7 +98,7 @@ def test_whatever_a_gateway_says_to_a_site_that_it_refuses_is_known() -> None:
 def refusals() -> list[tuple[str, str]]:
     """(reason, sentence) of each refusal in the source of a gateway and of the checks that it makes of a certificate."""
     found = []
-    for module in (gateway_driver, tunnel_keys, certificate):
+    for module in (gateway_driver, channel_driver, tunnel_keys, certificate):
         whole = ast.parse(Path(str(module.__file__)).read_text())
         scope: list[ast.AST] = [each for each in ast.walk(whole) if isinstance(each, ast.FunctionDef) and each.name == "check_at"] or [
             whole

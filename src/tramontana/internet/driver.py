@@ -46,11 +46,11 @@ from tramontana.keys.organisation import Root
 from tramontana.private_file import make_private, read_private, replace_private
 
 TICK_S = 0.5
+"""How often handshakes, timers and the log are looked at."""
 KEEPALIVE_S = 10
 """Of WireGuard, so that two ends of which one is behind address translation find each other again, and one-way loss is seen."""
 PIECE_BYTES = 1 << 16
 """Read from a control connection at once."""
-"""How often handshakes, timers and the log are looked at."""
 ALIVE_S = 5.0
 """How often either end of a control connection says that it is there."""
 SILENT_S = 15.0

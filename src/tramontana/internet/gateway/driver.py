@@ -6,7 +6,7 @@ import asyncio
 import logging
 import socket
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import AsyncExitStack, suppress
 from ipaddress import IPv4Address, ip_network
 from itertools import count
@@ -15,28 +15,10 @@ from typing import Any
 from tramontana.errors import TramontanaError
 from tramontana.internet import kill_switch
 from tramontana.internet.addresses import Network, is_private, overlapped
-from tramontana.internet.control_channel import (
-    LOG_PART_BYTES,
-    Acceptance,
-    Alive,
-    ChannelRefused,
-    GatewayAt,
-    Gateways,
-    Introduction,
-    Length,
-    LogPart,
-    LogWanted,
-    Refusal,
-    Renewal,
-    Reported,
-    Sealed,
-)
+from tramontana.internet.control_channel import Acceptance, GatewayAt, Gateways, Introduction, LogPart, Refusal, Sealed
 from tramontana.internet.door import Door
 from tramontana.internet.driver import (
-    ALIVE_S,
     KEEPALIVE_S,
-    PIECE_BYTES,
-    SILENT_S,
     TICK_S,
     PeerPlan,
     StateDirectory,
@@ -52,7 +34,8 @@ from tramontana.internet.driver import (
     unix_s,
 )
 from tramontana.internet.flow_class import FlowClass
-from tramontana.internet.key_renewal import GatewayKey, Message
+from tramontana.internet.gateway.channel.driver import Connection
+from tramontana.internet.key_renewal import GatewayKey
 from tramontana.internet.linux import firewall, links, tcp_proxy, traffic_control
 from tramontana.internet.linux.flow_marks import FlowMarks
 from tramontana.internet.linux.found import connected_networks
@@ -81,24 +64,10 @@ from tramontana.internet.overlay import (
 from tramontana.internet.report import MAX_WORDS, GatewayReport, SignedReport, sign_report
 from tramontana.internet.settings import GatewaySettings, SettingsRefused, SitePlace
 from tramontana.internet.tcp_proxy import ProxySettings, Role
-from tramontana.internet.tunnel_keys import (
-    Event,
-    GatewayConversation,
-    Introduced,
-    KeyProposed,
-    Outdated,
-    Said,
-    WrongPeer,
-    check_standing,
-    is_nested,
-)
-from tramontana.keys.refused import Refused
+from tramontana.internet.tunnel_keys import WrongPeer, check_standing, is_nested
 
-INTRODUCTION_TIMEOUT_S = 15.0
 SITES = "sites"
 """The file of the state directory in which those that the server named are kept."""
-MOST_UNSENT = 1 << 20
-"""Octets. A site that takes no more of what it is sent is cut off, and comes back."""
 
 log = logging.getLogger("tramontana.gateway")
 
@@ -133,7 +102,7 @@ class GatewayAgent:
                 self.state.forget_tunnel(tunnel)
         self.reports: dict[str, SignedReport] = {}
         """The last of each site that was not handed on to the server yet; whoever hands them on takes them out."""
-        self.connections: dict[str, _Connection] = {}
+        self.connections: dict[str, Connection] = {}
         """By site."""
         self.uplinks: GatewayUplinks | None = None
         """While the agent runs: it answers probes, and owns the routes to the sites' networks."""
@@ -402,7 +371,7 @@ class GatewayAgent:
         if connection is not None:
             connection.refuse(refusal)
 
-    def introduce(self, connection: _Connection, introduction: Introduction) -> Acceptance:
+    def introduce(self, connection: Connection, introduction: Introduction) -> Acceptance:
         """A site with a certificate that counts is there. Raises `WrongPeer` if it is none of this gateway's."""
         place = self.places.get(connection.site)
         if place is None:
@@ -431,7 +400,7 @@ class GatewayAgent:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         sender = writer.get_extra_info("peername") or ("",)
         stranger = self.door.enter(str(sender[0]), writer.transport.abort)
-        connection = _Connection(self, writer, lambda: self.door.leave(stranger))
+        connection = Connection(self, writer, lambda: self.door.leave(stranger))
         try:
             await connection.run(reader)
         except (OSError, TimeoutError, TramontanaError) as error:
@@ -502,111 +471,6 @@ class GatewayAgent:
         """By which uplink routine data goes to it."""
         in_force = None if self.uplinks is None else self.uplinks.routes.in_force.get(site)
         return None if in_force is None else in_force.uplink(FlowClass.DATA_ROUTINE) or None
-
-
-class _Connection:
-    """One control connection, of a stranger until it introduces itself."""
-
-    def __init__(self, agent: GatewayAgent, writer: asyncio.StreamWriter, introduced: Callable[[], object]) -> None:
-        """introduced: called when it is none of a stranger any more."""
-        self._agent, self._writer, self._introduced = agent, writer, introduced
-        self._wanted: int | None = None
-        """From which entry on the site wants the log, until it was answered."""
-        self._conversation = GatewayConversation(agent.own, agent.trust)
-        self.site = ""
-
-    async def run(self, reader: asyncio.StreamReader) -> None:
-        async with asyncio.timeout(INTRODUCTION_TIMEOUT_S):
-            while not self.site:
-                await self._read(reader)
-        self._introduced()
-        alive_at = now_s()
-        while True:
-            if now_s() >= alive_at:
-                alive_at = now_s() + ALIVE_S
-                self._conversation.say(Alive())
-                self._flush()
-            async with asyncio.timeout(SILENT_S):
-                await self._read(reader)
-
-    async def _read(self, reader: asyncio.StreamReader) -> None:
-        data = await reader.read(PIECE_BYTES)
-        if not data:
-            raise ChannelRefused("the site hung up")
-        try:
-            for event in self._conversation.receive_data(data, unix_s()):
-                self._handle(event)
-        except (Refused, WrongPeer) as error:
-            shown = self._conversation.shown
-            self.refuse(
-                Refusal(error.reason, str(error))
-                if shown is None
-                else self._agent.refusal_of(shown.grant.device_id, error.reason, str(error))
-            )
-            raise
-        self._hand_log_on()
-        self._flush()
-        await self._writer.drain()  # within the time that the caller gives: who takes nothing is read no further
-
-    def _hand_log_on(self) -> None:
-        """One part, however often it was asked for."""
-        if self._wanted is not None:
-            start, self._wanted, trust = self._wanted, None, self._agent.trust
-            self._conversation.say(LogPart(trust.size, start, tuple(trust.entries(start, LOG_PART_BYTES))))
-
-    def _handle(self, event: Event) -> None:
-        match event:
-            case Introduced(certificate, introduction):
-                self.site = certificate.grant.device_id
-                self._conversation.say(self._agent.introduce(self, introduction))
-                if self._agent.settings.joined:
-                    self._conversation.say(LogPart(self._agent.trust.size))
-                if self._agent.gateways:
-                    self._conversation.say(Gateways(self._agent.gateways))
-                log.info("site %s is there", certificate.grant.display_name)
-            case Said(Reported(report, signature)) if self.site:
-                self._agent.reports[self.site] = SignedReport(self.site, report, signature)
-            case Said(LogWanted(start)) if self._agent.settings.joined:
-                self._wanted = start
-            case Outdated() if self._agent.settings.joined:
-                self._conversation.say(LogPart(self._agent.trust.size))
-            case Outdated():
-                raise WrongPeer("superseded", "this site has a newer certificate; use that one")
-            case KeyProposed(uplink, key) if (tunnel := self._tunnel(uplink)) is not None:
-                tunnel.perform(tunnel.key.handle_proposal(key, now_s()))
-            case Said(Renewal(uplink, message)) if (tunnel := self._tunnel(uplink)) is not None:
-                tunnel.perform(tunnel.key.handle_message(message, now_s()))
-            case Said(Length(uplink, octets)):
-                self._agent.set_length(self.site, uplink, octets)
-            case _:
-                pass  # alive, or of a newer version
-
-    def _tunnel(self, uplink: int) -> TunnelEnd[GatewayKey] | None:
-        return self._agent.tunnels.get(TunnelId(self.site, self._agent.own.device_id, uplink))
-
-    def say_renewal(self, uplink: int, message: Message) -> None:
-        self.say(Renewal(uplink, message))
-
-    def say(self, message: Sealed) -> None:
-        self._conversation.say(message)
-        self._flush()
-
-    def refuse(self, refusal: Refusal) -> None:
-        """The last word, where there is a conversation to say it in."""
-        with suppress(TramontanaError):
-            self._conversation.say(refusal)
-            self._flush()
-        self.close()
-
-    def close(self) -> None:
-        self._writer.close()
-
-    def _flush(self) -> None:
-        if not self._writer.is_closing():
-            self._writer.write(self._conversation.data_to_send())
-            if self._writer.transport.get_write_buffer_size() > MOST_UNSENT:
-                log.warning("site %s takes nothing of what it is sent", self.site)
-                self._writer.transport.abort()
 
 
 def remove_tunnels(settings: GatewaySettings, wireguard: WireGuard, *, nested: bool) -> None:
