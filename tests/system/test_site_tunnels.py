@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.system.routers import ETH_P_ALL, MARK, Agent, Routers, missing_for_routers, routers, wait_for
+from tests.system.routers import ETH_P_ALL, FRESH_S, MARK, Agent, Routers, missing_for_routers, routers, wait_for
 from tramontana.carrier_hours import HOUR_S
 from tramontana.internet.linux.namespace import Namespace
 from tramontana.internet.linux.wireguard import SOCKETS
@@ -133,11 +133,15 @@ def test_keys_are_renewed_and_agents_die_without_one_packet_lost(network: Router
 def test_a_renewal_that_fails_at_one_end_is_taken_back_without_an_outage(tmp_path: Path) -> None:
     """The site dies at the moment in which it would set the new key: the gateway has set it already."""
     with routers(tmp_path, uplinks=1) as network:
+        # A renewal then begins at a handshake alone: not before there is traffic.
+        network.site.config.write_text(network.site.config.read_text().replace(f"fresh_s = {FRESH_S}", "fresh_s = 0.001"))
         network.gateway.start()
         network.site.start(dies_at_new_key=True)
+        network.wait_until_up()
+        network.handshake_now(1)
         assert network.site.process is not None
         with_first_key = network.site.process
-        wait_for(lambda: with_first_key.poll() is not None, "the site dies")
+        network.wait_for(lambda: with_first_key.poll() is not None, "the site dies")
         network.site.process = None
         assert network.tunnel(network.gateway, 1)["state"] == "set"
         number = network.tunnel(network.gateway, 1)["key_number"]
