@@ -18,7 +18,8 @@ from tests.device.world import PASSPHRASE, PATIENCE_S, enrolled, online, stored
 from tramontana.cell.smpp.driver import Outgoing, SmscServer
 from tramontana.cell.smpp.pdu import Address, CommandId, Message
 from tramontana.cli.main import tramontana
-from tramontana.cli.text_ways import BadWay, Way
+from tramontana.cli.text_ways import BadWay, NotTaken, Way, for_one_device
+from tramontana.device.sealed_post import Departing, WhichDevice
 from tramontana.errors import LocalError, RemoteError
 
 __all__ = ["anyio_backend", "houses", "sky"]
@@ -107,12 +108,31 @@ async def test_two_who_met_once_write_without_a_network(houses: Houses, tmp_path
     centre.queue.append(Outgoing("1", phone))
     assert await ended(await started(tmp_path, "bruno", "receive", *access, "--count", "1")) == ["Ada: " + "x" * 132]
     serving.cancel()
+    await asyncio.wait([serving])
+    kept = await beside(tmp_path, "ada", "send", "Bruno", "tre", *access, "--seconds", "1")
+    assert isinstance(kept.exception, NotTaken)
+    assert "to leave: sealed " in (waiting := await beside(tmp_path, "ada", "waiting")).stdout
+    assert waiting.stdout.endswith(f", for {SHIP}\nnot shown yet: 0\n")
+    # What was kept goes by another way, and two lines of one text do not look like two texts.
+    listening = await started(tmp_path, "bruno", "receive", "--via", way, "--count", "2")
+    assert listening.stderr is not None
+    assert b"Listening" in await listening.stderr.readline()
+    assert (await beside(tmp_path, "ada", "send", "Bruno", "uno\nAda: due", "--via", way, "--times", "1")).exit_code == 0
+    assert await ended(listening) == ["Ada: tre", "Ada: uno", "  Ada: due"]
     waiting = await beside(tmp_path, "ada", "waiting")
     assert f"number {SHIP}" in waiting.stdout
     assert "to leave" not in waiting.stdout
 
 
-def test_a_centre_that_is_not_there_keeps_the_text(tmp_path: Path) -> None:
+def test_an_address_gets_texts_for_one_device_only() -> None:
+    first, second = (Departing("1" * 32, "2" * 32, device, SHIP, b"", 0.0) for device in ("a" * 32, "b" * 32))
+    assert for_one_device([first, first], None) == [first, first]
+    assert for_one_device([first, second], second.device_id) == [second]
+    with pytest.raises(WhichDevice, match="--device"):
+        for_one_device([first, second], None)
+
+
+def test_what_is_missing_is_said_before_anything_is_sealed(tmp_path: Path) -> None:
     result = run(tmp_path, "nobody", "send", "--via", "smpp://office@127.0.0.1:1")
     assert "--password-file" in str(result.exception)
     result = run(tmp_path, "nobody", "open", "00")

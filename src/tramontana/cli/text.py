@@ -15,7 +15,7 @@ import click
 from tramontana.cell.small_text import decode_text, encode_text
 from tramontana.cli.beside import beside, run_until_stopped
 from tramontana.cli.phone import Place, place_options
-from tramontana.cli.text_ways import NotTaken, Post, Way, keep_bound, receive_datagrams, send_datagrams
+from tramontana.cli.text_ways import NotTaken, Post, Way, for_one_device, keep_bound, receive_datagrams, send_datagrams
 from tramontana.device import messages
 from tramontana.device.device import Device
 from tramontana.device.driver import OnlineDevice
@@ -60,10 +60,15 @@ def _read(argument: str) -> str:
     return sys.stdin.read().rstrip("\n") if argument == "-" else argument
 
 
+def _check_number(number: str) -> None:
+    if not messages.is_number(number):
+        raise LocalError(f"{number!r} is no telephone number: write digits with their country, for example +881612345678")
+
+
 def _sealed(device: Device, name: str, body: str, device_id: str | None, number: str) -> Departing:
     now = time.time()
-    if number and not messages.is_number(number):
-        raise LocalError(f"{number!r} is no telephone number: write digits with their country, for example +881612345678")
+    if number:
+        _check_number(number)
     plaintext = encode_text(body)
     leaving = device.seal_text(device.find(name, now), plaintext, now, device_id=device_id, number=number)
     click.echo(f"{len(plaintext)} of {MOST_PLAINTEXT_BYTES} octets, {len(leaving.datagram)} on the way.", err=True)
@@ -96,8 +101,8 @@ async def _online(device: Device, work: Callable[[OnlineDevice], Awaitable[T]], 
 @click.argument("name")
 def meet(place: Place, number: str | None, name: str) -> None:
     """While there is a network: get keys for the person of this NAME, so that texts need none later."""
-    if number is not None and number != "server" and not messages.is_number(number):
-        raise LocalError(f"{number!r} is no telephone number: write digits with their country, for example +881612345678")
+    if number is not None and number != "server":
+        _check_number(number)
     with place.opened() as store:
         device = Device(store)
 
@@ -198,8 +203,9 @@ def _line(device: Device, arrived: Arrived, as_json: bool) -> str:
             "body": body,
         }
         return json.dumps(row, ensure_ascii=False)
-    # A text must not move the cursor of whoever reads it.
-    return f"{who}: {''.join(each if each.isprintable() or each == chr(10) else chr(0xFFFD) for each in body)}"
+    # A text must not move the cursor of whoever reads it, nor look like the next one.
+    lines = ("".join(each if each.isprintable() else chr(0xFFFD) for each in line) for line in body.split("\n"))
+    return f"{who}: " + "\n  ".join(lines)
 
 
 @text.command()
@@ -238,18 +244,19 @@ def send(
         device = Device(store)
         if name is not None and body is not None:
             leaving = _sealed(device, name, _read(body), device_id, number)
+            device_id = leaving.device_id
             if way.scheme != "udp" and not leaving.number:
                 device.sealed.departed(leaving.id)
                 raise LocalError("the other device told no number: give one with --to")
         waiting = device.sealed.departing()
+        waiting = for_one_device(waiting, device_id) if way.scheme == "udp" else [each for each in waiting if each.number]
         if way.scheme == "server":
 
             async def hand_over(connected: OnlineDevice) -> None:
                 await connected.caught_up.wait()
                 await connected.ask(device.claim_number())
                 for each in waiting:
-                    if each.number:
-                        await connected.ask(device.hand_over(each, precedence))
+                    await connected.ask(device.hand_over(each, precedence))
 
             asyncio.run(_online(device, hand_over))
         elif centre is None:

@@ -16,7 +16,7 @@ from tramontana.cell.short_message import CODING_BINARY, Part, is_binary, read, 
 from tramontana.cell.smpp.driver import Centre, EsmeLink, Outgoing
 from tramontana.cell.smpp.pdu import Address, Message, Password, Status
 from tramontana.cell.smpp.session import Answered
-from tramontana.device.sealed_post import Departing
+from tramontana.device.sealed_post import Departing, WhichDevice
 from tramontana.errors import LocalError, RemoteError
 from tramontana.keys.sealed_text import MOST_BYTES
 from tramontana.precedence import Precedence
@@ -97,6 +97,15 @@ def _udp(way: Way, *, bound: bool) -> socket.socket:
         what = "cannot listen at" if bound else "cannot send to"
         raise BadWay(f"{what} {way.host}:{way.port} ({error.strerror or error}): check address and port") from error
     return made
+
+
+def for_one_device(waiting: Sequence[Departing], device_id: str | None) -> list[Departing]:
+    """What an address gets: texts for one device, as no other one listens there. Raises `WhichDevice`."""
+    meant = [each for each in waiting if device_id in (None, each.device_id)]
+    devices = {each.device_id for each in meant}
+    if len(devices) > 1:
+        raise WhichDevice(f"texts wait for the devices {', '.join(sorted(devices))}: say with --device whose address this is")
+    return meant
 
 
 async def send_datagrams(way: Way, leaving: Sequence[Departing], times: int, pause_s: float) -> None:
