@@ -52,8 +52,7 @@ async def test_an_office_writes_to_a_ship_over_kannel_and_gets_an_answer(houses:
     async with houses(operators=operators) as house, kannel(tmp_path, port) as gateway:
         office_store, ship_store = MemoryStore(), stored(tmp_path, "ship")
         office_person, ship_person = await enrolled(house, office_store, "Office"), await enrolled(house, ship_store, "Ship")
-        async with online(office_store, office_person) as office:
-            office.online._on_sealed = lambda: None
+        async with online(office_store, office_person, on_sealed=lambda at: None) as office:
             async with online(ship_store, ship_person) as ship:
                 await office.write(ship, "1" * 32, "in harbour")
                 await until(lambda: office.receipts() == ["1" * 32])

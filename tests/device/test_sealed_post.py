@@ -77,8 +77,9 @@ async def test_a_text_of_an_epoch_to_come_is_held_over_a_restart_and_a_late_one_
             early = ada.device.seal_text(bruno_id, b"\0early", ada.online.now())
             with pytest.raises(NotYet):
                 Device(bruno_store).open_text(early.datagram, ada.online.now())
-            async with online(bruno_store, bruno_person) as bruno:
-                await until(lambda: words(bruno.device) == ["early"])
+            told: list[list[str]] = []
+            async with online(bruno_store, bruno_person, on_sealed=lambda at: told.append(words(at.device))) as bruno:
+                await until(lambda: ["early"] in told)
                 after = bruno.online.now() + EPOCH_KEPT_S + 60
                 bruno.device.sealed.open_held(after)
                 with pytest.raises(Gone, match="Ask the sender to write it again"):

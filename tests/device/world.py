@@ -70,14 +70,19 @@ async def enrolled(house: House, store: Store, name: str, *, certified: bool = T
 
 
 @asynccontextmanager
-async def online(store: Store, person: Person) -> AsyncIterator[At]:
-    """Connected, and with the log read."""
+async def online(store: Store, person: Person, *, on_sealed: Callable[[At], None] | None = None) -> AsyncIterator[At]:
+    """Connected, and with the log read. on_sealed: as of `OnlineDevice`."""
     holder: list[At] = []
 
     async def on_message(received: Received) -> None:
         holder[0].heard.append((received, messages.parse(received.plaintext)))
 
-    connected = OnlineDevice(Device(store), on_message=on_message, on_refused=lambda sentence: holder[0].refused.append(sentence))
+    connected = OnlineDevice(
+        Device(store),
+        on_message=on_message,
+        on_refused=lambda sentence: holder[0].refused.append(sentence),
+        on_sealed=None if on_sealed is None else lambda: on_sealed(holder[0]),
+    )
     holder.append(At(connected, person))
     running = holder[0].running = asyncio.create_task(connected.run())
     try:

@@ -261,6 +261,8 @@ class OnlineDevice:
                     return
                 if received is not None:
                     await self._on_message(received)
+                if self._on_sealed is not None:
+                    self._on_sealed()  # what was held may have opened with the keys of a new epoch
                 if item.kind != "commit" and item.conversation_id in self.device.conversations.ids():
                     conversation_id = item.conversation_id
                     await self.in_conversation(conversation_id, lambda at=conversation_id: self.device.tell(at, self.now()))  # type: ignore[misc]
@@ -272,6 +274,7 @@ class OnlineDevice:
     async def _fetch_sealed(self) -> None:
         if self._on_sealed is None:
             return
+        await self.caught_up.wait()  # with the keys that wait in the mailbox: without them few are held, and the server keeps none
         with suppress(Unreachable, Refusal):  # they stay at the server until the next connection
             async with self._fetching:
                 for sentence in await self.ask(self.device.fetch_sealed(self.now())):
@@ -301,7 +304,9 @@ class OnlineDevice:
 
 def client(local_address: str | None = None) -> httpx.AsyncClient:
     """As every device asks."""
-    return httpx.AsyncClient(timeout=REQUEST_TIMEOUT_S, transport=httpx.AsyncHTTPTransport(local_address=local_address))
+    # A transport of one's own passes over the proxy that the environment names.
+    transport = None if local_address is None else httpx.AsyncHTTPTransport(local_address=local_address)
+    return httpx.AsyncClient(timeout=REQUEST_TIMEOUT_S, transport=transport)
 
 
 async def exchange(http: httpx.AsyncClient, url: str, request: Request, token: str | None, clock: ServerClock) -> Any:
