@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -49,56 +49,59 @@ def contract(
     if page_path is not None:
         check_writable(page_path)
     read = parse_contract(text_of(contract), str(contract))
-    chosen, before = Month.parse(month), _first_month(read)
-    carrier = read.contract.carrier
-
-    async def hours(store: Store) -> Sequence[SiteHour]:
-        async with store.read() as connection:
-            return await carrier_hours.of_carrier(connection, carrier, before.first_hour, chosen.end_hour)
-
-    measured = by_site(with_store(data_dir(data), hours, postgresql(database, database_password_file)))
-    report = stated(statement(read, chosen, measured), to_date(read, before, chosen, measured))
+    chosen = Month.parse(month)
+    found, so_far, measured = with_store(data_dir(data), partial(followed, read, chosen), postgresql(database, database_password_file))
+    report = stated(found, so_far)
     tables.show(report)
     if page_path is not None:
         with plain_text():
-            written = page(report, Days.of(read, chosen, measured))
+            written = page(report, Days.of(read, chosen, measured.hours))
         write_whole(page_path, written.encode())
-
-
-def by_site(rows: Sequence[SiteHour]) -> dict[str, list[CarrierHour]]:
-    """By name; where two sites have one name, the later ones' with the beginning of their id."""
-    names: dict[str, str] = {}
-    for row in rows:
-        if row.device_id not in names:
-            names[row.device_id] = row.site if row.site not in names.values() else f"{row.site} ({row.device_id[:8]})"
-    found: dict[str, list[CarrierHour]] = defaultdict(list)
-    for row in rows:
-        found[names[row.device_id]].append(row.measured)
-    return dict(found)
-
-
-def _first_month(read: Contract) -> Month:
-    return Month(read.contract.first_day.year, read.contract.first_day.month)
 
 
 @dataclass(frozen=True, slots=True)
 class ToDate:
-    """Money from the beginning of the contract to the end of the month. Months of which nothing is kept cost their fixed price."""
+    """Money from the beginning of the contract to the end of a month."""
 
-    price: float
-    credit: float
-    gigabytes: float
+    price: float = 0.0
+    credit: float = 0.0
+    gigabytes: float = 0.0
+
+    def and_then(self, month: Statement) -> ToDate:
+        gigabytes = sum(site.gigabytes for site in month.sites)
+        return ToDate(self.price + month.price, self.credit + month.credit, self.gigabytes + gigabytes)
 
 
-def to_date(read: Contract, first: Month, last: Month, measured: Mapping[str, Sequence[CarrierHour]]) -> ToDate:
-    price = credit = gigabytes = 0.0
-    month = first
-    while month.first_hour <= last.first_hour:
-        one = statement(read, month, measured)
-        price, credit = price + one.price, credit + one.credit
-        gigabytes += sum(site.gigabytes for site in one.sites)
-        month = month.after
-    return ToDate(price, credit, gigabytes)
+async def followed(read: Contract, chosen: Month, store: Store) -> tuple[Statement, ToDate, Measured]:
+    """The chosen month after those before it, one in memory at a time. Raises `ContractError` for a month outside the contract."""
+    found, so_far, measured = statement(read, chosen, {}), ToDate(), Measured()
+    month = Month(read.contract.first_day.year, read.contract.first_day.month)
+    while month.first_hour <= chosen.first_hour:
+        async with store.read() as connection:
+            rows = await carrier_hours.of_carrier(connection, read.contract.carrier, month.first_hour, month.end_hour)
+        measured = measured.followed_by(rows)
+        found = statement(read, month, measured.hours)
+        so_far, month = so_far.and_then(found), month.after
+    return found, so_far, measured
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """The hours of a month by the name of their site. Sites of the months before are there as well, without hours."""
+
+    hours: Mapping[str, Sequence[CarrierHour]] = field(default_factory=dict)
+    names: Mapping[str, str] = field(default_factory=dict)
+    """By device id; where two sites have one name, the later ones' with the beginning of their id."""
+
+    def followed_by(self, rows: Sequence[SiteHour]) -> Measured:
+        names = dict(self.names)
+        for row in rows:
+            if row.device_id not in names:
+                names[row.device_id] = row.site if row.site not in names.values() else f"{row.site} ({row.device_id[:8]})"
+        hours: dict[str, list[CarrierHour]] = {name: [] for name in names.values()}
+        for row in rows:
+            hours[names[row.device_id]].append(row.measured)
+        return Measured(hours, names)
 
 
 def stated(found: Statement, so_far: ToDate) -> Report:
@@ -141,8 +144,8 @@ def stated(found: Statement, so_far: ToDate) -> Report:
             (
                 "To date",
                 f"{so_far.price:,.2f} {currency} from {head.first_day}, credit {so_far.credit:,.2f} {currency}, "
-                f"{so_far.gigabytes:,.1f} GB. Measurements are kept for {carrier_hours.KEPT_DAYS} days: "
-                "months before count with their fixed price",
+                f"{so_far.gigabytes:,.1f} GB. Measurements are kept for {carrier_hours.KEPT_DAYS} days: months before "
+                "count with the fixed price of the sites that the contract names",
             ),
         ),
     )
