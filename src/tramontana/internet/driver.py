@@ -7,7 +7,7 @@ import json
 import socket
 import time
 from base64 import b64decode, b64encode
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -31,7 +31,7 @@ from tramontana.internet.key_renewal import (
     TunnelKeys,
 )
 from tramontana.internet.ladder import Networks, Rung
-from tramontana.internet.linux.namespace import Namespace
+from tramontana.internet.linux.namespace import HostRefused, Namespace
 from tramontana.internet.linux.wireguard import Peer, PeerState, WireGuard, new_private_key
 from tramontana.internet.log_file import LogFile
 from tramontana.internet.overlay import TunnelId
@@ -181,7 +181,7 @@ class StateDirectory:
             raise StateDamaged(f"{path}: {error}") from error
 
     def write_usage(self, usage: Usage) -> None:
-        """Raises `OSError`."""
+        """Raises `PrivateFileError`."""
         replace_private(self.path / "usage.json", usage.serialise())
 
     def read_service_record(self) -> ServiceRecord:
@@ -193,7 +193,7 @@ class StateDirectory:
             raise StateDamaged(f"{path}: {error}") from error
 
     def write_service_record(self, record: ServiceRecord) -> None:
-        """Raises `OSError`."""
+        """Raises `PrivateFileError`."""
         replace_private(self.path / "service.json", record.serialise())
 
     def read_places(self, name: str) -> list[Any]:
@@ -219,7 +219,7 @@ class StateDirectory:
             raise StateDamaged(f"{path} cannot be read; remove it: the ways out of each network are found anew") from error
 
     def write_networks(self, networks: Networks) -> None:
-        """Raises `OSError`."""
+        """Raises `PrivateFileError`."""
         replace_private(self.path / "networks.json", json.dumps(networks.kept).encode())
 
     def forget_tunnel(self, tunnel: TunnelId) -> None:
@@ -275,6 +275,8 @@ class TunnelEnd(Generic[K]):
         self.peer: PeerState | None = None
         """As WireGuard last said."""
         self.fault: str | None = None
+        self._is_behind = False
+        """Whether the disk or WireGuard refused what has come into force."""
 
     def start(self) -> None:
         """Give WireGuard what is in force. Raises `HostRefused`."""
@@ -288,15 +290,22 @@ class TunnelEnd(Generic[K]):
             self._state.write_tunnel(self.id, peer_key, self.key.keys)
 
     def forget(self) -> None:
-        """No key, no peer, nothing stored. Raises `HostRefused`."""
-        if self.peer_key is not None:
+        """No key, no peer, nothing stored."""
+        with suppress(HostRefused):  # else `look_at` finds a peer of no tunnel
             self._remove_peer()
-        self._state.forget_tunnel(self.id)
-        self.peer_key, self.peer = None, None
+        self.peer_key, self.peer, self._is_behind = None, None, False
         self.key = self._machine(TunnelKeys())
+        self._state.forget_tunnel(self.id)
 
     def perform(self, actions: Iterable[Action]) -> None:
-        """In order. Raises `HostRefused`."""
+        """In order. Raises `LocalError`: `look` then makes up for what was not stored or set; what was not said is asked for again."""
+        try:
+            self._perform(actions)
+        except LocalError:
+            self._is_behind = True
+            raise
+
+    def _perform(self, actions: Iterable[Action]) -> None:
         for action in actions:
             match action:
                 case Store(keys):
@@ -314,7 +323,11 @@ class TunnelEnd(Generic[K]):
                         self.perform(self.key.handle_exchanged(self.exchange(number), now_s()))
 
     def look(self, peers: dict[bytes, PeerState]) -> None:
-        """What WireGuard says now, and what is due. Raises `HostRefused`."""
+        """What WireGuard says now, and what is due. Raises `LocalError`."""
+        if self._is_behind:
+            self._state.write_tunnel(self.id, self.peer_key, self.key.keys)
+            self.start()
+            self._is_behind = False
         now = now_s()
         found = peers.get(self.peer_key) if self.peer_key is not None else None
         before, self.peer = self.peer, found
@@ -374,6 +387,15 @@ class TunnelEnd(Generic[K]):
     def _remove_peer(self) -> None:
         if self.peer_key is not None and self.peer_key in self._wireguard.peers(self.interface, self.used_in):
             self._wireguard.remove_peer(self.interface, self.used_in, self.peer_key)
+
+
+def look_at(wireguard: WireGuard, interface: str, used_in: Namespace, ends: Collection[TunnelEnd[K]]) -> None:
+    """What WireGuard says of an interface now, and what is due in its tunnels; a peer of none of them goes. Raises `LocalError`."""
+    peers = wireguard.peers(interface, used_in)
+    for stranger in peers.keys() - {end.peer_key for end in ends}:
+        wireguard.remove_peer(interface, used_in, stranger)
+    for end in ends:
+        end.look(peers)
 
 
 def nested_status(inner: dict[str, Any], outer: dict[str, Any]) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from tramontana.internet.driver import (
     StateDirectory,
     TunnelEnd,
     close_quietly,
+    look_at,
     nested_status,
     now_s,
     position_of,
@@ -338,10 +339,7 @@ class GatewayAgent:
                     self._ensure_interface(index)
                     if self._routing is not None and used_in == self.here:
                         self._routing.cancel()
-                peers = tool.peers(name, used_in)
-                for tunnel in self.tunnels.values():
-                    if tunnel.id.uplink == index:
-                        tunnel.look(peers)
+                look_at(tool, name, used_in, [tunnel for tunnel in self.tunnels.values() if tunnel.id.uplink == index])
 
     def _close_what_is_revoked(self) -> None:
         own = standing_fault(self.trust, self.own.device_id, "gateway", unix_s(), nested=self.is_nested)

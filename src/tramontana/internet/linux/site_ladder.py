@@ -196,7 +196,7 @@ class SiteLadder:
         if self._networks.remember(place.key, way.tunnel.id.gateway, way.ladder.rung, length):
             try:
                 self._keep(self._networks)
-            except (OSError, LocalError) as error:
+            except LocalError as error:
                 log.warning("what works in which network cannot be stored: %s", error)
 
     def _perform(self, way: _Way, action: Action, now: float) -> None:

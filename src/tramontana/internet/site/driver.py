@@ -22,7 +22,7 @@ from tramontana.internet.driver import (
     PeerPlan,
     StateDirectory,
     TunnelEnd,
-    boot_id,
+    look_at,
     nested_status,
     now_s,
     read_identity,
@@ -40,8 +40,7 @@ from tramontana.internet.linux.flow_marks import FlowMarks, LocalNetwork
 from tramontana.internet.linux.flow_routes import EVERYTHING
 from tramontana.internet.linux.namespace import Namespace, allow_files
 from tramontana.internet.linux.site_ladder import LadderTunnel, SiteLadder
-from tramontana.internet.linux.site_uplinks import Heard, SiteTunnel, SiteUplinks, TunnelStatus
-from tramontana.internet.linux.tunnel_socket import counters
+from tramontana.internet.linux.site_uplinks import Heard, SiteTunnel, SiteUplinks
 from tramontana.internet.linux.wireguard import WireGuard, layers_here, public_key_of, wireguard_here
 from tramontana.internet.log_file import LogFile
 from tramontana.internet.outlook import Outlook, parse_announcements, planned
@@ -59,9 +58,8 @@ from tramontana.internet.overlay import (
     tunnel_address,
 )
 from tramontana.internet.policy import Policy, Rule, parse_policy
-from tramontana.internet.probe import METERED, UNMETERED, Health
+from tramontana.internet.probe import METERED, UNMETERED
 from tramontana.internet.report import MOST_HOURS, SiteReport, sign_report
-from tramontana.internet.service_record import Look
 from tramontana.internet.settings import GatewayPlace, SiteSettings, Uplink
 from tramontana.internet.several import flows_over_several
 from tramontana.internet.site import zeroise
@@ -71,6 +69,7 @@ from tramontana.internet.site.known_gateways import GATEWAYS, heard_gateways, wi
 from tramontana.internet.site.machine import dhcp_clients, remove_tunnels, uplink_lines
 from tramontana.internet.site.page import driver as page_driver
 from tramontana.internet.site.page.render import Language, page
+from tramontana.internet.site.service.driver import Service
 from tramontana.internet.site.zeroise import Zeroised
 from tramontana.internet.tcp_proxy import ProxySettings, Role
 from tramontana.internet.tunnel_keys import check_standing, is_nested
@@ -80,9 +79,6 @@ from tramontana.precedence import Precedence
 REPORT_PERIOD_S = 30.0
 """A site reports so often; 10,000 of them are 333 reports a second at the server."""
 REPORT_SOONEST_S = 2.0
-USAGE_PERIOD_S = 10.0
-LOOK_S = 1.0
-SERVICE_WRITTEN_S = 60.0
 FORESEEN_SHOWN = 20
 UNSOLD_BPS = 1e9
 """More than any uplink of a site carries: shaping then follows what is measured."""
@@ -138,8 +134,7 @@ class SiteAgent:
         self._forecast: Outlook = {}
         self._announced_as_of: float | None = None
         self._announced_fault: str | None = None
-        self.usage = self.state.read_usage()
-        self.service = self.state.read_service_record()
+        self.service = Service(self, settings.uplink)
         self.fault: str | None = None
 
     def _tunnel(self, gateway: GatewayPlace, uplink: Uplink, layer: Layer) -> TunnelEnd[SiteKey]:
@@ -257,8 +252,8 @@ class SiteAgent:
                 tasks.create_task(channel.run())
             tasks.create_task(self._tick())
             tasks.create_task(self._watch_links())
-            tasks.create_task(self._count())
-            tasks.create_task(self._record_service())
+            tasks.create_task(self.service.count())
+            tasks.create_task(self.service.record_hours())
             tasks.create_task(self._choose())
             if self.settings.lookout is not None:
                 carriers = tuple(dict.fromkeys(uplink.carrier for uplink in self.settings.uplink))
@@ -359,7 +354,7 @@ class SiteAgent:
                 self.tell_keyed(tunnel)  # before it begins: it goes on with routes that it finds in tunnels with a key
             for index, up in self._links.items():
                 uplinks.set_link(index, up)
-            uplinks.set_used(self.usage.octets)
+            uplinks.set_used(self.service.usage.octets)
             self._tell_planned()
             await uplinks.run()
         except LocalError as error:
@@ -413,43 +408,6 @@ class SiteAgent:
         finally:
             events.close()
 
-    async def _count(self) -> None:
-        """What each carrier carried this month, for the policy's caps."""
-        carriers = {uplink.interface: uplink.carrier for uplink in self.settings.uplink}
-        while True:
-            with self.underlay.entered():
-                seen = {interface: sum(octets) for interface, octets in counters().items()}
-            self.service.add_octets(self.usage.count(seen, carriers, boot_id(), unix_s()), unix_s())
-            if self.uplinks is not None:
-                self.uplinks.set_used(self.usage.octets)
-            try:
-                self.state.write_usage(self.usage)
-            except OSError as error:
-                log.warning("the usage of this month cannot be stored: %s", error.strerror)
-            await asyncio.sleep(USAGE_PERIOD_S)
-
-    async def _record_service(self) -> None:
-        """What each carrier is worth, second by second."""
-        written = now_s()
-        try:
-            while True:
-                looks: dict[str, list[Look]] = {uplink.carrier: [] for uplink in self.settings.uplink}
-                for live in self.uplinks.status() if self.uplinks is not None else ():
-                    looks[live.tunnel.carrier.id].append(_look(live))
-                self.service.look(looks, unix_s())
-                if now_s() - written >= SERVICE_WRITTEN_S:
-                    written = now_s()
-                    self._write_service()
-                await asyncio.sleep(LOOK_S)
-        finally:
-            self._write_service()
-
-    def _write_service(self) -> None:
-        try:
-            self.state.write_service_record(self.service)
-        except OSError as error:
-            log.warning("the record of the carriers' hours cannot be stored: %s", error.strerror)
-
     async def _tick(self) -> None:
         while True:
             self._check_zeroise()
@@ -480,7 +438,7 @@ class SiteAgent:
                     self._ensure_tunnel(tunnel)
                     if self._choosing is not None and not tunnel.id.is_outer:
                         self._choosing.cancel()  # its sockets are bound to the interface that is gone
-                tunnel.look(tool.peers(tunnel.interface, tunnel.used_in))
+                look_at(tool, tunnel.interface, tunnel.used_in, [tunnel])
                 self.tell_keyed(tunnel)
 
     def tell_keyed(self, tunnel: TunnelEnd[SiteKey]) -> None:
@@ -509,9 +467,12 @@ class SiteAgent:
 
     def _check_zeroise(self) -> None:
         """Raises `Zeroised` where the organisation orders it, or somebody here has begun it."""
-        found = self.trust.revocation(self.own.device_id)
-        if found is not None and found.orders_zeroise:
-            zeroise.begin(self.settings.state, "the organisation ordered it", unix_s())
+        try:
+            found = self.trust.revocation(self.own.device_id)
+            if found is not None and found.orders_zeroise:
+                zeroise.begin(self.settings.state, "the organisation ordered it", unix_s())
+        except TramontanaError as error:  # the tunnels of a revoked site are closed all the same, and this is tried again
+            log.error("this site cannot be zeroised yet: %s", error)
         if zeroise.is_begun(self.settings.state):
             raise Zeroised(zeroise.sentence(self.settings.state))
 
@@ -546,7 +507,7 @@ class SiteAgent:
 
     def report(self) -> SiteReport:
         """What the site says of itself to the server."""
-        return report_of(self.condition(), self.settings, self.trust.size, self.service.to_report(MOST_HOURS), unix_s())
+        return report_of(self.condition(), self.settings, self.trust.size, self.service.record.to_report(MOST_HOURS), unix_s())
 
     def introduction(self, gateway: GatewayPlace) -> Introduction:
         ends = self.ends(gateway.id)
@@ -580,7 +541,7 @@ class SiteAgent:
             "blocked": blocked,
             "blocked_flows": [] if choice is None else by_reason(choice.blocked),
             "fault": self.fault,
-            "month": {"of": self.usage.month, "octets": {carrier: round(octets) for carrier, octets in self.usage.octets.items()}},
+            "month": self.service.month(),
             "links": {uplink.interface: self._links.get(uplink.index) for uplink in self.settings.uplink},
             "gateways": [channel.status() for channel in self.channels.values()],
             "layers": [self.outer_wireguard.name, self.wireguard.name] if self.is_nested else [self.wireguard.name],
@@ -624,9 +585,3 @@ class SiteAgent:
 def _sold_bps(uplink: Uplink) -> tuple[float, float]:
     up, down = (UNSOLD_BPS if mbps is None else mbps * 1e6 for mbps in (uplink.up_mbps, uplink.down_mbps))
     return up, down
-
-
-def _look(live: TunnelStatus) -> Look:
-    estimate = live.estimate
-    down, up = (way.bps if way.measured_full else None for way in (estimate.capacity_down, estimate.capacity_up))
-    return Look(live.keyed, live.link_up and live.health in (Health.ALIVE, Health.SUSPECT), estimate.srtt_s, estimate.loss, down, up)
