@@ -198,7 +198,8 @@ async def test_operators_are_persons_whom_nobody_else_can_act_for(houses: Houses
         assert (await ada.post(f"{address}/take", {})).json()["operator"] == labels["Ada"]
         assert (await bea.post(f"{address}/answer", {"body": "x"})).json()["code"] == "case_elsewhere"
         assert (await bea.post(f"{address}/take", {"desk": labels["Ada"]})).json()["code"] == "desk_needed"
-        for desk in (labels["Ada"], None):  # the console's session is nobody, and cannot pass for her
+        hers = labels["Ada"]  # the console's session is nobody, and cannot pass for her
+        for desk in (hers, hers.upper(), f"{hers}\u200b", hers.replace("(", "\uff08"), None):
             body = {"body": "x"} | ({"desk": desk} if desk else {})
             refused = await house.http.post(f"/api/v1{address}/answer", headers=headers, json=body)
             assert refused.json()["code"] == "desk_needed"

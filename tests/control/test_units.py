@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import insert
 
 from tests.cell.tak_peers import authority
 from tests.cell.test_warning import content
@@ -19,9 +21,12 @@ from tests.control.test_warnings import decide, submit, warner
 from tramontana.cell.cot import AREA_TYPE, DELETE_TYPE, EMERGENCY_OVER_TYPE, EMERGENCY_TYPE, PING_TYPE, Event, EventStream, encode, parse
 from tramontana.cell.position import Position
 from tramontana.cell.sos_case import close, locate, open_case, take
+from tramontana.cell.tak.driver import Address, TakLink
+from tramontana.cell.tak_session import TakSession
 from tramontana.cell.units import Unit
 from tramontana.control.store import sos
 from tramontana.control.store import units as rows
+from tramontana.control.store.schema import warnings
 from tramontana.control.tak_file import TakFileError, TakServers, parse_tak_servers
 
 pytestmark = pytest.mark.anyio
@@ -153,7 +158,7 @@ async def test_few_may_look_and_who_did_is_in_the_trail(houses: Houses) -> None:
         assert (await member.get("/units")).json()["code"] == (await approver.get("/units")).json()["code"] == "not_operator"
         assert (await operator.get("/units")).json()["units"] == []
         assert await house.audited("units.viewed") == []  # nobody was seen
-        seen = Unit("room", "a", "a-f-G", "Squadra 1", 42.0, 13.0, None, None, None, None, False, 0.0, house.clock() + 9000, 0.0)
+        seen = Unit("room", "a", "a-f-G", "Squadra 1", 42.0, 13.0, None, None, None, None, False, 0.0, house.clock() + 9000)
         await house.store.beside(lambda connection: rows.keep(connection, [seen], []))
         for passes in (0, 0, 3601):
             house.clock.advance(passes)
@@ -183,6 +188,17 @@ async def test_cases_and_warnings_go_out_without_number_and_words_and_are_taken_
         await close_case(house, case_id)
         await server.until(lambda: len(server.events()) == 4)
         assert (server.events()[3].kind, server.events()[3].uid) == (EMERGENCY_OVER_TYPE, f"tramontana-sos-{case_id}")
+
+
+async def test_a_warning_that_this_release_refuses_hides_no_case(houses: Houses) -> None:
+    async with TakServer().listening() as server, houses(tak=table(server.port)) as house:
+        author = await house.phone()
+        row = {"warning_id": "0" * 32, "state": "on-air", "content": b"{}", "author_account_id": author.account_id, "submitted_at": 0.0}
+        async with house.store.write() as connection:
+            await connection.execute(insert(warnings).values(row))
+        await add_case(house)
+        await server.until(lambda: len(server.events()) == 1)
+        assert server.events()[0].kind == EMERGENCY_TYPE
 
 
 async def test_after_a_cut_and_nonsense_everything_is_told_again(houses: Houses) -> None:
@@ -217,7 +233,7 @@ async def test_a_link_that_receives_only_sends_not_one_octet(houses: Houses) -> 
         assert server.octets == b""
 
 
-def tls_table(port: int, directory: Path) -> TakServers:
+def tls_table(port: int, directory: Path, more: str = "") -> TakServers:
     text = f"""
         [[tak]]
         name = "room"
@@ -227,6 +243,7 @@ def tls_table(port: int, directory: Path) -> TakServers:
         certificate = "client.pem"
         key = "client.key"
         send = ["sos"]
+        {more}
     """
     return parse_tak_servers(text, directory)
 
@@ -251,6 +268,32 @@ async def test_over_tls_both_sides_prove_who_they_are(houses: Houses, tmp_path: 
         headers = await house.administrator()
         await shown_until(house, headers, lambda page: page["links"][0]["fault"] not in ("", "not connected yet"))
         assert server.events() == []
+
+
+@pytest.mark.parametrize(("more", "days"), [('server_name = "tak.example.it"', 1), ("", -1)])
+async def test_a_certificate_of_another_name_or_another_time_gets_nothing(houses: Houses, tmp_path: Path, more: str, days: int) -> None:
+    made = authority(tmp_path / "mine")
+    made.issue("server", days=days)
+    tls = server_side(made.directory, made.directory)
+    async with TakServer().listening(tls) as server, houses(tak=tls_table(server.port, made.directory, more)) as house:
+        await add_case(house)
+        headers = await house.administrator()
+        await shown_until(house, headers, lambda page: "not to be trusted" in page["links"][0]["fault"])
+        assert server.octets == b""
+
+
+async def test_however_much_there_is_to_tell_it_is_told() -> None:
+    area = Event("", AREA_TYPE, "h-e", 0.0, 0.0, math.inf, 42.0, 13.0, remarks="x" * 60_000)
+    session, wanted = TakSession("room"), {f"tramontana-{number}": replace(area, uid=f"tramontana-{number}") for number in range(200)}
+    session.desire(wanted, 0.0)
+    async with TakServer().listening() as server:
+        link = TakLink("room", Address("127.0.0.1", server.port), session, lambda _name, _events: None)
+        running = asyncio.create_task(link.run())
+        try:
+            await server.until(lambda: server.octets.count(b"</event>") == len(wanted))
+            assert server.connections == 1
+        finally:
+            running.cancel()
 
 
 WRONG = [

@@ -1,7 +1,8 @@
 """Where field units are, as TAK servers tell it: the last position of each, for as long as it holds.
 
-A unit's own clock says for how long a position holds, ours says since when: one whose clock is wrong is neither shown for ever nor
-never. Only friendly units and their emergencies are kept; everything else on a TAK server (chats, drawings, tracks of others) is not ours.
+A unit's own clock says for how long a position holds, ours that this begins now at the latest: one whose clock is ahead is not shown for
+ever. One whose clock is so far behind that its positions are over long ago looks like what a server kept, and is not shown. Only friendly
+units and their emergencies are kept; everything else on a TAK server (chats, drawings, tracks of others) is not ours.
 """
 
 from __future__ import annotations
@@ -37,7 +38,6 @@ class Unit:
     emergency: bool
     at: float
     stale_at: float
-    received_at: float
 
     @property
     def key(self) -> Key:
@@ -85,7 +85,6 @@ class Units:
             event.emergency == "raised",
             at,
             stale_at,
-            now,
         )
         self._changed.add(key)
 

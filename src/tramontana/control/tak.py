@@ -19,6 +19,7 @@ from tramontana.cell.tak.driver import TakLink
 from tramontana.cell.tak_session import TakSession
 from tramontana.cell.units import Unit, Units
 from tramontana.cell.warning import Warning
+from tramontana.cell.warning_content import ContentRefused
 from tramontana.control.store import audit, sos
 from tramontana.control.store import units as rows
 from tramontana.control.store import warnings as warning_rows
@@ -57,7 +58,8 @@ class Tak:
         self._units = Units(servers.kept_s)
         self._areas: dict[str, dict[str, Event]] = {}
         """By warning: what never changes while it is on the air."""
-        self._told: set[tuple[str, str]] = set()
+        self._told: dict[str, frozenset[str]] = {}
+        """Open cases that stand in the audit trail as told, by server."""
         self._looked: dict[str, float] = {}
 
     def links(self) -> list[LinkStatus]:
@@ -104,7 +106,7 @@ class Tak:
         try:
             async with asyncio.TaskGroup() as group:
                 tasks = [group.create_task(link.run()) for link in self._links.values()]
-                while await self._still_leads():
+                while await self._store.still_leads():
                     try:
                         await self._look()
                     except StoreUnavailable as error:
@@ -114,12 +116,6 @@ class Tak:
                     task.cancel()
         finally:
             self._links = {}
-
-    async def _still_leads(self) -> bool:
-        try:
-            return await self._store.leads()
-        except StoreUnavailable:
-            return True  # nobody else can lead over a store that does not answer
 
     def _on_events(self, link: str, events: Sequence[Event]) -> None:
         now = self._clock()
@@ -150,8 +146,7 @@ class Tak:
             on_air = await warning_rows.on_air(connection)
             for warning_id in on_air:
                 if warning_id not in self._areas:
-                    stored = await warning_rows.find(connection, warning_id)
-                    self._areas[warning_id] = area_events(stored.warning) if stored else {}
+                    self._areas[warning_id] = await _area_of(connection, warning_id)
         self._areas = {warning_id: self._areas[warning_id] for warning_id in on_air}
         areas = {uid: event for events in self._areas.values() for uid, event in events.items()}
         for server in self.servers.links:
@@ -165,14 +160,14 @@ class Tak:
 
     async def _note(self, server: TakServer, case_ids: Sequence[str], now: float) -> None:
         """That somebody else learns of a case is in the audit trail before he does."""
-        new = [case_id for case_id in case_ids if (server.name, case_id) not in self._told]
-        if not new:
-            return
-        async with self._store.write() as connection:
-            for case_id in new:
+        told = self._told.get(server.name, frozenset())
+        if new := [case_id for case_id in case_ids if case_id not in told]:
+            async with self._store.write() as connection:
                 details = {"to": server.name, "with_phone": server.phones, "with_words": server.words}
-                await audit.append(connection, now=now, actor=audit.SERVER, action="sos.told", subject=f"case {case_id}", details=details)
-        self._told |= {(server.name, case_id) for case_id in new}
+                for case_id in new:
+                    subject = f"case {case_id}"
+                    await audit.append(connection, now=now, actor=audit.SERVER, action="sos.told", subject=subject, details=details)
+        self._told[server.name] = frozenset(case_ids)
 
 
 async def _located(connection: AsyncConnection) -> list[Stored]:
@@ -184,6 +179,16 @@ async def _located(connection: AsyncConnection) -> list[Stored]:
         found += [each for each in page if each.case.position is not None]
         if after is None:
             return found
+
+
+async def _area_of(connection: AsyncConnection, warning_id: str) -> dict[str, Event]:
+    """None where the content is refused by this release: the links know of everything else."""
+    try:
+        stored = await warning_rows.find(connection, warning_id)
+    except ContentRefused as error:
+        logger.error("TAK servers are not told of warning %s, because its content is refused by this release: %s", warning_id, error)
+        return {}
+    return area_events(stored.warning) if stored else {}
 
 
 def area_events(warning: Warning) -> dict[str, Event]:

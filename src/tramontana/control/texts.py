@@ -43,6 +43,8 @@ LISTEN_AGAIN_S = 5.0
 ANSWERS_AWAITED_S = 5.0
 """At a stop in good order: how long answers of centres are waited for before what is open becomes unknown."""
 NO_LIMIT_PER_S = 1e6
+SEALED_WAYS_S = 2 * 86400.0
+"""How long a sealed text is tried: its keys live three days (keys/sealed_text.py), and it has to be opened within them."""
 SHORTEST_SEALED = HEADER_BYTES + TAG_BYTES
 _STATE_FOR_PEERS: dict[State, MessageState] = {
     "delivered": MessageState.DELIVERED,
@@ -66,8 +68,6 @@ class Queued:
     wait_s: float | None
 
 
-SEALED_WAYS_S = 2 * 86400.0
-"""How long a sealed text is tried: its keys live three days (keys/sealed_text.py), and it has to be opened within them."""
 HandleSos = Callable[[AsyncConnection, IncomingText, float], Awaitable[None]]
 
 
@@ -120,6 +120,7 @@ class Texts:
         origin: str,
         destination: str,
         body: str,
+        datagram: bytes = b"",
         rank: Rank,
         source: str = "",
         beam: str = "",
@@ -128,7 +129,10 @@ class Texts:
         request_id: str | None = None,
         link: str | None = None,
     ) -> Queued:
-        """Keep a text in the transaction of what it belongs to; call `wake` after it. Raises `NoRoute`, `TextTooLong`, `PduError`."""
+        """Keep a text in the transaction of what it belongs to; call `wake` after it. Raises `NoRoute`, `TextTooLong`, `PduError`.
+
+        datagram: octets that go as one message in the place of `body`.
+        """
         by = link or self.link_for(destination)
         if by is None:
             raise NoRoute(f"no message centre is configured for numbers like {destination[:6]}…; add one to the operators' file")
@@ -136,10 +140,10 @@ class Texts:
         reference = rows.new_reference()
         rules = self._rules.get(by)
         messages = submit(
-            write(body, reference),
+            (Part(datagram, CODING_BINARY),) if datagram else write(body, reference),
             Address.of(source or self.operators.sender or self.operators.system_id),
             Address.of(destination),
-            way=rules.concatenation if rules else "udh",
+            way=rules.concatenation if rules and not datagram else "udh",
             precedence=Precedence(min(int(rank), int(Precedence.FLASH_OVERRIDE))),
             receipt=bool(rules and rules.receipts),
             validity_s=ways_s if rules else None,
@@ -165,25 +169,18 @@ class Texts:
 
         The phone opens it once however often it comes, so it is sent again where nobody knows whether the centre has it.
         """
-        by = self.link_for(destination)
-        if by is None:
-            raise NoRoute(f"no message centre is configured for numbers like {destination[:6]}…; add one to the operators' file")
-        now, reference, rules = self.clock(), rows.new_reference(), self._rules.get(by)
-        messages = submit(
-            (Part(datagram, CODING_BINARY),),
-            Address.of(source),
-            Address.of(destination),
-            way="udh",
-            precedence=Precedence(min(int(rank), int(Precedence.FLASH_OVERRIDE))),
-            receipt=bool(rules and rules.receipts),
-            validity_s=SEALED_WAYS_S if rules else None,
-            user_reference=reference if rules else None,
-            command_id=CommandId.SUBMIT_SM if rules else CommandId.DELIVER_SM,
+        return await self.put(
+            connection,
+            origin=rows.sealed_origin(device_id),
+            destination=destination,
+            body="",
+            datagram=datagram,
+            rank=rank,
+            source=source,
+            ways_s=SEALED_WAYS_S,
+            if_unknown="again",
+            request_id=request_id,
         )
-        origin = rows.sealed_origin(device_id)
-        text = NewText(origin, by, source, destination, "", rank, now + SEALED_WAYS_S, "", "again", request_id)
-        text_id, new = await rows.put(connection, text, messages, reference, now)
-        return Queued(text_id, self.wait_s(by, "", rank, destination) if new else None)
 
     def wait_s(self, link: str, beam: str, rank: Rank, phone: str) -> float | None:
         """About how long a text would wait for its turn; None where nobody can say."""
@@ -244,7 +241,7 @@ class Texts:
             leads = True
             while leads:
                 await asyncio.sleep(LOOK_EVERY_S)
-                leads = await self._still_leads()
+                leads = await self.store.still_leads()
             logger.warning("another server process leads now: this one closes its message links")
             for task in tasks:
                 task.cancel()
@@ -257,12 +254,6 @@ class Texts:
             except Exception as error:
                 logger.error("nobody can bind to our message centre at %s:%d: %r; tried again in %.0f s", host, port, error, LISTEN_AGAIN_S)
             await asyncio.sleep(LISTEN_AGAIN_S)
-
-    async def _still_leads(self) -> bool:
-        try:
-            return await self.store.leads()
-        except StoreUnavailable:
-            return True  # nobody else can lead over a store that does not answer, and nothing is sent without it
 
     async def _deliver(self) -> None:
         """What stands in the store goes on: new messages to their queues, texts that came in to whoever they are for."""

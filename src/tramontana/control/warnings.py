@@ -255,18 +255,12 @@ class Warnings:
                             await self._changed.wait()
                     except TimeoutError:
                         pass
-                    leads = await self._still_leads()
+                    leads = await self._store.still_leads()
                 logger.warning("another server process leads now: this one closes its connections to the controllers")
                 for task in tasks:
                     task.cancel()
         finally:
             self._links = {}
-
-    async def _still_leads(self) -> bool:
-        try:
-            return await self._store.leads()
-        except StoreUnavailable:
-            return True  # nobody else can lead over a store that does not answer
 
     async def _look(self, still_there: Mapping[str, Mapping[Key, Mapping[Cell, Sequence[SerialNumber]]]]) -> None:
         """Compare the database with the clock and with what the controllers were told last."""

@@ -18,8 +18,8 @@ from tramontana.cell.tak_session import TakSession
 CONNECT_TIMEOUT_S = 10.0
 RECONNECT_FIRST_S = 0.5
 RECONNECT_MOST_S = 30.0
-UNSENT_MOST = 1 << 20
-"""A server that takes nothing for so long that this is waiting for it is not one: the connection is closed."""
+UNSENT_MOST = 4 << 20
+"""More is not put behind what a server has not taken yet: the connection is closed. What is told at once may be larger."""
 _READ_OCTETS = 1 << 16
 
 logger = logging.getLogger(__name__)
@@ -82,9 +82,8 @@ class TakLink:
         name = (where.server_name or where.host) if where.tls else None
         async with asyncio.timeout(CONNECT_TIMEOUT_S):
             reader, self._writer = await asyncio.open_connection(where.host, where.port, ssl=where.tls, server_hostname=name)
-        self._writer.get_extra_info("socket").setsockopt(
-            socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1
-        )  # the only way to miss one that we never ask
+        # The only way to miss one that we never ask.
+        self._writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         self.fault = ""
         self.session.connected(time.time())
         self._flush()
@@ -121,9 +120,10 @@ class TakLink:
         octets = self.session.octets_to_send()
         if not octets or self._writer is None:
             return
-        self._writer.write(octets)
         if self._writer.transport.get_write_buffer_size() > UNSENT_MOST:
             self._writer.transport.abort()
+            return
+        self._writer.write(octets)
 
     def _hang_up(self) -> None:
         if self._writer is not None:

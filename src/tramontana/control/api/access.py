@@ -128,7 +128,7 @@ DeviceOf = Annotated[Sender, Depends(_sender)]
 
 
 async def _custodian(session: SessionOf, sender: DeviceOf) -> Sender:
-    if "custodian" not in (session.certified_roles or "").split(","):
+    if "custodian" not in session.roles:
         raise Problem("not_custodian")
     return sender
 
@@ -139,7 +139,7 @@ CustodianOf = Annotated[Sender, Depends(_custodian)]
 
 def _router(role: str) -> Callable[[sessions.Session, Sender], Awaitable[Sender]]:
     async def check(session: SessionOf, sender: DeviceOf) -> Sender:
-        if role not in (session.certified_roles or "").split(","):
+        if role not in session.roles:
             raise Problem("not_a_router")
         return sender
 
@@ -153,7 +153,7 @@ GatewayOf = Annotated[Sender, Depends(_router("gateway"))]
 
 
 async def _warner(session: SessionOf, sender: DeviceOf) -> Person:
-    person = Person(sender.account_id, sender.device_id, frozenset((session.certified_roles or "").split(",")))
+    person = Person(sender.account_id, sender.device_id, session.roles)
     if not person.roles & SUBMITTER_ROLES:
         raise Problem("not_warner")
     return person
@@ -163,16 +163,35 @@ WarnerOf = Annotated[Person, Depends(_warner)]
 """A certified device of an operator or of an approver of warnings."""
 
 
-async def _warning_reader(session: Annotated[sessions.Session, Depends(_session)], services: ServicesOf) -> sessions.Session:
-    limit(services, "account", session.account_id or session.role, services.limits.account)
-    if session.role == "administrator":
-        return session
-    await _warner(session, await _sender(await _device_session(session, services), services))
+async def _administrator_or_certified(session: Annotated[sessions.Session, Depends(_session)], services: ServicesOf) -> Sender | None:
+    if session.role != "administrator":
+        return await _sender(await _device_session(session, services), services)
+    limit(services, "account", session.role, services.limits.account)
+    return None
+
+
+AdministratorOrCertified = Annotated[Sender | None, Depends(_administrator_or_certified)]
+"""A certified device; None for an administrator's session, which is nobody."""
+
+
+async def _warning_reader(session: Annotated[sessions.Session, Depends(_session)], sender: AdministratorOrCertified) -> sessions.Session:
+    if sender is not None:
+        await _warner(session, sender)
     return session
 
 
 WarningReaderOf = Annotated[sessions.Session, Depends(_warning_reader)]
 """Who may look at warnings: administrators, operators, approvers."""
+
+
+async def _operator(session: Annotated[sessions.Session, Depends(_session)], sender: AdministratorOrCertified) -> Sender | None:
+    if sender is not None and operators.ROLE not in session.roles:
+        raise Problem("not_operator")
+    return sender
+
+
+OperatorOf = Annotated[Sender | None, Depends(_operator)]
+"""An operator's certified device; None for an administrator's session."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,29 +202,18 @@ class SosActor:
     device_id: str | None
 
 
-async def _sos_actor(session: Annotated[sessions.Session, Depends(_session)], services: ServicesOf) -> SosActor:
-    limit(services, "account", session.account_id or session.role, services.limits.account)
-    if session.role == "administrator":
+async def _sos_actor(sender: OperatorOf, services: ServicesOf) -> SosActor:
+    if sender is None:
         return SosActor(None, None)
-    sender = await _sender(await _device_session(session, services), services)
-    if operators.ROLE not in (session.certified_roles or "").split(","):
-        raise Problem("not_operator")
     async with services.store.read() as connection:
         return SosActor(await operators.person(connection, sender.account_id), sender.device_id)
 
 
 SosActorOf = Annotated[SosActor, Depends(_sos_actor)]
-"""An operator's certified device, or an administrator's session."""
 
 
-async def _unit_reader(session: Annotated[sessions.Session, Depends(_session)], services: ServicesOf) -> str:
-    limit(services, "account", session.account_id or session.role, services.limits.account)
-    if session.role == "administrator":
-        return audit.ADMINISTRATOR
-    sender = await _sender(await _device_session(session, services), services)
-    if operators.ROLE not in (session.certified_roles or "").split(","):
-        raise Problem("not_operator")
-    return audit.device_actor(sender.device_id)
+async def _unit_reader(sender: OperatorOf) -> str:
+    return audit.device_actor(sender.device_id) if sender is not None else audit.ADMINISTRATOR
 
 
 UnitReaderOf = Annotated[str, Depends(_unit_reader)]

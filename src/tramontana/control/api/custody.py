@@ -100,11 +100,8 @@ async def issue(
 ) -> custody_models.Logged:
     """Log a certificate that the organisation signed. A founding custodian brings his own."""
     limit(services, "audited", sender.account_id, services.limits.audited)
-    is_custodian = (
-        "custodian" in (session.certified_roles or "").split(",")
-        and session.certified_until is not None
-        and services.clock() < session.certified_until
-    )
+    is_certified = session.certified_until is not None and services.clock() < session.certified_until
+    is_custodian = is_certified and "custodian" in session.roles
     log_index = await services.custody.issue(sender, body.request_id, body.certificate, is_custodian=is_custodian)
     return custody_models.Logged(log_index=log_index)
 

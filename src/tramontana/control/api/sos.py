@@ -7,6 +7,7 @@ for a workplace under the name that it gives itself; such names are not proved, 
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Callable
 from typing import Annotated, Literal
 
@@ -25,13 +26,14 @@ from tramontana.control.services import Services
 from tramontana.control.shapes import Id, Shape, UnixSeconds
 from tramontana.control.store import audit, operators, sos
 from tramontana.control.store.sos import Stored
+from tramontana.keys.fields import is_displayable
 
 router = APIRouter(prefix="/api/v1/sos", tags=["sos"])
 Desk = Annotated[
     str, Field(min_length=1, max_length=40, pattern=r"^[^\x00-\x1f\x7f]*$", description="the workplace that acts, as the room calls it")
 ]
 CaseId = Annotated[Id, Path()]
-_LIKE_A_PERSON = re.compile(r"\([0-9a-f]{8}\)\s*$")
+_LIKE_A_PERSON = re.compile(r"\([0-9a-f]{8}\)$", re.IGNORECASE)
 
 
 class PositionShown(Shape):
@@ -194,7 +196,7 @@ def _named(actor: SosActor, body: DeskAction) -> str:
         if body.desk is not None:
             raise Problem("desk_needed")
         return actor.person.label
-    if body.desk is None or _LIKE_A_PERSON.search(body.desk):
+    if body.desk is None or not is_displayable(body.desk) or _LIKE_A_PERSON.search(unicodedata.normalize("NFKC", body.desk)):
         raise Problem("desk_needed")
     return body.desk
 

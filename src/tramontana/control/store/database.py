@@ -211,6 +211,13 @@ class Store:
         """Whether this process is the one that does what must be done once only (ending calls, forgetting, fronts)."""
         return await self._database.leads()
 
+    async def still_leads(self) -> bool:
+        """Whether a process that leads goes on: nobody else can lead over a store that does not answer."""
+        try:
+            return await self.leads()
+        except StoreUnavailable:
+            return True
+
     async def keep(self) -> None:
         """Hold this process's place at the database until cancelled. Raises `StoreError` when it was lost for good."""
         await self._database.keep()

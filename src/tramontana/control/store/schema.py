@@ -1,5 +1,7 @@
 """The tables. Migrations create them (`migrations/versions`); a test compares the two.
 
+All in one place however many: they refer to each other, and the test needs every one.
+
 Every random token is kept as its SHA-256 only. Payloads are MLS messages: ciphertext that this server cannot read.
 """
 
@@ -633,5 +635,4 @@ unit_positions = Table(
     Column("emergency", Boolean, nullable=False),
     Column("at", Double, nullable=False),
     Column("stale_at", Double, nullable=False, index=True),  # the last position of each and no more, deleted some time after this
-    Column("received_at", Double, nullable=False),
 )

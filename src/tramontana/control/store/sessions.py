@@ -30,6 +30,11 @@ class Session:
     certified_until: float | None
     certified_roles: str | None
 
+    @property
+    def roles(self) -> frozenset[str]:
+        """Of the certificate."""
+        return frozenset((self.certified_roles or "").split(","))
+
 
 async def use_challenge(connection: AsyncConnection, challenge: bytes, expires_at: float) -> bool:
     """Use a login challenge up. Exactly one caller gets True. Call it in a `write`."""
