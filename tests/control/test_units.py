@@ -158,7 +158,7 @@ async def test_few_may_look_and_who_did_is_in_the_trail(houses: Houses) -> None:
         assert (await member.get("/units")).json()["code"] == (await approver.get("/units")).json()["code"] == "not_operator"
         assert (await operator.get("/units")).json()["units"] == []
         assert await house.audited("units.viewed") == []  # nobody was seen
-        seen = Unit("room", "a", "a-f-G", "Squadra 1", 42.0, 13.0, None, None, None, None, False, 0.0, house.clock() + 9000)
+        seen = Unit("room", "a", "a-f-G", "Squadra 1", 42.0, 13.0, None, None, None, None, False, 0.0, house.clock() + 9000, 0.0)
         await house.store.beside(lambda connection: rows.keep(connection, [seen], []))
         for passes in (0, 0, 3601):
             house.clock.advance(passes)

@@ -38,6 +38,7 @@ class Unit:
     emergency: bool
     at: float
     stale_at: float
+    received_at: float
 
     @property
     def key(self) -> Key:
@@ -85,6 +86,7 @@ class Units:
             event.emergency == "raised",
             at,
             stale_at,
+            now,
         )
         self._changed.add(key)
 

@@ -635,4 +635,5 @@ unit_positions = Table(
     Column("emergency", Boolean, nullable=False),
     Column("at", Double, nullable=False),
     Column("stale_at", Double, nullable=False, index=True),  # the last position of each and no more, deleted some time after this
+    Column("received_at", Double, nullable=False),
 )
