@@ -9,10 +9,10 @@ import os
 import time
 from pathlib import Path
 
+from tramontana.cli.plan_study import read_study
 from tramontana.planning.design_search import Candidate, Search, cheapest
 from tramontana.planning.measures import MeasureSky, weighted
 from tramontana.planning.sky import SkyDesign
-from tramontana.planning.study import parse_study
 from tramontana.space.shells import Shell, usual_phasing
 
 STUDY = Path(__file__).parents[1] / "studies" / "italy-2025.toml"
@@ -32,7 +32,7 @@ def naive(search: Search, orbit: tuple[float, float]) -> list[Candidate]:
 
 
 def main() -> None:
-    task = parse_study(STUDY.read_text(encoding="utf-8")).design
+    task = read_study(STUDY).design
     assert task is not None
     MeasureSky(task.search.demand, duration_s=60.0)(SkyDesign("iris2", (), ()))  # compiles the kernels
     took: dict[str, float] = {}

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import numpy as np
 
+from tramontana.cli.plan_study import read_study
 from tramontana.planning.figure import Draws, evaluate
 from tramontana.planning.losses import Serving
 from tramontana.planning.measures import Demand, MeasureSky, measure
 from tramontana.planning.sky import SkyDesign
-from tramontana.planning.study import parse_study
 from tramontana.space.ground import Place
 from tramontana.space.shells import Shell
 
@@ -61,7 +61,7 @@ def main() -> None:
         for value in values:
             asked = {"alternatives": 1, "places": 10, "hours": 1} | {what: value}
             print(f"{value:>5} {what:<13} {studied(**asked) / one:6.1f}")
-    study = parse_study(STUDY.read_text(encoding="utf-8"))
+    study = read_study(STUDY)
     roots = [each.costs.present_value for each in study.alternatives]
     draws = [seconds(lambda count=count: evaluate(roots, Draws.random(roots, count, 1))) for count in (10_000, 100_000)]  # type: ignore[misc]
     print(f"draws of {STUDY.name}: 10,000 in {draws[0]:.2f} s; 100,000 take {draws[1] / draws[0]:.1f} times as long")

@@ -18,19 +18,19 @@ from numpy.typing import NDArray
 from tramontana.cell import area as areas
 from tramontana.cell.area import EARTH_RADIUS_M, Floats, Ring
 from tramontana.errors import LocalError
-from tramontana.space.beams.assignment import BeamRules, greedy_plan
-from tramontana.space.beams.cells import Cells, pairs_in_view
+from tramontana.space.beams.cells import Cells
+from tramontana.space.beams.held import CELL_RESOLUTION as CELL_RESOLUTION
+from tramontana.space.beams.held import DWELL_S as DWELL_S
+from tramontana.space.beams.held import MINIMUM_ELEVATION_DEG as MINIMUM_ELEVATION_DEG
+from tramontana.space.beams.held import HeldBeams, cells_of_points
 from tramontana.space.ephemeris import Ephemeris
 from tramontana.space.visibility import itrs_positions_m, local_frames
 
 BEAM_RADIUS_M = 39_475.0  # ITU-R system "A" at 525 km (docs/sources.md)
-MINIMUM_ELEVATION_DEG = 30.0
 BEAMS_AT_ONCE = 16  # [E] a satellite of today's kind; how many carry warnings at once is the operator's secret
 REPETITIONS = 3
-DWELL_S = 10.0  # a beam of 79 km at 7 km/s passes a point in 11 s
 HORIZON_S = 900.0
 LONGEST_HORIZON_S = 3600.0
-CELL_RESOLUTION = 4  # H3: 1,770 km² on average, corners within 30 km of the centre: inside one beam
 POINT_RESOLUTION = 6  # H3: 36 km², a tenth of a beam across
 MOST_POINTS = 60_000
 _TOO_LARGE = f"the area holds more than {MOST_POINTS:,} small cells (2 million km²): plan it in parts"
@@ -216,31 +216,19 @@ class _Fixed:
     """Beams held on cells of the ground."""
 
     def __init__(self, points: Points, rules: PlanRules) -> None:
-        names = [
-            h3.latlng_to_cell(lat, lon, CELL_RESOLUTION)
-            for lat, lon in zip(points.latitude_deg.tolist(), points.longitude_deg.tolist(), strict=True)
-        ]
-        ids = sorted(set(names))
-        number = {name: index for index, name in enumerate(ids)}
-        self._cell_of_point = np.array([number[name] for name in names])
+        ids, self._cell_of_point = cells_of_points(points.latitude_deg.tolist(), points.longitude_deg.tolist())
         self._cells = Cells.of(ids, minimum_elevation_deg=rules.minimum_elevation_deg)
-        self._rules = BeamRules(beams_per_satellite=rules.beams_at_once, channels=1)
-        self._last = np.full(len(ids), -1, dtype=np.int64)
+        self._beams = HeldBeams(self._cells, rules.beams_at_once)
 
     def light(self, position: Floats, _velocity: Floats, wanted: NDArray[np.int16]) -> _Lit:
-        needs = np.zeros(len(self._cells), dtype=np.int32)
-        np.maximum.at(needs, self._cell_of_point, np.maximum(wanted, 0))
-        pairs = pairs_in_view(self._cells, position)
-        # The satellite that lit a cell last rests there where another one stands in view.
-        several = np.diff(pairs.first) > 1
-        used = pairs.keep(~(several[pairs.cell] & (pairs.satellite == self._last[pairs.cell])))
-        made = greedy_plan(used, np.minimum(needs, 1), self._rules).beams()
-        cells, satellites = made[:, 0], made[:, 1]
-        self._last[cells] = satellites
+        wants = np.zeros(len(self._cells), dtype=np.bool_)
+        wants[self._cell_of_point[wanted > 0]] = True
+        made = self._beams.light(position, wants)
         lit = np.zeros(len(self._cells), dtype=np.bool_)
-        lit[cells] = True
-        where = zip(satellites.tolist(), self._cells.latitude_deg[cells].tolist(), self._cells.longitude_deg[cells].tolist(), strict=True)
-        return _Lit(np.flatnonzero(lit[self._cell_of_point]), list(where), int(np.unique(pairs.satellite).size))
+        lit[made.cell] = True
+        latitude, longitude = self._cells.latitude_deg[made.cell], self._cells.longitude_deg[made.cell]
+        where = zip(made.satellite.tolist(), latitude.tolist(), longitude.tolist(), strict=True)
+        return _Lit(np.flatnonzero(lit[self._cell_of_point]), list(where), made.in_view)
 
 
 class _Moving:

@@ -17,6 +17,7 @@ from tramontana.cli.plan_figures import compare, figures
 from tramontana.cli.plan_losses import losses
 from tramontana.cli.plan_page import MILLION, PERCENTILES, number, range_in_words, service_in_words, study_page
 from tramontana.cli.plan_study import (
+    Findings,
     Tables,
     all_results,
     alternative_of,
@@ -27,6 +28,7 @@ from tramontana.cli.plan_study import (
     study_argument,
     table_options,
 )
+from tramontana.cli.plan_warning import warning, warning_columns
 from tramontana.cli.sky_options import Work, work_options
 from tramontana.errors import LocalError
 from tramontana.planning.busy_hour import CASES
@@ -45,7 +47,7 @@ def plan() -> None:
     """Compare the alternatives of a study: what each costs and gives, within what range, and why."""
 
 
-for command in (losses, areas, figures, compare, contract):
+for command in (losses, areas, warning, figures, compare, contract):
     plan.add_command(command)
 
 
@@ -154,9 +156,9 @@ def explain(study: Path, alternative: str, figure: str | None, work: Work) -> No
     click.echo("\n".join(explanation(target, Draws.random([target], read.head.draws, read.head.seed))))
 
 
-def compared(study: Study, found: Mapping[str, Found]) -> Report:
+def compared(study: Study, findings: Findings) -> Report:
     """One row for each alternative. Money in millions, its three figures percentiles over the draws; measures are means over the demand."""
-    alternatives = study.alternatives
+    alternatives, found = study.alternatives, findings.service
     wanted = [
         figure for one in alternatives for figure in (one.costs.undiscounted, one.costs.present_value, one.per_user) if figure is not None
     ]
@@ -178,6 +180,7 @@ def compared(study: Study, found: Mapping[str, Found]) -> Report:
         columns += percentiles(per_user, f"by_user_and_year_p{{}}_{study.head.currency}", 1.0, 0)
     if study.demand is not None:
         columns += _measure_columns(study, study.demand, found)
+    columns += warning_columns(study, findings.warned)
     last = study.head.first_year + study.head.years - 1
     return Report(
         study.head.title,

@@ -11,6 +11,7 @@ import numpy as np
 from tramontana.cli.output import Column, Report
 from tramontana.cli.plan_page import PERCENTILES, draws_in_words
 from tramontana.cli.plan_study import (
+    Findings,
     Tables,
     all_results,
     alternative_of,
@@ -22,7 +23,6 @@ from tramontana.cli.plan_study import (
 )
 from tramontana.cli.sky_options import Work, work_options
 from tramontana.planning.figure import Draws, Input, Values, evaluate
-from tramontana.planning.results import Found
 from tramontana.planning.study import Alternative, Study
 from tramontana.planning.units import shown
 
@@ -50,7 +50,7 @@ def compare(study: Path, one: str, other: str, tables: Tables, work: Work) -> No
     tables.show(compared_pair(read, *pair, measured(read, work)))
 
 
-def all_figures(study: Study, found: dict[str, Found]) -> Report:
+def all_figures(study: Study, found: Findings) -> Report:
     """By alternative, from the whole to the parts; what several alternatives share stands with each."""
     rows = [row for one in study.alternatives for row in _rows(study, one, found)]
     words = [[row[0][column] for row in rows] for column in range(6)]
@@ -67,7 +67,7 @@ def all_figures(study: Study, found: dict[str, Found]) -> Report:
     return Report(f"Figures of {study.head.title}", (("Ranges", draws_in_words(study)),), columns)
 
 
-def compared_pair(study: Study, one: Alternative, other: Alternative, found: dict[str, Found]) -> Report:
+def compared_pair(study: Study, one: Alternative, other: Alternative, found: Findings) -> Report:
     """Every result that both have; the difference is that of the same draw."""
     mine, theirs = ({figure.words: figure for figure in all_results(study, each, found)} for each in (one, other))
     both = [name for name in mine if name in theirs and mine[name].unit == theirs[name].unit]
@@ -94,7 +94,7 @@ def compared_pair(study: Study, one: Alternative, other: Alternative, found: dic
     )
 
 
-def _rows(study: Study, one: Alternative, found: dict[str, Found]) -> Iterator[tuple[tuple[str, ...], tuple[float, ...]]]:
+def _rows(study: Study, one: Alternative, found: Findings) -> Iterator[tuple[tuple[str, ...], tuple[float, ...]]]:
     roots = all_results(study, one, found)
     values = evaluate(roots, Draws.random(roots, study.head.draws, study.head.seed))
     for name, figure in named_figures(roots).items():

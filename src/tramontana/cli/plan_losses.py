@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import click
 import numpy as np
 
 from tramontana.cli.output import Column, Report
-from tramontana.cli.plan_study import Tables, measured, read_study, study_argument, table_options
+from tramontana.cli.plan_study import Tables, read_study, study_argument, table_options
 from tramontana.cli.sky_options import Work, work_options
 from tramontana.errors import LocalError
 from tramontana.planning.busy_hour import CASES
 from tramontana.planning.losses import Dependence
 from tramontana.planning.measures import Service, weighted
-from tramontana.planning.results import Found, carried_shares
+from tramontana.planning.results import Found, carried_shares, measure_all
 from tramontana.planning.study import Study
 
 _LIKELY = CASES.index("likely")
@@ -29,7 +30,7 @@ def losses(study: Path, tables: Tables, work: Work) -> None:
     read = read_study(study)
     if not read.losses:
         raise LocalError(f"{study} names no losses: give it [[losses]] (docs/planning.md)")
-    tables.show(lost(read, measured(read, work)))
+    tables.show(lost(read, measure_all(read, partial(work.run, "service"))))
 
 
 def lost(study: Study, found: dict[str, Found]) -> Report:

@@ -12,13 +12,13 @@ from matplotlib.figure import Figure as Drawing
 
 from tramontana.cli.plan_areas import Coverage, areas_section
 from tramontana.cli.plan_sections import busy_hour, lost, milliseconds, percent, slug, source_links, sovereignty, table
-from tramontana.cli.plan_study import all_results, results_of
+from tramontana.cli.plan_study import Findings, all_results, results_of
+from tramontana.cli.plan_warning import warning_section
 from tramontana.cli.sky_chart import LINES, plain_text
 from tramontana.cli.sky_page import svg_of
 from tramontana.planning.estimate import Source
 from tramontana.planning.figure import Draws, Driver, Figure, Input, Simulated, Values, ancestry, drivers, evaluate
 from tramontana.planning.measures import LEAST_BPS, MeasureSky, Service, weighted
-from tramontana.planning.results import Found
 from tramontana.planning.study import Alternative, Study
 from tramontana.planning.units import shown
 
@@ -27,9 +27,9 @@ MILLION: Final = 1e6
 MOST_DRIVERS: Final = 8
 
 
-def study_page(study: Study, found: dict[str, Found], seas: Coverage | None) -> str:
+def study_page(study: Study, findings: Findings, seas: Coverage | None) -> str:
     """HTML that prints. Every result is a link to its formula, every input to its source."""
-    results = {one.id: all_results(study, one, found) for one in study.alternatives}
+    results, found = {one.id: all_results(study, one, findings) for one in study.alternatives}, findings.service
     roots = [figure for figures in results.values() for figure in figures]
     values = evaluate(roots, Draws.random(roots, study.head.draws, study.head.seed))
     last = study.head.first_year + study.head.years - 1
@@ -48,7 +48,8 @@ def study_page(study: Study, found: dict[str, Found], seas: Coverage | None) -> 
         f"<h1>{escape(study.head.title)}</h1><p>{escape(about)}</p>"
         f'<figure role="img" aria-label="{escape(_ranges_in_words(study, values))}">{ranges}</figure>'
         f"{_table(study, values, measured)}{_service(study, measured)}"
-        f"{sovereignty(study, found, links)}{lost(study, found, links)}{busy_hour(study, found, links)}{areas_section(study, seas)}{parts}"
+        f"{sovereignty(study, found, links)}{lost(study, found, links)}{busy_hour(study, found, links)}{areas_section(study, seas)}"
+        f"{warning_section(study, findings.warned, links)}{parts}"
         f"<h2>Inputs</h2>{_inputs(study.inputs)}<h2>Sources</h2>{_sources(study.sources)}"
     )
     return (

@@ -55,7 +55,7 @@ def sovereignty(study: Study, found: Mapping[str, Found], links: Links) -> str:
         text += (
             f"<p>Free choice of gateway beside gateways in {escape(country)} only. Satellites pass traffic on to the ground in view, not "
             "to each other (no lasers): far from home, landing at home may be no service at all.</p>"
-            + table(heads, ((_title(study, name), [_cell(links, name, figure, shown) for figure, shown in figures]) for name in found))
+            + table(heads, ((_title(study, name), [linked(links, name, figure, shown) for figure, shown in figures]) for name in found))
         )
     named = dependences(study)
     if named:
@@ -71,9 +71,9 @@ def lost(study: Study, found: Mapping[str, Found], links: Links) -> str:
         return ""
 
     def cell(name: str, named: str) -> str:
-        whole, years, trip = (_cell(links, name, figure + named, shown) for figure, shown in
+        whole, years, trip = (linked(links, name, figure + named, shown) for figure, shown in
                               ((AVAILABLE, percent), (OVER_YEARS, percent), (MEDIAN, milliseconds)))  # fmt: skip
-        carried = f", {_cell(links, name, CARRIED + named, percent)} carried" if (name, CARRIED + named) in links else ""
+        carried = f", {linked(links, name, CARRIED + named, percent)} carried" if (name, CARRIED + named) in links else ""
         return f"{whole} <small>{years} over all years, {trip}{carried}</small>"
 
     rows = [("Nothing is lost", [cell(name, "") for name in found])]
@@ -99,7 +99,7 @@ def busy_hour(study: Study, found: Mapping[str, Found], links: Links) -> str:
     names = [f"share of the demand carried, {case}" for case in CASES]
     whole = table(
         ["Alternative", *(f"Carried, {case}" for case in CASES)],
-        ((_title(study, name), [_cell(links, name, figure, percent) for figure in names]) for name in found),
+        ((_title(study, name), [linked(links, name, figure, percent) for figure in names]) for name in found),
     )
     asked = demand.busy_bps / 1e6
     less = {(name, case): saturated(one.whole, case) for name, one in found.items() for case in CASES[:2]}
@@ -147,7 +147,7 @@ def _parties(one: Dependence) -> list[str]:
     ]
 
 
-def _cell(links: Links, alternative: str, figure: str, shown: Callable[[float], str]) -> str:
+def linked(links: Links, alternative: str, figure: str, shown: Callable[[float], str]) -> str:
     if (alternative, figure) not in links:
         return "–"
     anchor, value = links[alternative, figure]

@@ -15,7 +15,8 @@ from tramontana.cli.sky_options import Command, Work
 from tramontana.errors import LocalError
 from tramontana.planning.figure import Figure, ancestry
 from tramontana.planning.results import Found, measure_all, measured_figures
-from tramontana.planning.study import Alternative, Study, parse_study
+from tramontana.planning.study import Alternative, Study, named_files, parse_study
+from tramontana.planning.warning_time import Warned, warn_all, warned_figures
 
 _MOST_ROWS = 10_000
 
@@ -54,7 +55,8 @@ def table_options(command: Command) -> Command:
 
 def read_study(path: Path) -> Study:
     """Raises `StudyError`, and `LocalError` for a file that cannot be read."""
-    return parse_study(text_of(path))
+    text = text_of(path)
+    return parse_study(text, {name: text_of(path.parent / name) for name in named_files(text)})
 
 
 def text_of(path: Path) -> str:
@@ -67,9 +69,23 @@ def text_of(path: Path) -> str:
         raise LocalError(f"{path} is not UTF-8 text: save it as UTF-8") from error
 
 
-def measured(study: Study, work: Work) -> dict[str, Found]:
-    """By alternative; those without a sky are left out."""
-    return measure_all(study, partial(work.run, "service"))
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What was simulated, by alternative; those without a sky, or that reach no phone, are left out."""
+
+    service: dict[str, Found]
+    warned: dict[str, Warned]
+
+
+def measured(study: Study, work: Work) -> Findings:
+    """All that is simulated of a study's alternatives."""
+    return Findings(measure_all(study, partial(work.run, "service")), warned(study, work))
+
+
+def warned(study: Study, work: Work) -> dict[str, Warned]:
+    """How long a warning takes, by alternative."""
+    phones = {one.id: one.phones for one in study.alternatives}
+    return warn_all(phones, study.losses, study.warned, study.head.years, partial(work.run, "warnings"))
 
 
 def results_of(one: Alternative) -> list[Figure]:
@@ -77,9 +93,11 @@ def results_of(one: Alternative) -> list[Figure]:
     return [one.costs.present_value, one.costs.undiscounted, *([one.per_user] if one.per_user is not None else [])]
 
 
-def all_results(study: Study, one: Alternative, found: dict[str, Found]) -> list[Figure]:
+def all_results(study: Study, one: Alternative, found: Findings) -> list[Figure]:
     """Those, and what was measured of it."""
-    return [*results_of(one), *(measured_figures(study, one, found[one.id]) if one.id in found else [])]
+    service = measured_figures(study, one, found.service[one.id]) if one.id in found.service else []
+    reached = warned_figures(study.warned, study.losses, found.warned[one.id]) if one.id in found.warned else []
+    return [*results_of(one), *service, *reached]
 
 
 def named_figures(figures: list[Figure]) -> dict[str, Figure]:

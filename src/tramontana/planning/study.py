@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from tramontana.complaints import complaints
 from tramontana.errors import LocalError
+from tramontana.planning.areas import inside
 from tramontana.planning.busy_hour import Beams
 from tramontana.planning.cost import Constellation, CostError, Costs, Line, constellation, costs, line
 from tramontana.planning.design_search import Grid, Search, Target
@@ -31,16 +32,21 @@ from tramontana.planning.study_file import (
     LineEntry,
     LossEntry,
     PartyEntry,
+    PhonesEntry,
+    SatellitesEntry,
     ShellEntry,
     SkyEntry,
     StudyFile,
     StudyHead,
+    WarnedEntry,
     named_sources,
 )
 from tramontana.planning.units import CURRENCIES, UnitError, factor, shown, unit
+from tramontana.planning.warning_time import PhoneServing, WarnedArea
 from tramontana.space.designs import design
 from tramontana.space.ground import Gateway, Place, PointOfPresence
 from tramontana.space.shells import Shell, usual_phasing
+from tramontana.space.studies.sites import parse_place_list
 
 
 class StudyError(LocalError):
@@ -56,6 +62,8 @@ class Alternative:
     """Present value by protected user and year; None where the study does not count users."""
     skies: tuple[Serving, ...]
     """What serves; empty where nothing of it is measured."""
+    phones: tuple[PhoneServing, ...]
+    """What ordinary phones hear."""
     dependences: tuple[tuple[str, Dependence], ...]
     """Of each part that names any, with the part's title."""
 
@@ -81,7 +89,10 @@ class Study:
     """What all places ask for at the busy hour; None where that is not known."""
     losses: tuple[Loss, ...]
     areas: tuple[Area, ...]
+    warned: tuple[WarnedArea, ...]
     design: DesignTask | None
+    origin: StudyText
+    """What it was read from: work elsewhere reads it again, because formulas do not travel."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,23 +104,44 @@ class DesignTask:
     search: Search
 
 
-def parse_study(text: str) -> Study:
-    """Raises `StudyError`, also for units that do not fit and for what nothing uses: a typing error must not go unseen."""
+@dataclass(frozen=True, slots=True)
+class StudyText:
+    """A study and the files that it names, as they were read."""
+
+    text: str
+    files: Mapping[str, str]
+
+
+def named_files(text: str) -> tuple[str, ...]:
+    """The files that a study names, as it writes them. Raises `StudyError`."""
+    return tuple(dict.fromkeys(entry.people for entry in _parsed(text).warned.values()))
+
+
+def parse_study(text: str, files: Mapping[str, str] | None = None) -> Study:
+    """files: what stands in those that it names.
+
+    Raises `StudyError`, also for units that do not fit and for what nothing uses: a typing error must not go unseen.
+    """
+    file, origin = _parsed(text), StudyText(text, files or {})
     try:
-        file = StudyFile.model_validate(tomllib.loads(text))
-    except tomllib.TOMLDecodeError as error:
-        raise StudyError(f"the study is not TOML: {error}") from None
-    except ValidationError as error:
-        raise StudyError("the study cannot be used: " + complaints(error)) from None
-    try:
-        return _Builder(file).study()
+        return _Builder(file, origin).study()
     except (UnitError, EstimateError, CostError) as error:
         raise StudyError(f"the study cannot be used: {error}") from error
 
 
+def _parsed(text: str) -> StudyFile:
+    try:
+        return StudyFile.model_validate(tomllib.loads(text))
+    except tomllib.TOMLDecodeError as error:
+        raise StudyError(f"the study is not TOML: {error}") from None
+    except ValidationError as error:
+        raise StudyError("the study cannot be used: " + complaints(error)) from None
+
+
 class _Builder:
-    def __init__(self, file: StudyFile) -> None:
+    def __init__(self, file: StudyFile, origin: StudyText) -> None:
         self.file = file
+        self.origin = origin
         self.money = unit(file.study.currency)
         self.sources = {name: Source(name, entry.title, entry.url, entry.date) for name, entry in file.sources.items()}
         self.named: set[str] = set()
@@ -131,11 +163,30 @@ class _Builder:
             Area(name, one.title, np.array([*one.ring, one.ring[0]]), self._sources(one.source, f"areas.{name}"))
             for name, one in file.areas.items()
         )
+        warned = tuple(self._warned(name, one) for name, one in file.warned.items())
         if unused := sorted(set(self.sources) - self.named):
             raise StudyError(f"sources that nothing names: {', '.join(unused)}; delete them or correct a name")
         return Study(
-            head, self.sources, self.inputs, alternatives, demand, busy, losses, areas, self._design(alternatives, entries, demand)
-        )
+            head, self.sources, self.inputs, alternatives, demand, busy, losses, areas, warned,
+            self._design(alternatives, entries, demand), self.origin,
+        )  # fmt: skip
+
+    def _warned(self, name: str, entry: WarnedEntry) -> WarnedArea:
+        where = f"warned.{name}"
+        if entry.people not in self.origin.files:
+            raise StudyError(f"{where}.people: {entry.people} was not read; put it beside the study")
+        try:
+            places = parse_place_list(self.origin.files[entry.people], name=entry.people)
+        except LocalError as error:
+            raise StudyError(f"{where}.people: {error}") from error
+        people = np.nan_to_num(places.population)
+        within = np.flatnonzero(inside(np.array([*entry.ring, entry.ring[0]]), places.latitude_deg, places.longitude_deg) & (people > 0))
+        if not within.size:
+            raise StudyError(f"{where}: nobody of {entry.people} lives inside the ring; correct the ring, or give a column population")
+        return WarnedArea(
+            name, entry.title, places.latitude_deg[within], places.longitude_deg[within], people[within], entry.times,
+            self._sources(entry.source, where),
+        )  # fmt: skip
 
     def _sources(self, given: str | tuple[str, ...], where: str) -> tuple[Source, ...]:
         names = named_sources(given)
@@ -202,7 +253,7 @@ class _Builder:
         )  # fmt: skip
         if sum(one.id == entry.id for one in self.file.losses) > 1:
             raise StudyError(f"two losses have the id {entry.id}")
-        servings = [one for alternative in alternatives for one in alternative.skies]
+        servings = [one for alternative in alternatives for one in (*alternative.skies, *(each.serving for each in alternative.phones))]
         dependences = [one for alternative in alternatives for _, one in alternative.dependences]
         for field, role in (("operator", "operator"), ("launch", "launch")):
             names = sorted({party.name for one in dependences for named, party in one.roles() if named == role})
@@ -243,21 +294,29 @@ class _Builder:
         given = part.dependence
         return Dependence(party(given.operator, "operator"), party(given.factory, "factory"), party(given.launch, "launch"))
 
-    def _serving(self, part: AlternativeEntry, entry: SkyEntry) -> Serving:
-        where, years = f"alternatives.{part.id}.sky", self.file.study.years
+    def _phones(self, part: AlternativeEntry, entry: PhonesEntry) -> PhoneServing:
+        where = f"alternatives.{part.id}.phones"
+        beams = self._bounds(entry.beams, f"{where}.beams", "1/satellite")[1]
+        if beams < 1:
+            raise StudyError(f"{where}.beams: a satellite that warns has at least one beam for it")
+        return PhoneServing(self._serving(part, entry, self._sky(entry, where), where), int(beams))
+
+    def _serving(self, part: AlternativeEntry, entry: SatellitesEntry, sky: SkyDesign, where: str) -> Serving:
+        years = self.file.study.years
         last = years if entry.last is None else entry.last
         if not 1 <= entry.first <= last <= years:
             raise StudyError(f"{where}: years {entry.first} to {last} are not within the study's 1 to {years}")
         lifetime = None if entry.lifetime is None else self._bounds(entry.lifetime, f"{where}.lifetime", "year")[1]
-        return Serving(self._sky(entry, where), entry.first, last, self._dependence(part), lifetime)
+        return Serving(sky, entry.first, last, self._dependence(part), lifetime)
 
-    def _sky(self, entry: SkyEntry, where: str) -> SkyDesign:
+    def _sky(self, entry: SatellitesEntry, where: str) -> SkyDesign:
         def shell(one: ShellEntry) -> Shell:
             found = Shell(one.altitude_km, one.inclination_deg, one.planes, one.satellites_per_plane, one.phasing or 0)
             return found if one.phasing is not None else replace(found, phasing=usual_phasing(found))
 
-        beams = None if entry.beams is None else self._beams(entry.beams, f"{where}.beams")
-        found = SkyDesign(entry.design, tuple(shell(one) for one in entry.shells), entry.landing, *self._stations(), beams)
+        landing, beams = (entry.landing, entry.beams) if isinstance(entry, SkyEntry) else ((), None)
+        carries = None if beams is None else self._beams(beams, f"{where}.beams")
+        found = SkyDesign(entry.design, tuple(shell(one) for one in entry.shells), landing, *self._stations(), carries)
         try:
             if entry.design is not None:
                 design(entry.design)
@@ -328,11 +387,15 @@ class _Builder:
         terms: list[Figure] = []
         residual: Figure | None = None
         skies: list[Serving] = []
+        phones: list[PhoneServing] = []
         dependences: list[tuple[str, Dependence]] = []
         for part in self._parts(entry, entries, ()):
             terms += [line(self._line(part.id, given), self.money, years) for given in part.lines]
             if part.sky is not None:
-                skies.append(self._serving(part, part.sky))
+                where = f"alternatives.{part.id}.sky"
+                skies.append(self._serving(part, part.sky, self._sky(part.sky, where), where))
+            if part.phones is not None:
+                phones.append(self._phones(part, part.phones))
             dependence = self._dependence(part)
             if any(dependence.roles()):
                 dependences.append((part.title, dependence))
@@ -344,7 +407,7 @@ class _Builder:
             raise StudyError(f"alternatives.{entry.id} has no costs: give lines, a constellation, or includes")
         rate = self._named(self.file.study.discount_rate, "study.discount_rate")
         sums = costs(terms, residual, rate, years)
-        return Alternative(entry.id, entry.title, sums, self._per_user(sums), tuple(skies), tuple(dependences))
+        return Alternative(entry.id, entry.title, sums, self._per_user(sums), tuple(skies), tuple(phones), tuple(dependences))
 
     def _parts(
         self, entry: AlternativeEntry, entries: Mapping[str, AlternativeEntry], above: tuple[str, ...]

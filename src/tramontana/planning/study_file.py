@@ -43,6 +43,9 @@ each = "beams-of-a-satellite"        # an input in 1/satellite
 share = "share-of-the-beams"         # a plain number: what of them the study may use
 channels = "channels"                # a plain number: at most so many beams on one cell
 rate = "rate-of-a-beam"              # an input in Mbit/s
+[alternatives.phones]                # left out: ordinary phones hear nothing of it
+design = "starlink-direct-to-cell"   # or shells; first, last and lifetime as above
+beams = "beams-for-a-warning"        # an input in 1/satellite: how many of each carry a warning at a time
 [alternatives.dependence.operator]   # also factory, launch: who, and under whose law
 name = "SpaceX"
 countries = ["US"]
@@ -57,6 +60,13 @@ operator = "SpaceX"                  # or country = "US", launch = "Arianespace"
 [areas.tyrrhenian]                   # a sea whose coverage and gaps are shown, on a map as well
 title = "Tyrrhenian Sea"
 ring = [[9.4, 43.0], [9.85, 44.0], [15.7, 38.25], [12.4, 37.8], [8.6, 38.9]]
+source = "offer"
+
+[warned.apennines]                   # an area in which people are warned by satellites that phones hear
+title = "Central Apennines"
+ring = [[12.5, 42.2], [14.0, 42.2], [14.0, 43.3], [12.5, 43.3]]
+people = "municipalities.csv"        # beside the study: columns name, lat, lon, population; those inside the ring count
+times = 3                            # in how many dwells everybody is to be covered
 source = "offer"
 
 [gateways.thermopylae]               # beside the built-in ones; [points_of_presence.…] alike
@@ -194,21 +204,30 @@ class BeamsEntry(_Strict):
     rate: Name
 
 
-class SkyEntry(_Strict):
+class SatellitesEntry(_Strict):
     design: Name | None = None
     shells: tuple[ShellEntry, ...] = ()
-    landing: tuple[Country, ...] = ()
     first: int = 1
     last: int | None = None
     """Years of the study in which it serves; left out: to the end."""
     lifetime: Name | None = None
-    beams: BeamsEntry | None = None
 
     @model_validator(mode="after")
     def _one_way(self) -> Self:
         if (self.design is None) == (not self.shells):
             raise ValueError("give a design, or else shells")
         return self
+
+
+class SkyEntry(SatellitesEntry):
+    landing: tuple[Country, ...] = ()
+    beams: BeamsEntry | None = None
+
+
+class PhonesEntry(SatellitesEntry):
+    """Satellites that ordinary phones hear. They pass on what they get from any gateway, so no landing is named."""
+
+    beams: Name
 
 
 class PlaceEntry(_Strict):
@@ -246,6 +265,13 @@ class AreaEntry(_Strict):
     title: str = Field(min_length=1)
     ring: tuple[tuple[Annotated[float, Field(ge=-180, le=180)], Annotated[float, Field(ge=-90, le=90)]], ...] = Field(min_length=3)
     source: Sources
+
+
+class WarnedEntry(AreaEntry):
+    """An area in which people are warned; `people` is a file beside the study's."""
+
+    people: str = Field(pattern=r"^[^\x00]{1,500}\.csv$")
+    times: int = Field(default=3, ge=1, le=100)
 
 
 class DependenceEntry(_Strict):
@@ -297,6 +323,7 @@ class AlternativeEntry(_Strict):
     lines: tuple[LineEntry, ...] = ()
     constellation: ConstellationEntry | None = None
     sky: SkyEntry | None = None
+    phones: PhonesEntry | None = None
     dependence: DependenceEntry = DependenceEntry()
 
 
@@ -309,6 +336,7 @@ class StudyFile(_Strict):
     gateways: dict[Name, GatewayEntry] = {}
     points_of_presence: dict[Name, StationEntry] = {}
     areas: dict[Name, AreaEntry] = {}
+    warned: dict[Name, WarnedEntry] = {}
     losses: tuple[LossEntry, ...] = ()
     design: DesignEntry | None = None
     alternatives: tuple[AlternativeEntry, ...] = Field(min_length=1)

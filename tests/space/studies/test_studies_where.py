@@ -41,7 +41,8 @@ def test_a_list_of_places() -> None:
     ("rows", "message"),
     [
         ("id,name,lat\na,A,1", "x.csv, line 1: there is no column 'lon'"),
-        ("", "x.csv, line 1: there is no column 'id'"),
+        ("", "x.csv, line 1: there is no column 'name'"),
+        ("name,lat,lon\nA,1,2\nA,1,3", "x.csv: the id 'A' is given twice"),
         ("id,name,lat,lon", "x.csv holds no row"),
         ("id,name,lat,lon\na,A,91,0", "x.csv, line 2: lat 91 lies outside -90 to 90"),
         ("id,name,lat,lon\na,A,1,0\nb,B,nan,0", "x.csv, line 3: lat nan lies outside"),

@@ -132,13 +132,13 @@ class Sites:
 
 
 def parse_place_list(text: str, *, name: str) -> Sites:
-    """Places of a CSV file with the columns id, name, lat, lon and, if wanted, height (m), population, country.
+    """Places of a CSV file with the columns name, lat, lon and, if wanted, id (else the name), height (m), population, country.
 
     Raises `SiteError` that names file, line and column.
     """
     ids, names, countries, numbers = [], [], [], []
-    for where, row in _rows(text, name, ("id", "name", "lat", "lon")):
-        ids.append(_word(row, "id", where))
+    for where, row in _rows(text, name, ("name", "lat", "lon")):
+        ids.append(_word(row, "id" if "id" in row else "name", where))
         names.append(_word(row, "name", where) if row["name"].strip() else ids[-1])
         countries.append(row.get("country", "").strip().upper())
         numbers.append(
