@@ -225,12 +225,19 @@ def test_the_case_of_italy() -> None:
     for figure in ancestry(figures):
         if isinstance(figure, Input):
             assert figure.estimate.sources
-            assert all(source.url.startswith("https://") for source in figure.estimate.sources)
+            assert all(source.url.startswith(("https://", "http://", "docs/")) for source in figure.estimate.sources)
     assert sum(len(area.people) for area in study.warned) > 50
     # The same draws in every alternative: the mix is its parts, draw by draw.
     parts = values[found["lease"].present_value] + values[found["iris2"].present_value]
     assert np.allclose(values[found["lease-and-iris2"].present_value], parts)
-    assert likely(found["lease"].undiscounted) == pytest.approx([1.5e9])
+    terminals = 0.5 * (800 * 2867 + 60 * 0.875e6 * 1.02**11 * 0.92)
+    control_room = 5 * 4 * 5 * 60e3 * 1.02**14
+    assert likely(found["lease"].undiscounted) == pytest.approx([1.5e9 + terminals + control_room])
+    # Each reported fact is an input with its source.
+    words = " ".join(one.fact for one in study.reported)
+    for fact in ("five years", "1.5 thousand million", "10 thousand million", "7,000", "100 countries", "Mediterranean", "direct-to-cell"):
+        assert fact in words
+    assert all(one.input.estimate.sources for one in study.reported)
 
 
 def test_the_page_stands_alone_and_every_figure_leads_to_its_source(tmp_path: Path) -> None:
@@ -257,13 +264,16 @@ def test_the_page_stands_alone_and_every_figure_leads_to_its_source(tmp_path: Pa
         for link, source in zip(links, given.estimate.sources, strict=True):
             assert source.url in tree.get_element_by_id(link).xpath(".//a/@href")
     figures = list(tree.iter("figure"))
-    assert len(figures) == 6 + 4  # the ranges of all, what drives each of the five, and a map of the seas for each of the four with a sky
+    assert len(figures) == 7 + 4  # the ranges of all, what drives each of the six, and a map of the seas for each of the four with a sky
     assert all(len(figure.get("aria-label") or figure.text_content()) > 40 for figure in figures)
     assert "simulated" in tree.text_content()
     for heading in ("Sovereignty and dependence", "What is lost", "Capacity at the busy hour", "Time to warn, direct to phones"):
         table = tree.xpath(f"//h2[text()='{heading}']/following::table[1]")[0]
         assert len(table.xpath(".//td//a")) >= 10  # every figure leads to how it comes about
     assert "SpaceX ends the contract" in tree.text_content()
+    for one in read_study(ITALY).reported:
+        row = next(row for row in tree.xpath("//h2[text()='As reported']/following::table[1]//tr") if one.fact in row.text_content())
+        assert row.xpath(".//a/@href")[0] == f"#input-{one.input.words}"
     row = tree.get_element_by_id("lease-figure-round-trip-median-what-landing-in-it-only-adds")
     assert "−" in row.text_content()
     assert len(row.xpath(".//a")) == 2

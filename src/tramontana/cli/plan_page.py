@@ -47,7 +47,7 @@ def study_page(study: Study, findings: Findings, seas: Coverage | None) -> str:
     body = (
         f"<h1>{escape(study.head.title)}</h1><p>{escape(about)}</p>"
         f'<figure role="img" aria-label="{escape(_ranges_in_words(study, values))}">{ranges}</figure>'
-        f"{_table(study, values, measured)}{_service(study, measured)}"
+        f"{_table(study, values, measured)}{_reported(study)}{_service(study, measured)}"
         f"{sovereignty(study, found, links)}{lost(study, found, links)}{busy_hour(study, found, links)}{areas_section(study, seas)}"
         f"{warning_section(study, findings.warned, links)}{parts}"
         f"<h2>Inputs</h2>{_inputs(study.inputs)}<h2>Sources</h2>{_sources(study.sources)}"
@@ -116,6 +116,19 @@ def _table(study: Study, values: Mapping[Figure, Values], measured: Mapping[str,
     return table(heads, rows)
 
 
+def _reported(study: Study) -> str:
+    """What was reported of the case: each fact with the input that holds it."""
+    if not study.reported:
+        return ""
+    rows = []
+    for one in study.reported:
+        given, of = one.input.estimate, shown(one.input.unit)
+        bounds = "" if given.low == given.high else f" <small>{number(given.low)} to {number(given.high)}</small>"
+        value = f'<a href="#{_input_anchor(one.input)}">{number(given.likely)}{escape("" if of == "1" else f" {of}")}</a>{bounds}'
+        rows.append((escape(one.fact), [value, source_links(given.sources), escape(one.note)]))
+    return f"<h2>As reported</h2>{table(['Reported', 'As an input', 'Source', 'What the study makes of it'], rows)}"
+
+
 def _service(study: Study, measured: Mapping[str, Service]) -> str:
     """By place: the share of a year that holds, and the median round trip."""
     if study.demand is None or not measured:
@@ -175,8 +188,11 @@ def _named_parts(figure: Figure) -> Iterator[Figure]:
 
 
 def _anchor(one: Alternative, figure: Figure) -> str:
-    name = slug(figure.words)
-    return f"input-{name}" if isinstance(figure, Input) else f"{one.id}-figure-{name}"
+    return _input_anchor(figure) if isinstance(figure, Input) else f"{one.id}-figure-{slug(figure.words)}"
+
+
+def _input_anchor(figure: Input) -> str:
+    return f"input-{slug(figure.words)}"
 
 
 def _inputs(inputs: Mapping[str, Input]) -> str:

@@ -78,6 +78,15 @@ class Area:
 
 
 @dataclass(frozen=True, slots=True)
+class Reported:
+    """Something that was reported of the case, and the input that holds it."""
+
+    fact: str
+    input: Input
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
 class Study:
     head: StudyHead
     sources: Mapping[str, Source]
@@ -90,6 +99,7 @@ class Study:
     losses: tuple[Loss, ...]
     areas: tuple[Area, ...]
     warned: tuple[WarnedArea, ...]
+    reported: tuple[Reported, ...]
     design: DesignTask | None
     origin: StudyText
     """What it was read from: work elsewhere reads it again, because formulas do not travel."""
@@ -157,6 +167,9 @@ class _Builder:
             raise StudyError("two alternatives have the same id")
         alternatives = tuple(self._alternative(entry, entries) for entry in file.alternatives)
         demand, busy, losses = self._demand(), self._busy(), tuple(self._loss(entry, alternatives) for entry in file.losses)
+        reported = tuple(
+            Reported(one.fact, self._given(one.input, f"reported.{number}"), one.note) for number, one in enumerate(file.reported, start=1)
+        )
         if unused := sorted(set(self.inputs) - self.used):
             raise StudyError(f"inputs that nothing uses: {', '.join(unused)}; delete them or correct a name")
         areas = tuple(
@@ -167,7 +180,7 @@ class _Builder:
         if unused := sorted(set(self.sources) - self.named):
             raise StudyError(f"sources that nothing names: {', '.join(unused)}; delete them or correct a name")
         return Study(
-            head, self.sources, self.inputs, alternatives, demand, busy, losses, areas, warned,
+            head, self.sources, self.inputs, alternatives, demand, busy, losses, areas, warned, reported,
             self._design(alternatives, entries, demand), self.origin,
         )  # fmt: skip
 

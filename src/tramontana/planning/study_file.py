@@ -57,6 +57,11 @@ title = "The operator withdraws"
 operator = "SpaceX"                  # or country = "US", launch = "Arianespace" (both with years = an input in years),
                                      # gateways = ["milano"], points_of_presence = ["mlnnita1"] (or its cable), planes = 1
 
+[[reported]]                         # optional: what was reported of the case, as the report begins
+fact = "1.5 thousand million euro"
+input = "fee"                        # the input that holds it, with its source
+note = "the lease"                   # what the study makes of it
+
 [areas.tyrrhenian]                   # a sea whose coverage and gaps are shown, on a map as well
 title = "Tyrrhenian Sea"
 ring = [[9.4, 43.0], [9.85, 44.0], [15.7, 38.25], [12.4, 37.8], [8.6, 38.9]]
@@ -274,6 +279,12 @@ class WarnedEntry(AreaEntry):
     times: int = Field(default=3, ge=1, le=100)
 
 
+class ReportedEntry(_Strict):
+    fact: str = Field(min_length=1)
+    input: Name
+    note: str = ""
+
+
 class DependenceEntry(_Strict):
     operator: PartyEntry | None = None
     factory: PartyEntry | None = None
@@ -338,5 +349,6 @@ class StudyFile(_Strict):
     areas: dict[Name, AreaEntry] = {}
     warned: dict[Name, WarnedEntry] = {}
     losses: tuple[LossEntry, ...] = ()
+    reported: tuple[ReportedEntry, ...] = ()
     design: DesignEntry | None = None
     alternatives: tuple[AlternativeEntry, ...] = Field(min_length=1)
