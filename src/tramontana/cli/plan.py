@@ -13,6 +13,7 @@ import numpy as np
 from tramontana.cli.output import Column, Report, check_writable, write_whole
 from tramontana.cli.plan_areas import areas, covered
 from tramontana.cli.plan_contract import contract
+from tramontana.cli.plan_draws import drawn
 from tramontana.cli.plan_figures import compare, figures
 from tramontana.cli.plan_losses import losses
 from tramontana.cli.plan_page import MILLION, PERCENTILES, number, range_in_words, service_in_words, study_page
@@ -27,13 +28,14 @@ from tramontana.cli.plan_study import (
     results_of,
     study_argument,
     table_options,
+    work_options,
 )
 from tramontana.cli.plan_warning import warning, warning_columns
-from tramontana.cli.sky_options import Work, work_options
+from tramontana.cli.sky_options import Work
 from tramontana.errors import LocalError
 from tramontana.planning.busy_hour import CASES
 from tramontana.planning.design_search import Candidate, cheapest, front
-from tramontana.planning.figure import Draws, Figure, Input, Simulated, ancestry, drivers, evaluate
+from tramontana.planning.figure import Draws, Figure, Input, Simulated, Values, ancestry, drivers, evaluate
 from tramontana.planning.measures import Demand, Floats, Measures, weighted
 from tramontana.planning.results import Found, carried_shares
 from tramontana.planning.study import Alternative, DesignTask, Study
@@ -58,7 +60,8 @@ for command in (losses, areas, warning, figures, compare, contract):
 def run(study: Path, tables: Tables, work: Work) -> None:
     """Compute STUDY (TOML) and show its alternatives side by side."""
     read = read_study(study)
-    tables.show(compared(read, measured(read, work)))
+    findings = measured(read, work)
+    tables.show(compared(read, findings, drawn(read, None, work).values))
 
 
 @plan.command()
@@ -69,7 +72,8 @@ def report(study: Path, page: Path, work: Work) -> None:
     """Write the report of STUDY as one PAGE of HTML: it needs no network, and prints."""
     check_writable(page)
     read = read_study(study)
-    write_whole(page, study_page(read, measured(read, work), covered(read, work) if read.areas else None).encode())
+    findings, seas = measured(read, work), covered(read, work) if read.areas else None
+    write_whole(page, study_page(read, findings, seas, drawn(read, findings, work)).encode())
     click.echo(f"Wrote {page}: open it in a browser.")
 
 
@@ -156,13 +160,9 @@ def explain(study: Path, alternative: str, figure: str | None, work: Work) -> No
     click.echo("\n".join(explanation(target, Draws.random([target], read.head.draws, read.head.seed))))
 
 
-def compared(study: Study, findings: Findings) -> Report:
+def compared(study: Study, findings: Findings, values: Mapping[Figure, Values]) -> Report:
     """One row for each alternative. Money in millions, its three figures percentiles over the draws; measures are means over the demand."""
     alternatives, found = study.alternatives, findings.service
-    wanted = [
-        figure for one in alternatives for figure in (one.costs.undiscounted, one.costs.present_value, one.per_user) if figure is not None
-    ]
-    values = evaluate(wanted, Draws.random(wanted, study.head.draws, study.head.seed))
     money = f"M{study.head.currency}"  # millions
 
     def percentiles(figures: list[Figure], name: str, scale: float, digits: int) -> Iterator[Column]:

@@ -12,9 +12,9 @@ import numpy as np
 
 from tramontana.cli.output import Column, Report
 from tramontana.cli.plan_sections import percent, source_links, table
-from tramontana.cli.plan_study import Tables, read_study, study_argument, table_options, text_of
+from tramontana.cli.plan_study import Tables, read_study, study_argument, table_options, text_of, work_options
 from tramontana.cli.sky_map import SiteMap
-from tramontana.cli.sky_options import Work, work_options
+from tramontana.cli.sky_options import Work
 from tramontana.errors import LocalError
 from tramontana.planning.areas import DURATION_S, STEP_S, Covered, CoverSites, joined, together
 from tramontana.planning.study import Study

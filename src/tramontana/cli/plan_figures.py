@@ -9,6 +9,7 @@ import click
 import numpy as np
 
 from tramontana.cli.output import Column, Report
+from tramontana.cli.plan_draws import Drawn, drawn
 from tramontana.cli.plan_page import PERCENTILES, draws_in_words
 from tramontana.cli.plan_study import (
     Findings,
@@ -20,8 +21,9 @@ from tramontana.cli.plan_study import (
     read_study,
     study_argument,
     table_options,
+    work_options,
 )
-from tramontana.cli.sky_options import Work, work_options
+from tramontana.cli.sky_options import Work
 from tramontana.planning.figure import Draws, Input, Values, evaluate
 from tramontana.planning.study import Alternative, Study
 from tramontana.planning.units import shown
@@ -34,7 +36,7 @@ from tramontana.planning.units import shown
 def figures(study: Path, tables: Tables, work: Work) -> None:
     """Show every figure of STUDY: inputs, formulas, what was simulated; one row for each, and one a year where it has years."""
     read = read_study(study)
-    tables.show(all_figures(read, measured(read, work)))
+    tables.show(all_figures(read, drawn(read, measured(read, work), work)))
 
 
 @click.command()
@@ -50,9 +52,9 @@ def compare(study: Path, one: str, other: str, tables: Tables, work: Work) -> No
     tables.show(compared_pair(read, *pair, measured(read, work)))
 
 
-def all_figures(study: Study, found: Findings) -> Report:
+def all_figures(study: Study, drawn: Drawn) -> Report:
     """By alternative, from the whole to the parts; what several alternatives share stands with each."""
-    rows = [row for one in study.alternatives for row in _rows(study, one, found)]
+    rows = [row for one in study.alternatives for row in _rows(study, one, drawn)]
     words = [[row[0][column] for row in rows] for column in range(6)]
     numbers = np.array([row[1] for row in rows])
     columns = (
@@ -94,14 +96,12 @@ def compared_pair(study: Study, one: Alternative, other: Alternative, found: Fin
     )
 
 
-def _rows(study: Study, one: Alternative, found: Findings) -> Iterator[tuple[tuple[str, ...], tuple[float, ...]]]:
-    roots = all_results(study, one, found)
-    values = evaluate(roots, Draws.random(roots, study.head.draws, study.head.seed))
-    for name, figure in named_figures(roots).items():
+def _rows(study: Study, one: Alternative, drawn: Drawn) -> Iterator[tuple[tuple[str, ...], tuple[float, ...]]]:
+    for name, figure in named_figures(drawn.results[one.id]).items():
         words = "given" if isinstance(figure, Input) else figure.formula
         cited = " ".join(source.id for source in figure.estimate.sources) if isinstance(figure, Input) else ""
-        for column, year in _years(study, values[figure]):
-            low, middle, high = np.percentile(values[figure][:, column], PERCENTILES)
+        for column, year in _years(study, drawn.values[figure]):
+            low, middle, high = np.percentile(drawn.values[figure][:, column], PERCENTILES)
             yield (one.id, name, year, shown(figure.unit), words, cited), (low, middle, high)
 
 

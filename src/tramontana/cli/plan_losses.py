@@ -9,8 +9,8 @@ import click
 import numpy as np
 
 from tramontana.cli.output import Column, Report
-from tramontana.cli.plan_study import Tables, read_study, study_argument, table_options
-from tramontana.cli.sky_options import Work, work_options
+from tramontana.cli.plan_study import Tables, read_study, study_argument, table_options, work_options
+from tramontana.cli.sky_options import Work
 from tramontana.errors import LocalError
 from tramontana.planning.busy_hour import CASES
 from tramontana.planning.losses import Dependence

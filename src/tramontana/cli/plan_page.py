@@ -11,8 +11,9 @@ import numpy as np
 from matplotlib.figure import Figure as Drawing
 
 from tramontana.cli.plan_areas import Coverage, areas_section
+from tramontana.cli.plan_draws import Drawn
 from tramontana.cli.plan_sections import busy_hour, lost, milliseconds, percent, slug, source_links, sovereignty, table
-from tramontana.cli.plan_study import Findings, all_results, results_of
+from tramontana.cli.plan_study import Findings, results_of
 from tramontana.cli.plan_warning import warning_section
 from tramontana.cli.sky_chart import LINES, plain_text
 from tramontana.cli.sky_page import svg_of
@@ -27,11 +28,9 @@ MILLION: Final = 1e6
 MOST_DRIVERS: Final = 8
 
 
-def study_page(study: Study, findings: Findings, seas: Coverage | None) -> str:
+def study_page(study: Study, findings: Findings, seas: Coverage | None, drawn: Drawn) -> str:
     """HTML that prints. Every result is a link to its formula, every input to its source."""
-    results, found = {one.id: all_results(study, one, findings) for one in study.alternatives}, findings.service
-    roots = [figure for figures in results.values() for figure in figures]
-    values = evaluate(roots, Draws.random(roots, study.head.draws, study.head.seed))
+    results, values, found = drawn.results, drawn.values, findings.service
     last = study.head.first_year + study.head.years - 1
     currency = study.head.currency
     about = f"{study.head.first_year} to {last}, in {currency} of {study.head.price_year}. Ranges are the {draws_in_words(study)}."

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
 
+from tramontana.cli.kept_work import KeptAnswers
 from tramontana.cli.output import Report, check_writable, write_whole
 from tramontana.cli.sky_options import Command, Work
+from tramontana.cli.sky_options import work_options as shared_work_options
 from tramontana.errors import LocalError
 from tramontana.planning.figure import Figure, ancestry
 from tramontana.planning.results import Found, measure_all, measured_figures
@@ -49,6 +51,23 @@ def table_options(command: Command) -> Command:
             if path is not None:
                 check_writable(path)
         command(*arguments, tables=Tables(csv_path, parquet_path), **others)
+
+    return run
+
+
+def work_options(command: Command) -> Command:
+    """Adds the options of `Work`, and where its answers are kept, and passes it as `work`."""
+
+    @shared_work_options
+    @click.option(
+        "--resume",
+        type=click.Path(path_type=Path, file_okay=False),
+        metavar="FOLDER",
+        help="Keep every piece of the work here as it is done: the same command goes on from there after it was stopped.",
+    )
+    @functools.wraps(command)
+    def run(*arguments: Any, work: Work, resume: Path | None, **others: Any) -> None:
+        command(*arguments, work=work if resume is None else replace(work, kept=KeptAnswers(resume)), **others)
 
     return run
 

@@ -11,8 +11,8 @@ import numpy as np
 
 from tramontana.cli.output import Column, Report
 from tramontana.cli.plan_sections import Links, linked, percent, source_links, table
-from tramontana.cli.plan_study import Tables, read_study, study_argument, table_options, warned
-from tramontana.cli.sky_options import Work, work_options
+from tramontana.cli.plan_study import Tables, read_study, study_argument, table_options, warned, work_options
+from tramontana.cli.sky_options import Work
 from tramontana.errors import LocalError
 from tramontana.planning.study import Study
 from tramontana.planning.warning_time import (

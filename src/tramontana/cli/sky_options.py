@@ -17,6 +17,7 @@ import click
 import numpy as np
 
 from tramontana.cli.datadir import data_dir, data_option
+from tramontana.cli.kept_work import KeptAnswers
 from tramontana.cli.output import check_writable
 from tramontana.errors import LocalError
 from tramontana.space.ageing import element_age
@@ -144,14 +145,40 @@ class Work:
     workers: int
     dask: str | None
     progress: bool
+    kept: KeptAnswers | None = None
+    """Where answers are kept as they come, and taken from; None: nowhere."""
 
     def run(self, what: str, work: Callable[[Piece], Answer], pieces: Sequence[Piece]) -> list[Answer]:
         """Every piece, with progress on standard error when that is a terminal or --progress was given."""
-        progress = _Progress(what, shown=self.progress or sys.stderr.isatty())
+        known: dict[int, Answer] = {}
+        paths: list[Path] = []
+        kept = self.kept
+        if kept is not None:
+            paths = [kept.path(work, piece) for piece in pieces]
+            for number, path in enumerate(paths):
+                is_there, answer = kept.read(path)
+                if is_there:
+                    known[number] = answer
+        left = [number for number in range(len(pieces)) if number not in known]
+        progress = _Progress(what, len(known), shown=self.progress or sys.stderr.isatty())
+
+        def answered(index: int, answer: Answer) -> None:
+            known[left[index]] = answer
+            if kept is not None:
+                kept.keep(paths[left[index]], answer)
+
         try:
-            return map_chunks(_Quiet(work), pieces, workers=self.workers, dask_address=self.dask, progress=progress.show)
+            map_chunks(
+                _Quiet(work),
+                [pieces[number] for number in left],
+                workers=self.workers,
+                dask_address=self.dask,
+                progress=progress.show,
+                answered=answered,
+            )
         finally:
             progress.end()
+        return [known[number] for number in range(len(pieces))]
 
 
 @dataclass(frozen=True, slots=True)
@@ -313,8 +340,9 @@ class _Quiet(Generic[Piece, Answer]):
 class _Progress:
     """One line that is written again and again on a terminal, or a line every few seconds elsewhere."""
 
-    def __init__(self, what: str, *, shown: bool) -> None:
-        self._what, self._shown = what, shown
+    def __init__(self, what: str, before: int, *, shown: bool) -> None:
+        """before: pieces that were done in an earlier run."""
+        self._what, self._before, self._shown = what, before, shown
         self._began, self._last = time.monotonic(), 0.0
         self._terminal = sys.stderr.isatty()
         self._open = False
@@ -325,7 +353,8 @@ class _Progress:
             return
         self._last = now
         left = round((now - self._began) / done * (pieces - done))
-        line = f"{self._what}: {done} of {pieces} pieces, {left // 60}:{left % 60:02d} left"
+        count = f"{done + self._before} of {pieces + self._before} pieces"
+        line = f"{self._what}: {count}, {left // 60}:{left % 60:02d} left"
         click.echo(f"\r{line:<79}" if self._terminal else line, err=True, nl=not self._terminal)
         self._open = self._terminal
 

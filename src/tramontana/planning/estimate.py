@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from tramontana.errors import LocalError
 
 _WEIGHT_OF_LIKELY = 4.0  # the usual PERT
+_RUN = 10_000
 
 
 class EstimateError(LocalError):
@@ -56,12 +57,18 @@ class Estimate:
     def _from(self) -> str:
         return ", ".join(source.id for source in self.sources)
 
-    def draws(self, name: str, count: int, seed: int) -> NDArray[np.float64]:
-        """(count,) values. The same name and seed give the same: alternatives that share an input differ only in what they do not share."""
+    def draws(self, name: str, count: int, seed: int, first: int = 0) -> NDArray[np.float64]:
+        """(count,) values, those from number `first` on.
+
+        The same name and seed give the same: alternatives that share an input differ only in what they do not share. They are made in
+        runs of `_RUN` with seeds of their own, so that any part of them costs no more than itself.
+        """
         if self.low == self.high:
             return np.full(count, self.likely)
         own = int.from_bytes(hashlib.sha256(f"{seed}\0{name}".encode()).digest()[:16])
         width = self.high - self.low
         rise = 1.0 + _WEIGHT_OF_LIKELY * (self.likely - self.low) / width
         fall = 1.0 + _WEIGHT_OF_LIKELY * (self.high - self.likely) / width
-        return self.low + width * np.random.default_rng(own).beta(rise, fall, count)
+        runs = range(first // _RUN, -(-(first + count) // _RUN))
+        drawn = [np.random.default_rng([own, run]).beta(rise, fall, _RUN) for run in runs]
+        return self.low + width * np.concatenate(drawn)[first - runs.start * _RUN :][:count]

@@ -155,8 +155,9 @@ class Draws:
     values: Mapping[str, Values]
 
     @staticmethod
-    def random(figures: Iterable[Figure], count: int, seed: int) -> Draws:
-        return Draws({one.words: one.estimate.draws(one.words, count, seed)[:, None] for one in inputs(figures)})
+    def random(figures: Iterable[Figure], count: int, seed: int, first: int = 0) -> Draws:
+        """So many draws, those from number `first` on."""
+        return Draws({one.words: one.estimate.draws(one.words, count, seed, first)[:, None] for one in inputs(figures)})
 
     @staticmethod
     def likely(figures: Iterable[Figure]) -> Draws:

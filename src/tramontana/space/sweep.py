@@ -19,6 +19,8 @@ Chunk = TypeVar("Chunk")
 Answer = TypeVar("Answer")
 Progress = Callable[[int, int], None]
 """Called in the caller's thread with how many chunks are done and how many there are."""
+Answered = Callable[[int, Answer], None]
+"""Called in the caller's thread with the index of a chunk and its answer, as they come."""
 
 _CLUSTER_TIMEOUT_S = 10
 
@@ -34,6 +36,7 @@ def map_chunks(
     workers: int = 1,
     dask_address: str | None = None,
     progress: Progress | None = None,
+    answered: Answered[Answer] | None = None,
 ) -> list[Answer]:
     """`function` of every chunk, in the order of the chunks.
 
@@ -43,18 +46,20 @@ def map_chunks(
     if workers < 1:
         raise LocalError("at least one worker is needed")
     if dask_address is not None:
-        return _on_cluster(function, chunks, dask_address, progress)
+        return _on_cluster(function, chunks, dask_address, progress, answered)
     if workers == 1 or len(chunks) < 2:
         answers = []
-        for chunk in chunks:
+        for index, chunk in enumerate(chunks):
             answers.append(function(chunk))
+            if answered is not None:
+                answered(index, answers[-1])
             if progress is not None:
                 progress(len(answers), len(chunks))
         return answers
     with ProcessPoolExecutor(min(workers, len(chunks)), mp_context=multiprocessing.get_context("spawn")) as pool:
         futures = [pool.submit(function, chunk) for chunk in chunks]
         try:
-            _count(futures, progress)
+            _count(futures, progress, answered)
             return [future.result() for future in futures]
         except BrokenProcessPool as error:
             raise LocalError("a worker process ended before its work did, perhaps for lack of memory: use fewer workers") from error
@@ -63,15 +68,24 @@ def map_chunks(
             raise
 
 
-def _count(futures: list[Future[Answer]], progress: Progress | None) -> None:
+def _count(futures: list[Future[Answer]], progress: Progress | None, answered: Answered[Answer] | None) -> None:
     """Wait for all, raise the first error as soon as it happens."""
+    index = {future: number for number, future in enumerate(futures)}
     for done, future in enumerate(as_completed(futures), start=1):
-        future.result()
+        answer = future.result()
+        if answered is not None:
+            answered(index[future], answer)
         if progress is not None:
             progress(done, len(futures))
 
 
-def _on_cluster(function: Callable[[Chunk], Answer], chunks: Sequence[Chunk], address: str, progress: Progress | None) -> list[Answer]:
+def _on_cluster(
+    function: Callable[[Chunk], Answer],
+    chunks: Sequence[Chunk],
+    address: str,
+    progress: Progress | None,
+    answered: Answered[Answer] | None,
+) -> list[Answer]:
     try:
         distributed: Any = importlib.import_module("distributed")
     except ImportError as error:
@@ -83,9 +97,12 @@ def _on_cluster(function: Callable[[Chunk], Answer], chunks: Sequence[Chunk], ad
     with client:
         shared = client.scatter(function, broadcast=True)
         futures = [client.submit(_call, shared, chunk, pure=False) for chunk in chunks]
+        index = {future.key: number for number, future in enumerate(futures)}
         try:
             for done, future in enumerate(distributed.as_completed(futures, loop=client.loop), start=1):
-                future.result()
+                answer = future.result()
+                if answered is not None:
+                    answered(index[future.key], answer)
                 if progress is not None:
                     progress(done, len(futures))
             return [future.result() for future in futures]

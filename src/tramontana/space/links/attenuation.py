@@ -160,7 +160,7 @@ def _broadcast(climate: RainClimate, *arrays: Floats) -> tuple[NDArray[np.int64]
     except ValueError as error:
         shapes = ", ".join(str(a.shape) for a in arrays)
         raise LinkError(f"places {climate.shape} do not broadcast with {shapes}: index the climate, as in climate[:, None]") from error
-    return np.ascontiguousarray(place.ravel()), [np.ascontiguousarray(a.ravel()) for a in rest], place.shape
+    return place.flatten(), [a.flatten() for a in rest], place.shape  # copies: of one place a view would be left of a broadcast array
 
 
 def rain_rows(climate: RainClimate) -> Floats:
