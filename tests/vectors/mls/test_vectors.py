@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -10,20 +11,62 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from tramontana.keys.identity import DeviceKey
-from tramontana.keys.mls import key_schedule, tree_math
-from tramontana.keys.mls.codec import parse_whole, uint
-from tramontana.keys.mls.messages import GroupContext, PskId
+from tramontana.keys.mls import key_schedule, tree_kem, tree_math
+from tramontana.keys.mls.client import Client, OwnKeyPackage
+from tramontana.keys.mls.codec import Reader, parse_whole, uint
+from tramontana.keys.mls.codec import vector as opaque
+from tramontana.keys.mls.errors import FramingError
+from tramontana.keys.mls.framing import WireFormat
+from tramontana.keys.mls.messages import (
+    Add,
+    Body,
+    FramedContent,
+    GroupContext,
+    PrivateMessage,
+    PskId,
+    PublicMessage,
+    Remove,
+    Sender,
+    SenderType,
+    UnverifiedContent,
+    Update,
+    VerifiedContent,
+    encode_body,
+    encode_message,
+    parse_message,
+    parse_proposal,
+    sign_content,
+)
+from tramontana.keys.mls.nodes import Credential, KeyPackage
+from tramontana.keys.mls.protection import open_private, open_public, open_sender_data, seal_private, seal_public, sender_data_key
+from tramontana.keys.mls.ratchet_tree import RatchetTree
+from tramontana.keys.mls.secret_tree import APPLICATION, HANDSHAKE, SecretTree
 from tramontana.keys.mls.suites import SUITES
 
-VECTORS: dict[str, list[dict[str, Any]]] = json.loads((Path(__file__).parent / "vectors.json").read_text())
+HERE = Path(__file__).parent
 h = bytes.fromhex
 
 
-@pytest.mark.parametrize("vector", VECTORS["crypto_basics"], ids=lambda vector: str(vector["cipher_suite"]))
+class Everybody:
+    """The vectors' credentials are nobody's whom an organisation certified."""
+
+    def accepts(self, credential: Credential, signature_key: bytes, replaces: Credential | None) -> bool:
+        return True
+
+
+def entries(name: str) -> pytest.MarkDecorator:
+    """The entries of one of the working group's files, each a test of its own."""
+    read: list[dict[str, Any]] = json.loads((HERE / f"{name}.json").read_text())
+    return pytest.mark.parametrize("vector", read, ids=[f"{at}-suite{each.get('cipher_suite', '')}" for at, each in enumerate(read)])
+
+
+@entries("crypto-basics")
 def test_crypto_basics(vector: dict[str, Any]) -> None:
     suite = SUITES[vector["cipher_suite"]]
     expand = vector["expand_with_label"]
     assert suite.expand_with_label(h(expand["secret"]), expand["label"], h(expand["context"]), expand["length"]) == h(expand["out"])
+    reference = vector["ref_hash"]
+    assert suite.hash(opaque(reference["label"].encode()) + opaque(h(reference["value"]))) == h(reference["out"])
     derive = vector["derive_secret"]
     assert suite.derive_secret(h(derive["secret"]), derive["label"]) == h(derive["out"])
     tree = vector["derive_tree_secret"]
@@ -42,7 +85,7 @@ def test_crypto_basics(vector: dict[str, Any]) -> None:
     assert suite.decrypt_with_label(h(sealed["priv"]), sealed["label"], h(sealed["context"]), *again) == opened
 
 
-@pytest.mark.parametrize("vector", VECTORS["key_schedule"], ids=lambda vector: str(vector["cipher_suite"]))
+@entries("key-schedule")
 def test_key_schedule(vector: dict[str, Any]) -> None:
     suite, init_secret = SUITES[vector["cipher_suite"]], h(vector["initial_init_secret"])
     for epoch in vector["epochs"]:
@@ -69,10 +112,151 @@ def test_key_schedule(vector: dict[str, Any]) -> None:
         init_secret = secrets.init
 
 
-@pytest.mark.parametrize("vector", VECTORS["psk_secret"], ids=lambda vector: str(len(vector["psks"])))
+@entries("psk_secret")
 def test_psk_secret(vector: dict[str, Any]) -> None:
     psks = [(PskId(h(psk["psk_nonce"]), h(psk["psk_id"])), h(psk["psk"])) for psk in vector["psks"]]
     assert key_schedule.psk_secret(SUITES[vector["cipher_suite"]], psks) == h(vector["psk_secret"])
+
+
+@entries("deserialization")
+def test_deserialization(vector: dict[str, Any]) -> None:
+    """Both ways; of the longest (2³⁰-1) the head alone, as it is read."""
+    head, length = h(vector["vlbytes_header"]), vector["length"]
+    if length < 1 << 20:
+        assert len(Reader(head + bytes(length)).vector()) == length
+        assert opaque(bytes(length)) == head + bytes(length)
+    else:
+        with pytest.raises(FramingError, match=f"{length} bytes too early"):
+            Reader(head).vector()
+
+
+@entries("secret-tree")
+def test_secret_tree(vector: dict[str, Any]) -> None:
+    suite, tree = SUITES[vector["cipher_suite"]], SecretTree.of(vector["n_leaves"], h(vector["encryption_secret"]))
+    assert len(vector["leaves"]) == vector["n_leaves"]
+    for leaf, expected in enumerate(vector["leaves"]):
+        for kind, name in ((APPLICATION, "application"), (HANDSHAKE, "handshake")):
+            found, tree = tree.take(suite, leaf, kind, expected["generation"])
+            assert (found.key.hex(), found.nonce.hex()) == (expected[f"{name}_key"], expected[f"{name}_nonce"])
+    sender = vector["sender_data"]
+    key, nonce = sender_data_key(suite, h(sender["sender_data_secret"]), h(sender["ciphertext"]))
+    assert (key.hex(), nonce.hex()) == (sender["key"], sender["nonce"])
+
+
+@entries("message-protection")
+def test_message_protection(vector: dict[str, Any]) -> None:
+    """Their messages open and verify, and ours, sealed with the same keys, do too. The sender is leaf 1 of a group of two."""
+    suite, signature_key = SUITES[vector["cipher_suite"]], h(vector["signature_pub"])
+    signer = DeviceKey(Ed25519PrivateKey.from_private_bytes(h(vector["signature_priv"])))
+    assert signer.public_bytes == signature_key
+    context = GroupContext(
+        suite.number, h(vector["group_id"]), vector["epoch"], h(vector["tree_hash"]), h(vector["confirmed_transcript_hash"])
+    )
+    membership_key, sender_data_secret = h(vector["membership_key"]), h(vector["sender_data_secret"])
+
+    def opened(message: bytes) -> tuple[bytes, bytes | None, Body]:
+        parsed = parse_message(message)
+        if isinstance(parsed, PublicMessage):
+            content = open_public(suite, membership_key, parsed, context)
+        else:
+            assert isinstance(parsed, PrivateMessage)
+            tree = SecretTree.of(2, h(vector["encryption_secret"]))
+            content, _ = open_private(suite, tree, parsed, open_sender_data(suite, sender_data_secret, parsed))
+        verified = content.verify(suite, signature_key, context)
+        assert verified.content.sender == Sender(SenderType.MEMBER, 1)
+        return encode_body(verified.content.body), verified.confirmation_tag, verified.content.body
+
+    for name in ("proposal", "commit", "application"):
+        expected = opaque(h(vector[name])) if name == "application" else h(vector[name])
+        theirs = [vector[f"{name}_{how}"] for how in ("priv", "pub") if f"{name}_{how}" in vector]
+        assert len(theirs) == (1 if name == "application" else 2)
+        for message in theirs:
+            found = opened(h(message))
+            assert found[0] == expected
+            assert (found[1] is not None) == (name == "commit")
+        tag = found[1]
+        framed = FramedContent(context.group_id, context.epoch, Sender(SenderType.MEMBER, 1), b"", found[2])
+        signed = sign_content(suite, signer, framed, WireFormat.PRIVATE_MESSAGE, context)
+        signed = UnverifiedContent(signed.wire_format, signed.content, signed.signature, tag)
+        sealed, _ = seal_private(suite, sender_data_secret, SecretTree.of(2, h(vector["encryption_secret"])), signed, os.urandom)
+        assert opened(encode_message(sealed))[:2] == (expected, tag)
+        if name != "application":
+            signed = sign_content(suite, signer, framed, WireFormat.PUBLIC_MESSAGE, context)
+            signed = UnverifiedContent(signed.wire_format, signed.content, signed.signature, tag)
+            assert opened(encode_message(seal_public(suite, membership_key, signed, context)))[:2] == (expected, tag)
+
+
+@entries("transcript-hashes")
+def test_transcript_hashes(vector: dict[str, Any]) -> None:
+    suite, reader = SUITES[vector["cipher_suite"]], Reader(h(vector["authenticated_content"]))
+    wire_format, content = WireFormat(reader.uint(2)), FramedContent.parse(reader)
+    commit = UnverifiedContent(wire_format, content, reader.vector(), reader.vector())
+    reader.end()
+    assert commit.encode() == h(vector["authenticated_content"])
+    signed = VerifiedContent(commit.wire_format, commit.content, commit.signature, commit.confirmation_tag)  # nothing says by whom
+    before = h(vector["interim_transcript_hash_before"])
+    confirmed = key_schedule.confirmed_transcript_hash(suite, before, signed.confirmed_transcript_input())
+    assert confirmed == h(vector["confirmed_transcript_hash_after"])
+    assert commit.confirmation_tag == suite.mac(h(vector["confirmation_key"]), confirmed)
+    interim = key_schedule.interim_transcript_hash(suite, confirmed, commit.confirmation_tag)
+    assert interim == h(vector["interim_transcript_hash_after"])
+
+
+@entries("tree-operations")
+def test_tree_operations(vector: dict[str, Any]) -> None:
+    tree = RatchetTree.parse(SUITES[vector["cipher_suite"]], h(vector["tree_before"]))
+    assert tree.hash() == h(vector["tree_hash_before"])
+    proposal = parse_whole(h(vector["proposal"]), parse_proposal)
+    match proposal:
+        case Add():
+            tree.add(proposal.key_package.leaf_node)
+        case Update():
+            tree.update(vector["proposal_sender"], proposal.leaf_node)
+        case Remove():
+            tree.remove(proposal.removed)
+        case _:
+            raise AssertionError(f"{proposal} changes no tree")
+    assert tree.hash() == h(vector["tree_hash_after"])
+
+
+@entries("treekem")
+def test_treekem(vector: dict[str, Any]) -> None:
+    suite = SUITES[vector["cipher_suite"]]
+    held: dict[int, dict[int, bytes]] = {}
+    before = RatchetTree.parse(suite, h(vector["ratchet_tree"]))
+    for leaf in vector["leaves_private"]:
+        held[leaf["index"]] = {2 * leaf["index"]: h(leaf["encryption_priv"])}
+        for known in leaf["path_secrets"]:
+            private_key, public_key = suite.kem.derive_key_pair(suite.derive_secret(h(known["path_secret"]), "node"))
+            assert public_key == before.encryption_key(known["node"])
+            held[leaf["index"]][known["node"]] = private_key
+    for update in vector["update_paths"]:
+        sender, path = update["sender"], parse_whole(h(update["update_path"]), tree_kem.UpdatePath.parse)
+        tree = before.copy()
+        tree_kem.check_path(tree, sender, path, joining=False)
+        path.leaf_node.verify_signature(suite, h(vector["group_id"]), sender)
+        tree.set_path(sender, path.leaf_node, [node.encryption_key for node in path.nodes])
+        assert tree.hash() == h(update["tree_hash_after"])
+        transcript = h(vector["confirmed_transcript_hash"])
+        context = GroupContext(suite.number, h(vector["group_id"]), vector["epoch"], tree.hash(), transcript).encode()
+        receivers = [leaf for leaf, secret in enumerate(update["path_secrets"]) if secret is not None]
+        assert receivers
+        for leaf in receivers:
+            learned, commit_secret = tree_kem.open_path(tree, sender, leaf, path, context, frozenset(), held[leaf])
+            assert commit_secret == h(update["commit_secret"])
+            first = suite.derive_secret(h(update["path_secrets"][leaf]), "node")
+            assert learned[tree_math.common_ancestor(sender, leaf)] == suite.kem.derive_key_pair(first)[0]
+
+
+@entries("passive-client-welcome")
+def test_passive_client_welcome(vector: dict[str, Any]) -> None:
+    suite, package = SUITES[vector["cipher_suite"]], parse_message(h(vector["key_package"]))
+    assert isinstance(package, KeyPackage)
+    signer = DeviceKey(Ed25519PrivateKey.from_private_bytes(h(vector["signature_priv"])[:32]))
+    own = OwnKeyPackage(h(vector["key_package"]), package.reference(suite), h(vector["init_priv"]), h(vector["encryption_priv"]))
+    group, _ = Client(signer, package.leaf_node.credential, Everybody(), suite).join(h(vector["welcome"]), [own])
+    assert group.epoch_authenticator.hex() == vector["initial_epoch_authenticator"]
+    assert (vector["external_psks"], vector["epochs"]) == ([], [])
 
 
 def _tree(low: int, high: int, parent: int | None, relations: dict[int, tuple[int | None, int | None, int | None]]) -> int:

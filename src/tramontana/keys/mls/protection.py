@@ -50,7 +50,7 @@ def _ratchet_of(content_type: ContentType) -> int:
     return APPLICATION if content_type is ContentType.APPLICATION else HANDSHAKE
 
 
-def _sender_data_key(suite: CipherSuite, sender_data_secret: bytes, ciphertext: bytes) -> tuple[bytes, bytes]:
+def sender_data_key(suite: CipherSuite, sender_data_secret: bytes, ciphertext: bytes) -> tuple[bytes, bytes]:
     """RFC 9420 §6.3.2: bound to a sample of the ciphertext."""
     sample = ciphertext[: suite.hash_bytes]
     key = suite.expand_with_label(sender_data_secret, "key", sample, suite.key_bytes)
@@ -76,7 +76,7 @@ def seal_private(
     reuse_guard = rng(REUSE_GUARD_BYTES)
     ciphertext = suite.seal(key.key, _guard(key.nonce, reuse_guard), _content_aad(head), encode_private_content(content, padding))
     sender_data = uint(leaf, 4) + uint(generation, 4) + reuse_guard
-    sealed_sender = suite.seal(*_sender_data_key(suite, sender_data_secret, ciphertext), head.head(), sender_data)
+    sealed_sender = suite.seal(*sender_data_key(suite, sender_data_secret, ciphertext), head.head(), sender_data)
     return PrivateMessage(framed.group_id, framed.epoch, content_type, framed.authenticated_data, sealed_sender, ciphertext), advanced
 
 
@@ -87,7 +87,7 @@ def _content_aad(message: PrivateMessage) -> bytes:
 
 def open_sender_data(suite: CipherSuite, sender_data_secret: bytes, message: PrivateMessage) -> tuple[int, int, bytes]:
     """(leaf, generation, reuse guard). Raises `DecryptionFailed`."""
-    key, nonce = _sender_data_key(suite, sender_data_secret, message.ciphertext)
+    key, nonce = sender_data_key(suite, sender_data_secret, message.ciphertext)
     reader = Reader(suite.open(key, nonce, message.head(), message.encrypted_sender_data))
     leaf, generation, reuse_guard = reader.uint(4), reader.uint(4), reader.take(REUSE_GUARD_BYTES)
     reader.end()
