@@ -429,7 +429,8 @@ describe("loss and duress", () => {
 
   it("under duress an empty phone opens and the custodians are told", async () => {
     const { server, anna, bruno } = await sealedPhone();
-    const { me } = anna.state();
+    await until(() => anna.state().access !== null && anna.state().ownDevices.length === 1);
+    const { me, organisation, ownDevices, access } = anna.state();
     expect(await anna.phone.setDuressPassphrase(OWN)).toBe("unusable");
     expect(await anna.phone.setDuressPassphrase(DURESS)).toBeNull();
     expect(server.alarms).toBe(0);
@@ -438,6 +439,10 @@ describe("loss and duress", () => {
     await next.phone.unlock(DURESS);
     await until(() => server.alarms === 1 && next.state().server === "online");
     expect(next.state()).toMatchObject({ enrolment: "done", me, contacts: [], threads: {}, lock: { sealed: true, wrong: false } });
+    // What every enrolled phone shows is there, and can be touched.
+    expect(next.state()).toMatchObject({ organisation, ownDevices, access });
+    await next.phone.chooseAccess("elsewhere", "another");
+    expect(next.state().access).toMatchObject({ placeId: "elsewhere", carrierId: "another" });
     expect(server.seen.slice(seen)).toHaveLength(1); // the alarm alone: no login, no word of the real account
     // Whatever is tried in it looks as it would in any phone, and the real one stays whole.
     expect(await next.phone.setDuressPassphrase("short")).toBe("short");

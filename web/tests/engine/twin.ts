@@ -292,6 +292,12 @@ export class TwinServer {
     const log = this.shown.get(me.deviceId) ?? this.log;
     const query = (name: string): number => Number(new URLSearchParams(path.split("?")[1]).get(name));
     switch (route) {
+      case "GET /access-options":
+        return {
+          places: [{ place_id: "rome", name: "Rome", country: "Italy" }],
+          carriers: [{ carrier_id: "leo", name: "Leo", kind: "leo", operator: "Twin" }],
+          chosen: { place_id: "rome", carrier_id: "leo" },
+        };
       case "GET /log/head":
         return log.head();
       case "GET /log/entries":

@@ -2,7 +2,7 @@
 
 import { ApiError, request, type Fetch, type Schemas } from "../../api/client";
 import { randomBytes, toBase64 } from "../../keys/bytes";
-import type { LockView, PassphraseFault } from "../model";
+import type { LockView, PassphraseFault, PhoneState } from "../model";
 import { isRecord } from "./messages";
 import type { PhoneStore } from "./store";
 import { checkLength, PassphraseRefused, type Vault, WrongPassphrase } from "./vault";
@@ -16,8 +16,11 @@ const ALARM_SECRET_BYTES = 32;
 
 export const OPEN_LOCK: LockView = { sealed: false, working: false, wrong: false, retryAt: 0, idleMinutes: DEFAULT_IDLE_MINUTES };
 
-/** What the empty phone knows: whose it pretends to be, and how it calls for help. */
-export interface Decoy {
+/**
+ * What the empty phone knows: whose it pretends to be, what every enrolled phone shows (a phone without it would give itself away), and
+ * how it calls for help. An earlier release stored nothing of what is shown.
+ */
+export interface Decoy extends Partial<Pick<PhoneState, "organisation" | "ownDevices" | "access">> {
   accountId: string;
   deviceId: string;
   displayName: string;

@@ -149,9 +149,10 @@ export class Phone implements PhoneEngine {
   }
 
   async setDuressPassphrase(passphrase: string): Promise<PassphraseFault> {
-    const { me } = this.shown.value;
+    const { me, organisation, ownDevices, access } = this.shown.value;
     if (this.vault === null || me === null) return "first";
-    return this.vault.setDuressPassphrase(passphrase, me, async (secret) => {
+    const decoy = { ...me, organisation, ownDevices: ownDevices.filter((device) => device.me), access };
+    return this.vault.setDuressPassphrase(passphrase, decoy, async (secret) => {
       const alarm: Schemas["DuressAlarmKey"] = { secret_sha256: toBase64(new Uint8Array(await crypto.subtle.digest("SHA-256", new Uint8Array(secret)))) };
       await this.enrolled?.session.call("PUT", "/api/v1/me/duress", alarm);
     });
@@ -285,9 +286,14 @@ export class Phone implements PhoneEngine {
   }
 
   async chooseAccess(placeId: string, carrierId: string): Promise<void> {
+    const choose = (): void => {
+      const { access } = this.shown.value;
+      if (access !== null) this.show({ access: { ...access, placeId, carrierId } });
+    };
+    if (this.alarm !== null) choose(); // the empty phone tells nobody
     await this.guard(async (parts) => {
       await parts.access.choose(placeId, carrierId);
-      if (this.shown.value.access !== null) this.show({ access: { ...this.shown.value.access, placeId, carrierId } });
+      choose();
       await this.pollPath(parts);
     });
   }
@@ -331,8 +337,9 @@ export class Phone implements PhoneEngine {
 
   /** The empty phone. Nothing of the real one is in memory; the custodians are told as soon as the server can be reached. */
   private showDecoy(decoy: Decoy): void {
-    const { accountId, deviceId, displayName } = decoy;
-    this.show({ enrolment: "done", me: { accountId, deviceId, displayName, precedenceCeiling: "routine" }, server: "connecting" });
+    const { accountId, deviceId, displayName, organisation = null, ownDevices = [], access = null } = decoy;
+    const me = { accountId, deviceId, displayName, precedenceCeiling: "routine" } as const;
+    this.show({ enrolment: "done", me, organisation, ownDevices, access, server: "connecting" });
     this.alarm = new DuressAlarm(this.environment.fetch, decoy, (online) => this.show({ server: online ? "online" : "offline" }));
     this.alarm.start();
   }
