@@ -49,6 +49,8 @@ PAYLOAD_BYTES = 180
 """Two Opus frames of 24 kbit/s (RED) and what SFrame adds."""
 FRAME_S = 0.02
 LOOP_PACKETS = 100_000
+LEAST_DELIVERED = 0.9
+"""An engine that the machine left behind by more has no cost worth comparing."""
 
 
 @dataclass
@@ -371,7 +373,12 @@ def main() -> None:
     )
     costs = asyncio.run(run())
     for listeners in LISTENERS:
-        by = {cost.engine: cost.microseconds for cost in costs if cost.listeners == listeners}
+        here = [cost for cost in costs if cost.listeners == listeners]
+        by = {cost.engine: cost.microseconds for cost in here if cost.delivered is None or cost.delivered >= LEAST_DELIVERED}
+        if left_out := [cost.engine for cost in here if cost.engine not in by]:
+            print(f"With {listeners} listeners too little was delivered by: {', '.join(left_out)}.")
+        if "forwarder" not in by:
+            continue
         ratios = [f"{by['forwarder'] / value:.2f} times {name}'s" for name, value in by.items() if name != "forwarder"]
         print(f"Ratios with {listeners} listeners, processor time a packet: " + "; ".join(ratios) + ".")
     if "Janus" not in {cost.engine for cost in costs}:

@@ -17,6 +17,7 @@ from tramontana.keys.mls.codec import Reader, parse_whole, uint
 from tramontana.keys.mls.codec import vector as opaque
 from tramontana.keys.mls.errors import FramingError
 from tramontana.keys.mls.framing import WireFormat
+from tramontana.keys.mls.key_schedule import PreSharedKeys
 from tramontana.keys.mls.messages import (
     Add,
     Body,
@@ -54,10 +55,10 @@ class Everybody:
         return True
 
 
-def entries(name: str) -> pytest.MarkDecorator:
-    """The entries of one of the working group's files, each a test of its own."""
-    read: list[dict[str, Any]] = json.loads((HERE / f"{name}.json").read_text())
-    return pytest.mark.parametrize("vector", read, ids=[f"{at}-suite{each.get('cipher_suite', '')}" for at, each in enumerate(read)])
+def entries(*names: str) -> pytest.MarkDecorator:
+    """The entries of the working group's files, each a test of its own."""
+    read = [(name, at, entry) for name in names for at, entry in enumerate(json.loads((HERE / f"{name}.json").read_text()))]
+    return pytest.mark.parametrize("vector", [entry for *_, entry in read], ids=[f"{name}-{at}" for name, at, _ in read])
 
 
 @entries("crypto-basics")
@@ -248,15 +249,20 @@ def test_treekem(vector: dict[str, Any]) -> None:
             assert learned[tree_math.common_ancestor(sender, leaf)] == suite.kem.derive_key_pair(first)[0]
 
 
-@entries("passive-client-welcome")
-def test_passive_client_welcome(vector: dict[str, Any]) -> None:
+@entries("passive-client-welcome", "passive-client-handling-commit")
+def test_passive_client(vector: dict[str, Any]) -> None:
+    """It joins by the Welcome and follows the group from epoch to epoch, saying nothing itself."""
     suite, package = SUITES[vector["cipher_suite"]], parse_message(h(vector["key_package"]))
     assert isinstance(package, KeyPackage)
     signer = DeviceKey(Ed25519PrivateKey.from_private_bytes(h(vector["signature_priv"])[:32]))
     own = OwnKeyPackage(h(vector["key_package"]), package.reference(suite), h(vector["init_priv"]), h(vector["encryption_priv"]))
-    group, _ = Client(signer, package.leaf_node.credential, Everybody(), suite).join(h(vector["welcome"]), [own])
+    psks = PreSharedKeys({h(psk["psk_id"]): h(psk["psk"]) for psk in vector["external_psks"]})
+    group, _ = Client(signer, package.leaf_node.credential, Everybody(), suite).join(h(vector["welcome"]), [own], psks=psks)
     assert group.epoch_authenticator.hex() == vector["initial_epoch_authenticator"]
-    assert (vector["external_psks"], vector["epochs"]) == ([], [])
+    for epoch in vector["epochs"]:
+        for message in (*epoch["proposals"], epoch["commit"]):
+            group.adopt(group.receive(h(message), psks=psks))
+        assert group.epoch_authenticator.hex() == epoch["epoch_authenticator"]
 
 
 def _tree(low: int, high: int, parent: int | None, relations: dict[int, tuple[int | None, int | None, int | None]]) -> int:
