@@ -140,7 +140,7 @@ async def prepare(data: Path, made: Custodians, sites: int, gateways: int, joini
         async with store.write() as connection:
             for number, gateway in enumerate(found):
                 gateway.number = number
-                await routers.set_gateway(connection, gateway.device_id, number, f"203.0.113.{number + 1}", time.time())
+                await routers.set_gateway(connection, gateway.device_id, number, f"203.0.113.{number + 1}", None, time.time())
             await sessions.begin_administrator(connection, token.sha256(), time.time())
         return there, found, office.service_id, token.reveal()
     finally:

@@ -10,6 +10,7 @@ import subprocess
 import tomllib
 from ipaddress import ip_network
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,8 +21,10 @@ from hypothesis import strategies as st
 from tramontana.cli import join
 from tramontana.cli import site as site_command
 from tramontana.cli.main import tramontana
+from tramontana.device.requests import Request
 from tramontana.errors import LocalError
 from tramontana.internet.linux.found import parse_interfaces
+from tramontana.internet.overlay import site_network_6
 from tramontana.internet.settings import GatewaySettings, SiteSettings, parse_settings
 
 ROUTES = [{"dst": "default", "gateway": "192.0.2.1", "dev": "eth1", "metric": 200}, {"dst": "default", "dev": "wwan0", "metric": 700}]
@@ -29,7 +32,16 @@ ROUTES = [{"dst": "default", "gateway": "192.0.2.1", "dev": "eth1", "metric": 20
 
 def _link(name: str, *addresses: str, kind: str = "", dynamic: bool = False) -> dict[str, object]:
     pairs = [each.split("/") for each in addresses]
-    info = [{"family": "inet", "local": ip, "prefixlen": int(length), "scope": "global", "dynamic": dynamic} for ip, length in pairs]
+    info = [
+        {
+            "family": "inet6" if ":" in ip else "inet",
+            "local": ip,
+            "prefixlen": int(length),
+            "scope": "link" if ip.startswith("fe80") else "global",
+            "dynamic": dynamic,
+        }
+        for ip, length in pairs
+    ]
     kind_of = {"linkinfo": {"info_kind": kind}} if kind else {}
     return {"ifname": name, "link_type": "loopback" if name == "lo" else "ether", "addr_info": info, **kind_of}
 
@@ -37,13 +49,13 @@ def _link(name: str, *addresses: str, kind: str = "", dynamic: bool = False) -> 
 LINKS = [
     _link("lo", "127.0.0.1/8"),
     _link("wwan0", "10.1.2.3/30", dynamic=True),
-    _link("eth0", "192.168.7.1/24"),
+    _link("eth0", "192.168.7.1/24", "fd12:3456:789a:1::9/64", "2001:db8:7::9/64", "fe80::9/64"),
     _link("eth1", "192.0.2.2/28"),
     _link("docker0", "172.17.0.1/16", kind="bridge"),
 ]
 FOUND = parse_interfaces(ROUTES, LINKS)
-GATEWAY = {"device_id": "ab" * 16, "display_name": "Rome", "number": 3, "address": "203.0.113.1"}
-PLACE = {"number": 7, "networks": ["10.64.7.0/24"], "gateways": [GATEWAY]}
+GATEWAY = {"device_id": "ab" * 16, "display_name": "Rome", "number": 3, "address": "203.0.113.1", "address_6": "2001:db8::1"}
+PLACE = {"number": 7, "networks": ["10.64.7.0/24", "fd00:1:2:7::/64"], "gateways": [GATEWAY]}
 INJECTED = '7\nlocal = ["eth1", "eth0"]'
 
 
@@ -53,9 +65,15 @@ def test_ways_to_the_internet_are_uplinks_and_the_rest_is_local() -> None:
     assert local == ["eth0"]
     uplinks = join.find_uplinks((), FOUND, local)
     assert uplinks == [join.Uplink("eth1", "fibre", "192.0.2.2/28", "192.0.2.1"), join.Uplink("wwan0", "4g", None, None)]
-    assert join.wanted_networks((), local, FOUND) == ["192.168.7.0/24"]
-    assert join.local_address([ip_network("192.168.7.0/24")], local, FOUND) is None
-    assert join.local_address([ip_network("10.64.3.0/24")], local, FOUND) == "10.64.3.1/24"
+    networks = join.local_networks(local, FOUND)
+    assert [str(each) for each in networks] == ["192.168.7.0/24", "fd12:3456:789a:1::/64"]
+    assert [join.local_address(version, networks, local, FOUND) for version in (4, 6)] == [None, None]
+    given = [ip_network("10.64.3.0/24"), ip_network("fd00:1:2:3::/64")]
+    assert [join.local_address(version, given, local, FOUND) for version in (4, 6)] == ["10.64.3.1/24", "fd00:1:2:3::1/64"]
+    assert join.local_address(6, given[:1], local, FOUND) is None
+    assert join.asked_networks(["192.168.9.0/24"]) == ["192.168.9.0/24"]
+    with pytest.raises(LocalError, match="--network"):
+        join.asked_networks(["192.168.9.1/24"])
 
 
 def test_uplinks_as_they_are_given() -> None:
@@ -96,16 +114,18 @@ def test_the_configuration_that_is_written_is_one(tmp_path: Path) -> None:
     certified = join.Certified("site", "fingerprint", tmp_path / 'a "quoted" folder')
     place = join.parse_answer(PLACE, join.SiteGiven)
     uplinks = join.find_uplinks((), FOUND, ["eth0"])
-    text = join.site_config(certified.common_lines("site", (41.9, -12.5)), "uplinks", place, uplinks, ["eth0"], "10.64.7.1/24")
+    text = join.site_config(certified.common_lines("site", (41.9, -12.5)), "uplinks", place, uplinks, ["eth0"], FOUND)
     site = parse_settings(text, SiteSettings, "it")
     assert (site.number, site.joined, str(site.local_address), len(site.uplink)) == (7, True, "10.64.7.1/24", 2)
     assert [uplink.dhcp for uplink in site.uplink] == [False, True]
-    assert site.gateway[0].number == 3
+    assert (site.gateway[0].number, str(site.gateway[0].address_6)) == (3, "2001:db8::1")
+    assert (list(map(str, site.networks)), str(site.local_address_6)) == (PLACE["networks"], "fd00:1:2:7::1/64")
     assert (site.latitude_deg, site.longitude_deg) == (41.9, -12.5)
     assert site.device_key == certified.device_key
-    text = join.gateway_config(certified.common_lines("gate"), 3, "203.0.113.1", "eth1", 2, site_to_site=True)
+    text = join.gateway_config(certified.common_lines("gate"), 3, "203.0.113.1", "2001:db8::1", "eth1", 2, site_to_site=True)
     gateway = parse_settings(text, GatewaySettings, "it")
     assert (gateway.number, gateway.uplinks, gateway.site_to_site, gateway.site) == (3, (1, 2), True, ())
+    assert gateway.addresses == ["203.0.113.1", "2001:db8::1"]
 
 
 @pytest.mark.parametrize(
@@ -122,6 +142,7 @@ def test_the_configuration_that_is_written_is_one(tmp_path: Path) -> None:
         (PLACE | {"gateways": [GATEWAY | {"number": INJECTED}]}, "gateways.1.number"),
         (PLACE | {"gateways": [GATEWAY | {"address": "fe80::1%a } b"}]}, "scope"),
         (PLACE | {"gateways": [GATEWAY | {"device_id": "../x"}]}, "gateways.1.device_id"),
+        (PLACE | {"gateways": [GATEWAY | {"address_6": "203.0.113.9"}]}, "gateways.1.address_6"),
         ({"number": 7}, "networks"),
         ("anything", "it"),
     ],
@@ -129,6 +150,23 @@ def test_the_configuration_that_is_written_is_one(tmp_path: Path) -> None:
 def test_a_place_that_is_none_is_refused_before_anything_is_written(answer: object, word: str) -> None:
     with pytest.raises(join.AnswerRefused, match=word):
         join.parse_answer(answer, join.SiteGiven)
+
+
+def test_networks_that_are_there_are_asked_for_unless_the_server_gave_them() -> None:
+    organisation_id = "0123456789abcdef" * 2
+    there = [ip_network("192.168.7.0/24"), ip_network("10.64.7.0/24"), site_network_6(organisation_id, 7), ip_network("fd12::/64")]
+    asked: list[Request] = []
+
+    class Server:
+        device = SimpleNamespace(membership=SimpleNamespace(root=SimpleNamespace(organisation_id=organisation_id)))
+
+        async def request(self, request: Request) -> Any:
+            asked.append(request)
+            return PLACE
+
+    for networks in ([], ["172.16.0.0/24"]):
+        asyncio.run(join.site_place(Server(), networks, there))  # type: ignore[arg-type]
+    assert [each.body for each in asked] == [{"networks": ["192.168.7.0/24", "fd12::/64"]}, {"networks": ["172.16.0.0/24"]}]
 
 
 def test_what_the_server_injects_never_reaches_a_configuration() -> None:
@@ -152,6 +190,10 @@ def test_a_gateway_is_at_the_address_of_its_way_out(capsys: pytest.CaptureFixtur
     assert join.outside_of(FOUND, "eth0", None) == ("eth0", "192.168.7.1")
     assert "private" in capsys.readouterr().err
     assert join.outside_of(FOUND, "eth0", "2001:db8::1") == ("eth0", "2001:db8::1")
+    assert join.address_of_6("2001:db8::1", "203.0.113.1") == "2001:db8::1"
+    for wrong, beside in (("203.0.113.2", "203.0.113.1"), ("2001:db8::1", "2001:db8::2"), ("nowhere", "203.0.113.1")):
+        with pytest.raises(LocalError, match="--address-6"):
+            join.address_of_6(wrong, beside)
     for interface, address in (("eth9", None), (None, "nowhere")):
         with pytest.raises(LocalError):
             join.outside_of(FOUND, interface, address)

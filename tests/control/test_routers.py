@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from ipaddress import ip_network
 from typing import Any
 
 import pytest
 
 from tests.control.house import House, Houses, Phone, b64
 from tramontana.carrier_hours import HOUR_S, CarrierHour
-from tramontana.control.store import carrier_hours
+from tramontana.control.store import carrier_hours, routers
 from tramontana.control.store.carrier_hours import SiteHour
+from tramontana.internet.overlay import site_network_6
 from tramontana.internet.report import Carrying, GatewayReport, SignedReport, SiteReport, Switched, Tunnel, sign_report
 
 pytestmark = pytest.mark.anyio
@@ -30,21 +32,42 @@ async def test_a_site_gets_a_number_and_a_network_and_keeps_them(houses: Houses)
         site, gateway = await _router(house, "Ship", "site"), await _router(house, "Rome", "gateway")
         assert (await gateway.put("/me/gateway", {"address": "203.0.113.1"})).json() == {"number": 0}
         first = (await site.put("/me/site", {"networks": []})).json()
-        assert (first["number"], first["networks"]) == (2, ["10.64.2.0/24"])
-        assert first["gateways"] == [{"device_id": gateway.device_id, "display_name": "Rome", "number": 0, "address": "203.0.113.1"}]
+        of_6 = str(site_network_6(house.custodians.key.root.organisation_id, 2))
+        assert (first["number"], first["networks"]) == (2, ["10.64.2.0/24", of_6])
+        rome = {"device_id": gateway.device_id, "display_name": "Rome", "number": 0, "address": "203.0.113.1", "address_6": None}
+        assert first["gateways"] == [rome]
         assert (await site.put("/me/site", {"networks": []})).json() == first
         changed = (await site.put("/me/site", {"networks": ["192.168.7.0/24"]})).json()
-        assert (changed["number"], changed["networks"]) == (2, ["192.168.7.0/24"])
-        assert (await site.put("/me/site", {"networks": []})).json() == changed
+        assert (changed["number"], changed["networks"]) == (2, ["192.168.7.0/24", of_6])
+        for again in ([], ["192.168.7.0/24"]):
+            assert (await site.put("/me/site", {"networks": again})).json() == changed
 
         before = (await gateway.get("/gateways/places")).json()
         assert [(each["device_id"], each["number"]) for each in before["sites"]] == [(site.device_id, 2)]
         await _router(house, "Other", "site")
         assert (await gateway.get("/gateways/places")).json()["revision"] == before["revision"]  # certified, but not here yet
         assert (await gateway.get(f"/gateways/places?since={before['revision']}")).json() == before
-        assert (await gateway.put("/me/gateway", {"address": "203.0.113.2"})).json() == {"number": 0}
-        assert (await gateway.get("/gateways/places")).json()["revision"] != before["revision"]
+        both = {"address": "203.0.113.2", "address_6": "2001:db8::1"}
+        assert (await gateway.put("/me/gateway", both)).json() == {"number": 0}
+        after = (await gateway.get("/gateways/places")).json()
+        assert after["revision"] != before["revision"]
+        assert [(each["address"], each["address_6"]) for each in after["gateways"]] == [("203.0.113.2", "2001:db8::1")]
         assert [each["subject"] for each in await house.audited("site.placed")] == [f"device {site.device_id}"] * 2
+
+
+async def test_a_site_that_asks_for_networks_of_ipv6_gets_these_alone_and_one_from_before_there_were_any_gets_one(houses: Houses) -> None:
+    async with houses() as house:
+        site, old = await _router(house, "Ship", "site"), await _router(house, "Old", "site")
+        own = ["192.168.7.0/24", "fd12:3456:789a:1::/64"]
+        assert (await site.put("/me/site", {"networks": own})).json()["networks"] == own
+        number = (await old.put("/me/site", {"networks": []})).json()["number"]
+        async with house.store.write() as connection:
+            await routers.set_site(connection, old.device_id, number, [ip_network("192.168.8.0/24")], house.clock())
+        of_6 = site_network_6(house.custodians.key.root.organisation_id, number)
+        assert (await old.put("/me/site", {"networks": []})).json()["networks"] == ["192.168.8.0/24", str(of_6)]
+        for taken in (str(of_6), "fd74:7261:6d6f:6e74::/64"):
+            answer = await site.put("/me/site", {"networks": [taken]})
+            assert (answer.status_code, answer.json()["code"]) == (422, "invalid_request"), taken
 
 
 async def test_gateways_are_told_that_places_changed_and_ask_for_what_is_new(houses: Houses) -> None:
@@ -113,6 +136,10 @@ async def test_networks_and_addresses_that_no_site_may_have_or_others_have(house
         assert (await milan.put("/me/gateway", {"address": "203.0.113.1"})).json()["code"] == "place_taken"
         for address in ("nowhere", "fe80::1%a } b"):
             assert (await milan.put("/me/gateway", {"address": address})).json()["code"] == "invalid_request"
+        for address, address_6 in (("203.0.113.2", "198.51.100.1"), ("2001:db8::2", "2001:db8::1"), ("203.0.113.2", "fe80::1%a")):
+            assert (await milan.put("/me/gateway", {"address": address, "address_6": address_6})).json()["code"] == "invalid_request"
+        assert (await rome.put("/me/gateway", {"address": "203.0.113.1", "address_6": "2001:db8::1"})).status_code == 200
+        assert (await milan.put("/me/gateway", {"address": "2001:db8::1"})).json()["code"] == "place_taken"
 
 
 async def test_others_get_nothing(houses: Houses) -> None:

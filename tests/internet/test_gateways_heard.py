@@ -37,6 +37,13 @@ def test_another_address_of_a_gateway_counts_by_its_own_word_alone_and_leaves_it
     assert (str(rome.address), rome.address_6, milan) == ("198.51.100.9", SIX, KNOWN[1])
 
 
+def test_another_address_of_ipv6_counts_by_the_gateways_own_word() -> None:
+    other = IPv6Address("2001:db8::9")
+    moved = [GatewayAt(ROME, 0, KNOWN[0].address, other)]
+    assert heard_gateways(KNOWN, moved, MILAN, nothing_wrong) == KNOWN
+    assert heard_gateways(KNOWN, moved, ROME, nothing_wrong)[0].address_6 == other
+
+
 def test_another_number_of_a_gateway_counts_by_its_own_word_alone() -> None:
     renumbered = [GatewayAt(ROME, 7, KNOWN[0].address)]
     assert heard_gateways(KNOWN, renumbered, MILAN, nothing_wrong) == KNOWN
@@ -45,7 +52,8 @@ def test_another_number_of_a_gateway_counts_by_its_own_word_alone() -> None:
 
 
 def test_a_new_gateway_counts_with_a_certificate_and_one_goes_by_its_revocation_alone() -> None:
-    told = [GatewayAt(BARI, 2, ip_address("203.0.113.9"))]
+    told = [GatewayAt(BARI, 2, ip_address("203.0.113.9"), SIX)]
+    assert heard_gateways(KNOWN, told, MILAN, nothing_wrong)[2].address_6 == SIX
     assert [place.id for place in heard_gateways(KNOWN, told, MILAN, nothing_wrong)] == [ROME, MILAN, BARI]
     assert heard_gateways(KNOWN, told, MILAN, lambda each: "unknown" if each == BARI else None) == KNOWN
     assert [place.id for place in heard_gateways(KNOWN, told, MILAN, lambda each: "revoked" if each == ROME else None)] == [MILAN, BARI]

@@ -34,7 +34,7 @@ def test_strangers_who_say_nothing_make_room_for_each_other_and_for_a_site(tmp_p
 
     async def run() -> None:
         front = TlsFront(rome, ministry.register, tmp_path, control)
-        _, port = front.listen("127.0.0.1", 0)
+        _, port = front.listen("127.0.0.1", "lo", 0)
         loop = asyncio.get_running_loop()
         strangers = [await connected(port, "127.0.0.1") for _ in range(STRANGERS)]
         for each in strangers[: STRANGERS - MOST_OF_ONE]:  # before TLS begins, the oldest are sent away

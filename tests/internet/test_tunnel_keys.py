@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from ipaddress import ip_address, ip_network
+from ipaddress import IPv6Address, ip_address, ip_network
 
 import pytest
 from hypothesis import given, settings
@@ -331,7 +331,12 @@ def test_another_organisation_is_refused(ministry: Ministry) -> None:
         LogWanted(7),
         LogPart(9),
         LogPart(9, 7, (b"entry", bytes(5000))),
-        Gateways((GatewayAt("ab" * 16, 15, ip_address("203.0.113.1")), GatewayAt("cd" * 16, 0, ip_address("2001:db8::1")))),
+        Gateways(
+            (
+                GatewayAt("ab" * 16, 15, ip_address("203.0.113.1")),
+                GatewayAt("cd" * 16, 0, ip_address("203.0.113.5"), IPv6Address("2001:db8::1")),
+            )
+        ),
         Reported(b"{}", bytes(64)),
     ],
 )

@@ -16,12 +16,14 @@ from typing import Any, TypeVar
 import httpx
 import pytest
 
-from tests.system.routers import Agent, Routers, laid_out, missing_for_routers, wait_for
+from tests.system.routers import INTERNET_6, Agent, Routers, laid_out, missing_for_routers, wait_for
 from tramontana.cli.desk import Desk
 from tramontana.cli.organisation_key import sign_for_server
 from tramontana.control.bootstrap import make_administrator_link, make_invitation, organisation_of
 from tramontana.control.store.requests import Proposal
 from tramontana.internet.linux.namespace import run
+from tramontana.internet.overlay import site_network_6
+from tramontana.internet.settings import SiteSettings, parse_settings
 from tramontana.keys.organisation import OrganisationKey
 from tramontana.keys.profiles import DEFAULT_PROFILE
 
@@ -158,6 +160,7 @@ def test_invited_approved_connected_revoked(tmp_path: Path) -> None:
         run(["ip", "-n", str(site.name), "address", "add", "192.0.2.18/28", "dev", "up1"])
         run(["ip", "-n", str(site.name), "link", "set", "up1", "up"])
         run(["ip", "-n", str(site.name), "route", "add", "default", "via", "192.0.2.17"])
+        network.ip("site", "address", "del", "fd64:2::1/64", "dev", "lan")  # so it gets a network of IPv6 from the server
         gateway = _join(
             network,
             "gateway",
@@ -166,6 +169,8 @@ def test_invited_approved_connected_revoked(tmp_path: Path) -> None:
             "out",
             "--address",
             "203.0.113.1",
+            "--address-6",
+            "2001:db8:113::1",
             "--uplinks",
             "1",
             "--tag",
@@ -187,7 +192,14 @@ def test_invited_approved_connected_revoked(tmp_path: Path) -> None:
         device_id = ministry.certify("Site")
         network.wait_until_up()
         before = [certificate_of(each) for each in (gateway, ship)]
-        assert "10.64.2.0/24" in ship.config.read_text()
+        of_6 = site_network_6(ministry.key.root.organisation_id, 2)
+        written = parse_settings(ship.config.read_text(), SiteSettings, "it")
+        assert [str(each) for each in written.networks] == ["10.64.2.0/24", str(of_6)]
+        assert str(written.gateway[0].address_6) == "2001:db8:113::1"
+        network.ip("host", "address", "add", f"{of_6[2]}/64", "dev", "eth", "nodad")
+        network.ip("host", "route", "replace", "default", "via", str(of_6[1]))
+        network.wait_for(lambda: network.reaches(INTERNET_6), "the network of IPv6 that the server gave reaches the internet")
+        assert ministry.shown(device_id)["networks"] == ["10.64.2.0/24", str(of_6)]
 
         network.wait_for(lambda: (ministry.shown(device_id)["state"] or {}).get("tunnel"), "the console knows what carries the site")
         state = ministry.shown(device_id)["state"]

@@ -12,7 +12,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from ipaddress import IPv4Interface, IPv4Network, ip_network
+from ipaddress import ip_interface, ip_network
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
@@ -28,11 +28,11 @@ from tramontana.device.enrolment import KEY_ROW, TABLE, Enrolment, Invitation, e
 from tramontana.device.requests import Request
 from tramontana.device.storage.driver import SealedStore
 from tramontana.errors import LocalError, RemoteError
-from tramontana.internet.addresses import Address, Network, is_private, parse_address, parse_interface, parse_network
+from tramontana.internet.addresses import Address, Address6, Network, is_private, overlapped, parse_address, parse_interface, parse_network
 from tramontana.internet.linux import dhcp
 from tramontana.internet.linux.found import Interface
 from tramontana.internet.log_file import EntryFile
-from tramontana.internet.overlay import SITE_BLOCK
+from tramontana.internet.overlay import SITE_BLOCK, organisation_block
 from tramontana.internet.settings import DeviceId, GatewayNumber, GatewaySettings, SiteNumber, SiteSettings, parse_settings
 from tramontana.private_file import make_private
 
@@ -74,6 +74,7 @@ class GatewayThere(_Answer):
     device_id: DeviceId
     number: GatewayNumber
     address: Address
+    address_6: Address6 | None = None
 
 
 class SiteGiven(_Answer):
@@ -213,8 +214,14 @@ async def _certified_and_placed(device: Device, role: Role, place: Callable[[Onl
         await connected.close()
 
 
-async def site_place(connected: OnlineDevice, networks: Sequence[str]) -> SiteGiven:
-    """Number, networks and gateways, as soon as there is a gateway. Raises `AnswerRefused`."""
+async def site_place(connected: OnlineDevice, networks: Sequence[str], found: Sequence[Network] = ()) -> SiteGiven:
+    """Number, networks and gateways, as soon as there is a gateway. networks: asked for; else those `found` that no server gave.
+
+    Raises `AnswerRefused`.
+    """
+    if not networks and found:
+        given_ones = (SITE_BLOCK, organisation_block(connected.device.membership.root.organisation_id))
+        networks = [str(network) for network in found if overlapped(network, given_ones) is None]
     said = False
     while True:
         given = parse_answer(await connected.request(Request("PUT", "/me/site", {"networks": list(networks)})), SiteGiven)
@@ -226,9 +233,10 @@ async def site_place(connected: OnlineDevice, networks: Sequence[str]) -> SiteGi
         await asyncio.sleep(LOOK_AGAIN_S)
 
 
-async def gateway_place(connected: OnlineDevice, address: str) -> GatewayGiven:
+async def gateway_place(connected: OnlineDevice, address: str, address_6: str | None = None) -> GatewayGiven:
     """Raises `AnswerRefused`."""
-    return parse_answer(await connected.request(Request("PUT", "/me/gateway", {"address": address})), GatewayGiven)
+    more = {} if address_6 is None else {"address_6": address_6}
+    return parse_answer(await connected.request(Request("PUT", "/me/gateway", {"address": address, **more})), GatewayGiven)
 
 
 # What the machine has
@@ -295,23 +303,30 @@ def find_local(given: Sequence[str], found: Sequence[Interface], uplinks: Sequen
     return local
 
 
-def wanted_networks(given: Sequence[str], local: Sequence[str], found: Sequence[Interface]) -> list[str]:
-    """Those asked for; else the private ones that the local interfaces are in already. None: whatever the server gives."""
-    if given:
-        try:
-            return [str(parse_network(each)) for each in given]
-        except ValueError as error:
-            raise LocalError(f"--network: {error}") from error
-    there = [address.network for each in found if each.name in local for address in each.addresses]
-    return [str(network) for network in there if is_private(network) and not network.overlaps(SITE_BLOCK) and network.prefixlen <= 30]
+def asked_networks(given: Sequence[str]) -> list[str]:
+    """Raises `LocalError`."""
+    try:
+        return [str(parse_network(each)) for each in given]
+    except ValueError as error:
+        raise LocalError(f"--network: {error}") from error
 
 
-def local_address(networks: Sequence[Network], local: Sequence[str], found: Sequence[Interface]) -> str | None:
-    """The first address of the first network, unless a local interface has one of it."""
-    first = networks[0]
-    if not isinstance(first, IPv4Network) or any(address.ip in first for each in found if each.name in local for address in each.addresses):
+def local_networks(local: Sequence[str], found: Sequence[Interface]) -> list[Network]:
+    """The private ones that the local interfaces are in already."""
+    own = [each for each in found if each.name in local]
+    there: list[Network] = [address.network for each in own for address in each.addresses]
+    there += [address.network for each in own for address in each.addresses_6]
+    longest = {4: 30, 6: 64}
+    return [network for network in dict.fromkeys(there) if is_private(network) and network.prefixlen <= longest[network.version]]
+
+
+def local_address(version: int, networks: Sequence[Network], local: Sequence[str], found: Sequence[Interface]) -> str | None:
+    """The first address of the first network of this version of IP, unless a local interface has one of it."""
+    first = next((network for network in networks if network.version == version), None)
+    here = [each for each in found if each.name in local]
+    if first is None or any(address.ip in first for each in here for address in (each.addresses if version == 4 else each.addresses_6)):
         return None
-    return str(IPv4Interface((first.network_address + 1, first.prefixlen)))
+    return str(ip_interface((first.network_address + 1, first.prefixlen)))
 
 
 def outside_of(found: Sequence[Interface], interface: str | None, address: str | None) -> tuple[str, str]:
@@ -354,11 +369,17 @@ def _toml(value: object) -> str:
 
 
 def site_config(
-    common: Sequence[str], underlay: str, place: SiteGiven, uplinks: Sequence[Uplink], local: Sequence[str], address: str | None
+    common: Sequence[str], underlay: str, place: SiteGiven, uplinks: Sequence[Uplink], local: Sequence[str], found: Sequence[Interface]
 ) -> str:
     lines = ["# Written by `tramontana site join`. Format: docs/internet.md", *common]
     lines += toml_lines(
-        number=place.number, networks=place.networks, underlay=underlay, local=local, page_port=PAGE_PORT, local_address=address
+        number=place.number,
+        networks=place.networks,
+        underlay=underlay,
+        local=local,
+        page_port=PAGE_PORT,
+        local_address=local_address(4, place.networks, local, found),
+        local_address_6=local_address(6, place.networks, local, found),
     )
     for index, uplink in enumerate(uplinks, start=1):
         lines += ["", "[[uplink]]"]
@@ -371,14 +392,30 @@ def site_config(
             via=uplink.via,
         )
     for gateway in place.gateways:
-        lines += ["", "[[gateway]]", *toml_lines(id=gateway.device_id, number=gateway.number, address=gateway.address)]
+        lines += ["", "[[gateway]]"]
+        lines += toml_lines(id=gateway.device_id, number=gateway.number, address=gateway.address, address_6=gateway.address_6)
     return "\n".join(lines) + "\n"
 
 
-def gateway_config(common: Sequence[str], number: int, address: str, outside: str, uplinks: int, *, site_to_site: bool) -> str:
+def address_of_6(given: str | None, address: str) -> str | None:
+    """A gateway's second address. Raises `LocalError`."""
+    if given is None:
+        return None
+    try:
+        told = parse_address(given)
+    except ValueError as error:
+        raise LocalError(f"--address-6: {error}") from error
+    if told.version != 6 or ":" in address:
+        raise LocalError(f"--address-6 {given}: say an IPv6 address here, beside an IPv4 address with --address")
+    return str(told)
+
+
+def gateway_config(
+    common: Sequence[str], number: int, address: str, address_6: str | None, outside: str, uplinks: int, *, site_to_site: bool
+) -> str:
     lines = ["# Written by `tramontana gateway join`. Format: docs/internet.md", *common]
     served = list(range(1, uplinks + 1))
-    lines += toml_lines(number=number, address=address, outside=outside, uplinks=served, site_to_site=site_to_site)
+    lines += toml_lines(number=number, address=address, address_6=address_6, outside=outside, uplinks=served, site_to_site=site_to_site)
     return "\n".join(lines) + "\n"
 
 

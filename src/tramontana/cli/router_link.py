@@ -149,10 +149,12 @@ class ServerLink:
             for each in told["sites"]
         ]
         gateways = [
-            GatewayPlace.model_validate({"id": each["device_id"], "number": each["number"], "address": each["address"]})
+            GatewayPlace.model_validate(
+                {"id": each["device_id"], "number": each["number"], "address": each["address"], "address_6": each.get("address_6")}
+            )
             for each in told["gateways"]
         ]
-        self._agent.set_places(sites, tuple(GatewayAt(each.id, each.number, each.address) for each in gateways))
+        self._agent.set_places(sites, tuple(GatewayAt(each.id, each.number, each.address, each.address_6) for each in gateways))
 
     async def _obey(self) -> None:
         """The server lets this device read no more of the log: only the organisation's own word says whether it is revoked."""

@@ -184,10 +184,11 @@ def join_site(
     by_local = joining.find_local(local, found, [text.partition("=")[0] for text in uplinks])
     chosen = joining.find_uplinks(uplinks, found, by_local)
     joining.check_dhcp(chosen)
-    wanted = joining.wanted_networks(networks, by_local, found)
-    certified, place = joining.join_router("site", link, name.strip(), kept_in, lambda connected: joining.site_place(connected, wanted))
-    address = joining.local_address(place.networks, by_local, found)
-    text = joining.site_config(certified.common_lines(tag or "site", position), underlay, place, chosen, by_local, address)
+    asked, there = joining.asked_networks(networks), joining.local_networks(by_local, found)
+    certified, place = joining.join_router(
+        "site", link, name.strip(), kept_in, lambda connected: joining.site_place(connected, asked, there)
+    )
+    text = joining.site_config(certified.common_lines(tag or "site", position), underlay, place, chosen, by_local, found)
     joining.write_config(config, text, "site")
     known_gateways.forget_gateways(certified.directory)
     click.echo(f"Site {place.number}, network {', '.join(map(str, place.networks))} on {', '.join(by_local)}.")
@@ -204,6 +205,7 @@ def join_site(
 @name_option
 @click.option("--outside", metavar="INTERFACE", help="Towards the internet; by default the one with the way there.")
 @click.option("--address", metavar="ADDRESS", help="At which sites reach it; by default that of the interface.")
+@click.option("--address-6", metavar="ADDRESS", help="Its IPv6 address, for sites with IPv6 alone, where the other is of IPv4.")
 @click.option("--uplinks", type=click.IntRange(1, 15), default=4, show_default=True, help="How many uplinks of a site it serves.")
 @click.option("--site-to-site", is_flag=True, help="Sites may reach each other.")
 @tag_option
@@ -216,6 +218,7 @@ def join_gateway(
     name: str,
     outside: str | None,
     address: str | None,
+    address_6: str | None,
     uplinks: int,
     site_to_site: bool,
     tag: str | None,
@@ -227,17 +230,18 @@ def join_gateway(
     of the machine sees. Begun before, it goes on without LINK."""
     joining.check_root("gateway")
     interface, at = joining.outside_of(interfaces(), outside, address)
+    at_6 = joining.address_of_6(address_6, at)
     certified, place = joining.join_router(
         "gateway",
         link,
         name.strip(),
         directory or Path("/var/lib/tramontana/gateway"),
-        lambda connected: joining.gateway_place(connected, at),
+        lambda connected: joining.gateway_place(connected, at, at_6),
     )
     common = certified.common_lines(tag or "gate", position)
-    text = joining.gateway_config(common, place.number, at, interface, uplinks, site_to_site=site_to_site)
+    text = joining.gateway_config(common, place.number, at, at_6, interface, uplinks, site_to_site=site_to_site)
     joining.write_config(config, text, "gateway")
-    click.echo(f"Gateway {place.number} at {at}, towards the internet by {interface}.")
+    click.echo(f"Gateway {place.number} at {at}{'' if at_6 is None else f' and {at_6}'}, towards the internet by {interface}.")
     if foreground or not joining.install_service("gateway", config):
         click.echo("Runs in the foreground; Ctrl-C stops the agent, and tunnels stay.")
         _run(_gateway(_settings(config, GatewaySettings)))

@@ -22,7 +22,16 @@ from tramontana.control.problem import Problem
 from tramontana.control.store import audit, carrier_hours, routers
 from tramontana.control.store.database import Store
 from tramontana.internet.addresses import is_private, overlapped, parse_address, parse_network
-from tramontana.internet.overlay import MAX_GATEWAY_NUMBER, MAX_SITE_NUMBER, SITE_BLOCK, TUNNEL_NETWORK, site_network
+from tramontana.internet.overlay import (
+    COPY_NETWORK,
+    MAX_GATEWAY_NUMBER,
+    MAX_SITE_NUMBER,
+    SITE_BLOCK,
+    TUNNEL_NETWORK,
+    organisation_block,
+    site_network,
+    site_network_6,
+)
 from tramontana.internet.report import GatewayReport, ReportRefused, SignedReport, SiteReport, verify_report
 from tramontana.keys.identity import SignatureRefused
 
@@ -68,18 +77,23 @@ class Routers:
         self._clock = clock
         self._read: dict[str, Reported] = {}
 
-    async def place_site(self, sender: Sender, wanted: Sequence[str]) -> Place:
-        """The site's place, made on its first request and kept; networks that it asks for replace the ones before. Raises `Problem`."""
-        networks, now = [_network(each) for each in wanted], self._clock()
+    async def place_site(self, sender: Sender, wanted: Sequence[str], organisation_id: str) -> Place:
+        """The site's place, made on its first request and kept; networks that it asks for replace the ones before. It gets its own
+        of whichever version of IP it neither asked for nor has. Raises `Problem`.
+        """
+        networks, now = [_network(each, organisation_id) for each in wanted], self._clock()
         async with self._store.write() as connection:
             number = await routers.number_of_site(connection, sender.device_id)
-            is_new = number is None
             if number is None:
                 number = await routers.free_site_number(connection, FIRST_SITE_NUMBER, MAX_SITE_NUMBER)
             if number is None:
                 raise Problem("no_number", f"There are {MAX_SITE_NUMBER} sites already, which is the most. Revoke one first.")
-            if is_new or networks:
-                chosen = networks or [site_network(number)]
+            kept = await routers.networks_of_site(connection, sender.device_id)
+            chosen = networks or list(kept)
+            own = (site_network(number), site_network_6(organisation_id, number))
+            chosen += [each for each in own if each.version not in {other.version for other in chosen}]
+            is_other = tuple(chosen) != kept
+            if is_other:
                 if networks:
                     _check_apart(networks, await routers.networks_of_others(connection, sender.device_id))
                 await routers.set_site(connection, sender.device_id, number, chosen, now)
@@ -89,27 +103,28 @@ class Routers:
             if found is None:
                 raise Problem("not_certified")
             gateways = await routers.all_gateways(connection, now)
-        if is_new or networks:
+        if is_other:
             self._tell(gateways)
         return Place(number, found.networks, gateways)
 
-    async def place_gateway(self, sender: Sender, address: str) -> int:
-        """The gateway's number, made on its first request and kept; the address replaces the one before. Raises `Problem`."""
+    async def place_gateway(self, sender: Sender, address: str, address_6: str | None = None) -> int:
+        """The gateway's number, made on its first request and kept; its addresses replace those before. Raises `Problem`."""
         now = self._clock()
-        try:
-            text = str(parse_address(address))
-        except ValueError as error:
-            raise Problem("invalid_request", "The address of a gateway is an IP address that its sites reach.") from error
+        text, text_6 = _address(address), None if address_6 is None else _address(address_6)
+        if text_6 is not None and (":" in text or ":" not in text_6):
+            raise Problem("invalid_request", "A gateway's second address is one of IPv6, beside one of IPv4.")
         async with self._store.write() as connection:
-            if any(each.address == text and each.device_id != sender.device_id for each in await routers.all_gateways(connection, now)):
+            others = [each for each in await routers.all_gateways(connection, now) if each.device_id != sender.device_id]
+            if {text, text_6} & {address for each in others for address in (each.address, each.address_6) if address is not None}:
                 raise Problem("place_taken", "Another gateway has this address. Revoke it first, or give this one another address.")
             number = await routers.number_of_gateway(connection, sender.device_id)
             if number is None:
                 number = await routers.free_gateway_number(connection, 0, MAX_GATEWAY_NUMBER)
             if number is None:
                 raise Problem("no_number", f"There are {MAX_GATEWAY_NUMBER + 1} gateways already, which is the most. Revoke one first.")
-            await routers.set_gateway(connection, sender.device_id, number, text, now)
-            await self._audit(connection, sender, "gateway.placed", {"number": number, "address": text}, now)
+            await routers.set_gateway(connection, sender.device_id, number, text, text_6, now)
+            details = {"number": number, "address": text, "address_6": text_6}
+            await self._audit(connection, sender, "gateway.placed", details, now)
             gateways = await routers.all_gateways(connection, now)
         self._tell(gateways)
         return number
@@ -185,15 +200,22 @@ def _reported(row: routers.Report) -> Reported:
     return Reported(row.received_at, _REPORT.validate_json(row.report))
 
 
-def _network(text: str) -> IPv4Network | IPv6Network:
+def _address(text: str) -> str:
+    try:
+        return str(parse_address(text))
+    except ValueError as error:
+        raise Problem("invalid_request", "The address of a gateway is an IP address that its sites reach.") from error
+
+
+def _network(text: str, organisation_id: str) -> IPv4Network | IPv6Network:
     try:
         network = parse_network(text)
     except ValueError as error:
         raise Problem("invalid_request", "A network is an address and a prefix length, without bits of a host.") from error
-    own = overlapped(network, (SITE_BLOCK, TUNNEL_NETWORK))
-    if not is_private(network) or network.prefixlen < (8 if network.version == 4 else 40) or own is not None:
+    own = (SITE_BLOCK, TUNNEL_NETWORK) if network.version == 4 else (organisation_block(organisation_id), COPY_NETWORK)
+    if not is_private(network) or network.prefixlen < (8 if network.version == 4 else 40) or overlapped(network, own) is not None:
         raise Problem(
-            "invalid_request", f"A site's network is a private one (RFC 1918, RFC 4193) outside of {SITE_BLOCK} and {TUNNEL_NETWORK}."
+            "invalid_request", f"A site's network is a private one (RFC 1918, RFC 4193) outside of {' and '.join(map(str, own))}."
         )
     return network
 

@@ -155,6 +155,13 @@ class GatewayAt:
     id: str
     number: int
     address: IPv4Address | IPv6Address
+    address_6: IPv6Address | None = None
+    """For uplinks with IPv6 alone, if `address` is of IPv4."""
+
+    def fields(self) -> dict[str, Any]:
+        """As it is sent: the second address only where there is one."""
+        more = {} if self.address_6 is None else {"address_6": str(self.address_6)}
+        return {"id": self.id, "number": self.number, "address": str(self.address), **more}
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,8 +212,7 @@ def encode_sealed(message: Sealed) -> bytes:
             entries = [b64encode(entry).decode() for entry in message.entries]
             fields = {"say": "log_part", "size": message.size, "start": message.start, "entries": entries}
         case Gateways():
-            places = [{"id": each.id, "number": each.number, "address": str(each.address)} for each in message.gateways]
-            fields = {"say": "gateways", "gateways": places}
+            fields = {"say": "gateways", "gateways": [each.fields() for each in message.gateways]}
         case Reported():
             fields = {
                 "say": "report",
@@ -298,7 +304,10 @@ def _gateway(fields: dict[str, Any]) -> GatewayAt:
     number = _number(fields["number"])
     if number > MAX_GATEWAY_NUMBER:
         raise ValueError("not a gateway's number")
-    return GatewayAt(_octets(fields["id"], DEVICE_ID_BYTES).hex(), number, parse_address(fields["address"]))
+    address_6 = parse_address(fields["address_6"]) if "address_6" in fields else None
+    if isinstance(address_6, IPv4Address):
+        raise ValueError("not an address of IPv6")
+    return GatewayAt(_octets(fields["id"], DEVICE_ID_BYTES).hex(), number, parse_address(fields["address"]), address_6)
 
 
 def _octets(value: str, length: int) -> bytes:

@@ -7,14 +7,17 @@ A tunnel is a WireGuard connection of one site with one gateway over one uplink.
 from __future__ import annotations
 
 from enum import StrEnum
-from ipaddress import IPv4Address, IPv4Network, IPv6Address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import NamedTuple
+
+from tramontana.internet.addresses import METADATA, overlapped
 
 TUNNEL_BLOCK = IPv4Address("100.64.0.0")
 TUNNEL_NETWORK = IPv4Network("100.64.0.0/10")
 SITE_BLOCK = IPv4Network("10.64.0.0/10")
 """Of local networks that sites get unless they ask for others: a /24 for each number."""
 COPY_BLOCK = IPv6Address("fd74:7261:6d6f:6e74::")
+COPY_NETWORK = IPv6Network((COPY_BLOCK, 64))
 MAX_GATEWAY_NUMBER = 15
 MAX_UPLINK_INDEX = 15
 OUTER = MAX_UPLINK_INDEX + 1
@@ -73,6 +76,21 @@ def tunnel_address(gateway_number: int, uplink: int, site_number: int) -> IPv4Ad
 def site_network(number: int) -> IPv4Network:
     """The local network of the site with this number, unless it asked for another."""
     return IPv4Network((SITE_BLOCK.network_address + (number << 8), 24))
+
+
+def organisation_block(organisation_id: str) -> IPv6Network:
+    """Of local IPv6 networks that sites of an organisation get unless they ask for others: a /64 of this /48 for each number.
+
+    The Global ID (RFC 4193 §3.2) is a part of the organisation's fingerprint: as good as random, and the same wherever it is asked for.
+    """
+    digest = bytes.fromhex(organisation_id)
+    blocks = (IPv6Network((b"\xfd" + digest[start : start + 5] + bytes(10), 48)) for start in range(len(digest) - 4))
+    return next(block for block in blocks if overlapped(block, (COPY_NETWORK, *METADATA)) is None)
+
+
+def site_network_6(organisation_id: str, number: int) -> IPv6Network:
+    """As `site_network`."""
+    return IPv6Network((organisation_block(organisation_id).network_address + (number << 64), 64))
 
 
 def site_port(gateway_number: int, uplink: int) -> int:

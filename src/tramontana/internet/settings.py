@@ -149,6 +149,8 @@ class SiteSettings(_Router):
     """Interfaces of the local network."""
     local_address: InterfaceAddress | None = None
     """Given to the first of them. None: they have theirs already."""
+    local_address_6: InterfaceAddress | None = None
+    """The same of IPv6."""
     page_port: Annotated[int, Field(ge=1, le=65535)] | None = None
     """TCP port of the site's page, on the local interfaces alone. None: there is none."""
     policy: Path | None = None

@@ -3243,6 +3243,11 @@ export interface components {
              * @description an IP address
              */
             address: string;
+            /**
+             * Address 6
+             * @description an IPv6 address, for sites with IPv6 alone, where the other is of IPv4
+             */
+            address_6?: string | null;
         };
         /** GatewayShown */
         GatewayShown: {
@@ -3260,6 +3265,11 @@ export interface components {
              * @description an IP address
              */
             address: string;
+            /**
+             * Address 6
+             * @description an IPv6 address, for sites with IPv6 alone, where the other is of IPv4
+             */
+            address_6: string | null;
             state: components["schemas"]["GatewayState"] | null;
         };
         /** GatewayState */
@@ -3289,6 +3299,11 @@ export interface components {
              * @description an IP address
              */
             address: string;
+            /**
+             * Address 6
+             * @description an IPv6 address, for sites with IPv6 alone, where the other is of IPv4
+             */
+            address_6?: string | null;
         };
         /**
          * Guest
@@ -11736,7 +11751,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemShape"];
                 };
             };
-            /** @description `store_unavailable`: The server cannot write its data now (disk full or busy). Nothing was changed. Try again later. */
+            /** @description `no_organisation`: This server has no organisation yet. Its operator installs one with `tramontana organisation install`.; `store_unavailable`: The server cannot write its data now (disk full or busy). Nothing was changed. Try again later. */
             503: {
                 headers: {
                     [name: string]: unknown;

@@ -12,6 +12,7 @@ from tramontana.internet.report import MAX_REPORT_BYTES, MOST_REPORTS
 
 Network = Annotated[str, Field(max_length=64, description="an address and its prefix length")]
 Address = Annotated[str, Field(max_length=45, description="an IP address")]
+Address6 = Annotated[Address | None, Field(description="an IPv6 address, for sites with IPv6 alone, where the other is of IPv4")]
 Revision = Annotated[str, Field(max_length=120, description="another text whenever a site or gateway joined or changed its place")]
 
 
@@ -24,6 +25,7 @@ class GatewayPlace(Shape):
     display_name: DisplayName
     number: int
     address: Address
+    address_6: Address6 = None
 
 
 class SiteAssigned(Shape):
@@ -36,6 +38,7 @@ class SiteAssigned(Shape):
 
 class GatewayWish(Shape):
     address: Address
+    address_6: Address6 = None
 
 
 class GatewayAssigned(Shape):
@@ -160,6 +163,7 @@ class GatewayShown(Shape):
     display_name: DisplayName
     number: int
     address: Address
+    address_6: Address6
     state: GatewayState | None
 
 

@@ -21,11 +21,13 @@ router = APIRouter(prefix="/api/v1", tags=["routers"])
 REFUSALS = ("not_logged_in", "not_certified", "certificate_expired", "not_a_router")
 
 
-@router.put("/me/site", responses=problems(*REFUSALS, "place_taken", "no_number"))
+@router.put("/me/site", responses=problems(*REFUSALS, "place_taken", "no_number", "no_organisation"))
 async def place_site(body: models.SiteWish, site: SiteOf, services: ServicesOf) -> models.SiteAssigned:
     """Ask for the site's number and networks, and the gateways. Asked again, the answer is the same."""
     limit(services, "audited", site.account_id, services.limits.audited)
-    place = await services.routers.place_site(site, body.networks)
+    async with services.store.read() as connection:
+        organisation_id = (await services.custody.organisation(connection)).root.organisation_id
+    place = await services.routers.place_site(site, body.networks, organisation_id)
     return models.SiteAssigned(number=place.number, networks=[str(each) for each in place.networks], gateways=_gateways(place.gateways))
 
 
@@ -33,7 +35,7 @@ async def place_site(body: models.SiteWish, site: SiteOf, services: ServicesOf) 
 async def place_gateway(body: models.GatewayWish, gateway: GatewayOf, services: ServicesOf) -> models.GatewayAssigned:
     """Say at which address sites reach this gateway, and ask for its number."""
     limit(services, "audited", gateway.account_id, services.limits.audited)
-    return models.GatewayAssigned(number=await services.routers.place_gateway(gateway, body.address))
+    return models.GatewayAssigned(number=await services.routers.place_gateway(gateway, body.address, body.address_6))
 
 
 @router.get("/gateways/places", responses=problems(*REFUSALS))
@@ -89,6 +91,7 @@ async def shown_routers(_session: AdministratorOf, services: ServicesOf) -> mode
                 display_name=each.display_name,
                 number=each.number,
                 address=each.address,
+                address_6=each.address_6,
                 state=_gateway_state(reported.get(each.device_id)),
             )
             for each in places.gateways
@@ -168,6 +171,8 @@ def _gateway_state(found: Reported | None) -> models.GatewayState | None:
 
 def _gateways(found: Sequence[routers.Gateway]) -> list[models.GatewayPlace]:
     return [
-        models.GatewayPlace(device_id=each.device_id, display_name=each.display_name, number=each.number, address=each.address)
+        models.GatewayPlace(
+            device_id=each.device_id, display_name=each.display_name, number=each.number, address=each.address, address_6=each.address_6
+        )
         for each in found
     ]

@@ -33,6 +33,7 @@ class Gateway:
     display_name: str
     number: int
     address: str
+    address_6: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +93,7 @@ def _site(row: Row[tuple[str, str, str, int, str]]) -> Site:
 async def all_gateways(connection: AsyncConnection, now: float) -> Sequence[Gateway]:
     """Those whose certificate is in force, by number."""
     query = (
-        select(gateways.c.device_id, accounts.c.display_name, gateways.c.number, gateways.c.address)
+        select(gateways.c.device_id, accounts.c.display_name, gateways.c.number, gateways.c.address, gateways.c.address_6)
         .join_from(gateways, devices)
         .join(accounts)
         .where(*_in_force(now))
@@ -104,6 +105,12 @@ async def all_gateways(connection: AsyncConnection, now: float) -> Sequence[Gate
 async def networks_of_others(connection: AsyncConnection, device_id: str) -> Sequence[Network]:
     rows = await connection.execute(select(sites.c.networks).where(sites.c.device_id != device_id))
     return [ip_network(each) for row in rows for each in json.loads(row.networks)]
+
+
+async def networks_of_site(connection: AsyncConnection, device_id: str) -> tuple[Network, ...]:
+    """None of a site without a place."""
+    found = (await connection.execute(select(sites.c.networks).where(sites.c.device_id == device_id))).scalar_one_or_none()
+    return tuple(ip_network(each) for each in json.loads(found)) if found else ()
 
 
 async def number_of_site(connection: AsyncConnection, device_id: str) -> int | None:
@@ -147,8 +154,8 @@ async def set_site(connection: AsyncConnection, device_id: str, number: int, net
         await connection.execute(insert(sites).values(device_id=device_id, **values))
 
 
-async def set_gateway(connection: AsyncConnection, device_id: str, number: int, address: str, now: float) -> None:
-    values = {"number": number, "address": address, "changed_at": now}
+async def set_gateway(connection: AsyncConnection, device_id: str, number: int, address: str, address_6: str | None, now: float) -> None:
+    values = {"number": number, "address": address, "address_6": address_6, "changed_at": now}
     if (await connection.execute(update(gateways).where(gateways.c.device_id == device_id).values(values))).rowcount == 0:
         await connection.execute(insert(gateways).values(device_id=device_id, **values))
 

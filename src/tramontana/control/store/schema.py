@@ -438,6 +438,7 @@ gateways = Table(
     Column("device_id", Id, ForeignKey("devices.device_id"), primary_key=True),
     Column("number", Integer, nullable=False, unique=True),
     Column("address", String(45), nullable=False),  # at which sites reach it
+    Column("address_6", String(45)),  # at which those with IPv6 alone do, where `address` is of IPv4
     Column("changed_at", Double, nullable=False),
 )
 

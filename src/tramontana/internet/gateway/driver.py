@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import socket
 import time
 from collections.abc import Iterable, Sequence
 from contextlib import AsyncExitStack, suppress
@@ -42,6 +41,7 @@ from tramontana.internet.linux.flow_marks import FlowMarks
 from tramontana.internet.linux.found import connected_networks
 from tramontana.internet.linux.gateway_front import remove_rules, serving
 from tramontana.internet.linux.gateway_uplinks import GatewaySite, GatewayUplinks
+from tramontana.internet.linux.listening import listener
 from tramontana.internet.linux.metrics_server import serve_metrics
 from tramontana.internet.linux.namespace import HostRefused, Namespace, allow_files
 from tramontana.internet.linux.wireguard import WireGuard, layers_here, public_key_of, remove_outer, wireguard_here
@@ -214,12 +214,13 @@ class GatewayAgent:
         )
         async with AsyncExitStack() as open_, asyncio.TaskGroup() as tasks:
             for address in self.settings.addresses:
-                await open_.enter_async_context(await asyncio.start_server(self._serve, sock=_listener(address)))
+                await open_.enter_async_context(
+                    await asyncio.start_server(self._serve, sock=listener(address, CONTROL_PORT, self.settings.outside))
+                )
             if self.settings.port_443:
                 interfaces = [self.interface(uplink) for uplink in self.settings.uplinks]
-                front = serving(
-                    self.own, self.trust, self.settings.addresses, self.settings.uplinks, interfaces, self.state.path, self._serve
-                )
+                at = self.settings.addresses, self.settings.outside
+                front = serving(self.own, self.trust, *at, self.settings.uplinks, interfaces, self.state.path, self._serve)
                 await open_.enter_async_context(front)
             await open_.enter_async_context(await serve_status(self.state, self.status))
             if self.settings.metrics_port is not None:
@@ -507,16 +508,3 @@ def _with_sites(settings: GatewaySettings, sites: list[Any]) -> GatewaySettings:
         return GatewaySettings.model_validate({**settings.model_dump(), "site": sites})
     except ValueError as error:
         raise SettingsRefused(f"the sites that the server names contradict each other ({error}); tell its operator") from error
-
-
-def _listener(address: str) -> socket.socket:
-    listener = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((address, CONTROL_PORT))
-        listener.setblocking(False)
-        listener.listen(128)
-    except OSError:
-        listener.close()
-        raise
-    return listener

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Network, ip_interface
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Interface, IPv6Network, ip_interface
 from typing import Any
 
 from tramontana.internet.linux.namespace import run
@@ -14,13 +14,16 @@ _VIRTUAL = ("bridge", "bond", "dummy", "tun", "wireguard", "vxlan", "ipip", "sit
 
 @dataclass(frozen=True, slots=True)
 class Interface:
-    """addresses: its IPv4 ones; leads_out: it has a default route, by `via` where there is one; leased: its address came by DHCP."""
+    """addresses: its IPv4 ones; leads_out: it has a default route, by `via` where there is one; leased: its address came by DHCP;
+    addresses_6: of IPv6, without link-local ones.
+    """
 
     name: str
     addresses: tuple[IPv4Interface, ...]
     leads_out: bool
     via: IPv4Address | None
     leased: bool
+    addresses_6: tuple[IPv6Interface, ...] = ()
 
 
 def interfaces() -> list[Interface]:
@@ -50,8 +53,10 @@ def parse_interfaces(routes: list[dict[str, Any]], links: list[dict[str, Any]]) 
         name, kind = link.get("ifname", ""), link.get("linkinfo", {}).get("info_kind", "")
         if not name or link.get("link_type") not in ("ether", "none", "ppp") or (kind in _VIRTUAL and name not in via):
             continue
-        own = [each for each in link.get("addr_info", []) if each["family"] == "inet" and each.get("scope") == "global"]
+        of_all = [each for each in link.get("addr_info", []) if each.get("scope") == "global"]
+        own = [each for each in of_all if each["family"] == "inet"]
         addresses = tuple(IPv4Interface(f"{each['local']}/{each['prefixlen']}") for each in own)
+        addresses_6 = tuple(IPv6Interface(f"{each['local']}/{each['prefixlen']}") for each in of_all if each["family"] == "inet6")
         gateway = IPv4Address(via[name]) if via.get(name) else None
-        found.append(Interface(name, addresses, name in via, gateway, any(each.get("dynamic") for each in own)))
+        found.append(Interface(name, addresses, name in via, gateway, any(each.get("dynamic") for each in own), addresses_6))
     return sorted(found, key=lambda each: order.get(each.name, len(order)))

@@ -24,12 +24,13 @@ async def serving(
     own: Identity,
     trust: Trust,
     addresses: Sequence[str],
+    outside: str,
     uplinks: Sequence[int],
     interfaces: Sequence[str],
     directory: Path,
     control: Serve,
 ) -> AsyncIterator[None]:
-    """While the block runs. interfaces: of the tunnels. directory: see `TlsFront`. Raises `HostRefused`."""
+    """While the block runs. outside: see `listener`. interfaces: of the tunnels. directory: see `TlsFront`. Raises `HostRefused`."""
     loop = asyncio.get_running_loop()
     key = ScoutKey(trust.root.fingerprint, own.device_id)
     versions = sorted({6 if ":" in address else 4 for address in addresses})
@@ -40,7 +41,7 @@ async def serving(
             responders.append(ScoutResponder(version, key))
             loop.add_reader(responders[-1].socket, responders[-1].answer_all)
         for address in addresses:
-            front.listen(address)
+            front.listen(address, outside)
         apply_rules(Namespace(), rung_rules.gateway_rules(uplinks, interfaces))
     except OSError as error:
         await _close(loop, responders, front)

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from tramontana.errors import TramontanaError
 from tramontana.internet.door import Door, Places
+from tramontana.internet.linux.listening import listener
 from tramontana.internet.linux.namespace import Namespace
 from tramontana.internet.overlay import HTTPS_PORT, WIREGUARD_PORT
 from tramontana.internet.stream import (
@@ -44,7 +45,6 @@ MOST_STREAMS: Final = 4096
 """Each needs two files and the memory of a TLS connection."""
 MOST_STREAMS_OF_ONE: Final = 256
 """Of one source address: 16 sites with all uplinks behind one translated address."""
-BACKLOG: Final = 128
 ACCEPT_AGAIN_S: Final = 1.0
 LONGEST_DATAGRAM: Final = 65_535
 DATAGRAMS_A_TURN: Final = 64
@@ -206,18 +206,11 @@ class TlsFront:
         self._places = Places(MOST_STREAMS, MOST_STREAMS_OF_ONE)
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def listen(self, address: str, port: int = HTTPS_PORT) -> tuple[str, int]:
-        """Until `close`; gives address and port. Raises `OSError`."""
-        listener = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-        try:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind((address, port))
-            listener.listen(BACKLOG)
-        except OSError:
-            listener.close()
-            raise
-        bound: tuple[str, int] = listener.getsockname()[:2]
-        self._start(self._accept(listener))
+    def listen(self, address: str, outside: str, port: int = HTTPS_PORT) -> tuple[str, int]:
+        """Until `close`; gives address and port. outside: see `listener`. Raises `OSError`."""
+        made = listener(address, port, outside)
+        bound: tuple[str, int] = made.getsockname()[:2]
+        self._start(self._accept(made))
         return bound
 
     async def close(self) -> None:

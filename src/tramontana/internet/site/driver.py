@@ -194,9 +194,9 @@ class SiteAgent:
             links.batch(self.underlay, uplink_lines(uplink))
         for client in self.dhcp:
             client.ensure()
-        if settings.local_address is not None:
-            lan = settings.local[0]
-            links.batch(self.main, [f"address replace {settings.local_address} dev {lan}", f"link set {lan} up"])
+        lan, own = settings.local[0], (settings.local_address, settings.local_address_6)
+        if given := [f"address replace {address} dev {lan}" for address in own if address is not None]:
+            links.batch(self.main, [*given, f"link set {lan} up"])
         self.main.set_sysctl("ipv4/ip_forward", 1)
         self.main.set_sysctl("ipv6/conf/all/forwarding", 1)
         remove_tunnels(settings, self.wireguard, nested=not self.is_nested)

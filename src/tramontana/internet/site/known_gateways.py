@@ -48,9 +48,10 @@ def heard_gateways(
             continue
         if each.id not in places:
             if fault(each.id) is None:
-                places[each.id] = GatewayPlace(id=each.id, number=each.number, address=each.address)
+                places[each.id] = GatewayPlace(id=each.id, number=each.number, address=each.address, address_6=each.address_6)
         elif each.id == teller:
-            places[each.id] = places[each.id].model_copy(update={"number": each.number, "address": each.address})
+            address_6 = each.address_6 or places[each.id].address_6
+            places[each.id] = places[each.id].model_copy(update={"number": each.number, "address": each.address, "address_6": address_6})
     return tuple(place for place in places.values() if fault(place.id) != "revoked")
 
 

@@ -123,7 +123,7 @@ function Gateway({ gateway, sites, nowS, logSize }: { gateway: GatewayShown; sit
         <h3>{gateway.display_name}</h3>
         <span class={silent ? "badge badge-warn" : "badge badge-good"}>{t(silent ? "sites.condition.silent" : "sites.gatewayAnswers")}</span>
       </div>
-      <p class="quiet">{t("sites.gatewayAt", { number: gateway.number, address: gateway.address })}</p>
+      <p class="quiet">{t("sites.gatewayAt", { number: gateway.number, address: [gateway.address, gateway.address_6].filter(Boolean).join(", ") })}</p>
       {gateway.state && <p>{t("sites.connected", { count: gateway.state.sites })}</p>}
       {gateway.state?.fault && <p class="notice notice-warn">{gateway.state.fault}</p>}
       {behind && <p class="quiet">{t("sites.logBehind", { has: gateway.state?.log_size ?? 0, all: logSize })}</p>}
