@@ -238,6 +238,7 @@ def _read_key(stored: list[Any] | None) -> PresharedKey | None:
 
 
 K = TypeVar("K", SiteKey, GatewayKey)
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -394,8 +395,19 @@ def look_at(wireguard: WireGuard, interface: str, used_in: Namespace, ends: Coll
     peers = wireguard.peers(interface, used_in)
     for stranger in peers.keys() - {end.peer_key for end in ends}:
         wireguard.remove_peer(interface, used_in, stranger)
-    for end in ends:
-        end.look(peers)
+    for_each(ends, lambda end: end.look(peers))
+
+
+def for_each(things: Iterable[T], work: Callable[[T], None]) -> None:
+    """Whatever fails with one of them, the others get their turn. Raises the first `LocalError` in the end."""
+    faults: list[LocalError] = []
+    for each in things:
+        try:
+            work(each)
+        except LocalError as error:
+            faults.append(error)
+    if faults:
+        raise faults[0]
 
 
 def nested_status(inner: dict[str, Any], outer: dict[str, Any]) -> dict[str, Any]:

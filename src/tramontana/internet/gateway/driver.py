@@ -23,6 +23,7 @@ from tramontana.internet.driver import (
     StateDirectory,
     TunnelEnd,
     close_quietly,
+    for_each,
     look_at,
     nested_status,
     now_s,
@@ -332,15 +333,17 @@ class GatewayAgent:
                 self._admit()
         finally:
             self._close_what_is_revoked()
-            for index in self._indexes:
-                name = self.interface(index)
-                tool, _, used_in = self._at(index)
-                if not tool.is_alive(name, used_in):
-                    log.warning("the interface %s is gone and is made again", name)
-                    self._ensure_interface(index)
-                    if self._routing is not None and used_in == self.here:
-                        self._routing.cancel()
-                look_at(tool, name, used_in, [tunnel for tunnel in self.tunnels.values() if tunnel.id.uplink == index])
+            for_each(self._indexes, self._look_at)
+
+    def _look_at(self, index: int) -> None:
+        name = self.interface(index)
+        tool, _, used_in = self._at(index)
+        if not tool.is_alive(name, used_in):
+            log.warning("the interface %s is gone and is made again", name)
+            self._ensure_interface(index)
+            if self._routing is not None and used_in == self.here:
+                self._routing.cancel()
+        look_at(tool, name, used_in, [tunnel for tunnel in self.tunnels.values() if tunnel.id.uplink == index])
 
     def _close_what_is_revoked(self) -> None:
         own = standing_fault(self.trust, self.own.device_id, "gateway", unix_s(), nested=self.is_nested)
