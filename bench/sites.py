@@ -58,7 +58,7 @@ from tramontana.device.store import Change
 from tramontana.internet.control_channel import GatewayAt
 from tramontana.internet.gateway.driver import GatewayAgent
 from tramontana.internet.log_file import EntryFile, LogFile
-from tramontana.internet.overlay import site_network
+from tramontana.internet.overlay import site_network, site_network_6
 from tramontana.internet.report import Carrying, GatewayReport, SignedReport, SiteReport, Switched, Tunnel, sign_report, verify_report
 from tramontana.internet.settings import SitePlace
 from tramontana.internet.site.driver import REPORT_PERIOD_S
@@ -131,10 +131,11 @@ async def prepare(data: Path, made: Custodians, sites: int, gateways: int, joini
         office = await Office.beside(store, made.log_key)
         await made.found(office)
         there = fill(data, made, office.service_id, "site", [f"Site {n}" for n in range(2, sites + joining + 2)])
+        organisation_id = made.key.root.organisation_id
         async with store.write() as connection:
             for number, site in enumerate(there[:sites], start=2):
                 site.number = number
-                await routers.set_site(connection, site.device_id, number, [site_network(number)], time.time())
+                await routers.set_site(connection, site.device_id, number, [site_network(number), site_network_6(organisation_id, number)], time.time())
         found = fill(data, made, office.service_id, "gateway", [f"Gateway {n}" for n in range(gateways)])
         token = Token.generate()
         async with store.write() as connection:

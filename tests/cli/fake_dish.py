@@ -85,8 +85,8 @@ def _pool(messages: dict[str, dict[str, str]]) -> descriptor_pool.DescriptorPool
 
 
 @contextmanager
-def fake_dish(answers: dict[str, dict[str, Any]], messages: dict[str, dict[str, str]] = TODAY) -> Iterator[str]:
-    """Answers by the field of `Response`; a request without one is refused as unimplemented. Gives HOST:PORT."""
+def fake_dish(answers: dict[str, dict[str, Any]], messages: dict[str, dict[str, str]] = TODAY, at: str = "127.0.0.1:0") -> Iterator[str]:
+    """Answers by the field of `Response`; a request without one is refused as unimplemented. Gives HOST:PORT. at: where it listens."""
     pool = _pool(messages)
     request_class, response_class = (
         message_factory.GetMessageClass(pool.FindMessageTypeByName(f"{PACKAGE}.{name}")) for name in ("Request", "Response")
@@ -105,9 +105,9 @@ def fake_dish(answers: dict[str, dict[str, Any]], messages: dict[str, dict[str, 
     )
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, {"Handle": method}),))
     reflection.enable_server_reflection((SERVICE, reflection.SERVICE_NAME), server, pool)
-    port = server.add_insecure_port("127.0.0.1:0")
+    port = server.add_insecure_port(at)
     server.start()
     try:
-        yield f"127.0.0.1:{port}"
+        yield f"{at.rpartition(':')[0]}:{port}"
     finally:
         server.stop(None).wait()

@@ -13,9 +13,10 @@ pytest.importorskip("starlink_grpc", reason="reading a Starlink terminal needs t
 import starlink_grpc
 
 from tests.cli.fake_dish import TODAY, fake_dish, poorer
-from tramontana.cli.dish import ask_dish, dish
+from tramontana.cli.dish import dish
 from tramontana.errors import LocalError
 from tramontana.internet.dish import DishOutage, read_dish
+from tramontana.internet.linux.dish_process import ask_dish
 
 STATUS: dict[str, Any] = {
     "device_info": {"id": "ut0", "hardware_version": "rev4_prod1", "software_version": "2026.11.1"},

@@ -72,7 +72,7 @@ def test_it_starts_blocked_and_takes_the_preferred_carrier_that_lives() -> None:
     assert not choice.blocked
 
 
-@pytest.mark.parametrize("change", [{"health": Health.DEAD}, {"link_up": False}, {"keyed": False}])
+@pytest.mark.parametrize("change", [{"health": Health.DEAD}, {"link_up": False}, {"keyed": False}, {"outage": "STOWED"}])
 def test_a_tunnel_that_fails_is_left_in_the_same_step_and_returned_to_when_it_was_good_for_long(change: dict[str, object]) -> None:
     seen = three()
     choice = settled(UplinkChoice(ANYTHING), seen)

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from typing import Any
 
 import click
 
-from tramontana.errors import LocalError
-from tramontana.internet.dish import DishState, read_dish
+from tramontana.internet.dish import PORT, DishState
+from tramontana.internet.linux.dish_process import ask_dish
 
-USUAL_ADDRESS = "192.168.100.1:9200"
+USUAL_ADDRESS = f"192.168.100.1:{PORT}"
 
 
 @click.command()
-@click.option("--address", default=USUAL_ADDRESS, show_default=True, help="HOST:PORT of the terminal; reached through its uplink.")
+@click.option(
+    "--address", default=USUAL_ADDRESS, show_default=True, help="HOST:PORT of the terminal, or unix:PATH of a running site's socket to it."
+)
 @click.option("--json", "as_json", is_flag=True, help="For programs, with the obstruction map.")
 def dish(address: str, as_json: bool) -> None:
     """Show a Starlink terminal: state, obstructions, outages, alerts. Fields that its firmware lacks are named."""
@@ -40,42 +41,6 @@ def dish(address: str, as_json: bool) -> None:
         rows.append(("Not told", ", ".join(found.missing)))
     for word, text in rows:
         click.echo(f"{word:<14}{text}")
-
-
-def ask_dish(address: str) -> DishState:
-    """Ask a terminal everything. Raises `LocalError` if it does not answer, or without the package."""
-    try:
-        import starlink_grpc
-    except ImportError:
-        raise LocalError("reading a Starlink terminal needs the package starlink-grpc-core: pip install 'tramontana[starlink]'") from None
-    context: Any = starlink_grpc.ChannelContext(target=address)
-    try:
-        try:
-            status, _, alerts = starlink_grpc.status_data(context)
-        except starlink_grpc.GrpcError as error:
-            raise LocalError(
-                f"no Starlink terminal answers at {address}: {str(error).splitlines()[0] if str(error) else error!r}"
-            ) from None
-        outages: list[tuple[str, int]] | None
-        try:
-            history = starlink_grpc.get_history(context)
-            outages = [(_cause(outage), int(outage.duration_ns)) for outage in history.outages]
-        except Exception:  # the history, or the outages in it, are gone from some firmware: whatever it fails with
-            outages = None
-        try:
-            rows = starlink_grpc.obstruction_map(context)
-        except starlink_grpc.GrpcError:
-            rows = None
-        return read_dish(status, alerts, outages, rows or None)
-    finally:
-        context.close()
-
-
-def _cause(outage: Any) -> str:
-    try:
-        return str(type(outage).Cause.Name(outage.cause))
-    except (AttributeError, ValueError):
-        return str(getattr(outage, "cause", "unknown"))
 
 
 def _obstructions(found: DishState) -> str:

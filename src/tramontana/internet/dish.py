@@ -5,10 +5,11 @@ Sans-I/O: the answers come from `starlink_grpc` (package starlink-grpc-core) as 
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 _FIELDS = {
     # our name: (theirs, factor)
@@ -21,6 +22,14 @@ _FIELDS = {
     "boresight_azimuth_deg": ("direction_azimuth", 1.0),
     "boresight_elevation_deg": ("direction_elevation", 1.0),
 }
+PORT: Final = 9200
+ASK_EVERY_S: Final = 1.0
+LAPSE_S: Final = 5.0
+"""What a terminal said counts for so long: one that answers no more says nothing."""
+CONFIRMED_S: Final = 0.1
+"""A probe that is sent after the terminal's word, and this much and a round trip later has no answer, bears it out."""
+DOUBTFUL_ALERTS: Final = ("thermal_shutdown", "moving_while_not_mobile", "moving_too_fast_for_policy")
+"""Those of today's firmware after which it stops soon. Heat that only slows it down is not among them: probes measure that."""
 CLEAR_FROM = 0.5
 """Of the map's values, 0 to 1: an assumption, the operator does not publish what they mean."""
 
@@ -79,9 +88,68 @@ class DishState:
         return self.state == "CONNECTED"
 
     @property
+    def outage(self) -> str | None:
+        """Why its link is out, in the operator's words; None if it is not, or the firmware did not say."""
+        return None if self.state is None or self.is_connected else self.state
+
+    @property
     def missing(self) -> tuple[str, ...]:
         """Fields that the firmware did not fill."""
         return tuple(name for name in self.__dataclass_fields__ if getattr(self, name) is None)
+
+
+class DishWord:
+    """What a terminal's word is worth for the choice of uplinks. It is asked once a second, so what it says may be over: an answered probe
+    knows better. What firmware does not say, nobody concludes from.
+    """
+
+    def __init__(self) -> None:
+        self.state: DishState | None = None
+        """What it said last; None if it has not answered."""
+        self.heard_at = -math.inf
+
+    def handle(self, state: DishState | None, now: float) -> bool:
+        """It answered, or (None) did not. True if it says that an outage is over: its tunnels are worth a look."""
+        was_out = self._says_out(now)
+        self.state, self.heard_at = state, now
+        return was_out and state is not None and state.is_connected
+
+    def _says_out(self, now: float) -> bool:
+        return self.state is not None and self.state.outage is not None and now - self.heard_at < LAPSE_S
+
+    def fault(self, now: float, answered_at: float | None, round_trip_s: float | None) -> str | None:
+        """Why it says that its link is out, if no probe says otherwise. answered_at: when the newest that was answered was sent."""
+        is_refuted = answered_at is not None and answered_at >= self.heard_at
+        if self.state is None or not self._says_out(now) or is_refuted or now < self._confirmed_at(round_trip_s):
+            return None
+        return self.state.outage
+
+    def is_doubtful(self, now: float) -> bool:
+        """Whether it says that its link is about to go, or barely holds."""
+        if self.state is None or now - self.heard_at >= LAPSE_S:
+            return False
+        return self._says_out(now) or self.state.is_obstructed is True or any(each in DOUBTFUL_ALERTS for each in self.state.alerts)
+
+    def next_change_at(self, now: float, round_trip_s: float | None) -> float:
+        """When that may change though nothing else happens."""
+        instants = (self._confirmed_at(round_trip_s), self.heard_at + LAPSE_S)
+        return min((t for t in instants if t > now and self.state is not None), default=math.inf)
+
+    def _confirmed_at(self, round_trip_s: float | None) -> float:
+        return self.heard_at + CONFIRMED_S + (round_trip_s or 0.0)
+
+
+def encode_answer(status: Mapping[str, Any], alerts: Mapping[str, Any]) -> bytes:
+    """One line, from the process that asks to the agent."""
+    return json.dumps({"status": status, "alerts": alerts}, default=str).encode() + b"\n"
+
+
+def parse_answer(line: bytes) -> DishState:
+    """Raises `ValueError`."""
+    told = json.loads(line)
+    if not isinstance(told, dict) or not isinstance(told.get("status"), dict) or not isinstance(told.get("alerts"), dict):
+        raise ValueError("no answer of a terminal")
+    return read_dish(told["status"], told["alerts"], None, None)
 
 
 def read_dish(

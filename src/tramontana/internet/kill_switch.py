@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from ipaddress import ip_address, ip_network
 
-from tramontana.internet.addresses import METADATA
+from tramontana.internet.addresses import METADATA, Address
+from tramontana.internet.dish import PORT
 from tramontana.internet.overlay import CONTROL_PORT, HTTPS_PORT, MAX_UPLINK_INDEX, WIREGUARD_PORT
 
 MAIN_TABLE = "tramontana_site"
@@ -20,8 +21,8 @@ BETWEEN_TABLE = "tramontana_between"
 TUNNEL_PORTS = f"{WIREGUARD_PORT + 1}-{WIREGUARD_PORT + MAX_UPLINK_INDEX}"
 _NO_METADATA = "\n    ".join(f"{'ip' if network.version == 4 else 'ip6'} daddr {network} drop" for network in METADATA)
 """At the gateway's provider these are the gateway's own."""
-_CLAMP = "tcp flags & (syn | rst) == syn tcp option maxseg size set rt mtu"
-"""Segments that fit the tunnel, however the end hosts guess (RFC 4459 §3.4)."""
+_CLAMP = "tcp flags & (syn | rst) == syn jump clamp"
+"""First asked of a packet is what hardly any is, so that all others pass by one look."""
 
 
 def _table(family: str, name: str, body: str) -> str:
@@ -33,6 +34,12 @@ def _names(interfaces: Iterable[str]) -> str:
     return "{ " + ", ".join(f'"{name}"' for name in sorted(interfaces)) + " }"
 
 
+def _clamp(tunnels: str) -> str:
+    """Segments that fit the tunnel, however the end hosts guess (RFC 4459 §3.4)."""
+    size = "tcp option maxseg size set rt mtu"
+    return f"  chain clamp {{\n    oifname {tunnels} {size}\n    iifname {tunnels} {size}\n  }}\n"
+
+
 def main_rules(local: Iterable[str], tunnels: Iterable[str]) -> str:
     """For the site's main namespace. local: interfaces of the local network."""
     tunnels, local = _names(tunnels), _names([*local, "lo"])
@@ -40,7 +47,7 @@ def main_rules(local: Iterable[str], tunnels: Iterable[str]) -> str:
         "inet",
         MAIN_TABLE,
         f"""  counter blocked {{ }}
-  chain output {{
+{_clamp(tunnels)}  chain output {{
     type filter hook output priority 0; policy drop;
     oifname {local} accept
     oifname {tunnels} accept
@@ -48,8 +55,7 @@ def main_rules(local: Iterable[str], tunnels: Iterable[str]) -> str:
   }}
   chain forward {{
     type filter hook forward priority 0; policy drop;
-    oifname {tunnels} {_CLAMP}
-    iifname {tunnels} {_CLAMP}
+    {_CLAMP}
     iifname {local} oifname {tunnels} accept
     iifname {tunnels} oifname {local} accept
     iifname {local} oifname {local} accept
@@ -59,8 +65,13 @@ def main_rules(local: Iterable[str], tunnels: Iterable[str]) -> str:
     )
 
 
-def uplink_rules(uplinks: dict[int, str], gateways: Iterable[str], dhcp: Collection[int] = ()) -> str:
-    """For the underlay namespace. uplinks: interfaces by index, which is their mark; gateways: IP addresses; dhcp: indexes with it."""
+def uplink_rules(
+    uplinks: dict[int, str], gateways: Iterable[str], dhcp: Collection[int] = (), dishes: Mapping[int, Address] | None = None
+) -> str:
+    """For the underlay namespace. uplinks: interfaces by index, which is their mark; gateways: IP addresses; dhcp: indexes with it.
+
+    dishes: the address of an uplink's terminal, by index.
+    """
     addresses = [ip_address(each) for each in gateways]
     body = "  counter blocked { }\n"
     for index, interface in sorted(uplinks.items()):
@@ -71,6 +82,8 @@ def uplink_rules(uplinks: dict[int, str], gateways: Iterable[str], dhcp: Collect
                 ours += f"""    meta mark {index} {word} daddr {{ {own} }} udp dport {{ {HTTPS_PORT}, {TUNNEL_PORTS} }} accept
     meta mark {index} {word} daddr {{ {own} }} tcp dport {{ {HTTPS_PORT}, {CONTROL_PORT} }} accept
 """
+        if dish := (dishes or {}).get(index):
+            ours += f"    meta mark {index} {'ip' if dish.version == 4 else 'ip6'} daddr {dish} tcp dport {PORT} accept\n"
         asks = "    udp sport 68 udp dport 67 accept\n" if index in dhcp else ""
         body += f"""  chain uplink{index} {{
     type filter hook egress device "{interface}" priority 0; policy drop;
@@ -122,11 +135,10 @@ def gateway_rules(tunnels: Iterable[str], outside: str, networks: Iterable[str],
     return _table(
         "inet",
         GATEWAY_TABLE,
-        f"""  chain forward {{
+        f"""{_clamp(tunnels)}  chain forward {{
     type filter hook forward priority 0; policy drop;
     {_NO_METADATA}
-    oifname {tunnels} {_CLAMP}
-    iifname {tunnels} {_CLAMP}
+    {_CLAMP}
     iifname {tunnels} oifname "{outside}" accept
     iifname "{outside}" oifname {tunnels} ct state established,related accept
 {between}  }}

@@ -194,7 +194,7 @@ class _Sent:
 
 
 class _Extreme:
-    """The least or greatest value of the last `WINDOW_S` seconds, a bucket a second."""
+    """The least or greatest value of the last `WINDOW_S` seconds, to the second: only values that no later one exceeds are kept."""
 
     def __init__(self, greatest: bool) -> None:
         self._sign = 1.0 if greatest else -1.0
@@ -202,15 +202,15 @@ class _Extreme:
 
     def add(self, value: float, now: float) -> None:
         second, value = math.floor(now), value * self._sign
-        if self._buckets and self._buckets[-1][0] == second:
-            self._buckets[-1] = (second, max(value, self._buckets[-1][1]))
-        else:
+        while self._buckets and self._buckets[-1][1] <= value:
+            self._buckets.pop()
+        if not self._buckets or self._buckets[-1][0] != second:
             self._buckets.append((second, value))
         while self._buckets[0][0] < second - WINDOW_S:
             self._buckets.popleft()
 
     def value(self) -> float | None:
-        return max(v for _, v in self._buckets) * self._sign if self._buckets else None
+        return self._buckets[0][1] * self._sign if self._buckets else None
 
 
 class _Rate:

@@ -70,9 +70,9 @@ def gateway_rules(uplinks: Iterable[int], tunnels: Iterable[str]) -> str:
     """For a gateway's namespace. tunnels: interfaces out of which sites' own traffic to port 443 comes; it is left alone."""
     heads = {index: f"0x{TYPE.hex()}{index:02x}" for index in (SCOUT_INDEX, *uplinks)}
     names = "{ " + ", ".join(f'"{name}"' for name in tunnels) + " }"
-    to_here = f"iifname != {names} fib daddr type local"
+    to_here = f"iifname != {names} fib daddr type local"  # after the port: looking up an address costs every packet more than that
     lead = "".join(
-        f"    {to_here} udp dport {HTTPS_PORT} @th,64,40 {head} redirect to :{WIREGUARD_PORT + index}\n"
+        f"    udp dport {HTTPS_PORT} {to_here} @th,64,40 {head} redirect to :{WIREGUARD_PORT + index}\n"
         for index, head in heads.items()
         if index != SCOUT_INDEX
     )
@@ -82,11 +82,11 @@ delete table inet {GATEWAY_TABLE}
 table inet {GATEWAY_TABLE} {{
   chain arriving {{
     type filter hook prerouting priority mangle; policy accept;
-    {to_here} udp dport {HTTPS_PORT} ct status & dnat == 0 @th,64,40 != {{ {known} }} drop
+    udp dport {HTTPS_PORT} {to_here} ct status & dnat == 0 @th,64,40 != {{ {known} }} drop
   }}
   chain lead {{
     type nat hook prerouting priority dstnat; policy accept;
-    {to_here} udp dport {{ {HTTPS_PORT}, {TUNNEL_PORTS} }} @th,64,40 {heads[SCOUT_INDEX]} redirect to :{SCOUT_PORT}
+    udp dport {{ {HTTPS_PORT}, {TUNNEL_PORTS} }} {to_here} @th,64,40 {heads[SCOUT_INDEX]} redirect to :{SCOUT_PORT}
 {lead}  }}
 }}
 """

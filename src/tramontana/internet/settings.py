@@ -97,6 +97,8 @@ class Uplink(_Strict):
     up_mbps: Annotated[float, Field(gt=0)] | None = None
     down_mbps: Annotated[float, Field(gt=0)] | None = None
     """What the carrier sells: traffic is never shaped to more. None: what is measured."""
+    dish: Address | None = None
+    """At which its Starlink terminal answers, usually 192.168.100.1: it is asked every second (docs/dish.md). None: it is not asked."""
     metered: bool = False
     """Probing keeps to a budget; so it does wherever the policy has a cap."""
 

@@ -9,6 +9,7 @@ returns is always consistent with the observations of that step:
 - Before a predicted outage a class moves to a tunnel for which none is predicted, and returns when it is over (make before break).
 - A tunnel that loses much is left for one that loses much less.
 - It returns to a preferred carrier only after that was good for `STABLE_S`, and longer the more often it failed.
+- A carrier whose terminal says that it is out counts as down, unless probes are answered; one that it doubts, as suspect.
 - While its tunnel is suspect, urgent traffic is sent over a second one as well.
 """
 
@@ -78,6 +79,10 @@ class TunnelObservation:
     keyed: bool
     """It has a post-quantum preshared key in force, not outdated."""
     link_up: bool = True
+    outage: str | None = None
+    """Its carrier's terminal says that it is out, in the operator's words, and no probe says otherwise: as if the link were down."""
+    is_doubtful: bool = False
+    """Its carrier's terminal says that it barely holds: as if a probe were overdue."""
     loss: float = 0.0
     loss_samples: int = 0
     srtt_s: float | None = None
@@ -86,6 +91,14 @@ class TunnelObservation:
     planned: tuple[PlannedOutage, ...] = ()
     gateway_rank: int = 0
     """0 is the gateway that the site prefers."""
+
+    @property
+    def is_suspect(self) -> bool:
+        return self.health is Health.SUSPECT or self.is_doubtful
+
+    @property
+    def is_linked(self) -> bool:
+        return self.link_up and self.outage is None
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,7 +219,7 @@ class UplinkChoice:
                 self.blocked[flow] = reason
             else:
                 self.blocked.pop(flow, None)
-            if second is not None and after is not None and observations[after].health is Health.SUSPECT:
+            if second is not None and after is not None and observations[after].is_suspect:
                 hurried.add(second)
             wanted = second if flow.is_urgent else None
             if wanted != self.duplicated[flow]:
@@ -265,7 +278,7 @@ class UplinkChoice:
 
     def _second(self, current: TunnelId | None, now: float, allowed: Mapping[TunnelId, TunnelObservation]) -> TunnelId | None:
         """Where to turn if the suspect tunnel of a class is dead indeed, and what carries on meanwhile while it changes satellites."""
-        if current is None or not (allowed[current].health is Health.SUSPECT or _is_brief_gap(allowed[current], now)):
+        if current is None or not (allowed[current].is_suspect or _is_brief_gap(allowed[current], now)):
             return None
         others = [tunnel for tunnel, o in allowed.items() if tunnel != current and self._lives(o)]
         return min(others, key=lambda tunnel: self._order(tunnel, allowed[tunnel], now, False), default=None)
@@ -277,10 +290,10 @@ class UplinkChoice:
         return o.keyed and known[1]
 
     def _lives(self, o: TunnelObservation) -> bool:
-        return o.link_up and o.health in (Health.ALIVE, Health.SUSPECT)
+        return o.is_linked and o.health in (Health.ALIVE, Health.SUSPECT)
 
     def _is_adopted(self, tunnel: TunnelId, o: TunnelObservation, now: float) -> bool:
-        return o.link_up and o.health is Health.UNPROVEN and now < self._adopted.get(tunnel, -math.inf)
+        return o.is_linked and o.health is Health.UNPROVEN and now < self._adopted.get(tunnel, -math.inf)
 
     def _is_lossy(self, o: TunnelObservation) -> bool:
         return o.loss >= LOSSY and o.loss_samples >= LOSS_SAMPLES
@@ -291,7 +304,7 @@ class UplinkChoice:
 
     def _order(self, tunnel: TunnelId, o: TunnelObservation, now: float, is_current: bool) -> tuple[object, ...]:
         margin = 0.0 if is_current else LEAD_MARGIN_S
-        suspect = o.health is Health.SUSPECT and not is_current
+        suspect = o.is_suspect and not is_current
         return suspect, _soon(o, now, margin) is not None, self._is_lossy(o), *self._rank(tunnel, o), tunnel
 
     def _is_stable(self, tunnel: TunnelId, o: TunnelObservation, now: float) -> bool:
@@ -336,6 +349,8 @@ class UplinkChoice:
             return "has no post-quantum key in force"
         if not o.link_up:
             return "has no link"
+        if o.outage is not None:
+            return f"is out, says its terminal ({o.outage})"
         return {Health.DEAD: "is dead", Health.UNPROVEN: "has not answered yet"}.get(o.health, "lives")
 
     def _name(self, tunnel: TunnelId, seen: Mapping[TunnelId, TunnelObservation]) -> str:

@@ -49,6 +49,7 @@ _PARTS: Final = tuple(
         (r"(.+) loses (\d+%)", "{0} perde il {1}"),
         (r"(.+) is dead", "{0} non risponde più"),
         (r"(.+) is gone", "{0} non c'è più"),
+        (r"(.+) is out, says its terminal \((\w+)\)", "{0} è interrotto, dice il suo terminale ({1})"),
         (r"(.+) has no link", "{0} è senza collegamento"),
         (r"(.+) has not answered yet", "{0} non ha ancora risposto"),
         (r"(.+) has no post-quantum key in force", "{0} non ha una chiave post-quantistica in vigore"),

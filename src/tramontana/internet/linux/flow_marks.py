@@ -59,19 +59,20 @@ class FlowMarks:
         body += self._maps()
         body += ["chain classify {", "type filter hook prerouting priority mangle; policy accept;"]
         if self.believed:
-            body += [f"iifname {devices} jump believed", f"iifname != {devices} meta mark set ct mark"]
+            body += [f"iifname {devices} goto believed", "meta mark set ct mark"]
         else:
+            body.append(f"iifname {devices} accept")
             for i, local in enumerate(self.local):
-                family = "ip" if local.network.version == 4 else "ip6"
-                body.append(f"iifname != {devices} {family} saddr {local.network} jump {_name(i)}")
+                body.append(f"{_family(local.network)} saddr {local.network} jump {_name(i)}")
             for voice in self.voice:
-                family = "ip" if voice.network.version == 4 else "ip6"
-                to_it = f"{family} daddr {voice.network} udp dport {voice.first_port}-{voice.last_port}"
-                lower = f"meta mark != {_voice_marks()}"
-                body.append(f"iifname != {devices} {to_it} {lower} meta mark set {mark(FlowClass.VOICE_ROUTINE):#x}")
-        body += ["jump remark", "}", "chain believed {", *_by_dscp(Precedence.FLASH_OVERRIDE), "ct mark set meta mark", "}"]
+                to_it = f"{_family(voice.network)} daddr {voice.network} udp dport {voice.first_port}-{voice.last_port}"
+                body.append(f"{to_it} meta mark != {_voice_marks()} meta mark set {mark(FlowClass.VOICE_ROUTINE):#x}")
+        body += ["jump remark", "}"]
+        if self.believed:
+            believed = [_by_dscp(family, Precedence.FLASH_OVERRIDE) for family in ("ip", "ip6")]
+            body += ["chain believed {", *believed, "ct mark set meta mark", "goto remark", "}"]
         for i, local in enumerate(self.local):
-            body += [f"chain {_name(i)} {{", *_by_dscp(local.ceiling), "}"]
+            body += [f"chain {_name(i)} {{", _by_dscp(_family(local.network), local.ceiling), "}"]
         for flow in FlowClass:  # written only where it is another one: most packets pass with one look
             own = (f"{family} dscp != {flow.dscp} {family} dscp set {flow.dscp}" for family in ("ip", "ip6"))
             body += [f"chain remark_{flow:d} {{", *own, "}"]
@@ -83,13 +84,13 @@ class FlowMarks:
             "chain shape {",
             "type filter hook postrouting priority mangle; policy accept;",
         ]
-        body += [f"oifname != {devices} accept", f"meta mark {CONTROL_MARK:#x} ip dscp set {CONTROL_DSCP}"]
-        body += [f"meta mark {CONTROL_MARK:#x} ip6 dscp set {CONTROL_DSCP}"]
+        body += [f"oifname != {devices} accept", f"meta mark {CONTROL_MARK:#x} jump control"]
         if self.branches:
             body += ["meta priority set ip daddr . meta mark map @leaf4", "meta priority set ip6 daddr . meta mark map @leaf6"]
         else:
             leaves = ", ".join(f"{m:#x} : 1:{leaf_minor(1, flow):x}" for m, flow in _leaves())
             body.append(f"meta priority set meta mark map {{ {leaves} }}")
+        body += ["}", "chain control {", *(f"{family} dscp set {CONTROL_DSCP}" for family in ("ip", "ip6"))]
         return "\n".join([*body, "}", "}", ""])
 
     def apply(self) -> None:
@@ -169,6 +170,10 @@ def _name(number: int) -> str:
     return f"local_{number}"
 
 
-def _by_dscp(ceiling: Precedence) -> list[str]:
+def _family(network: Network) -> str:
+    return "ip" if network.version == 4 else "ip6"
+
+
+def _by_dscp(family: str, ceiling: Precedence) -> str:
     elements = ", ".join(f"{dscp} : {mark(of_dscp(dscp, ceiling)):#x}" for dscp in range(64))
-    return [f"meta mark set ip dscp map {{ {elements} }}", f"meta mark set ip6 dscp map {{ {elements} }}"]
+    return f"meta mark set {family} dscp map {{ {elements} }}"

@@ -20,7 +20,7 @@ from tramontana.internet.copies import CopyRequests
 from tramontana.internet.flow_class import FlowClass
 from tramontana.internet.linux import flow_marks, flow_routes, traffic_control
 from tramontana.internet.linux.flow_marks import Network
-from tramontana.internet.linux.tunnel_socket import counters, open_socket, received, send
+from tramontana.internet.linux.tunnel_socket import Counters, open_socket, received, send
 from tramontana.internet.probe import PROBE_TYPE, Echo, MalformedDatagram, Probe, Responder
 from tramontana.internet.qos import plan
 from tramontana.internet.switch import Assignment, SiteRoutes, parse_switch
@@ -57,6 +57,7 @@ class GatewayUplinks:
         self._devices = dict(devices)
         self._routes_file = routes_file
         self._octets = octets
+        self._counters = Counters()
         self._sites: dict[str, GatewaySite] = {}
         self._hand = ThreadPoolExecutor(1, "routes")
         """Sets routes one after the other, while this loop goes on answering every site's probes."""
@@ -135,6 +136,7 @@ class GatewayUplinks:
                 loop.remove_reader(sock)
                 sock.close()
             self._sockets.clear()
+            self._counters.close()
 
     def _read(self, uplink: int) -> None:
         sock = self._sockets[uplink]
@@ -224,7 +226,7 @@ class GatewayUplinks:
             return self._octets(site, uplink)
         if len(self._sites) > 1:
             return 0, 0
-        return counters().get(self._devices[uplink][0], (0, 0))
+        return self._counters.read().get(self._devices[uplink][0], (0, 0))
 
     def _admit(self, site: GatewaySite) -> None:
         flow_routes.secure(site.networks)

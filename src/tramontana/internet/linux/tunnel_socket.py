@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ from tramontana.internet.probe import PORT
 LONGEST_DATAGRAM: Final = 256
 RECEIVE_BUFFER_BYTES: Final = 4 << 20
 """Probes of a thousand sites wait here while a gateway's agent is held up for a third of a second."""
+PIECE_OCTETS: Final = 1 << 16
 _SO_RCVBUFFORCE: Final = 33  # asm-generic/socket.h
 DATAGRAMS_A_TURN: Final = 512
 """Taken from a socket before anything else gets its turn."""
@@ -64,8 +66,29 @@ def send(sock: socket.socket, datagram: bytes, address: str, port: int = PORT) -
     return True
 
 
+class Counters:
+    """Of the interfaces of the namespace in which this is made. The file stays open, as they are read with every probe."""
+
+    def __init__(self) -> None:
+        self._file = Path("/proc/thread-self/net/dev").open("rb", buffering=0)  # noqa: SIM115 - `close` closes it
+
+    def read(self) -> dict[str, tuple[int, int]]:
+        """(received, sent) octets of every interface."""
+        pieces: list[bytes] = []
+        while piece := os.pread(self._file.fileno(), PIECE_OCTETS, sum(map(len, pieces))):
+            pieces.append(piece)
+        rows = (line.partition(b":") for line in b"".join(pieces).splitlines()[2:])
+        fields = ((name.strip().decode(), values.split(None, 9)) for name, _, values in rows)
+        return {name: (int(values[0]), int(values[8])) for name, values in fields}
+
+    def close(self) -> None:
+        self._file.close()
+
+
 def counters() -> dict[str, tuple[int, int]]:
-    """(received, sent) octets of every interface of this thread's namespace."""
-    rows = (line.partition(":") for line in Path("/proc/thread-self/net/dev").read_text().splitlines()[2:])
-    fields = ((name.strip(), values.split()) for name, _, values in rows)
-    return {name: (int(values[0]), int(values[8])) for name, values in fields}
+    """`Counters.read`, once."""
+    made = Counters()
+    try:
+        return made.read()
+    finally:
+        made.close()

@@ -16,12 +16,14 @@ from tramontana.internet.control_channel import (
     GatewayAt,
     Introduction,
 )
+from tramontana.internet.dish import DishState
 from tramontana.internet.driver import (
     KEEPALIVE_S,
     TICK_S,
     PeerPlan,
     StateDirectory,
     TunnelEnd,
+    for_each,
     look_at,
     nested_status,
     now_s,
@@ -34,8 +36,9 @@ from tramontana.internet.driver import (
 from tramontana.internet.flow_class import FlowClass, VoiceService
 from tramontana.internet.key_renewal import SiteKey
 from tramontana.internet.ladder import Rung
-from tramontana.internet.linux import firewall, links, mptcp, outlook_process, tcp_proxy
+from tramontana.internet.linux import dish_process, firewall, links, mptcp, outlook_process, tcp_proxy
 from tramontana.internet.linux.carrier_events import CarrierEvents
+from tramontana.internet.linux.dhcp import DhcpClient
 from tramontana.internet.linux.flow_marks import FlowMarks, LocalNetwork
 from tramontana.internet.linux.flow_routes import EVERYTHING
 from tramontana.internet.linux.namespace import Namespace, allow_files
@@ -128,6 +131,11 @@ class SiteAgent:
         """Over which tunnels connections of classes that may use several go beside their own."""
         self._mtus: dict[TunnelId, int] = {}
         self.dhcp = dhcp_clients(settings)
+        self.dishes = {
+            uplink.index: dish_process.Dish(self.underlay, uplink.index, str(uplink.dish), settings.state / f"dish-{uplink.index}.sock")
+            for uplink in settings.uplink
+            if uplink.dish is not None
+        }
         self.ladder: SiteLadder | None = None
         """While the agent runs: by which way the packets of each tunnel reach its gateway."""
         self._announced: Outlook = {}
@@ -184,7 +192,8 @@ class SiteAgent:
         uplinks = {uplink.index: uplink.interface for uplink in settings.uplink}
         gateways = [address for gateway in settings.gateway for address in gateway.addresses]
         dhcp = {uplink.index for uplink in settings.uplink if uplink.dhcp}
-        firewall.apply_rules(self.underlay, kill_switch.uplink_rules(uplinks, gateways, dhcp))
+        dishes = {uplink.index: uplink.dish for uplink in settings.uplink if uplink.dish is not None}
+        firewall.apply_rules(self.underlay, kill_switch.uplink_rules(uplinks, gateways, dhcp, dishes))
         links.batch(self.underlay, ["link set lo up"])  # the TLS relay is reached there
         links.ensure_rules(self.underlay, uplinks)
         for name in ("all", "default", *uplinks.values()):
@@ -255,6 +264,8 @@ class SiteAgent:
             tasks.create_task(self.service.count())
             tasks.create_task(self.service.record_hours())
             tasks.create_task(self._choose())
+            for dish in self.dishes.values():
+                tasks.create_task(dish.follow(self._hear_dish))
             if self.settings.lookout is not None:
                 carriers = tuple(dict.fromkeys(uplink.carrier for uplink in self.settings.uplink))
                 tasks.create_task(outlook_process.follow(self.settings.lookout, carriers, self._foresee))
@@ -364,6 +375,10 @@ class SiteAgent:
         self._forecast = outlook
         self._tell_planned()
 
+    def _hear_dish(self, uplink: int, state: DishState | None) -> None:
+        if self.uplinks is not None:
+            self.uplinks.set_dish(uplink, state)
+
     def _read_announced(self) -> None:
         """What carriers announced, if the file is another one than before. A bad file changes nothing, and is told of once."""
         path = self.settings.announced
@@ -429,17 +444,23 @@ class SiteAgent:
                 self.gateways_changed.set()
         finally:
             self._close_what_is_revoked()
-            for client in self.dhcp:
-                client.ensure()
-            for tunnel in self._ends:
-                tool = self.outer_wireguard if tunnel.id.is_outer else self.wireguard
-                if not tool.is_alive(tunnel.interface, tunnel.used_in):
-                    log.warning("the interface %s is gone and is made again", tunnel.interface)
-                    self._ensure_tunnel(tunnel)
-                    if self._choosing is not None and not tunnel.id.is_outer:
-                        self._choosing.cancel()  # its sockets are bound to the interface that is gone
-                look_at(tool, tunnel.interface, tunnel.used_in, [tunnel])
-                self.tell_keyed(tunnel)
+            parts: list[DhcpClient | TunnelEnd[SiteKey]] = [*self.dhcp, *self._ends]
+            for_each(parts, self._look_at)
+
+    def _look_at(self, part: DhcpClient | TunnelEnd[SiteKey]) -> None:
+        if isinstance(part, DhcpClient):
+            part.ensure()
+            return
+        tool = self.outer_wireguard if part.id.is_outer else self.wireguard
+        if not tool.is_alive(part.interface, part.used_in):
+            log.warning("the interface %s is gone and is made again", part.interface)
+            self._ensure_tunnel(part)
+            if self._choosing is not None and not part.id.is_outer:
+                self._choosing.cancel()  # its sockets are bound to the interface that is gone
+        try:
+            look_at(tool, part.interface, part.used_in, [part])
+        finally:
+            self.tell_keyed(part)
 
     def tell_keyed(self, tunnel: TunnelEnd[SiteKey]) -> None:
         """Traffic goes only where a key is in force, in both layers if there are two, and leaves at once where none is any more."""
@@ -547,6 +568,7 @@ class SiteAgent:
             "layers": [self.outer_wireguard.name, self.wireguard.name] if self.is_nested else [self.wireguard.name],
             "tunnels": [{**self._status(tunnel), **self._measured(tunnel.id), **self._rung(tunnel.id)} for tunnel in self.tunnels.values()],
             "several": sorted(id.uplink for id in self._several),
+            "dishes": [dish.status() for dish in self.dishes.values()],
             "foreseen": self._foreseen(),
             "announced_fault": self._announced_fault,
             "history": [] if choice is None else [changed(change, time.monotonic()) for change in choice.history],
