@@ -7,9 +7,9 @@ sends them is the operator's own core.
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import Any
 
+from tramontana.cell.asn1_directory import directory
 from tramontana.cell.cell_broadcast import Message, SerialNumber
 from tramontana.errors import LocalError
 
@@ -75,7 +75,7 @@ def segments(contents: bytes, octets: int = SEGMENT_OCTETS) -> list[bytes]:
 
 def sib12(identifier: int, serial: SerialNumber, message: Message, octets: int = SEGMENT_OCTETS) -> list[bytes]:
     """BCCH-DL-SCH messages with SystemInformationBlockType12, one a segment (TS 36.331 §6.3.1)."""
-    pdu = _module("RRCLTE").EUTRA_RRC_Definitions.BCCH_DL_SCH_Message
+    pdu = directory("RRCLTE").EUTRA_RRC_Definitions.BCCH_DL_SCH_Message
     made = []
     for block in _blocks(identifier, serial, message, octets, "-r9", "warningMessageSegmentNumber-r9"):
         information = ("systemInformation-r8", {"sib-TypeAndInfo": [("sib12-v920", block)]})
@@ -86,7 +86,7 @@ def sib12(identifier: int, serial: SerialNumber, message: Message, octets: int =
 
 def sib8(identifier: int, serial: SerialNumber, message: Message, octets: int = SEGMENT_OCTETS) -> list[bytes]:
     """BCCH-DL-SCH messages with SIB8, one a segment (TS 38.331 §6.3.1)."""
-    pdu = _module("RRCNR").NR_RRC_Definitions.BCCH_DL_SCH_Message
+    pdu = directory("RRCNR").NR_RRC_Definitions.BCCH_DL_SCH_Message
     made = []
     for block in _blocks(identifier, serial, message, octets, "", "warningMessageSegmentNumber"):
         information = ("systemInformation", {"sib-TypeAndInfo": [("sib8", block)]})
@@ -123,15 +123,7 @@ def _ie(number: int, criticality: str, kind: str, value: object) -> dict[str, An
 
 
 def _initiating(module: str, part: str, name: str, procedure: int, kind: str, ies: list[dict[str, Any]]) -> bytes:
-    pdu = getattr(getattr(_module(module), part), name)
+    pdu = getattr(getattr(directory(module), part), name)
     message = {"procedureCode": procedure, "criticality": "reject", "value": (kind, {"protocolIEs": ies})}
     pdu.set_val(("initiatingMessage", message))
     return bytes(pdu.to_aper())
-
-
-def _module(name: str) -> Any:
-    """One of pycrate's directories, which share state: use one PDU at a time."""
-    try:
-        return import_module(f"pycrate_asn1dir.{name}")
-    except ImportError as error:
-        raise LocalError("LTE and NR payloads need pycrate: install tramontana with the extra `broadcast`") from error

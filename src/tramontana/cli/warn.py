@@ -12,6 +12,7 @@ import secrets
 import time
 from collections.abc import Callable
 from datetime import datetime
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -45,7 +46,20 @@ CERTAINTIES = ("Observed", "Likely", "Possible", "Unlikely", "Unknown")
 Command = Callable[..., None]
 
 
-@click.group()
+class _Warn(click.Group):
+    """Imports the satellite plan when it is asked for: a warning needs no orbits."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [*super().list_commands(ctx), "plan"]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name != "plan":
+            return super().get_command(ctx, cmd_name)
+        command: click.Command = import_module("tramontana.cli.warn_plan").plan
+        return command
+
+
+@click.group(cls=_Warn)
 def warn() -> None:
     """Warn every phone in an area: two persons, each with a device of his own (docs/warnings.md)."""
 
@@ -419,17 +433,26 @@ def _checked(fields: dict[str, Any]) -> Content:
 
 
 def _area(desk: Desk, file: Path | None, named: tuple[str, ...], circle: str | None, name: str | None) -> dict[str, Any]:
+    rings, names = drawn(file, circle)
+    for each in named:
+        found = desk.api.call("GET", f"/warnings/areas/{quote(each, safe='')}")
+        rings += areas.checked([[(point[0], point[1]) for point in ring] for ring in found["polygons"]])
+        names.append(each)
+    if not rings:
+        raise click.UsageError("say where with --area, --named-area or --circle")
+    return {"description": (name or ", ".join(names))[:200], "polygons": rings}
+
+
+def drawn(file: Path | None, circle: str | None) -> tuple[list[areas.Ring], list[str]]:
+    """The rings of a GeoJSON file and of LAT,LON,KM, and what they are called. Raises `LocalError`, `click.BadParameter`."""
     rings: list[areas.Ring] = []
-    names = list(named)
+    names: list[str] = []
     if file is not None:
         try:
             rings += areas.from_geojson(json.loads(_text(file)))
         except ValueError as error:
             raise LocalError(f"{file} is no JSON ({error})") from error
         names.append(file.stem)
-    for each in named:
-        found = desk.api.call("GET", f"/warnings/areas/{quote(each, safe='')}")
-        rings += areas.checked([[(point[0], point[1]) for point in ring] for ring in found["polygons"]])
     if circle is not None:
         try:
             latitude, longitude, radius_km = (float(part) for part in circle.split(","))
@@ -437,9 +460,7 @@ def _area(desk: Desk, file: Path | None, named: tuple[str, ...], circle: str | N
             raise click.BadParameter(f"{circle!r} is not LAT,LON,KM, for example 42.7,13.3,20") from error
         rings.append(areas.circle((latitude, longitude), radius_km * 1000))
         names.append(circle)
-    if not rings:
-        raise click.UsageError("say where with --area, --named-area or --circle")
-    return {"description": (name or ", ".join(names))[:200], "polygons": rings}
+    return rings, names
 
 
 def _split(text: str) -> tuple[str, str]:
