@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.keys.mls.world import World
+from tests.vectors.sealed_text import regenerate
 from tramontana.cell.small_text import decode_text, encode_text
 from tramontana.keys.mls.messages import Remove
 from tramontana.keys.sealed_text import (
@@ -259,3 +260,10 @@ def test_keys_of_a_real_conversation_and_of_whoever_was_removed() -> None:
     assert decode_text(ends["bruno"].open(second, 1.0).plaintext) == "only us"
     with pytest.raises(NotYet):
         ends["carla"].open(second, 1.0)
+
+
+def test_the_vectors_for_other_implementations_are_what_this_one_does() -> None:
+    assert json.loads(regenerate.FILE.read_text("utf-8")) == json.loads(json.dumps(regenerate.vectors()))
+    for each in regenerate.datagrams():  # made from the definition alone
+        key = DirectionKey(1, bytes.fromhex(each["exported"]))
+        assert key.seal(each["counter"], bytes.fromhex(each["plaintext"])).hex() == each["datagram"]
