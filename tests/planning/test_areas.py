@@ -38,15 +38,18 @@ def test_places_of_several_areas_keep_their_order_and_more_satellites_never_cove
     whole, half = work(sky), work(replace(sky, without=Without(satellites=0.5)))
     assert np.all(half.served <= whole.served)
     assert np.all(half.longest_gap_s >= whole.longest_gap_s)
+    assert np.all(half.satellites <= whole.satellites)
+    assert np.all(whole.satellites >= whole.served)  # where one serves, at least one can
     assert 0.0 < whole.served[0] < 1.0
     assert (whole.served[1], whole.longest_gap_s[1]) == (0.0, 1800.0)
 
 
 def test_two_skies_leave_the_shorter_gap() -> None:
-    one, other = Covered(np.array([0.9]), np.array([60.0])), Covered(np.array([0.5]), np.array([300.0]))
+    one, other = (Covered(np.array([a]), np.array([b]), np.array([c])) for a, b, c in ((0.9, 60.0, 2.5), (0.5, 300.0, 0.7)))
     both = together([one, other])
     assert both.served == pytest.approx([0.95])
     assert both.longest_gap_s == pytest.approx([60.0])
+    assert both.satellites == pytest.approx([3.2])
 
 
 def test_seas_and_municipalities_as_a_table_and_a_map(tmp_path: Path) -> None:

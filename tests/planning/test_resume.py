@@ -69,7 +69,7 @@ def test_an_answer_is_found_by_what_was_asked_and_read_back_as_it_was(tmp_path: 
     many = [Without(gateways=frozenset(names)) for names in (["a", "b", "c"], ["c", "b", "a"])]
     assert kept.path("work", many[0]) == kept.path("work", many[1])
     assert kept.read(one) == (False, None)
-    kept.keep(one, Covered(np.array([0.1, np.nan]), np.array([1.0, 2.0])))
+    kept.keep(one, Covered(np.array([0.1, np.nan]), np.array([1.0, 2.0]), np.array([0.3, 4.0])))
     is_there, answer = kept.read(one)
     assert is_there
     assert np.array_equal(answer.served, [0.1, np.nan], equal_nan=True)

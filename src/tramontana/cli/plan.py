@@ -17,6 +17,7 @@ from tramontana.cli.plan_draws import drawn
 from tramontana.cli.plan_figures import compare, figures
 from tramontana.cli.plan_losses import losses
 from tramontana.cli.plan_page import MILLION, PERCENTILES, number, range_in_words, service_in_words, study_page
+from tramontana.cli.plan_publish import publish
 from tramontana.cli.plan_study import (
     Findings,
     Tables,
@@ -49,7 +50,7 @@ def plan() -> None:
     """Compare the alternatives of a study: what each costs and gives, within what range, and why."""
 
 
-for command in (losses, areas, warning, figures, compare, contract):
+for command in (losses, areas, warning, figures, compare, contract, publish):
     plan.add_command(command)
 
 

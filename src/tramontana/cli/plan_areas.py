@@ -66,20 +66,30 @@ def covered(study: Study, work: Work, places: Sites | None = None) -> Coverage:
     for one in study.alternatives:
         if one.skies:
             every = together([found[serving.sky] for serving in one.skies])
-            by_alternative[one.id] = tuple(Covered(every.served[span], every.longest_gap_s[span]) for span in spans)
+            by_alternative[one.id] = tuple(Covered(every.served[span], every.longest_gap_s[span], every.satellites[span]) for span in spans)
     return Coverage(tuple(titles), tuple(sites), by_alternative)
 
 
 def areas_report(study: Study, found: Coverage, places: Sites | None) -> Report:
     """One row for each area and alternative; municipalities one by one."""
-    rows: list[tuple[str, str, float, float, float]] = []
+    rows: list[tuple[str, str, float, float, float, float]] = []
     for name, parts in found.by_alternative.items():
         for number, (title, part) in enumerate(zip(found.titles, parts, strict=True)):
             if places is not None and number == len(parts) - 1:
-                served, gaps = part.served.tolist(), part.longest_gap_s.tolist()
-                rows += [(name, place, share, share, gap) for place, share, gap in zip(places.names, served, gaps, strict=True)]
+                served, gaps, satellites = part.served.tolist(), part.longest_gap_s.tolist(), part.satellites.tolist()
+                each = zip(places.names, served, gaps, satellites, strict=True)
+                rows += [(name, place, share, share, gap, count) for place, share, gap, count in each]
             else:
-                rows.append((name, title, float(part.served.mean()), float(part.served.min()), float(part.longest_gap_s.max())))
+                rows.append(
+                    (
+                        name,
+                        title,
+                        float(part.served.mean()),
+                        float(part.served.min()),
+                        float(part.longest_gap_s.max()),
+                        float(part.satellites.min()),
+                    )
+                )
     return Report(
         f"Coverage by area: {study.head.title}",
         (("Simulated", _words()),),
@@ -89,6 +99,7 @@ def areas_report(study: Study, found: Coverage, places: Sites | None) -> Report:
             Column("served_percent", np.array([row[2] for row in rows]) * 100, digits=2),
             Column("worst_cell_percent", np.array([row[3] for row in rows]) * 100, digits=2),
             Column("longest_gap_s", np.array([row[4] for row in rows]), digits=0),
+            Column("worst_cell_satellites", np.array([row[5] for row in rows]), digits=1),
         ),
     )
 
@@ -110,7 +121,10 @@ def areas_section(study: Study, found: Coverage | None) -> str:
         f"<figure><figcaption>{escape(titles[name])}</figcaption>{_map(found.sites, parts, titles[name], number)}</figure>"
         for number, (name, parts) in enumerate(found.by_alternative.items())
     )
-    return f"<h2>Seas</h2><p>{_words()}. In brackets: the worst cell, and the longest gap of any.</p>{table(heads, rows)}{maps}"
+    about = (
+        "In brackets: the worst cell, and the longest gap of any. Maps: how many satellites can serve at a time, on a scale of its own each"
+    )
+    return f"<h2>Seas</h2><p>{_words()}. {about}.</p>{table(heads, rows)}{maps}"
 
 
 def _map(sites: Sequence[Sites], parts: Sequence[Covered], title: str, number: int) -> str:
@@ -120,8 +134,9 @@ def _map(sites: Sequence[Sites], parts: Sequence[Covered], title: str, number: i
     latitude, longitude = (np.concatenate([getattr(site, axis) for site in sites])[first] for axis in ("latitude_deg", "longitude_deg"))
     cells = [ids[index] for index in first]
     whole = Sites.of(ids=cells, names=cells, kind="cell", latitude_deg=latitude, longitude_deg=longitude)
-    share = np.concatenate([part.served for part in parts])[first] * 100
-    drawn = SiteMap(whole, share, f"{title}: served share of the time, %", 1).svg()
+    # The share of the time is 100 % nearly everywhere, and a map of it has one colour; how many satellites can serve differs.
+    satellites = np.concatenate([part.satellites for part in parts])[first]
+    drawn = SiteMap(whole, satellites, f"{title}: satellites that can serve at a time, mean", 1).svg()
     return drawn.replace('id="frame"', f'id="frame{number}"').replace("url(#frame)", f"url(#frame{number})")
 
 

@@ -17,6 +17,7 @@ from tramontana.cli.plan_study import Findings, results_of
 from tramontana.cli.plan_warning import warning_section
 from tramontana.cli.sky_chart import LINES, plain_text
 from tramontana.cli.sky_page import svg_of
+from tramontana.control.reports import GENERATOR
 from tramontana.planning.estimate import Source
 from tramontana.planning.figure import Draws, Driver, Figure, Input, Simulated, Values, ancestry, drivers, evaluate
 from tramontana.planning.measures import LEAST_BPS, MeasureSky, Service, weighted
@@ -47,13 +48,14 @@ def study_page(study: Study, findings: Findings, seas: Coverage | None, drawn: D
         f"<h1>{escape(study.head.title)}</h1><p>{escape(about)}</p>"
         f'<figure role="img" aria-label="{escape(_ranges_in_words(study, values))}">{ranges}</figure>'
         f"{_table(study, values, measured)}{_reported(study)}{_service(study, measured)}"
-        f"{sovereignty(study, found, links)}{lost(study, found, links)}{busy_hour(study, found, links)}{areas_section(study, seas)}"
+        f"{sovereignty(study, found, findings.by_laser, links)}{lost(study, found, links)}{busy_hour(study, found, links)}"
+        f"{areas_section(study, seas)}"
         f"{warning_section(study, findings.warned, links)}{parts}"
         f"<h2>Inputs</h2>{_inputs(study.inputs)}<h2>Sources</h2>{_sources(study.sources)}"
     )
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
-        f"<title>{escape(study.head.title)}</title><style>{_STYLE}</style></head><body><main>{body}</main></body></html>\n"
+        f"{GENERATOR}<title>{escape(study.head.title)}</title><style>{_STYLE}</style></head><body><main>{body}</main></body></html>\n"
     )
 
 
@@ -213,7 +215,7 @@ def _inputs(inputs: Mapping[str, Input]) -> str:
 def _sources(sources: Mapping[str, Source]) -> str:
     lines = (
         f'<li id="source-{escape(source.id)}"><b>{escape(source.id)}</b>: {escape(source.title)}, {escape(source.date)}. '
-        f'<a href="{escape(source.url)}" rel="noreferrer">{escape(source.url)}</a></li>'
+        f'<a href="{escape(source.url)}" rel="noopener noreferrer" target="_blank">{escape(source.url)}</a></li>'
         for source in sources.values()
     )
     return f"<ul>{''.join(lines)}</ul>"

@@ -10,6 +10,7 @@ from html import escape
 from tramontana.cli.plan_losses import dependences
 from tramontana.planning.busy_hour import CASES
 from tramontana.planning.estimate import Source
+from tramontana.planning.laser_landing import LaserLanding, laser_names
 from tramontana.planning.losses import Dependence
 from tramontana.planning.results import AVAILABLE, CARRIED, MEDIAN, OVER_YEARS, SLOW, Found, saturated
 from tramontana.planning.study import Study
@@ -42,7 +43,7 @@ def table(heads: Iterable[str], rows: Iterable[tuple[str, Iterable[str]]]) -> st
     return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
-def sovereignty(study: Study, found: Mapping[str, Found], links: Links) -> str:
+def sovereignty(study: Study, found: Mapping[str, Found], by_laser: Mapping[str, LaserLanding], links: Links) -> str:
     """Where traffic lands and what landing at home costs, and on whom each part depends."""
     country, text = study.head.country, ""
     if country is not None and found:
@@ -56,6 +57,23 @@ def sovereignty(study: Study, found: Mapping[str, Found], links: Links) -> str:
             f"<p>Free choice of gateway beside gateways in {escape(country)} only. Satellites pass traffic on to the ground in view, not "
             "to each other (no lasers): far from home, landing at home may be no service at all.</p>"
             + table(heads, ((_title(study, name), [linked(links, name, figure, shown) for figure, shown in figures]) for name in found))
+        )
+    if country is not None and by_laser:
+        names = laser_names(country)
+        shown = (percent, milliseconds, percent, milliseconds, milliseconds)
+        heads = [
+            "With lasers", f"Shortest route lands in {country}", "Its median", f"Can land in {country}", f"Median, {country} only", "Added",
+        ]  # fmt: skip
+        text += (
+            f"<p>The same where satellites pass traffic on to each other by laser: shortest routes, and the shortest that land in "
+            f"{escape(country)}. From afar landing at home becomes possible, at the price of the way there.</p>"
+            + table(
+                heads,
+                (
+                    (_title(study, name), [linked(links, name, figure, words) for figure, words in zip(names, shown, strict=True)])
+                    for name in by_laser
+                ),
+            )
         )
     named = dependences(study)
     if named:

@@ -16,6 +16,7 @@ from tramontana.cli.sky_options import Command, Work
 from tramontana.cli.sky_options import work_options as shared_work_options
 from tramontana.errors import LocalError
 from tramontana.planning.figure import Figure, ancestry
+from tramontana.planning.laser_landing import LaserLanding, land_by_laser, laser_figures
 from tramontana.planning.results import Found, measure_all, measured_figures
 from tramontana.planning.study import Alternative, Study, named_files, parse_study
 from tramontana.planning.warning_time import Warned, warn_all, warned_figures
@@ -93,12 +94,15 @@ class Findings:
     """What was simulated, by alternative; those without a sky, or that reach no phone, are left out."""
 
     service: dict[str, Found]
+    by_laser: dict[str, LaserLanding]
     warned: dict[str, Warned]
 
 
 def measured(study: Study, work: Work) -> Findings:
     """All that is simulated of a study's alternatives."""
-    return Findings(measure_all(study, partial(work.run, "service")), warned(study, work))
+    lasers = {one.id: one.lasers for one in study.alternatives}
+    by_laser = land_by_laser(lasers, study.demand, partial(work.run, "lasers"))
+    return Findings(measure_all(study, partial(work.run, "service")), by_laser, warned(study, work))
 
 
 def warned(study: Study, work: Work) -> dict[str, Warned]:
@@ -116,7 +120,8 @@ def all_results(study: Study, one: Alternative, found: Findings) -> list[Figure]
     """Those, and what was measured of it."""
     service = measured_figures(study, one, found.service[one.id]) if one.id in found.service else []
     reached = warned_figures(study.warned, study.losses, found.warned[one.id]) if one.id in found.warned else []
-    return [*results_of(one), *service, *reached]
+    lasers = laser_figures(study.demand, found.by_laser[one.id]) if study.demand is not None and one.id in found.by_laser else []
+    return [*results_of(one), *service, *lasers, *reached]
 
 
 def named_figures(figures: list[Figure]) -> dict[str, Figure]:

@@ -30,6 +30,7 @@ from tramontana.control.guard import LOOPBACK_NAMES
 from tramontana.control.media import Relay
 from tramontana.control.nats_events import NatsAddress, NatsEvents
 from tramontana.control.operators import Operators, OperatorsFileError, parse_operators
+from tramontana.control.reports import DIRECTORY as REPORTS
 from tramontana.control.services import Services
 from tramontana.control.sky import SkyService
 from tramontana.control.store.database import DirectoryLock, PostgresqlAddress, Sharing, Store, StoreError, prepare_directory
@@ -357,6 +358,7 @@ def serve(
                 operators=operators,
                 tak=tak,
                 warning_data=warning_data,
+                reports=directory / REPORTS,
             )
 
         def config(app: FastAPI) -> uvicorn.Config:

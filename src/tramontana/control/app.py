@@ -35,6 +35,7 @@ from tramontana.control.api import (
     log,
     loss,
     me,
+    reports,
     routers,
     sealed_texts,
     socket,
@@ -62,6 +63,7 @@ from tramontana.control.player import PathPlayer
 from tramontana.control.problem import Problem, answer_problem
 from tramontana.control.processes import Processes
 from tramontana.control.relay_orders import TELL_EVERY_S, RelayOrders
+from tramontana.control.reports import Reports
 from tramontana.control.rooms import Rooms
 from tramontana.control.routers import Routers
 from tramontana.control.services import Services
@@ -111,6 +113,8 @@ class Parts:
     operators: Operators = field(default_factory=Operators)
     """Message centres, who may bind to ours, and the emergency numbers; without any there are no texts and no SOS."""
     warning_data: WarningData = field(default_factory=WarningData)
+    reports: Path | None = None
+    """The folder of reports of planning; None: there are none."""
     tak: TakServers = field(default_factory=TakServers)
     """TAK servers to tell of cases and warnings, and to hear of field units from."""
     log_key: LogKey = field(default_factory=LogKey.generate)
@@ -150,6 +154,7 @@ async def _assemble(parts: Parts, buckets: TokenBuckets) -> Services:
         broadcast_sky=BroadcastSky(parts.sky.fleet),
         warnings=Warnings(parts.store, custody, parts.warning_data, parts.clock),
         tak=Tak(parts.store, parts.tak, parts.clock),
+        reports=Reports(parts.reports, _derived(secret, b"tramontana report links 1")),
         processes=Processes(parts.store, hub, parts.clock),
         events_key=_derived(secret, b"tramontana events 1"),
         forwarders=forwarders,
@@ -309,7 +314,7 @@ def _bare_app(lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]] |
     app.add_exception_handler(StoreUnavailable, _store_unavailable)
     app.include_router(log.open_router)
     people = (entry, log, me, custody, conversations, attachments, calls, admin, admin_conversations, console, loss)
-    for module in (*people, routers, texts, sealed_texts, sos, units, warnings, socket):
+    for module in (*people, routers, texts, sealed_texts, sos, units, warnings, reports, socket):
         app.include_router(module.router)
     app.include_router(loss.for_strangers)
     return app

@@ -16,6 +16,7 @@ from tramontana.control.hub import Hub
 from tramontana.control.limits import Limits, TokenBuckets
 from tramontana.control.membership import Membership
 from tramontana.control.processes import Processes
+from tramontana.control.reports import Reports
 from tramontana.control.routers import Routers
 from tramontana.control.sky import SkyService
 from tramontana.control.sos import Sos
@@ -46,6 +47,7 @@ class Services:
     sky: SkyService
     warnings: Warnings
     tak: Tak
+    reports: Reports
     broadcast_sky: BroadcastSky
     buckets: TokenBuckets
     limits: Limits

@@ -31,6 +31,8 @@ class Covered:
     """Share of the time."""
     longest_gap_s: Floats
     """To the step; the whole time where it is never served."""
+    satellites: Floats
+    """How many can serve at a time, on average: where everything is served, this still tells places apart."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -44,7 +46,7 @@ class CoverSites:
     def __call__(self, sky: SkyDesign) -> Covered:
         instants = Instants.over(self.start_unix_s, self.duration_s, STEP_S)
         served = CountSatellites(sky.fleet(), sky.ground(), self.sites, MINIMUM_ELEVATION_DEG)(instants).served
-        return Covered(np.asarray(served.fraction), np.asarray(served.longest_gap_s))
+        return Covered(np.asarray(served.fraction), np.asarray(served.longest_gap_s), np.asarray(served.mean_in_view, np.float64))
 
 
 def inside(ring: Floats, latitude_deg: Floats, longitude_deg: Floats) -> NDArray[np.bool_]:
@@ -77,4 +79,5 @@ def together(parts: Sequence[Covered]) -> Covered:
     if not parts:
         raise ValueError("no sky, no coverage")
     lost = np.prod([1.0 - part.served for part in parts], axis=0)
-    return Covered(1.0 - lost, np.min([part.longest_gap_s for part in parts], axis=0))
+    gap = np.min([part.longest_gap_s for part in parts], axis=0)
+    return Covered(1.0 - lost, gap, np.sum([part.satellites for part in parts], axis=0))

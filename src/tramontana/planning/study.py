@@ -62,6 +62,8 @@ class Alternative:
     """Present value by protected user and year; None where the study does not count users."""
     skies: tuple[Serving, ...]
     """What serves; empty where nothing of it is measured."""
+    lasers: tuple[SkyDesign, ...]
+    """Those of its skies whose satellites pass traffic on to each other."""
     phones: tuple[PhoneServing, ...]
     """What ordinary phones hear."""
     dependences: tuple[tuple[str, Dependence], ...]
@@ -400,6 +402,7 @@ class _Builder:
         terms: list[Figure] = []
         residual: Figure | None = None
         skies: list[Serving] = []
+        lasers: list[SkyDesign] = []
         phones: list[PhoneServing] = []
         dependences: list[tuple[str, Dependence]] = []
         for part in self._parts(entry, entries, ()):
@@ -407,6 +410,9 @@ class _Builder:
             if part.sky is not None:
                 where = f"alternatives.{part.id}.sky"
                 skies.append(self._serving(part, part.sky, self._sky(part.sky, where), where))
+                if part.sky.lasers is not None:
+                    self._sources(part.sky.lasers, f"{where}.lasers")
+                    lasers.append(skies[-1].sky)
             if part.phones is not None:
                 phones.append(self._phones(part, part.phones))
             dependence = self._dependence(part)
@@ -420,7 +426,9 @@ class _Builder:
             raise StudyError(f"alternatives.{entry.id} has no costs: give lines, a constellation, or includes")
         rate = self._named(self.file.study.discount_rate, "study.discount_rate")
         sums = costs(terms, residual, rate, years)
-        return Alternative(entry.id, entry.title, sums, self._per_user(sums), tuple(skies), tuple(phones), tuple(dependences))
+        return Alternative(
+            entry.id, entry.title, sums, self._per_user(sums), tuple(skies), tuple(lasers), tuple(phones), tuple(dependences)
+        )
 
     def _parts(
         self, entry: AlternativeEntry, entries: Mapping[str, AlternativeEntry], above: tuple[str, ...]

@@ -36,6 +36,7 @@ product = ["fee"]                    # multiplied; `divide` what divides; the re
 [alternatives.sky]                   # left out: no satellites, or none that are measured here
 design = "starlink-gen1"             # a built-in one, or [[alternatives.sky.shells]] of one's own
 landing = ["IT"]                     # countries of gateways; left out: all that are known
+lasers = "offer"                     # who says that its satellites have lasers: then landing at home is shown with them as well
 first = 1                            # the years in which it serves; `last` as well
 lifetime = "lifetime"                # an input in years: how long a satellite lasts when no new one is launched
 [alternatives.sky.beams]             # left out: what it carries is not computed
@@ -226,6 +227,8 @@ class SatellitesEntry(_Strict):
 
 class SkyEntry(SatellitesEntry):
     landing: tuple[Country, ...] = ()
+    lasers: Sources | None = None
+    """Who says that its satellites pass traffic on to each other; left out: they do not, or nothing is asked about it."""
     beams: BeamsEntry | None = None
 
 

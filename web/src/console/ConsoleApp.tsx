@@ -12,6 +12,7 @@ import { Conversations } from "./Conversations";
 import { Invitations } from "./Invitations";
 import { MembersLog } from "./MembersLog";
 import { People } from "./People";
+import { Planning } from "./planning/Planning";
 import { SignIn } from "./SignIn";
 import type { ConsoleSession } from "./session";
 import { Sites } from "./sites/Sites";
@@ -19,10 +20,10 @@ import { SkyView } from "./sky/SkyView";
 import { SosView } from "./sos/SosView";
 import { WarningsView } from "./warnings/WarningsView";
 
-const VIEWS = ["sky", "warnings", "sos", "sites", "invitations", "approvals", "people", "conversations", "calls", "log", "audit"] as const;
+const VIEWS = ["sky", "warnings", "sos", "sites", "invitations", "approvals", "people", "conversations", "calls", "planning", "log", "audit"] as const;
 type View = (typeof VIEWS)[number];
 
-const ICONS: Record<View, IconName> = { sky: "satellite", warnings: "warning", sos: "place", sites: "router", invitations: "ticket", approvals: "check", people: "person", conversations: "message", calls: "handset", log: "lock", audit: "list" };
+const ICONS: Record<View, IconName> = { sky: "satellite", warnings: "warning", sos: "place", sites: "router", invitations: "ticket", approvals: "check", people: "person", conversations: "message", calls: "handset", planning: "file", log: "lock", audit: "list" };
 
 function viewInAddress(): View {
   const named = location.hash.replace(/^#\//, "");
@@ -50,6 +51,8 @@ function Present({ session }: { session: ConsoleSession }) {
       return <Conversations api={api} />;
     case "approvals":
       return <Approvals api={api} />;
+    case "planning":
+      return <Planning api={api} />;
     case "log":
       return <MembersLog api={api} />;
     case "calls":

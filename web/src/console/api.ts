@@ -25,6 +25,7 @@ export type SosForm = "cot" | "cap";
 export type SosAction = "take" | "offer" | "release" | "answer" | "position" | "close";
 export type UnitPage = Schemas["UnitPage"];
 export type Unit = Schemas["UnitShown"];
+export type PlanningReport = Schemas["PlanningReport"];
 export type SkySummary = Schemas["SkySummary"];
 export type Link = Schemas["Link"];
 export type Links = Schemas["Links"];
@@ -225,6 +226,14 @@ export class ConsoleApi {
 
   units(): Promise<UnitPage> {
     return this.#call("GET", "/units");
+  }
+
+  planningReports(): Promise<PlanningReport[]> {
+    return this.#call("GET", "/planning/reports");
+  }
+
+  planningReportLink(name: string): Promise<Schemas["ReportLink"]> {
+    return this.#call("POST", `/planning/reports/${encodeURIComponent(name)}/link`);
   }
 
   sky(): Promise<SkySummary> {

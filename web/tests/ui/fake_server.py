@@ -22,6 +22,7 @@ from urllib.parse import parse_qs, urlsplit
 import numpy as np
 
 from tramontana.control.guard import SECURITY_HEADERS
+from tramontana.control.reports import GENERATOR, POLICY
 
 SLOT_S = 15.0
 SLOT_PHASE_S = 12.0
@@ -309,6 +310,16 @@ def units(now: float) -> dict[str, Any]:
     return {"links": [link, silent], "kept_s": 1800.0, "units": found}
 
 
+REPORT = (
+    f'<!doctype html><html lang="en"><head><meta charset="utf-8">{GENERATOR}<title>Italy 2025: which sky</title>'
+    "<style>h1{color:#123}</style>"
+    "</head><body><main><h1>Italy 2025: which sky</h1><p id='said'>No script has run.</p>"
+    "<p><a href='#source'>to the source</a></p>"
+    "<p id='source'>The source</p></main><script>document.getElementById('said').textContent = 'A script has run.'</script></body></html>"
+)
+"""With a script, which the policy must not let run."""
+
+
 class Api:
     """The made-up administration: what the console asks for, answered from plain lists."""
 
@@ -444,6 +455,13 @@ class Api:
                 return 200, {"case": sos_case(now), "entries": sos_entries(now)}
             case "GET", "/api/v1/units":
                 return 200, units(now)
+            case "GET", "/api/v1/planning/reports":
+                return 200, [
+                    {"name": "italy-2025", "title": "Italy 2025: which sky", "published_at": now - 3600, "size_bytes": 812_345},
+                    {"name": "spain-2025", "title": "Spain 2025: which sky", "published_at": now - 86400, "size_bytes": 402_345},
+                ]
+            case "POST", _ if path.startswith("/api/v1/planning/reports/"):
+                return 200, {"path": path.replace("/link", "/page?until=1&seal=0"), "expires_at": now + 300}
             case "GET", "/api/v1/console/sky":
                 return 200, summary(self.satellites, now)
             case "GET", "/api/v1/console/links":
@@ -572,9 +590,21 @@ class _Handler(SimpleHTTPRequestHandler):
         pass
 
     def end_headers(self) -> None:
-        for name, value in SECURITY_HEADERS.items():
+        own = {"Content-Security-Policy": POLICY, "X-Frame-Options": "SAMEORIGIN"} if self._is_report() else {}
+        for name, value in (SECURITY_HEADERS | own).items():
             self.send_header(name, value)
         super().end_headers()
+
+    def _is_report(self) -> bool:
+        return self.command == "GET" and urlsplit(self.path).path.endswith("/page")
+
+    def _report(self) -> None:
+        content = REPORT.encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "text/html; charset=utf-8")
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
 
     def _api(self) -> None:
         address = urlsplit(self.path)
@@ -589,6 +619,9 @@ class _Handler(SimpleHTTPRequestHandler):
         self.wfile.write(content)
 
     def do_GET(self) -> None:
+        if self._is_report():
+            self._report()
+            return
         if self.path.startswith("/api/"):
             self._api()
             return
