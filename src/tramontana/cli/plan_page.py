@@ -12,7 +12,7 @@ from matplotlib.figure import Figure as Drawing
 
 from tramontana.cli.plan_areas import Coverage, areas_section
 from tramontana.cli.plan_draws import Drawn
-from tramontana.cli.plan_sections import busy_hour, lost, milliseconds, percent, slug, source_links, sovereignty, table
+from tramontana.cli.plan_sections import Links, busy_hour, linked, lost, milliseconds, percent, slug, source_links, sovereignty, table
 from tramontana.cli.plan_study import Findings, results_of
 from tramontana.cli.plan_warning import warning_section
 from tramontana.cli.sky_chart import LINES, plain_text
@@ -20,7 +20,8 @@ from tramontana.cli.sky_page import svg_of
 from tramontana.control.reports import GENERATOR
 from tramontana.planning.estimate import Source
 from tramontana.planning.figure import Draws, Driver, Figure, Input, Simulated, Values, ancestry, drivers, evaluate
-from tramontana.planning.measures import LEAST_BPS, MeasureSky, Service, weighted
+from tramontana.planning.measures import LEAST_BPS, MeasureSky, Service
+from tramontana.planning.results import AVAILABLE, MEDIAN, OVER_YEARS
 from tramontana.planning.study import Alternative, Study
 from tramontana.planning.units import shown
 
@@ -47,7 +48,7 @@ def study_page(study: Study, findings: Findings, seas: Coverage | None, drawn: D
     body = (
         f"<h1>{escape(study.head.title)}</h1><p>{escape(about)}</p>"
         f'<figure role="img" aria-label="{escape(_ranges_in_words(study, values))}">{ranges}</figure>'
-        f"{_table(study, values, measured)}{_reported(study)}{_service(study, measured)}"
+        f"{_table(study, values, measured, links)}{_reported(study)}{_service(study, measured, links)}"
         f"{sovereignty(study, found, findings.by_laser, links)}{lost(study, found, links)}{busy_hour(study, found, links)}"
         f"{areas_section(study, seas)}"
         f"{warning_section(study, findings.warned, links)}{parts}"
@@ -90,7 +91,7 @@ def service_in_words(study: Study) -> str:
     )
 
 
-def _table(study: Study, values: Mapping[Figure, Values], measured: Mapping[str, Service]) -> str:
+def _table(study: Study, values: Mapping[Figure, Values], measured: Mapping[str, Service], links: Links) -> str:
     currency = escape(study.head.currency)
     heads = ["Alternative", f"Present value, million {currency}", f"Paid, million {currency}"]
     if study.alternatives[0].per_user is not None:
@@ -104,12 +105,12 @@ def _table(study: Study, values: Mapping[Figure, Values], measured: Mapping[str,
             low, middle, high = np.percentile(values[figure], PERCENTILES) / scale
             cells.append(f'<a href="#{_anchor(one, figure)}">{middle:,.0f}</a> <small>{low:,.0f} to {high:,.0f}</small>')
         if study.demand is not None and one.id in measured:
-            found, shares = measured[one.id], study.demand.shares
+            found = measured[one.id]
             cells += [
                 f"{study.head.first_year + found.first - 1}, {study.head.first_year + found.complete_from - 1}",
-                percent(weighted(found.complete.available, shares)),
-                percent(weighted(found.available_over_years, shares)),
-                milliseconds(weighted(found.complete.round_trip_s, shares) * 1e3),
+                linked(links, one.id, AVAILABLE, percent),
+                linked(links, one.id, OVER_YEARS, percent),
+                linked(links, one.id, MEDIAN, milliseconds),
             ]
         elif study.demand is not None:
             cells += ["–"] * 4
@@ -125,21 +126,29 @@ def _reported(study: Study) -> str:
     for one in study.reported:
         given, of = one.input.estimate, shown(one.input.unit)
         bounds = "" if given.low == given.high else f" <small>{number(given.low)} to {number(given.high)}</small>"
-        value = f'<a href="#{_input_anchor(one.input)}">{number(given.likely)}{escape("" if of == "1" else f" {of}")}</a>{bounds}'
+        words = "" if of == "1" else f" by {of[2:]}" if of.startswith("1/") else f" {of}"
+        value = f'<a href="#{_input_anchor(one.input)}">{number(given.likely)}{escape(words)}</a>{bounds}'
         rows.append((escape(one.fact), [value, source_links(given.sources), escape(one.note)]))
     return f"<h2>As reported</h2>{table(['Reported', 'As an input', 'Source', 'What the study makes of it'], rows)}"
 
 
-def _service(study: Study, measured: Mapping[str, Service]) -> str:
+def _service(study: Study, measured: Mapping[str, Service], links: Links) -> str:
     """By place: the share of a year that holds, and the median round trip."""
     if study.demand is None or not measured:
         return ""
     titles = {one.id: one.title for one in study.alternatives}
 
-    def cell(found: Service, row: int) -> str:
-        return f"{percent(found.complete.available[row])} <small>{milliseconds(found.complete.round_trip_s[row] * 1e3)}</small>"
+    def cell(name: str, row: int) -> str:
+        """Each leads to the mean over the places, where its method stands."""
+        found = measured[name].complete
+        available, trip = percent(found.available[row]), milliseconds(found.round_trip_s[row] * 1e3)
+        if (name, AVAILABLE) in links:
+            available = f'<a href="#{links[name, AVAILABLE][0]}">{available}</a>'
+        if (name, MEDIAN) in links:
+            trip = f'<a href="#{links[name, MEDIAN][0]}">{trip}</a>'
+        return f"{available} <small>{trip}</small>"
 
-    rows = ((escape(place.name), [cell(found, row) for found in measured.values()]) for row, place in enumerate(study.demand.places))
+    rows = ((escape(place.name), [cell(name, row) for name in measured]) for row, place in enumerate(study.demand.places))
     words = service_in_words(study)
     return f"<h2>Service by place, simulated</h2><p>{escape(words[0].upper() + words[1:])}.</p>" + table(
         ["Place", *(escape(titles[name]) for name in measured)], rows
@@ -147,7 +156,9 @@ def _service(study: Study, measured: Mapping[str, Service]) -> str:
 
 
 def _alternative(study: Study, one: Alternative, results: list[Figure], values: Mapping[Figure, Values]) -> str:
-    figures = [figure for figure in ancestry(results) if figure.name is not None and (figure.operands or isinstance(figure, Simulated))]
+    # Turned round twice: the first result comes first, and each stands above what it is made of.
+    all_of_it = ancestry(results[::-1])
+    figures = [figure for figure in all_of_it if figure.name is not None and (figure.operands or isinstance(figure, Simulated))]
     tornado, words = _tornado(study, one)
     drawing = (
         f'<figure role="img" aria-label="{escape(words)}">{svg_of(tornado)}</figure>' if tornado is not None else f"<p>{escape(words)}</p>"
@@ -281,6 +292,7 @@ thead th{background:#f2f5f8}tbody th{font-weight:600}
 .number{text-align:right;white-space:nowrap}small{color:#4a5663}
 .formulas th{width:18rem}tr:target,li:target{background:#fff4cf}
 summary{cursor:pointer;padding:.3rem 0}li{margin:.3rem 0;overflow-wrap:anywhere}
-@media print{body{margin:0;max-width:none;font-size:11px}figure,tr{break-inside:avoid}
+@media print{body{margin:0;max-width:none;font-size:11px}figure,tr{break-inside:avoid}h2,h3,h2+p,h3+p,summary{break-after:avoid}
+figure svg{max-height:115mm}
 a{color:inherit;text-decoration:none}.scroll{overflow:visible}}
 """.replace("\n", "")

@@ -19,6 +19,7 @@ from tramontana.planning.warning_time import (
     BETWEEN_STARTS_S,
     HORIZON_S,
     SHARES,
+    SHOWN,
     STARTS,
     Reached,
     Warned,
@@ -28,8 +29,7 @@ from tramontana.planning.warning_time import (
 )
 from tramontana.space.beams.held import DWELL_S, MINIMUM_ELEVATION_DEG
 
-_SHOWN = 1
-"""Of `SHARES`: 90 %."""
+_SHOWN = SHARES.index(SHOWN)
 
 
 @click.command()
@@ -89,7 +89,7 @@ def warning_section(study: Study, found: Mapping[str, Warned], links: Links) -> 
             "Alternative",
             "Years",
             within_words().capitalize(),
-            *(f"{share:.0%} of the people" for share in SHARES),
+            *(f"{share * 100:g} % of the people" for share in SHARES),
             "Nine starts of ten",
         ]
         rows = []
@@ -107,8 +107,10 @@ def warning_section(study: Study, found: Mapping[str, Warned], links: Links) -> 
         about = f"{people}, each covered {area.times} times. {source_links(area.sources)}"
         text += f"<h3>{escape(area.title)}</h3><p>{about}</p>{table(heads, rows)}"
         if study.losses and found:
+            text += "<p>What is left after each loss, in the year in which most is.</p>"
             text += table(["Lost", *(escape(_title(study, name)) for name in found)], list(_losses(study, found, links, number)))
-    return f'<h2 id="warning">Time to warn, direct to phones</h2><p>{_words(study)}.</p>{text}'
+    words = _words(study)
+    return f'<h2 id="warning">Time to warn, direct to phones</h2><p>{words[0].upper() + words[1:]}.</p>{text}'
 
 
 def duration(seconds: float) -> str:
@@ -124,7 +126,7 @@ def _losses(study: Study, found: Mapping[str, Warned], links: Links, number: int
             reach = linked(links, name, f"{within_words()}{named}", percent)
             median = linked(links, name, f"{time_words(SHARES[_SHOWN])}{named}", duration)
             years = _span(study, one.after[loss.id], number)
-            cells.append("nobody" if years is None else f"{reach} <small>{SHARES[_SHOWN]:.0%} in {median}, {years}</small>")
+            cells.append("nobody" if years is None else f"{reach} <small>{SHOWN * 100:g} % in {median}, {years}</small>")
         yield escape(loss.title[0].upper() + loss.title[1:]), cells
 
 

@@ -47,5 +47,5 @@ def factor(given: pint.Unit, wanted: pint.Unit) -> float:
 
 def shown(of: pint.Unit) -> str:
     """For people: `EUR/user/year`, `Mbit/s`."""
-    words = f"{of:~C}".replace("**", "^") or "1"
+    words = f"{of:~C}".replace("**", "^").replace("*", "·") or "1"
     return "/".join("year" if part == "a" else part for part in words.split("/"))

@@ -27,6 +27,8 @@ from tramontana.space.shells import FILED_EPOCH_UNIX_S
 Floats = NDArray[np.float64]
 SHARES: Final = (0.5, 0.9, 0.99)
 """Of the people: how long until so many are covered."""
+SHOWN: Final = 0.9
+"""The one that is shown where there is room for one."""
 HORIZON_S: Final = 3600.0
 STARTS: Final = 24
 BETWEEN_STARTS_S: Final = 3607.0
@@ -205,7 +207,7 @@ def within_words() -> str:
 
 
 def time_words(share: float) -> str:
-    return f"time to warn {share:.0%} of the people"
+    return f"time to warn {share * 100:g} % of the people"
 
 
 def warned_figures(areas: Sequence[WarnedArea], losses: Iterable[Loss], found: Warned) -> list[Figure]:
@@ -234,6 +236,8 @@ class _Figures:
             )
             self._simulated(f"{within_words()}, {area.title}{named}", float(found.share[row].mean()), "", f"mean over the starts, {method}")
             for column, share in enumerate(SHARES):
+                if named and share != SHOWN:
+                    continue
                 name = f"{time_words(share)}, {area.title}{named}"
                 self._simulated(name, float(median[row, column]), "s", f"median over the starts, {method}")
                 if not named:
