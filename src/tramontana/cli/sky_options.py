@@ -168,14 +168,15 @@ class Work:
                 kept.keep(paths[left[index]], answer)
 
         try:
-            map_chunks(
-                _Quiet(work),
-                [pieces[number] for number in left],
-                workers=self.workers,
-                dask_address=self.dask,
-                progress=progress.show,
-                answered=answered,
-            )
+            if left:  # a cluster is not troubled for nothing
+                map_chunks(
+                    _Quiet(work),
+                    [pieces[number] for number in left],
+                    workers=self.workers,
+                    dask_address=self.dask,
+                    progress=progress.show,
+                    answered=answered,
+                )
         finally:
             progress.end()
         return [known[number] for number in range(len(pieces))]
