@@ -135,9 +135,8 @@ async def prepare(data: Path, made: Custodians, sites: int, gateways: int, joini
         async with store.write() as connection:
             for number, site in enumerate(there[:sites], start=2):
                 site.number = number
-                await routers.set_site(
-                    connection, site.device_id, number, [site_network(number), site_network_6(organisation_id, number)], time.time()
-                )
+                networks = site_network(number), site_network_6(organisation_id, number)
+                await routers.set_site(connection, site.device_id, number, networks, time.time())
         found = fill(data, made, office.service_id, "gateway", [f"Gateway {n}" for n in range(gateways)])
         token = Token.generate()
         async with store.write() as connection:

@@ -203,6 +203,7 @@ def test_the_unit_keeps_tunnels_and_comes_before_the_network() -> None:
     unit = join.unit_text("site", Path("/etc/tramontana/site.toml"))
     assert "KillMode=process" in unit
     assert "Before=network-pre.target" in unit
+    assert "CPUSchedulingPolicy=rr\n" in unit  # with `fifo` two threads of wireguard-go that wait for each other hold a core for good
     assert "network-online" in join.unit_text("gateway", Path("/etc/tramontana/gateway.toml"))
     assert json.dumps(unit).isascii()
 

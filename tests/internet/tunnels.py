@@ -19,8 +19,9 @@ UPLINKS = (1, 2, 3)
 CARRIERS = {1: "starlink", 2: "fibre", 3: "sicral-2"}
 HOST, SERVER, SITE_NETWORK = "10.64.1.2", "10.8.0.2", "10.64.1.0/24"
 PATIENCE_S = 60.0
-REAL_TIME = ("chrt", "--fifo", "5")
-"""Agents and tunnels go before everything else that a busy machine does: delays of the machine are not what is tested."""
+REAL_TIME = ("chrt", "--rr", "5")
+"""Agents and tunnels go before everything else that a busy machine does: delays of the machine are not what is tested. In turns: with
+SCHED_FIFO a thread of wireguard-go that waits for another one by spinning never lets it run."""
 
 
 @dataclass

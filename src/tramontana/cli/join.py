@@ -446,7 +446,7 @@ def unit_text(role: Role, config: Path) -> str:
         f"[Unit]\nDescription=Tramontana {role}\n{order}StartLimitIntervalSec=0\n\n"
         f"[Service]\nType=exec\nExecStart={command}\nRestart=always\nRestartSec=2\n"
         "# Tunnels, routes and the kill switch outlive the agent.\nKillMode=process\n"
-        "CPUSchedulingPolicy=fifo\nCPUSchedulingPriority=5\nUMask=0077\n\n"
+        "CPUSchedulingPolicy=rr\nCPUSchedulingPriority=5\nUMask=0077\n\n"
         "[Install]\nWantedBy=multi-user.target\n"
     )
 

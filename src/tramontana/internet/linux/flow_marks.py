@@ -13,6 +13,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Network
 from typing import Final
 
 from tramontana.internet.flow_class import CONTROL_DSCP, FlowClass, Kind, VoiceService, of_dscp
+from tramontana.internet.kill_switch import interface_names
 from tramontana.internet.linux.namespace import run
 from tramontana.internet.linux.traffic_control import leaf_minor
 from tramontana.internet.overlay import copy_address
@@ -54,7 +55,7 @@ class FlowMarks:
 
     def ruleset(self) -> str:
         """The table as nft reads it; replaced as a whole, in one transaction."""
-        devices = "{ " + ", ".join(f'"{name}"' for name in self.tunnels) + " }"
+        devices = interface_names(self.tunnels)
         body = [f"table inet {TABLE}", f"delete table inet {TABLE}", f"table inet {TABLE} {{"]
         body += self._maps()
         body += ["chain classify {", "type filter hook prerouting priority mangle; policy accept;"]
@@ -69,10 +70,11 @@ class FlowMarks:
                 body.append(f"{to_it} meta mark != {_voice_marks()} meta mark set {mark(FlowClass.VOICE_ROUTINE):#x}")
         body += ["jump remark", "}"]
         if self.believed:
-            believed = [_by_dscp(family, Precedence.FLASH_OVERRIDE) for family in ("ip", "ip6")]
+            usual = f"ct mark set {mark(FlowClass.DATA_ROUTINE):#x} accept"
+            believed = [rule for family in ("ip", "ip6") for rule in _by_dscp(family, Precedence.FLASH_OVERRIDE, usual)]
             body += ["chain believed {", *believed, "ct mark set meta mark", "goto remark", "}"]
         for i, local in enumerate(self.local):
-            body += [f"chain {_name(i)} {{", _by_dscp(_family(local.network), local.ceiling), "}"]
+            body += [f"chain {_name(i)} {{", *_by_dscp(_family(local.network), local.ceiling, "return" if self.voice else "accept"), "}"]
         for flow in FlowClass:  # written only where it is another one: most packets pass with one look
             own = (f"{family} dscp != {flow.dscp} {family} dscp set {flow.dscp}" for family in ("ip", "ip6"))
             body += [f"chain remark_{flow:d} {{", *own, "}"]
@@ -88,6 +90,8 @@ class FlowMarks:
         if self.branches:
             body += ["meta priority set ip daddr . meta mark map @leaf4", "meta priority set ip6 daddr . meta mark map @leaf6"]
         else:
+            usual = f"1:{leaf_minor(1, FlowClass.DATA_ROUTINE):x}"
+            body.append(f"meta mark {mark(FlowClass.DATA_ROUTINE):#x} meta priority set {usual} accept")
             leaves = ", ".join(f"{m:#x} : 1:{leaf_minor(1, flow):x}" for m, flow in _leaves())
             body.append(f"meta priority set meta mark map {{ {leaves} }}")
         body += ["}", "chain control {", *(f"{family} dscp set {CONTROL_DSCP}" for family in ("ip", "ip6"))]
@@ -174,6 +178,9 @@ def _family(network: Network) -> str:
     return "ip" if network.version == 4 else "ip6"
 
 
-def _by_dscp(family: str, ceiling: Precedence) -> str:
+def _by_dscp(family: str, ceiling: Precedence, usual: str) -> list[str]:
+    """Nearly every packet is unmarked, which is routine data as it stands: that is asked first. usual: what is done with it then."""
     elements = ", ".join(f"{dscp} : {mark(of_dscp(dscp, ceiling)):#x}" for dscp in range(64))
-    return f"meta mark set {family} dscp map {{ {elements} }}"
+    unmarked = FlowClass.DATA_ROUTINE
+    first = f"{family} dscp {unmarked.dscp} meta mark set {mark(unmarked):#x} {usual}"
+    return [first, f"meta mark set {family} dscp map {{ {elements} }}"]
