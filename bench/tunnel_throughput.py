@@ -82,10 +82,13 @@ def transfer(namespace: Namespace, server: str, seconds: float, congestion: str,
 
 
 def plain(made: Lab, folder: Path) -> list[int]:
-    """The same wires with plain WireGuard; the processes."""
-    made.add("host", "site", "gate", "net")
+    """The same wires, with a carrier's router between the two ends as there, and plain WireGuard; the processes."""
+    made.add("host", "site", "sky", "gate", "net")
     made.join("host", "eth", "10.65.1.2/24", "site", "lan", "10.65.1.1/24")
-    made.join("site", "way", "10.7.1.2/24", "gate", "in", "10.7.1.1/24")
+    made.join("site", "way", "10.7.1.2/24", "sky", "in", "10.7.1.1/24")
+    made.join("sky", "out", "10.7.2.1/24", "gate", "in", "10.7.2.2/24")
+    made.run("site", "ip", "route", "add", "10.7.2.0/24", "via", "10.7.1.1")
+    made.run("gate", "ip", "route", "add", "10.7.1.0/24", "via", "10.7.2.1")
     made.join("gate", "out", "10.8.0.1/24", "net", "eth", f"{PLAIN_SERVER}/24")
     made.run("host", "ip", "route", "add", "default", "via", "10.65.1.1")
     made.run("gate", "nft", 'table ip nat { chain post { type nat hook postrouting priority srcnat; oifname "out" masquerade; }; }')
@@ -97,7 +100,7 @@ def plain(made: Lab, folder: Path) -> list[int]:
         keys.append(public)
     pids = []
     for side, peer, address, more in (
-        ("site", keys[1], "100.99.0.2/24", ["allowed-ips", "0.0.0.0/0", "endpoint", "10.7.1.1:51900", "persistent-keepalive", "10"]),
+        ("site", keys[1], "100.99.0.2/24", ["allowed-ips", "0.0.0.0/0", "endpoint", "10.7.2.2:51900", "persistent-keepalive", "10"]),
         ("gate", keys[0], "100.99.0.1/24", ["allowed-ips", "100.99.0.2/32,10.65.1.0/24"]),
     ):
         device = f"{made.prefix}{side}"
@@ -162,7 +165,7 @@ def product(made: Routers, name: str) -> Subject:
     for agent in (made.gateway, made.site):
         agent.start()
         assert agent.process is not None
-        run("chrt", "--fifo", "-p", "5", str(agent.process.pid))
+        run("chrt", "--rr", "-p", "5", str(agent.process.pid))
     made.wait_until_up()
     processes = {word: [agent.process.pid] for word, agent in made.agents.items() if agent.process is not None}
     processes["wireguard-go"] = [owner(path.stem) for path in SOCKETS.glob(f"{made.name}*.sock")]
