@@ -89,6 +89,11 @@ def test_whatever_firmware_says_or_leaves_out_is_read_and_only_words_count(statu
         assert not word.is_doubtful(2.0) or any(alerts.get(name) is True for name in alerts)
 
 
+def test_a_terminal_names_its_causes_itself_but_not_at_length() -> None:
+    state = read_dish({"state": "X" * 10_000}, {"alert_" + "y" * 10_000: True}, None, None)
+    assert (state.outage, state.alerts) == ("X" * 64, ("y" * 64,))
+
+
 def test_a_line_that_is_no_answer_is_refused() -> None:
     for line in (b"no Starlink terminal answers\n", b"[]\n", b'{"status": 1, "alerts": {}}\n', b'{"status": {}}\n', b""):
         with pytest.raises(ValueError, match=r"no answer|Expecting"):

@@ -118,6 +118,6 @@ def test_sites_reach_each_other_only_if_they_may() -> None:
     def rules(*, may: bool) -> str:
         return gateway_rules(["romeu1"], "eth0", ["10.64.2.0/24"], site_to_site=may)
 
-    between = 'iifname { "romeu1" } oifname { "romeu1" } accept'
+    between = 'iifname "romeu1" oifname "romeu1" accept'
     assert between in rules(may=True)
     assert between not in rules(may=False)

@@ -30,6 +30,8 @@ CONFIRMED_S: Final = 0.1
 """A probe that is sent after the terminal's word, and this much and a round trip later has no answer, bears it out."""
 DOUBTFUL_ALERTS: Final = ("thermal_shutdown", "moving_while_not_mobile", "moving_too_fast_for_policy")
 """Those of today's firmware after which it stops soon. Heat that only slows it down is not among them: probes measure that."""
+LONGEST_WORD: Final = 64
+"""Characters of a state or a version: causes have the names that the terminal itself gives them."""
 CLEAR_FROM = 0.5
 """Of the map's values, 0 to 1: an assumption, the operator does not publish what they mean."""
 
@@ -167,7 +169,7 @@ def read_dish(
         hardware=_text(status.get("hardware_version")),
         software=_text(status.get("software_version")),
         is_obstructed=obstructed if isinstance(obstructed, bool) else None,
-        alerts=tuple(name.removeprefix("alert_") for name, raised in alerts.items() if raised is True),
+        alerts=tuple(name.removeprefix("alert_")[:LONGEST_WORD] for name, raised in alerts.items() if raised is True),
         outages=None if outages is None else tuple(DishOutage(cause, length / 1e9) for cause, length in outages),
         obstruction_map=None if obstruction_rows is None else _map(obstruction_rows),
         **numbers,
@@ -185,4 +187,4 @@ def _number(value: object, factor: float) -> float | None:
 
 
 def _text(value: object) -> str | None:
-    return value if isinstance(value, str) and value else None
+    return value[:LONGEST_WORD] if isinstance(value, str) and value else None
