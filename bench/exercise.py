@@ -60,7 +60,8 @@ def million(world: World, count: int, sample: int) -> None:
     by_ground = alerting.warned_by_ground(approved, ground.network, ground.reach, ground.phones, world.figures, 1)
     first = round(entry.approved_min * 60.0 / DWELL_S)
     carried = [(first + dwell, cell) for dwell in np.unique(made.dwell).tolist() for cell in range(len(ground.phones.cells))]
-    alerting.warned_by_satellite(approved, carried, ground.reach, ground.phones, world.figures, by_ground)
+    nothing = satellites.no_service(world, len(ground.phones.cells))
+    alerting.warned_by_satellite(approved, carried, nothing, ground.reach, ground.phones, world.figures, by_ground)
     took, cpu = time.perf_counter() - began, time.process_time() - cpu
     loop = one_by_one(ground, sample, len(np.unique(made.dwell)))
     ratio = loop * len(ground.phones) / cpu

@@ -9,7 +9,7 @@ from pathlib import Path
 from click.testing import CliRunner
 
 from tests.exercise.small_world import small_text
-from tramontana.cli.exercise import exercise
+from tramontana.cli.exercise import FLEETS, exercise
 from tramontana.errors import LocalError
 
 
@@ -21,12 +21,19 @@ def invoke(*arguments: str) -> str:
     return done.output
 
 
+def invoke_refused(*arguments: str) -> str:
+    done = CliRunner().invoke(exercise, arguments)
+    assert done.exit_code == 2
+    return done.output
+
+
 def test_a_file_is_played_and_reported(tmp_path: Path) -> None:
     file, out = tmp_path / "mine.toml", tmp_path / "report"
     file.write_text(small_text(hours=0.3, lost=1.0), encoding="utf-8")
     assert "can be played: Three towns, 3 places with 3,000 people" in invoke("check", str(file))
     text = invoke("run", str(file), "--quiet", "--out", str(out))
-    labels = ["without satellites", "Starlink direct-to-cell as flown in May 2026", "Starlink direct-to-cell as filed in 2022"]
+    labels = ["without satellites", "Starlink direct-to-cell as flown in May 2026"]
+    labels += [f"Starlink direct-to-cell as filed in {year}" for year in (2022, 2025)]
     assert all(label in text for label in labels)
     page = (out / "report.html").read_text(encoding="utf-8")
     assert "SIMULATED" in page
@@ -34,7 +41,7 @@ def test_a_file_is_played_and_reported(tmp_path: Path) -> None:
     assert not re.search(r'(?:src|href)="(?!https://)', page)
     assert not re.search(r"<(?:script|img|link)[^>]*(?:src|href)=", page)
     found = json.loads((out / "results.json").read_text(encoding="utf-8"))
-    assert [run["id"] for run in found["runs"]] == ["none", "starlink-direct-to-cell", "starlink-direct-to-cell-filed"]
+    assert [run["id"] for run in found["runs"]] == ["none", *FLEETS]
     assert found["simulated"].startswith("all of it")
     shares = [run["warnings"][0]["warned"] for run in found["runs"]]
     assert shares[0] < shares[1]
@@ -56,6 +63,8 @@ def test_what_is_wrong_is_said(tmp_path: Path) -> None:
     assert f"{file}: exercise.kind" in invoke("check", str(file))
     assert "use one of amatrice-2016, emilia-romagna-2023" in invoke("run", "atlantis")
     assert "cannot read" in invoke("check", str(tmp_path / "absent.toml"))
+    assert "is not NAME=VALUE" in invoke_refused("run", "amatrice-2016", "--figure", "beam_free")
+    assert "its range is 0.2 to 1" in invoke("run", "amatrice-2016", "--figure", "beam_free=7")
     assert "no warning is approved within 0.1 h" in invoke("run", "amatrice-2016", "--hours", "0.1")
     assert "amatrice-2016" in invoke("list")
 

@@ -20,6 +20,7 @@ COUNTS = {
     "starlink-gen2-granted-2022": 7476,
     "starlink-direct-to-cell": 650,
     "starlink-direct-to-cell-filed": 2016,
+    "starlink-direct-to-cell-filed-2025": 15_000,
     "oneweb": 588,
     "kuiper": 3236,
     "iridium": 66,

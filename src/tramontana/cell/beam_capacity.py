@@ -44,20 +44,26 @@ def slant_range_km(elevation_deg: float, altitude_km: float) -> float:
     return math.sqrt(radius**2 - (EARTH_RADIUS_KM * math.cos(math.radians(elevation_deg))) ** 2) - EARTH_RADIUS_KM * sine
 
 
-def beam_capacity(elevation_deg: float, *, altitude_km: float = REFERENCE_ALTITUDE_KM, bandwidth: Bandwidth, indoors: bool) -> BeamCapacity:
-    """What a beam carries to phones outdoors or indoors. Raises `NotServed` below 30°."""
+def beam_capacity(
+    elevation_deg: float, *, altitude_km: float = REFERENCE_ALTITUDE_KM, bandwidth: Bandwidth, indoors: bool, gain_db: float = 0.0
+) -> BeamCapacity:
+    """What a beam carries to phones outdoors or indoors; gain_db: over what was measured. Raises `NotServed` below 30°."""
     first, last = SNR_DB[0][0], SNR_DB[-1][0]
     if not first <= elevation_deg <= last:
         raise NotServed(f"a beam at {elevation_deg:g}° cannot be planned: the satellite must stand {first:g}° to {last:g}° high")
     at = min(bisect_right([elevation for elevation, _ in SNR_DB], elevation_deg), len(SNR_DB) - 1)
     (low, low_db), (high, high_db) = SNR_DB[at - 1], SNR_DB[at]
-    snr_db = low_db + (high_db - low_db) * (elevation_deg - low) / (high - low)
+    snr_db = low_db + (high_db - low_db) * (elevation_deg - low) / (high - low) + gain_db
     snr_db -= 20 * math.log10(slant_range_km(elevation_deg, altitude_km) / slant_range_km(elevation_deg, REFERENCE_ALTITUDE_KM))
     snr_db -= INDOOR_LOSS_DB if indoors else 0.0
+    return BeamCapacity(snr_db, messages_per_s(snr_db, bandwidth))
+
+
+def messages_per_s(snr_db: float, bandwidth: Bandwidth) -> float:
+    """What a beam carries to phones that have this; 0 where they decode nothing."""
     if snr_db < LOWEST_SNR_DB:
-        return BeamCapacity(snr_db, 0.0)
-    reference = _bits_per_hertz(SNR_DB[1][1])
-    return BeamCapacity(snr_db, MESSAGES_PER_S[bandwidth] * _bits_per_hertz(snr_db) / reference)
+        return 0.0
+    return MESSAGES_PER_S[bandwidth] * _bits_per_hertz(snr_db) / _bits_per_hertz(SNR_DB[1][1])
 
 
 def _bits_per_hertz(snr_db: float) -> float:

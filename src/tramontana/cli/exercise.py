@@ -23,8 +23,8 @@ from tramontana.exercise.world import World, WorldError, parse_world
 from tramontana.space.elements import LARGEST_FILE_BYTES, parse_elements
 from tramontana.space.life import direct_to_cell
 
-FLEETS = ("starlink-direct-to-cell", "starlink-direct-to-cell-filed")
-"""Today's and the filed one."""
+FLEETS = ("starlink-direct-to-cell", "starlink-direct-to-cell-filed", "starlink-direct-to-cell-filed-2025")
+"""Today's and the filed ones."""
 _BOUNDS: tuple[Literal["low", "high"], ...] = ("low", "high")
 SENSITIVE = ("battery_h", "second_path_share", "satellite_phone_share", "steps_outside", "sky_blocked", "beam_free", "texts_per_phone_h")
 AFTER_WARNING_H = 3.0
@@ -75,14 +75,24 @@ def show(name: str) -> None:
     "--elements", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Today's fleet by its element sets (TLE or OMM)."
 )
 @click.option(
-    "--fleet", "fleets", multiple=True, metavar="DESIGN", help="A design to play instead of today's and the filed one; several times."
+    "--fleet", "fleets", multiple=True, metavar="DESIGN", help="A design to play instead of today's and the filed ones; several times."
 )
+@click.option("--figure", "given", multiple=True, metavar="NAME=VALUE", help="A figure of the world set within its range; several times.")
 @click.option("--quiet", is_flag=True, help="Show no progress.")
 def run(
-    exercise: str, out: Path | None, seed: int | None, hours: float | None, elements: Path | None, fleets: tuple[str, ...], quiet: bool
+    exercise: str,
+    out: Path | None,
+    seed: int | None,
+    hours: float | None,
+    elements: Path | None,
+    fleets: tuple[str, ...],
+    given: tuple[str, ...],
+    quiet: bool,
 ) -> None:
     """Play NAME (see `list`) or FILE, show what came of it, and write the report."""
     world = _read(exercise)
+    if given:
+        world = replace(world, figures=world.figures.with_values(dict(map(_figure, given))))
     if hours is not None:
         world = world.first_hours(hours)
     if out is not None:
@@ -134,7 +144,7 @@ def sensitivity(exercise: str, names: tuple[str, ...], hours: float | None, seed
             Column("warned_percent", np.array([100 * run.warnings[0].warned for _, run, _ in rows]), digits=2),
             Column("sos_heard_percent", np.array([100 * run.help.heard / max(1, run.help.asked) for _, run, _ in rows]), digits=1),
             Column("texts_of_cut_off_delivered_percent", np.array([delivered_percent(run) for _, run, _ in rows]), digits=1),
-            Column("fullest_beam_percent", np.array([100 * run.load.fullest_minute for _, run, _ in rows])),
+            Column("busiest_cell_percent", np.array([100 * run.load.fullest_minute for _, run, _ in rows])),
         ),
     )
     click.echo(report.as_text(most_rows=200))
@@ -200,7 +210,8 @@ def compared(played: Played, found: Results) -> Report:
             column("sos_heard_percent", lambda row: 100 * row.help.heard / row.help.asked if row.help.asked else None, 1),
             column("sos_heard_p90_min", lambda row: minutes(row.help.heard_s["90"]), 1),
             column("texts_of_cut_off_delivered_percent", delivered_percent, 1),
-            column("fullest_beam_percent", lambda row: 100 * row.load.fullest_minute, 0),
+            column("busiest_cell_percent", lambda row: 100 * row.load.fullest_minute, 0),
+            column("full_at_times", lambda row: row.load.full_at_times, 1),
         ),
         (("Reading", "“–”: never within the exercise. “Cut off”: written where no site was heard."),),
     )
@@ -304,6 +315,16 @@ def _overheads(world: World, elements: Path | None, fleets: tuple[str, ...]) -> 
         if not fleets:
             designs = designs[1:]  # today's, by its own elements
     return (*made, *(satellites.of_design(each, world) for each in designs))
+
+
+def _figure(text: str) -> tuple[str, float]:
+    name, equals, value = text.partition("=")
+    try:
+        if equals:
+            return name, float(value)
+    except ValueError:
+        pass
+    raise click.BadParameter(f"{text!r} is not NAME=VALUE, for example texts_per_phone_h=4", param_hint="--figure")
 
 
 def _folder(out: Path) -> None:

@@ -18,6 +18,7 @@ from tramontana.cell.cell_broadcast import PAGE_OCTETS
 from tramontana.cell.warning import OnAir, Person
 from tramontana.exercise.figures import Figures
 from tramontana.exercise.phones import Phones, Reach, chance
+from tramontana.exercise.satellites import Service
 from tramontana.exercise.terrestrial import TICK_S, Network
 from tramontana.exercise.world import WarningEntry, WorldError
 
@@ -116,12 +117,12 @@ def _crossing(passed: Floats, group: NDArray[np.int32], wanted: Floats, edges: F
 
 
 def warned_by_satellite(
-    approved: Approved, carried: Iterable[tuple[int, int]], reach: Reach, phones: Phones, figures: Figures, until: Floats
+    approved: Approved, carried: Iterable[tuple[int, int]], service: Service, reach: Reach, phones: Phones, figures: Figures, until: Floats
 ) -> Floats:
     """(I,) when each phone inside shows it over a satellite; inf for never.
 
     carried: dwell and cell of the broadcasts whose pages all went out. A phone that hears the ground network listens there, one indoors
-    hears no satellite, and one outdoors misses a dwell now and then. until: (I,) when it knew already.
+    hears a beam that is strong enough for its place, and any misses a dwell now and then. until: (I,) when it knew already.
     """
     inside = approved.inside
     found = np.full(inside.shape, np.inf)
@@ -136,7 +137,8 @@ def warned_by_satellite(
         if not waiting.size:
             continue
         which = inside[waiting]
-        hears = ~reach.hears_ground(phones, which, at - 1e-6) & phones.outdoors(which, at) & reach.on(phones, which, at)
+        hears = ~reach.hears_ground(phones, which, at - 1e-6) & reach.on(phones, which, at)
+        hears &= phones.outdoors(which, at) | (phones.house(which) < service.indoors[dwell, cell])
         hears &= chance(phones.seed, which, dwell, 2) >= figures.sky_blocked.value
         found[waiting[hears]] = at
         of_cell[cell] = mine[np.isinf(found[mine])]

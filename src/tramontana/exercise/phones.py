@@ -68,6 +68,10 @@ class Phones:
         out = self.outdoors_from_s[which] <= now_s
         return np.asarray(out | (chance(self.seed, which, block, 1) < self.steps_outside))
 
+    def house(self, which: NDArray[np.int64]) -> Floats:
+        """How much is between some phones and the sky while they are indoors: the share of indoor places that are better off."""
+        return chance(self.seed, which, 0, 3)
+
 
 def chance(seed: int, which: NDArray[np.int64], time: int, purpose: int) -> Floats:
     """(N,) in [0, 1): the same for the same phone, time and purpose. SplitMix64 (Steele, Lea, Flood 2014) over them."""

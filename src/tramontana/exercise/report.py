@@ -18,7 +18,7 @@ from tramontana.space.studies.countries import outlines_within
 LINES: Final = ("#6b7280", "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00")
 """By run; told apart by eyes that see red and green alike, and by dashes."""
 DASHES: Final = ("6 4", "", "2 3", "8 3 2 3", "1 3", "10 4")
-_WIDTH, _HEIGHT, _LEFT, _BOTTOM, _TOP = 720.0, 260.0, 52.0, 34.0, 12.0
+_WIDTH, _HEIGHT, _LEFT, _BOTTOM, _TOP = 720.0, 260.0, 60.0, 34.0, 12.0
 
 
 def page(played: Played, found: Results, simulated: str) -> str:
@@ -35,7 +35,7 @@ def page(played: Played, found: Results, simulated: str) -> str:
         f"<h2>Texts by precedence</h2><p>Written where no site was heard. Percentiles are over all of them: “never”: fewer arrived.</p>"
         f"{_texts(found)}"
         f"<h2>What was full</h2>{_full(found)}"
-        f"<h2>Figures</h2>{_figures(played)}<h2>Sources</h2>{_sources(played)}"
+        f"<h2>Figures</h2>{_payloads(played)}{_figures(played)}<h2>Sources</h2>{_sources(played)}"
     )
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1">'
@@ -98,7 +98,8 @@ def _compared(found: Results) -> str:
         row("taken by an operator, 90 % of them after", lambda run: span(run.help.taken_s["90"])),
         row("with a position", lambda run: f"{run.help.located:,}"),
         row("texts of those cut off delivered", lambda run: _share(*run.of_cut_off())),
-        row("fullest beam, fullest minute", lambda run: f"{100 * run.load.fullest_minute:.0f} %" if run.load.carried else "–"),
+        row("busiest cell, busiest minute", lambda run: f"{100 * run.load.fullest_minute:.0f} %" if run.load.carried else "–"),
+        row("full with so many times the messages", lambda run: _times(run.load.full_at_times)),
     ]
     return _table(
         ["", *(run.label for run in found.runs)],
@@ -296,7 +297,10 @@ def _full(found: Results) -> str:
             [
                 run.label,
                 f"{load.carried:,}",
+                f"{load.cell_per_s:.0f}" if load.cell_per_s is not None else "–",
+                f"{100 * load.indoors:.0f} %" if load.indoors is not None else "–",
                 f"{100 * load.fullest_minute:.0f} %" if load.carried else "–",
+                _times(load.full_at_times),
                 f"{load.beam_minutes_saturated:,}",
                 f"{load.most_waiting:,}",
                 span(load.longest_told_s) if load.longest_told_s is not None else "–",
@@ -308,15 +312,36 @@ def _full(found: Results) -> str:
     head = [
         "satellites",
         "messages over beams",
-        "fullest beam",
-        "beam-minutes above 90 %",
-        "most waiting in a beam",
+        "a cell carries, messages/s",
+        "indoor places reached",
+        "busiest cell and minute",
+        "full with so many times the messages",
+        "cell-minutes above 90 %",
+        "most waiting for a cell",
         "longest wait told",
         "without a satellite",
         "pre-empted",
         "sites that overflowed",
     ]
-    return _table(head, rows, "Beams and sites") + (f"<p>{found.runs[0].load.beams} cells have people; one beam of 5 MHz a cell.</p>")
+    return _table(head, rows, "Beams and sites") + (
+        f"<p>{found.runs[0].load.beams} cells have people. Busy is a share of time: what goes to a phone indoors takes longer.</p>"
+    )
+
+
+def _times(times: float | None) -> str:
+    if times is None:
+        return "–"
+    return "full" if times <= 1.05 else f"{times:.2g} times" if times < 100 else "over 100 times"
+
+
+def _payloads(played: Played) -> str:
+    rows = [
+        [run.label, name, f"{figure.value:g} {figure.unit}", f"{figure.low:g} to {figure.high:g}", figure.source]
+        for run in played.runs
+        if run.payload is not None
+        for name, figure in (("channels in a cell", run.payload.channels), ("stronger than measured by", run.payload.gain_db))
+    ]
+    return _table(["satellites", "figure", "value", "range", "source"], rows, "What the satellites bring") if rows else ""
 
 
 def _figures(played: Played) -> str:

@@ -75,7 +75,13 @@ class LoadRow:
     beams: int
     carried: int
     fullest_minute: float
-    """Share of what its beam could carry, the fullest minute of the fullest beam."""
+    """Share of its time that the busiest cell's beams were busy, in the busiest minute."""
+    full_at_times: float | None
+    """With so many times the messages that minute would be full."""
+    cell_per_s: float | None
+    """Messages a second that a cell's beams carry to phones outdoors, on average while there are any."""
+    indoors: float | None
+    """Share of indoor places that hear them, on average."""
     beam_minutes_saturated: int
     most_waiting: int
     longest_told_s: float | None
@@ -230,21 +236,25 @@ def _help(run: Run) -> HelpRow:
 
 
 def used_share(run: Run) -> Floats:
-    """(K, C) of what each beam could carry in each minute; NaN without a satellite."""
-    carried = run.load.taken.sum(axis=2)
+    """(K, C) of its time that each cell's beams were busy in each minute; NaN without a satellite."""
     with np.errstate(invalid="ignore", divide="ignore"):
-        return np.asarray(np.where(run.load.offered > 0, carried / run.load.offered, np.nan))
+        return np.asarray(np.where(run.load.served_s > 0, run.load.busy_s / run.load.served_s, np.nan), dtype=np.float64)
 
 
 def _load(run: Run) -> LoadRow:
     used = used_share(run)
-    served = run.load.offered > 0
+    served = run.load.served_s > 0
     told = run.load.told_s[np.isfinite(run.load.told_s)]
     by_rank = run.load.taken.sum(axis=(0, 1))
+    lit = run.service.messages_per_s > 0
+    fullest = float(np.nanmax(used)) if served.any() else 0.0
     return LoadRow(
         int(run.load.taken.shape[1]),
         int(run.load.taken.sum()),
-        float(np.nanmax(used)) if served.any() else 0.0,
+        fullest,
+        1.0 / fullest if fullest > 0 else None,
+        float(run.service.messages_per_s[lit].mean()) if lit.any() else None,
+        float(run.service.indoors[lit].mean()) if lit.any() else None,
         int(np.count_nonzero(used[served] > SATURATED)),
         int(run.load.waiting.max(initial=0)),
         float(told.max()) if told.size else None,

@@ -10,9 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tramontana.cell.area import Floats
-from tramontana.cell.beam_capacity import SNR_DB, Bandwidth, beam_capacity
+from tramontana.cell.beam_capacity import LOWEST_SNR_DB, SNR_DB, Bandwidth, beam_capacity, messages_per_s
 from tramontana.cell.broadcast_plan import CELL_RESOLUTION, DWELL_S, MINIMUM_ELEVATION_DEG, PlanRules, Points, plan
+from tramontana.cell.building_entry import share_reached
 from tramontana.exercise.figures import Figures
+from tramontana.exercise.payloads import TODAY, Payload, payload_of
 from tramontana.exercise.world import WarningEntry, World
 from tramontana.space.beams.assignment import BeamRules, greedy_plan
 from tramontana.space.beams.cells import Cells, pairs_in_view
@@ -38,6 +40,7 @@ class Overhead:
     fleet: Fleet
     shift_s: float
     """Added to the exercise's time to get the sky's."""
+    payload: Payload = TODAY
 
     @property
     def label(self) -> str:
@@ -46,7 +49,7 @@ class Overhead:
 
 def of_design(design_id: str, world: World) -> Overhead:
     """Raises `LocalError` for an unknown one."""
-    return Overhead(design_id, design(design_id).fleet(world.start_unix_s), 0.0)
+    return Overhead(design_id, design(design_id).fleet(world.start_unix_s), 0.0, payload_of(design_id))
 
 
 def of_elements(fleet: Fleet, world: World) -> Overhead:
@@ -55,13 +58,41 @@ def of_elements(fleet: Fleet, world: World) -> Overhead:
     return Overhead("elements", fleet, day_s + world.start_unix_s % SECONDS_PER_DAY - world.start_unix_s)
 
 
-Service = NDArray[np.float32]
-"""(T, C) messages a second that the beam on each cell carries, dwell by dwell; 0 without a satellite."""
+@dataclass(frozen=True, eq=False)
+class Service:
+    """What the beams on each cell give in each dwell: (T, C) each."""
+
+    messages_per_s: NDArray[np.float32]
+    """To phones outdoors; 0 without a satellite."""
+    indoors: NDArray[np.float32]
+    """The share of indoor places where a phone hears the strongest of them."""
+    indoors_per_s: NDArray[np.float32]
+    """Messages to phones indoors: as few as at the lowest signal that is decoded."""
+
+    @property
+    def dwells(self) -> int:
+        return len(self.messages_per_s)
+
+    def add(self, dwell: int, cell: NDArray[np.int32], carried: Carried) -> None:
+        """Further beams on cells."""
+        np.add.at(self.messages_per_s[dwell], cell, carried.messages_per_s)
+        np.maximum.at(self.indoors[dwell], cell, carried.indoors)
+        np.add.at(self.indoors_per_s[dwell], cell, carried.indoors_per_s)
+
+
+@dataclass(frozen=True, eq=False)
+class Carried:
+    """What each of B beams gives, (B,) each; as in `Service`."""
+
+    messages_per_s: Floats
+    indoors: Floats
+    indoors_per_s: Floats
 
 
 def no_service(world: World, cells: int) -> Service:
     """Without satellites."""
-    return np.zeros((int(np.ceil(world.seconds / DWELL_S)), cells), dtype=np.float32)
+    shape = int(np.ceil(world.seconds / DWELL_S)), cells
+    return Service(*(np.zeros(shape, dtype=np.float32) for _ in range(3)))
 
 
 class Sky:
@@ -78,42 +109,51 @@ class Sky:
         self._up = local_frames(latitude, longitude)[:, 2]
         altitudes = np.rint(mean_altitude_km(overhead.fleet) / 10.0) * 10.0
         kinds, self._kind = np.unique(np.maximum(altitudes, 200.0), return_inverse=True)
-        self._table = np.array(
+        gain_db = overhead.payload.gain_db.value
+        found = [
             [
-                [beam_capacity(float(e), altitude_km=float(km), bandwidth=BANDWIDTH, indoors=False).messages_per_s for e in _ELEVATIONS]
-                for km in kinds
+                beam_capacity(elevation, altitude_km=altitude_km, bandwidth=BANDWIDTH, indoors=False, gain_db=gain_db)
+                for elevation in _ELEVATIONS.tolist()
             ]
+            for altitude_km in kinds.tolist()
+        ]
+        self._rates = np.array([[each.messages_per_s for each in row] for row in found])
+        self._indoors = np.array(
+            [[share_reached(at, each.snr_db - LOWEST_SNR_DB) for at, each in zip(_ELEVATIONS.tolist(), row, strict=True)] for row in found]
         )
 
     def service(self, world: World, progress: Progress | None = None) -> Service:
         """What the beams carry that satellites hold on cells."""
         result = no_service(world, len(self.names))
-        dwells = result.shape[0]
-        rules = BeamRules(beams_per_satellite=round(self._figures.beams_at_once.value), channels=1)
+        dwells = result.dwells
+        channels = round(self.overhead.payload.channels.value)
+        rules = BeamRules(beams_per_satellite=round(self._figures.beams_at_once.value), channels=channels)
         middles: Floats = world.start_unix_s + self.overhead.shift_s + DWELL_S * np.arange(0.5, dwells, dtype=np.float64)
         for times, nodes in self._ephemeris.chunks(middles, int(CHUNK_S / DWELL_S)):
             first = round((float(times[0]) - float(middles[0])) / DWELL_S)
             positions = nodes.positions_itrs_m(times)
             for offset in range(times.shape[0]):
                 position = positions[offset]
-                made = greedy_plan(pairs_in_view(self._cells, position), 1, rules).beams()
+                made = greedy_plan(pairs_in_view(self._cells, position), channels, rules).beams()
                 cell, satellite = made[:, 0], made[:, 1]
-                result[first + offset, cell] = self.carries(cell, satellite, position)
+                result.add(first + offset, cell, self.carries(cell, satellite, position))
             if progress:
                 progress((first + times.shape[0]) / dwells)
         return result
 
-    def carries(self, cell: NDArray[np.int32], satellite: NDArray[np.int32], position_itrs_m: Floats) -> Floats:
-        """(B,) messages a second of beams on cells, from the link budget at their elevation."""
+    def carries(self, cell: NDArray[np.int32], satellite: NDArray[np.int32], position_itrs_m: Floats) -> Carried:
+        """What (B,) beams on cells give, from the link budget at their elevation."""
         to = position_itrs_m[satellite] - self._site[cell]
         sine = np.sum(to * self._up[cell], axis=1) / np.linalg.norm(to, axis=1)
         elevation = np.clip(np.degrees(np.arcsin(sine)), _ELEVATIONS[0], _ELEVATIONS[-1])
         at = (elevation - _ELEVATIONS[0]) / (_ELEVATIONS[1] - _ELEVATIONS[0])
         low = np.minimum(at.astype(np.int64), _ELEVATIONS.size - 2)
-        table = self._table[self._kind[satellite]]
-        rows = np.arange(low.size)
-        found = table[rows, low] + (table[rows, low + 1] - table[rows, low]) * (at - low)
-        return np.asarray(found * self._figures.beam_free.value)
+        kind, free = self._kind[satellite], self._figures.beam_free.value
+        rates, indoors = (
+            table[kind, low] + (table[kind, low + 1] - table[kind, low]) * (at - low) for table in (self._rates, self._indoors)
+        )
+        lowest = np.full(low.shape, messages_per_s(LOWEST_SNR_DB, BANDWIDTH))
+        return Carried(rates * free, indoors, np.minimum(rates, lowest) * free)
 
     def broadcasts(self, world: World, warning: WarningEntry, points: Points) -> tuple[Broadcast, ...]:
         """The plans of a warning while it is in force: one at its approval, then one every quarter of an hour."""
@@ -143,11 +183,11 @@ class Sky:
         """A beam that a warning's plan puts on a cell carries its messages too, where the service had none there."""
         for broadcast in broadcasts:
             for dwell, cell, satellite in broadcast.beams:
-                if dwell < service.shape[0] and service[dwell, cell] <= 0:
+                if dwell < service.dwells and service.messages_per_s[dwell, cell] <= 0:
                     at = world.start_unix_s + self.overhead.shift_s + DWELL_S * (dwell + 0.5)
                     position = self._ephemeris.positions_itrs_m(np.array([at]))[0]
                     one = np.array([cell], dtype=np.int32), np.array([satellite], dtype=np.int32)
-                    service[dwell, cell] = self.carries(*one, position)[0]
+                    service.add(dwell, one[0], self.carries(*one, position))
 
 
 @dataclass(frozen=True, slots=True)

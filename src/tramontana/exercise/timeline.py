@@ -12,8 +12,9 @@ from tramontana.cell.broadcast_plan import Points
 from tramontana.exercise import alerting, phones, terrestrial, texts
 from tramontana.exercise.alerting import Approved
 from tramontana.exercise.control_room import Milestones
+from tramontana.exercise.payloads import Payload
 from tramontana.exercise.phones import Phones, Reach
-from tramontana.exercise.satellites import Broadcast, Overhead, Sky, no_service
+from tramontana.exercise.satellites import Broadcast, Overhead, Service, Sky, no_service
 from tramontana.exercise.terrestrial import GroundState, Network
 from tramontana.exercise.texts import Kind, Texts
 from tramontana.exercise.traffic import Load, Traffic, WarningDwell, Watch
@@ -52,6 +53,8 @@ class Run:
     broadcasts: tuple[tuple[Broadcast, ...], ...]
     texts: Texts
     load: Load
+    service: Service
+    payload: Payload | None
     help: dict[int, Milestones]
     """By phone, who was heard by the control room."""
     asked_for_help: int
@@ -107,7 +110,7 @@ def run(ground: Ground, overhead: Overhead | None, progress: Progress | None = N
         for number, made in enumerate(broadcasts)
         for broadcast in made
         for dwell, cell in sorted({(dwell, cell) for dwell, cell, _ in broadcast.beams})
-        if dwell < service.shape[0]
+        if dwell < service.dwells
     )
     written = texts.write(world, people, ground.reach, ground.seed)
     played = Traffic(world, people, ground.reach, service, written, dwells, ground.seed, len(ground.network), watch)
@@ -116,7 +119,7 @@ def run(ground: Ground, overhead: Overhead | None, progress: Progress | None = N
     for number, approved in enumerate(ground.warnings):
         by_ground = ground.by_ground_s[number]
         carried = sorted(played.carried.get(number, ()))
-        by_satellite = alerting.warned_by_satellite(approved, carried, ground.reach, people, world.figures, by_ground)
+        by_satellite = alerting.warned_by_satellite(approved, carried, service, ground.reach, people, world.figures, by_ground)
         warned.append(np.minimum(by_ground, by_satellite))
     first = _first_texts(written)
     tell(label, 1.0)
@@ -127,6 +130,8 @@ def run(ground: Ground, overhead: Overhead | None, progress: Progress | None = N
         broadcasts,
         written,
         played.load,
+        service,
+        overhead.payload if overhead else None,
         played.room.milestones(first),
         len(first),
     )

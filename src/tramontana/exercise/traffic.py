@@ -51,10 +51,12 @@ class Load:
 
     taken: NDArray[np.int32]
     """(K, C, 7) messages that the beams carried, by rank."""
-    offered: NDArray[np.float32]
-    """(K, C) messages that they could have carried."""
+    busy_s: NDArray[np.float32]
+    """(K, C) how long the beams were busy with them."""
+    served_s: NDArray[np.float32]
+    """(K, C) how long there were beams."""
     waiting: NDArray[np.int32]
-    """(K, C) at the end of each minute."""
+    """(K, C) the most that waited at any second of each minute."""
     told_s: NDArray[np.float32]
     """(K // TOLD_EVERY + 1, C) what the sender of a routine text would be told to wait; NaN where no satellite is."""
     overflow: NDArray[np.int32]
@@ -88,6 +90,7 @@ class Traffic:
         self.load = Load(
             np.zeros((minutes, cells, len(Rank)), dtype=np.int32),
             np.zeros((minutes, cells), dtype=np.float32),
+            np.zeros((minutes, cells), dtype=np.float32),
             np.zeros((minutes, cells), dtype=np.int32),
             np.full((minutes // TOLD_EVERY + 1, cells), np.nan, dtype=np.float32),
             np.zeros(self.sites, dtype=np.int32),
@@ -102,6 +105,14 @@ class Traffic:
         """Written within this minute by phones that hear no ground network."""
         self._in_beam: dict[int, int] = {}
         """Texts that wait in the beam of a cell."""
+        self._indoors: set[int] = set()
+        """Those of them whose phones are indoors."""
+        self._indoors_of = [0] * cells
+        """How many of them in each cell."""
+        a_minute = round(TICK_S / DWELL_S)
+        starts = np.arange(0, self.service.dwells, a_minute)
+        self._share_indoors = np.minimum.reduceat(self.service.indoors, starts, axis=0)
+        """(K, C) of indoor places that hear every beam of a minute."""
         self._first = 0
         self._busy: set[int] = set()
         self._room_left = np.zeros(self.sites)
@@ -113,12 +124,12 @@ class Traffic:
         """Phones in need that had some answer."""
         self._lost = self.world.figures.text_lost.value
         self._overflowing = np.zeros(self.sites, dtype=np.bool_)
-        self._satellites = bool(np.any(self.service > 0))
+        self._satellites = bool(np.any(self.service.messages_per_s > 0))
         self._limit = round(self.world.figures.queue_limit.value)
 
     def run(self, progress: Progress | None = None) -> None:
         """Play the whole world."""
-        dwells = self.service.shape[0]
+        dwells = self.service.dwells
         by_dwell: dict[int, list[WarningDwell]] = {}
         for each in self.warnings:
             by_dwell.setdefault(each.dwell, []).append(each)
@@ -129,7 +140,7 @@ class Traffic:
             if dwell % a_minute == 0:
                 self._begin_minute(now, minute)
             self._route(self._written_until(now), now)
-            self.load.offered[minute] += self.service[dwell] * DWELL_S
+            self.load.served_s[minute] += (self.service.messages_per_s[dwell] > 0) * DWELL_S
             for each in by_dwell.get(dwell, ()):
                 for part in range(each.messages):
                     self._put(each.cell, Item(f"w{each.warning}.{part}", Rank.WARNING, f"w{each.warning}", now))
@@ -137,7 +148,7 @@ class Traffic:
                 self._each_second(now + second, dwell, minute)
             self._end_broadcasts(by_dwell.get(dwell, ()))
             if (dwell + 1) % a_minute == 0 or dwell + 1 == dwells:
-                self._end_minute(minute)
+                self._end_minute()
             if progress and dwell % 90 == 0:
                 progress(dwell / dwells)
         self._expire(self.world.seconds)
@@ -151,17 +162,22 @@ class Traffic:
         if self.room.next_at() <= now:
             self._send(self.room.handle_timer(now), now)
         for cell in sorted(self._busy):
-            queue, rate = self._queues[cell], float(self.service[dwell, cell])
+            queue, rate = self._queues[cell], float(self.service.messages_per_s[dwell, cell])
             if not len(queue):
                 self._busy.discard(cell)
                 continue
+            self.load.waiting[minute, cell] = max(self.load.waiting[minute, cell], len(queue))
             if rate <= 0:
                 continue
+            if inside := self._indoors_of[cell]:  # theirs take longer; on average over those that wait
+                slow = float(self.service.indoors_per_s[dwell, cell])
+                rate = len(queue) / ((len(queue) - inside) / rate + inside / slow)
             queue.messages_per_s = rate
             sos = queue.waiting(Rank.SOS)
             taken = queue.take(now, _ALL)
             if self.watch:
                 self.watch(cell, now, queue, sos, taken)
+            self.load.busy_s[minute, cell] += len(taken) / rate
             for item in taken:
                 self.load.taken[minute, cell, item.rank] += 1
                 if item.rank is not Rank.WARNING:
@@ -176,9 +192,17 @@ class Traffic:
         self.texts.step_one(number, "answered")
         self.texts.step_one(number, "receipt delivered")
         self.texts.done_s[number], self.texts.way[number] = now, Way.SATELLITE
-        del self._in_beam[number]
+        self._leave(number)
         if item.rank is Rank.SOS:
             self._arrived(number, now)
+
+    def _leave(self, number: int) -> int:
+        """A text is in no beam's queue any more; the cell it waited in."""
+        cell = self._in_beam.pop(number)
+        if number in self._indoors:
+            self._indoors.discard(number)
+            self._indoors_of[cell] -= 1
+        return cell
 
     def _put(self, cell: int, item: Item, *, first: bool = False) -> None:
         self._queues[cell].put(item, first=first)
@@ -240,9 +264,9 @@ class Traffic:
         ground = on & self.reach.hears_ground(self.phones, phone, now)
         waits = [which[ground][~self._over_ground(which[ground], now)]]
         sky = on & ~ground & self.phones.satellite[phone] & self._satellites
-        sky[sky] = self.phones.outdoors(phone[sky], now)
-        cells = self.phones.cell[phone]
-        for number, cell in zip(which[sky].tolist(), cells[sky].tolist(), strict=True):
+        sky[sky] = self._hears_sky(phone[sky], now)
+        cells, outdoors = self.phones.cell[phone[sky]], self.phones.outdoors(phone[sky], now)
+        for number, cell, outside in zip(which[sky].tolist(), cells.tolist(), outdoors.tolist(), strict=True):
             queue, rank = self._queues[cell], Rank(int(texts.rank[number]))
             if rank is Rank.ROUTINE and len(queue) >= self._limit:
                 texts.step_one(number, "taken")
@@ -250,9 +274,18 @@ class Traffic:
                 texts.done_s[number] = now
             else:
                 self._in_beam[number] = cell
+                if not outside:
+                    self._indoors.add(number)
+                    self._indoors_of[cell] += 1
                 self._put(cell, Item(str(number), rank, str(texts.phone[number]), float(texts.created_s[number]), str(number)))
         waits.append(which[~ground & ~sky])
         self._pending = np.concatenate([self._pending, *waits])
+
+    def _hears_sky(self, phone: NDArray[np.int64], now: float) -> NDArray[np.bool_]:
+        """Which of some phones can use a satellite in this minute, if there is one: under the sky, or where enough of it comes in."""
+        minute = min(int(now // TICK_S), self._share_indoors.shape[0] - 1)
+        within = self.phones.house(phone) < self._share_indoors[minute, self.phones.cell[phone]]
+        return np.asarray(self.phones.outdoors(phone, now) | within)
 
     def _over_ground(self, which: NDArray[np.int64], now: float) -> NDArray[np.bool_]:
         """Which of some texts the serving sites take this minute: those of the highest rank first. A text for help always goes."""
@@ -286,18 +319,21 @@ class Traffic:
         in_beam = np.array(sorted(self._in_beam), dtype=np.int64)
         phone = self.texts.phone[in_beam]
         stays = self.reach.on(self.phones, phone, now) & ~self.reach.hears_ground(self.phones, phone, now)
-        stays &= self.phones.outdoors(phone, now)
+        stays &= self._hears_sky(phone, now)
         self._withdraw(in_beam[~stays])
+        # Who stepped outside, or in again.
+        inside = in_beam[stays][~self.phones.outdoors(phone[stays], now)]
+        self._indoors = set(inside.tolist())
+        self._indoors_of = np.bincount(self.phones.cell[self.texts.phone[inside]], minlength=len(self._queues)).tolist()
         again, self._pending = np.concatenate([self._pending, in_beam[~stays]]), np.empty(0, dtype=np.int64)
         self._route(np.sort(again), now)
         self._write_over_ground(now)
         if minute % TOLD_EVERY == 0:
             self._tell(now, minute // TOLD_EVERY)
 
-    def _end_minute(self, minute: int) -> None:
+    def _end_minute(self) -> None:
         self.load.overflow += self._overflowing
-        for cell, queue in enumerate(self._queues):
-            self.load.waiting[minute, cell] = len(queue)
+        for queue in self._queues:
             self.load.pre_empted += len(queue.audit)
             queue.audit.clear()
 
@@ -316,7 +352,7 @@ class Traffic:
         return written
 
     def _tell(self, now: float, row: int) -> None:
-        rates = self.service[min(int(now // DWELL_S), self.service.shape[0] - 1)]
+        rates = self.service.messages_per_s[min(int(now // DWELL_S), self.service.dwells - 1)]
         for cell, queue in enumerate(self._queues):
             queue.messages_per_s = float(rates[cell])
             told = queue.wait_s(Rank.ROUTINE, "")
@@ -325,7 +361,7 @@ class Traffic:
 
     def _withdraw(self, which: NDArray[np.int64]) -> None:
         for number in which.tolist():
-            self._queues[self._in_beam.pop(number)].remove(str(number))
+            self._queues[self._leave(number)].remove(str(number))
 
     def _expire(self, now: float) -> None:
         in_beam = np.array(sorted(self._in_beam), dtype=np.int64)

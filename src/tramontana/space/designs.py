@@ -83,6 +83,10 @@ _DIRECT_TO_CELL = (Shell(358.0, 43.0, 26, 13, 24), Shell(360.0, 53.16, 24, 13, 1
 # How many in which shell was not read: half of each plane's number in either.
 _DIRECT_TO_CELL_FILED = (Shell(525.0, 53.0, 28, 36, 17), Shell(530.0, 43.0, 28, 36, 25))
 
+# SpaceX's application of 17 September 2025 to the FCC: up to 15,000 satellites near 330 km for telephones (altagrove.com, as read); shells
+# and planes were not read: half of them at each inclination of today's.
+_DIRECT_TO_CELL_FILED_2025 = (Shell(330.0, 53.0, 75, 100, 41), Shell(330.0, 43.0, 75, 100, 11))
+
 # FCC 20-102, Order and Authorization of 29 July 2020 (SAT-LOA-20190704-00057): 3,236 satellites.
 _KUIPER = (Shell(630.0, 51.9, 34, 34, 7), Shell(610.0, 42.0, 36, 36, 11), Shell(590.0, 33.0, 28, 28, 17))
 
@@ -150,6 +154,17 @@ DESIGNS: Mapping[str, Design] = MappingProxyType(
                 (
                     _PHASING,
                     "the filing names up to 2,016 satellites in 28 planes of up to 72 over two shells: 28 planes of 36 in each are assumed",
+                ),
+            ),
+            Design(
+                "starlink-direct-to-cell-filed-2025",
+                "Starlink direct-to-cell as filed in 2025",
+                "SpaceX",
+                _DIRECT_TO_CELL_FILED_2025,
+                "generated from SpaceX's application of September 2025 to the FCC, by altagrove.com: up to 15,000 satellites near 330 km",
+                (
+                    _PHASING,
+                    "inclinations and planes were not read: 75 planes of 100 at 53° and at 43° are assumed",
                 ),
             ),
             Design(
