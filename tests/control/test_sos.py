@@ -16,6 +16,7 @@ from tests.cell.couriers import CENTRE, OFFICE, MemoryCourier, keep_password
 from tests.control.house import House, Houses, Phone
 from tramontana.cell.beam_time import Rank
 from tramontana.cell.short_message import join, read
+from tramontana.cell.silence import Silence
 from tramontana.cell.smpp.driver import Outgoing, SmscServer
 from tramontana.cell.smpp.pdu import Address, CommandId, Message
 from tramontana.cell.sos_case import open_case
@@ -24,6 +25,7 @@ from tramontana.control.app import forget_old, forget_texts
 from tramontana.control.operators import Operators, OperatorsFileError, parse_operators
 from tramontana.control.store import sos
 from tramontana.control.store.schema import incoming_messages, outgoing_messages
+from tramontana.control.tak_file import TakServers
 
 pytestmark = pytest.mark.anyio
 PHONE = "+393331234567"
@@ -56,14 +58,14 @@ class Operator(MemoryCourier):
 
 
 @asynccontextmanager
-async def room(houses: Houses, tmp_path: Path) -> AsyncIterator[tuple[House, Operator, dict[str, str]]]:
+async def room(houses: Houses, tmp_path: Path, tak: TakServers | None = None) -> AsyncIterator[tuple[House, Operator, dict[str, str]]]:
     operator = Operator()
     operator.server = SmscServer("OPERATOR", [OFFICE], operator)
     ready: asyncio.Future[int] = asyncio.get_running_loop().create_future()
     async with asyncio.TaskGroup() as group:
         serving = group.create_task(operator.server.run("127.0.0.1", 0, ready.set_result))
         operators = await asyncio.to_thread(written, tmp_path, await ready)
-        async with houses(operators=operators) as house:
+        async with houses(operators=operators, tak=tak or TakServers()) as house:
             yield house, operator, await house.administrator()
         serving.cancel()
 
@@ -79,6 +81,28 @@ async def case_of(house: House, headers: dict[str, str]) -> dict[str, Any]:
     assert len(page["cases"]) == 1
     found: dict[str, Any] = page["cases"][0]
     return found
+
+
+async def test_nothing_is_sent_to_a_telephone_whose_unit_must_not_emit(houses: Houses, tmp_path: Path) -> None:
+    silence = Silence.of(frozenset({"Falco 1"}), frozenset({PHONE}))
+    async with room(houses, tmp_path, TakServers(silence=silence)) as (house, operator, headers):
+        operator.phone_texts("aiuto siamo ad Amatrice")
+        operator.phone_texts("aiuto", "+393330000002")
+        await operator.until(lambda: len(operator.messages) == 2)  # the receipt and the question to the other one
+        cases = (await house.http.get("/api/v1/sos/cases", headers=headers)).json()["cases"]
+        mine = next(each for each in cases if each["phone"] == PHONE)
+        assert mine["position"]["name"] == "Amatrice (RI)"  # heard it is
+        address = f"/api/v1/sos/cases/{mine['case_id']}"
+        taken = await house.http.post(f"{address}/take", headers=headers, json={"desk": "Sala 1"})
+        assert taken.status_code == 200
+        refused = await house.http.post(f"{address}/answer", headers=headers, json={"desk": "Sala 1", "body": "arriviamo"})
+        assert (refused.status_code, refused.json()["code"]) == (409, "must_not_emit")
+        closed = await house.http.post(f"{address}/close", headers=headers, json={"desk": "Sala 1", "because": "salvati", "tell": True})
+        assert closed.status_code == 200
+        shown = (await house.http.get(address, headers=headers)).json()
+        assert "nothing was sent: the unit must not emit" in [entry["body"] for entry in shown["entries"]]
+        assert not [entry for entry in shown["entries"] if entry["kind"] == "answer"]
+        assert {message.destination.text for message in operator.messages} == {"393330000002"}
 
 
 @pytest.fixture

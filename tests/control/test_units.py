@@ -111,10 +111,10 @@ async def kept(house: House) -> list[Unit]:
         return await rows.listed(connection, 0.0)
 
 
-async def add_case(house: House, *, number: int = 17) -> str:
+async def add_case(house: House, *, number: int = 17, phone: str = PHONE) -> str:
     async with house.store.write() as connection:
         now = house.clock()
-        case, _, _ = take(open_case(number, PHONE, now), "desk", now)
+        case, _, _ = take(open_case(number, phone, now), "desk", now)
         case, _, _ = locate(case, "desk", Position(42.6281, 13.2924, 30.0, "operator"), now)
         return (await sos.add(connection, case)).case_id
 
@@ -231,6 +231,30 @@ async def test_a_link_that_receives_only_sends_not_one_octet(houses: Houses) -> 
         page = await shown_until(house, headers, lambda page: page["units"][0]["callsign"] == "Squadra 2")
         assert page["links"][0]["receive_only"] is True
         assert server.octets == b""
+
+
+SILENT = 'kept_s = 60.0\n[[units.silent]]\nname = "squadra 1"\nphones = ["+39 333 1234567"]'
+
+
+async def test_of_a_unit_that_must_not_emit_nothing_is_told(houses: Houses) -> None:
+    """Its case stays here while another one goes out; its position is heard, and marked; nobody can export it."""
+    async with TakServer().listening() as server, houses(tak=table(server.port, units=SILENT)) as house:
+        silent = await add_case(house)
+        other = await add_case(house, number=18, phone="+393339999999")
+        await server.until(lambda: len(server.events()) == 1)
+        server.say(unit(house.clock()))
+        server.say(replace(unit(house.clock(), callsign="Squadra 2"), uid="ANDROID-2"))
+        headers = await house.administrator()
+        page = await shown_until(house, headers, lambda page: len(page["units"]) == 2)
+        assert {each["callsign"]: each["must_not_emit"] for each in page["units"]} == {"Squadra 1": True, "Squadra 2": False}
+        for form in ("cot", "cap"):
+            refused = await house.http.get(f"/api/v1/sos/cases/{silent}/export?form={form}", headers=headers)
+            assert (refused.status_code, refused.json()["code"]) == (409, "must_not_emit")
+            assert (await house.http.get(f"/api/v1/sos/cases/{other}/export?form={form}", headers=headers)).status_code == 200
+        await close_case(house, other)
+        await server.until(lambda: len(server.events()) == 2)  # by then the silent one would have been told too
+        assert {event.uid for event in server.events()} == {f"tramontana-sos-{other}"}
+        assert [entry["subject"] for entry in await house.audited("sos.told")] == [f"case {other}"]
 
 
 def tls_table(port: int, directory: Path, more: str = "") -> TakServers:

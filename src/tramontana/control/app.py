@@ -133,7 +133,7 @@ async def _assemble(parts: Parts, buckets: TokenBuckets) -> Services:
 
     texts_service = Texts(parts.store, parts.operators, parts.clock)
     places = await asyncio.to_thread(_places, parts.operators.places) if parts.operators.places else None
-    sos_service = Sos(parts.store, texts_service, parts.clock, places, parts.operators.one_way)
+    sos_service = Sos(parts.store, texts_service, parts.clock, places, parts.operators.one_way, parts.tak.silence)
     texts_service.on_sos = sos_service.handle_text
     texts_service.on_sealed = lambda device_id: hub.push([device_id], frames.encode(frames.SealedTextCame()))
 

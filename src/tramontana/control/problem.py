@@ -47,6 +47,7 @@ CODES: Mapping[str, tuple[int, str]] = {
     ),
     "case_elsewhere": (409, "The case changed, or another workplace has it. Load it again and look who has it."),
     "case_without_position": (409, "The case has no position yet. Ask for it, or set it on the map."),
+    "must_not_emit": (409, "The unit of this telephone must not emit: nothing is sent to it and nothing of its case passed on."),
     "no_route": (409, "No message centre is configured for this number. Add one to the operators' file, or correct the number."),
     "no_sealed_numbers": (
         409,

@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from tramontana.cell import sos_case
 from tramontana.cell.beam_time import Rank
 from tramontana.cell.position import PlaceCatalogue, find_position
+from tramontana.cell.silence import NOBODY, Silence
 from tramontana.cell.sos_case import Case, Outcome, Said
 from tramontana.control.store import audit, sos
 from tramontana.control.store.database import Store, StoreUnavailable
@@ -31,6 +32,10 @@ WAYS_OUT_S = 6 * 3600.0
 PERSON, AUTOMATIC = "person", "automatic"
 
 
+class MustNotEmit(LocalError):
+    """Nothing is sent to this telephone and nothing of its case passed on: take its unit out of [[units.silent]] if it may emit again."""
+
+
 @dataclass
 class Sos:
     """The service. `places` is the operator's area catalogue, or None."""
@@ -41,6 +46,8 @@ class Sos:
     places: PlaceCatalogue | None = None
     one_way: bool = False
     """No beam time for a dialogue: one receipt for each case. An operator may still write."""
+    silence: Silence = NOBODY
+    """Telephones to which nothing is sent."""
 
     async def handle_text(self, connection: AsyncConnection, text: IncomingText, now: float) -> None:
         """A text to the emergency number, in the transaction that marks it as handled."""
@@ -109,6 +116,11 @@ class Sos:
     async def _say(
         self, connection: AsyncConnection, kept: Stored, said: Sequence[Said], *, author: str, now: float, link: str | None
     ) -> None:
+        if said and self.silence.of_phone(kept.case.phone):
+            await sos.note(
+                connection, kept.case_id, at=now, kind="state", author=AUTOMATIC, body="nothing was sent: the unit must not emit"
+            )
+            return
         for each in said:
             text_id = None
             try:
@@ -132,10 +144,15 @@ class Sos:
                 await sos.note(connection, kept.case_id, at=now, kind="state", author=AUTOMATIC, body=f"cannot be answered: {why}")
             await sos.note(connection, kept.case_id, at=now, kind="answer", author=author, body=each.body, text_id=text_id)
 
+    def check_may_emit(self, case: Case) -> None:
+        """Raises `MustNotEmit`."""
+        if self.silence.of_phone(case.phone):
+            raise MustNotEmit("the unit of this telephone must not emit, so nothing is sent to it and nothing of it passed on")
+
     async def act(
         self, case_id: str, version: int | None, operator: str, action: str, work: Callable[[Case, float], Outcome], *, by: str
     ) -> Stored | None:
-        """What an operator does; audited. None where there is no such case. Raises `NotNow`, `TextTooLong`.
+        """What an operator does; audited. None where there is no such case. Raises `NotNow`, `TextTooLong`, `MustNotEmit`.
 
         version: of the case that the operator saw, or None where it does not matter. by: the actor of the audit trail.
         """
@@ -146,6 +163,8 @@ class Sos:
                 return None
             if version is not None and version != found.version:
                 raise sos_case.NotNow("the case changed meanwhile: load it again")
+            if action == "answered":
+                self.check_may_emit(found.case)
             kept = await self._store(connection, found, work(found.case, now), author=operator, now=now)
             details = {"operator": operator, "number": found.case.number}
             subject = f"case {case_id}"

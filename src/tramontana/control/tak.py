@@ -142,7 +142,7 @@ class Tak:
 
     async def _tell(self, now: float) -> None:
         async with self._store.read() as connection:
-            cases = await _located(connection)
+            cases = [each for each in await _located(connection) if not self.servers.silence.of_phone(each.case.phone)]
             on_air = await warning_rows.on_air(connection)
             for warning_id in on_air:
                 if warning_id not in self._areas:

@@ -11,6 +11,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from tramontana.cell.silence import NOBODY, Silence
 from tramontana.cell.tak.driver import Address
 from tramontana.complaints import complaints
 from tramontana.errors import LocalError
@@ -64,10 +65,18 @@ class _Server(_Strict):
         return self
 
 
+class _Silent(_Strict):
+    """One `[[units.silent]]`."""
+
+    name: Annotated[str, Field(min_length=1, max_length=128)]
+    phones: Annotated[tuple[Annotated[str, Field(pattern=r"^\+?[0-9 ]{3,24}$")], ...], Field(strict=False, max_length=100)] = ()
+
+
 class _Units(_Strict):
     """`[units]`."""
 
     kept_s: Annotated[float, Field(ge=0, le=86400)] = 1800.0
+    silent: tuple[_Silent, ...] = Field(default=(), strict=False, max_length=1000)
 
 
 class _File(_Strict):
@@ -100,6 +109,8 @@ class TakServers:
     links: tuple[TakServer, ...] = ()
     kept_s: float = _Units().kept_s
     """How long a position is kept after it has gone stale: then it is deleted."""
+    silence: Silence = NOBODY
+    """Units that must not emit."""
 
 
 def _is_loopback(host: str) -> bool:
@@ -117,7 +128,9 @@ def parse_tak_servers(text: str, directory: Path) -> TakServers:
         raise TakFileError(f"it is not TOML: {error}") from None
     except ValidationError as error:
         raise TakFileError(complaints(error)) from None
-    return TakServers(tuple(_server(each, directory) for each in found.tak), found.units.kept_s)
+    silent = found.units.silent
+    silence = Silence.of(frozenset(each.name for each in silent), frozenset(phone for each in silent for phone in each.phones))
+    return TakServers(tuple(_server(each, directory) for each in found.tak), found.units.kept_s, silence)
 
 
 def _server(each: _Server, directory: Path) -> TakServer:

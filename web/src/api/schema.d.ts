@@ -4200,7 +4200,7 @@ export interface components {
              * Code
              * @enum {string}
              */
-            code: "administrator_link_refused" | "already_enrolled" | "archive_fixed" | "attachment_exists" | "attachment_missing" | "attachment_quota" | "attachment_too_large" | "bad_mls_message" | "call_elsewhere" | "call_ended" | "call_not_forwarded" | "call_preempted" | "call_waiting" | "case_elsewhere" | "case_without_position" | "certificate_expired" | "certificate_refused" | "conversation_exists" | "desk_needed" | "device_revoked" | "enrolment_rejected" | "epoch_out_of_range" | "epoch_taken" | "internal" | "invalid_request" | "invitation_refused" | "key_package_refused" | "login_refused" | "mailbox_full" | "media_unavailable" | "members_fixed" | "message_id_reused" | "method_not_allowed" | "no_capacity" | "no_number" | "no_organisation" | "no_route" | "no_sealed_numbers" | "not_a_router" | "not_an_archive" | "not_certified" | "not_custodian" | "not_found" | "not_joined" | "not_logged_in" | "not_operator" | "not_warner" | "not_yours" | "offer_refused" | "origin_refused" | "owner_needed" | "place_taken" | "precedence_refused" | "removal_refused" | "store_unavailable" | "text_settled" | "text_too_long" | "too_large" | "too_many_members" | "too_many_requests" | "unknown_access" | "warning_refused" | "welcome_refused" | "wrong_host";
+            code: "administrator_link_refused" | "already_enrolled" | "archive_fixed" | "attachment_exists" | "attachment_missing" | "attachment_quota" | "attachment_too_large" | "bad_mls_message" | "call_elsewhere" | "call_ended" | "call_not_forwarded" | "call_preempted" | "call_waiting" | "case_elsewhere" | "case_without_position" | "certificate_expired" | "certificate_refused" | "conversation_exists" | "desk_needed" | "device_revoked" | "enrolment_rejected" | "epoch_out_of_range" | "epoch_taken" | "internal" | "invalid_request" | "invitation_refused" | "key_package_refused" | "login_refused" | "mailbox_full" | "media_unavailable" | "members_fixed" | "message_id_reused" | "method_not_allowed" | "must_not_emit" | "no_capacity" | "no_number" | "no_organisation" | "no_route" | "no_sealed_numbers" | "not_a_router" | "not_an_archive" | "not_certified" | "not_custodian" | "not_found" | "not_joined" | "not_logged_in" | "not_operator" | "not_warner" | "not_yours" | "offer_refused" | "origin_refused" | "owner_needed" | "place_taken" | "precedence_refused" | "removal_refused" | "store_unavailable" | "text_settled" | "text_too_long" | "too_large" | "too_many_members" | "too_many_requests" | "unknown_access" | "warning_refused" | "welcome_refused" | "wrong_host";
             /** Detail */
             detail: string;
             /**
@@ -4930,6 +4930,11 @@ export interface components {
             speed_m_s: number | null;
             /** Emergency */
             emergency: boolean;
+            /**
+             * Must Not Emit
+             * @description nothing is sent to this unit and nothing of it is passed on
+             */
+            must_not_emit: boolean;
             /**
              * At
              * @description POSIX seconds (UTC)
@@ -13530,7 +13535,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemShape"];
                 };
             };
-            /** @description `case_elsewhere`: The case changed, or another workplace has it. Load it again and look who has it.; `desk_needed`: A console names its workplace, not like a person; a device of an operator names none, it acts for its person. */
+            /** @description `case_elsewhere`: The case changed, or another workplace has it. Load it again and look who has it.; `desk_needed`: A console names its workplace, not like a person; a device of an operator names none, it acts for its person.; `must_not_emit`: The unit of this telephone must not emit: nothing is sent to it and nothing of its case passed on. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -13647,7 +13652,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemShape"];
                 };
             };
-            /** @description `case_elsewhere`: The case changed, or another workplace has it. Load it again and look who has it.; `desk_needed`: A console names its workplace, not like a person; a device of an operator names none, it acts for its person. */
+            /** @description `case_elsewhere`: The case changed, or another workplace has it. Load it again and look who has it.; `desk_needed`: A console names its workplace, not like a person; a device of an operator names none, it acts for its person.; `must_not_emit`: The unit of this telephone must not emit: nothing is sent to it and nothing of its case passed on. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -13764,7 +13769,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemShape"];
                 };
             };
-            /** @description `case_elsewhere`: The case changed, or another workplace has it. Load it again and look who has it.; `desk_needed`: A console names its workplace, not like a person; a device of an operator names none, it acts for its person. */
+            /** @description `case_elsewhere`: The case changed, or another workplace has it. Load it again and look who has it.; `desk_needed`: A console names its workplace, not like a person; a device of an operator names none, it acts for its person.; `must_not_emit`: The unit of this telephone must not emit: nothing is sent to it and nothing of its case passed on. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -13998,7 +14003,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemShape"];
                 };
             };
-            /** @description `case_elsewhere`: The case changed, or another workplace has it. Load it again and look who has it.; `desk_needed`: A console names its workplace, not like a person; a device of an operator names none, it acts for its person. */
+            /** @description `case_elsewhere`: The case changed, or another workplace has it. Load it again and look who has it.; `desk_needed`: A console names its workplace, not like a person; a device of an operator names none, it acts for its person.; `must_not_emit`: The unit of this telephone must not emit: nothing is sent to it and nothing of its case passed on. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -14115,7 +14120,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemShape"];
                 };
             };
-            /** @description `case_elsewhere`: The case changed, or another workplace has it. Load it again and look who has it.; `desk_needed`: A console names its workplace, not like a person; a device of an operator names none, it acts for its person. */
+            /** @description `case_elsewhere`: The case changed, or another workplace has it. Load it again and look who has it.; `desk_needed`: A console names its workplace, not like a person; a device of an operator names none, it acts for its person.; `must_not_emit`: The unit of this telephone must not emit: nothing is sent to it and nothing of its case passed on. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -14232,7 +14237,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemShape"];
                 };
             };
-            /** @description `case_without_position`: The case has no position yet. Ask for it, or set it on the map. */
+            /** @description `case_without_position`: The case has no position yet. Ask for it, or set it on the map.; `must_not_emit`: The unit of this telephone must not emit: nothing is sent to it and nothing of its case passed on. */
             409: {
                 headers: {
                     [name: string]: unknown;

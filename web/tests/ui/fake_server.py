@@ -295,7 +295,7 @@ def units(now: float) -> dict[str, Any]:
     """Three units in the field, one of them out of date and one in need, and two TAK servers."""
 
     def unit(name: str, latitude: float, heard_s: float, holds_s: float, **more: Any) -> dict[str, Any]:
-        nothing = {"height_m": None, "radius_m": None, "course_deg": None, "speed_m_s": None, "emergency": False}
+        nothing = {"height_m": None, "radius_m": None, "course_deg": None, "speed_m_s": None, "emergency": False, "must_not_emit": False}
         place = {"link": "crisis-room", "uid": f"ANDROID-{name}", "kind": "a-f-G-U-C", "latitude_deg": latitude, "longitude_deg": 13.3}
         return place | nothing | {"callsign": name, "at": now - heard_s, "stale_at": now + holds_s} | more
 
@@ -306,6 +306,7 @@ def units(now: float) -> dict[str, Any]:
         unit("Squadra 1", 42.63, 12, 280, **moving),
         unit("Squadra 2", 42.70, 30, 200, emergency=True),
         unit("Squadra 3", 42.50, 900, -600),
+        unit("Falco 1", 42.55, 40, 240, must_not_emit=True),
     ]
     return {"links": [link, silent], "kept_s": 1800.0, "units": found}
 

@@ -24,6 +24,7 @@ from tramontana.control.api.access import ServicesOf, SosActor, SosActorOf
 from tramontana.control.problem import Problem, problems
 from tramontana.control.services import Services
 from tramontana.control.shapes import Id, Shape, UnixSeconds
+from tramontana.control.sos import MustNotEmit
 from tramontana.control.store import audit, operators, sos
 from tramontana.control.store.sos import Stored
 from tramontana.keys.fields import is_displayable
@@ -212,12 +213,14 @@ async def _act(
         raise Problem("case_elsewhere", f"{error}.") from None
     except TextTooLong as error:
         raise Problem("text_too_long", f"{error}.") from None
+    except MustNotEmit as error:
+        raise Problem("must_not_emit", f"{error}.") from None
     if kept is None:
         raise Problem("not_found")
     return _shown(kept, services)
 
 
-REFUSALS = problems("not_logged_in", "not_operator", "not_found", "case_elsewhere", "desk_needed")
+REFUSALS = problems("not_logged_in", "not_operator", "not_found", "case_elsewhere", "desk_needed", "must_not_emit")
 
 
 @router.post("/cases/{case_id}/take", responses=REFUSALS)
@@ -265,7 +268,7 @@ EXPORT: dict[int | str, dict[str, object]] = {200: {"content": {"application/xml
 @router.get(
     "/cases/{case_id}/export",
     response_class=Response,
-    responses={**problems("not_logged_in", "not_operator", "not_found", "case_without_position"), **EXPORT},
+    responses={**problems("not_logged_in", "not_operator", "not_found", "case_without_position", "must_not_emit"), **EXPORT},
 )
 async def export_case(
     case_id: CaseId,
@@ -281,12 +284,15 @@ async def export_case(
         if found is None:
             raise Problem("not_found")
         try:
+            services.sos.check_may_emit(found.case)
             if form == "cot":
                 octets = cursor_on_target(found.case, case_id, now, with_phone=with_phone)
             else:
                 octets = cap_alert(found.case, case_id, services.texts.operators.system_id.lower(), now, with_phone=with_phone)
         except NoPosition as error:
             raise Problem("case_without_position", f"{error}.") from None
+        except MustNotEmit as error:
+            raise Problem("must_not_emit", f"{error}.") from None
         details = {"form": form, "with_phone": with_phone}
         subject = f"case {case_id}"
         by = audit.device_actor(actor.device_id) if actor.device_id else audit.ADMINISTRATOR

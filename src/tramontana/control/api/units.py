@@ -8,6 +8,7 @@ from typing import Literal
 from fastapi import APIRouter
 from pydantic import Field
 
+from tramontana.cell.silence import Silence
 from tramontana.cell.units import Unit
 from tramontana.control.api.access import ServicesOf, UnitReaderOf
 from tramontana.control.problem import problems
@@ -40,6 +41,7 @@ class UnitShown(Shape):
     course_deg: float | None
     speed_m_s: float | None
     emergency: bool
+    must_not_emit: bool = Field(description="nothing is sent to this unit and nothing of it is passed on")
     at: UnixSeconds
     stale_at: UnixSeconds = Field(description="until when the position holds")
 
@@ -52,8 +54,8 @@ class UnitPage(Shape):
     units: list[UnitShown]
 
 
-def _shown(unit: Unit) -> UnitShown:
-    return UnitShown(**{name: getattr(unit, name) for name in UnitShown.model_fields})
+def _shown(unit: Unit, silence: Silence) -> UnitShown:
+    return UnitShown.model_validate(asdict(unit) | {"must_not_emit": silence.of_unit(unit.callsign, unit.uid)})
 
 
 @router.get("", responses=problems("not_logged_in", "not_certified", "certificate_expired", "not_operator"))
@@ -61,4 +63,4 @@ async def list_units(viewer: UnitReaderOf, services: ServicesOf) -> UnitPage:
     """Where field units are. Audited, once an hour for each who sees any."""
     units = await services.tak.positions(viewer)
     links = [TakLinkShown.model_validate(asdict(link)) for link in services.tak.links()]
-    return UnitPage(links=links, kept_s=services.tak.servers.kept_s, units=[_shown(unit) for unit in units])
+    return UnitPage(links=links, kept_s=services.tak.servers.kept_s, units=[_shown(unit, services.tak.servers.silence) for unit in units])

@@ -11,12 +11,12 @@ function where({ latitude_deg: latitude, longitude_deg: longitude, radius_m: rad
 }
 
 function Row({ unit, nowS }: { unit: Unit; nowS: number }) {
-  const { link, at, stale_at: staleAt, speed_m_s: speed, course_deg: course, emergency } = unit;
+  const { link, at, stale_at: staleAt, speed_m_s: speed, course_deg: course, emergency, must_not_emit: silent } = unit;
   const stale = isStale(unit, nowS);
   return (
     <tr class={stale ? "unit-stale" : undefined}>
       <th scope="row">
-        {nameOf(unit)} {emergency && <span class="badge badge-danger">{t("units.emergency")}</span>}
+        {nameOf(unit)} {emergency && <span class="badge badge-danger">{t("units.emergency")}</span>} {silent && <span class="badge">{t("units.mustNotEmit")}</span>}
       </th>
       <td>{where(unit)}</td>
       <td>{speed === null || course === null ? "–" : t("units.moves", { speed: Math.round(speed * 3.6), course: Math.round(course) })}</td>
