@@ -91,13 +91,14 @@ def test_satellites_reach_those_whom_nobody_else_reaches() -> None:
     assert any(case is not None for case in (each.taken_s for each in under.help.values()))
 
 
-def in_houses(payload: Payload, free: float = 1.0) -> Run:
+@cache
+def in_houses(payload: Payload) -> Run:
     """Nobody is outdoors, so satellites reach only who has a good place."""
     text = (
         small_text(hours=HOURS, lost=1.0, sos=0.3).replace("outdoors = 0.8", "outdoors = 0.0").replace("outdoors = 0.1", "outdoors = 0.0")
     )
     world = parse_world(text, no_table)
-    figures = world.figures.with_values({"steps_outside": only(1e-9), "texts_per_phone_h": 4.0, "beam_free": only(free)})
+    figures = world.figures.with_values({"steps_outside": only(1e-9), "texts_per_phone_h": 4.0})
     return timeline.run(timeline.prepare(replace(world, figures=figures), 2), replace(overhead(), payload=payload))
 
 
