@@ -153,7 +153,7 @@ class Phone:
 
     def open_thread(self, peer: str) -> None:
         self.page.get_by_role("list").get_by_role("button", name=peer).first.click()
-        expect(self.page.get_by_label(f"Message to {peer}")).to_be_visible()
+        expect(self.page.get_by_label(f"Message to {peer}")).to_be_visible(timeout=PATIENCE_MS)
 
     def write(self, peer: str, text: str) -> None:
         self.page.get_by_label(f"Message to {peer}").fill(text)

@@ -132,8 +132,8 @@ export class Phone implements PhoneEngine {
   }
 
   async setQuiet(quiet: boolean): Promise<void> {
+    this.show({ quiet }); // at once: a switch that waits for the disk falls back before it holds
     await this.store?.write([{ table: "device", key: QUIET, value: quiet }]);
-    this.show({ quiet });
   }
 
   callsSeen(entryIds: readonly string[]): void {
