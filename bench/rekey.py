@@ -41,12 +41,14 @@ from tramontana.control.store.database import Store
 from tramontana.keys.mls.messages import Remove
 from tramontana.keys.secret import Token
 
-SIZES = (10, 50, 200)
+SIZES = (10, 50, 200, 1_000)
 GOAL_MEMBERS, GOAL_S = 200, 2.0
 """Design: every join and leave of a conversation of 200 is re-keyed in less than two seconds."""
 CONVERSATION_ID = "07" * 16  # of the group that `Members` makes
 REMOVED_LEAF = 1
 LATER = 4e9
+GROUP_LIMIT = 200
+"""Above it a conversation is a talk group (docs/protocols.md)."""
 PHONES_AN_ADDRESS = 20
 SETTLE_S = 3.0
 """Until everybody has been told of everybody's presence."""
@@ -79,7 +81,7 @@ async def fill(data: Path, count: int) -> list[str]:
     who = [identity(leaf) for leaf in range(count)]
     conversation = {
         "conversation_id": CONVERSATION_ID,
-        "kind": "group",
+        "kind": "group" if count <= GROUP_LIMIT else "talk",
         "epoch": 1,
         "creator_device_id": who[0],
         "created_at": 1.0,

@@ -1,7 +1,10 @@
-"""Server processes over PostgreSQL with many subscribers: messages a second, fan-out latency and memory, beside plain inserts.
+"""Server processes over PostgreSQL with many subscribers: messages a second, their cost, fan-out latency and memory, beside a bound.
 
-- *plain inserts*: the bound, the same payloads written by as many connections, one INSERT and one commit each, without any server.
+- *the same rows*: the bound, what a message leaves in the database (its id, its payload, the receiver's counter and item), written with the
+  same driver over as many connections, one transaction a message, without any server and without any check.
 - *messages*: accepted over HTTP by one and by two server processes; each is checked, recorded, put into a mailbox and committed to disk.
+  With the processor time of the server processes and of PostgreSQL.
+- *round trips*: to the database and back, counted on the wire (ReadyForQuery, PostgreSQL 15 §55.7) in a run of their own.
 - *fan-out*: one message to 200 connected phones of a group, from when it was accepted until each has it.
 - *hints*: what an event costs through NATS, published and subscribed to as the server does, and acknowledged by a JetStream stream on disk.
 
@@ -23,8 +26,8 @@ import subprocess
 import sys
 import time
 from base64 import b64encode
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -147,44 +150,155 @@ async def send_many(url: str, number: int, phone: Phone, conversation_id: str) -
     writer.close()
 
 
-async def plain_inserts(url: str) -> float:
-    """Commits a second of one INSERT each, over as many connections."""
-    connections = [await asyncpg.connect(url, password=PASSWORD) for _ in range(SENDERS)]
-    await connections[0].execute("CREATE TABLE plain (n bigserial PRIMARY KEY, payload bytea NOT NULL)")
+async def same_rows(url: str, senders: list[Phone], mates: list[Phone], pairs: list[str]) -> float:
+    """Messages a second of which the rows alone are written, over as many connections as there are senders."""
+    connections = [await asyncpg.connect(url, password=PASSWORD) for _ in senders]
     payload = bytes(PAYLOAD_BYTES)
 
-    async def insert(connection: asyncpg.Connection) -> None:
+    async def write(connection: asyncpg.Connection, sender: str, receiver: str, pair: str) -> None:
         for _ in range(MESSAGES_EACH):
-            await connection.execute("INSERT INTO plain (payload) VALUES ($1)", payload)
+            async with connection.transaction():
+                await connection.execute(
+                    "INSERT INTO sent_messages (sender_device_id, message_id, conversation_id, digest, accepted_at) "
+                    "VALUES ($1, $2, $3, $4, 1)",
+                    sender, secrets.token_hex(16), pair, bytes(32),
+                )  # fmt: skip
+                key = await connection.fetchval(
+                    "INSERT INTO messages (conversation_id, kind, sender_device_id, payload, accepted_at) "
+                    "VALUES ($1, 'application', $2, $3, 1) RETURNING message_key",
+                    pair, sender, payload,
+                )  # fmt: skip
+                seq = await connection.fetchval(
+                    "UPDATE devices SET mailbox_seq = mailbox_seq + 1 WHERE device_id = $1 RETURNING mailbox_seq", receiver
+                )
+                await connection.execute("INSERT INTO mailbox (device_id, seq, message_key) VALUES ($1, $2, $3)", receiver, seq, key)
 
     began = time.perf_counter()
-    await asyncio.gather(*(insert(connection) for connection in connections))
+    await asyncio.gather(
+        *(
+            write(connection, sender.device_id, mate.device_id, pair)
+            for connection, sender, mate, pair in zip(connections, senders, mates, pairs, strict=True)
+        )
+    )
     took = time.perf_counter() - began
-    await connections[0].execute("DROP TABLE plain")
     for connection in connections:
         await connection.close()
-    return SENDERS * MESSAGES_EACH / took
+    return len(senders) * MESSAGES_EACH / took
 
 
-@contextmanager
-def serving(count: int, database: str, events: str) -> Iterator[tuple[list[str], list[int]]]:
+class RoundTrips:
+    """Stands between the server and PostgreSQL and counts how often the database says that it is ready for the next query."""
+
+    def __init__(self, port: int) -> None:
+        self.count = 0
+        self._port = port
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def reset(self) -> None:
+        self.count = 0
+
+    @asynccontextmanager
+    async def standing(self, url: str) -> AsyncIterator[str]:
+        """The address of the database through here."""
+        server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        async with server:
+            yield url.replace(f":{self._port}/", f":{server.sockets[0].getsockname()[1]}/")
+        for task in self._tasks:
+            task.cancel()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        database, to_database = await asyncio.open_connection("127.0.0.1", self._port)
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(_pump(reader, to_database))
+                group.create_task(self._count(database, writer))
+        except* (OSError, asyncio.IncompleteReadError):
+            pass
+        finally:
+            writer.close()
+            to_database.close()
+            self._tasks.discard(task)
+
+    async def _count(self, database: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            head = await database.readexactly(5)
+            self.count += head[:1] == b"Z"
+            writer.write(head + await database.readexactly(int.from_bytes(head[1:], "big") - 4))
+
+
+async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while octets := await reader.read(1 << 16):
+        writer.write(octets)
+    raise asyncio.IncompleteReadError(b"", None)
+
+
+def processor_s(pid: int) -> float:
+    """Processor time of a process so far (proc(5), utime and stime of /proc/PID/stat)."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def children(pid: int) -> list[int]:
+    """The processes that a process has started itself."""
+    found = []
+    for file in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            if int(file.read_text().rpartition(")")[2].split()[1]) == pid:
+                found.append(int(file.parent.name))
+        except (OSError, IndexError):
+            continue  # it has ended meanwhile
+    return found
+
+
+@dataclass(frozen=True)
+class Crowd:
+    """Those who send, each to a mate of his own, and a group that one of them is in."""
+
+    senders: list[Phone]
+    mates: list[Phone]
+    pairs: list[str]
+    receivers: list[Phone]
+    group: str
+
+    async def send(self, urls: list[str]) -> None:
+        await asyncio.gather(
+            *(send_many(urls[n % len(urls)], n, phone, pair) for n, (phone, pair) in enumerate(zip(self.senders, self.pairs, strict=True)))
+        )
+
+    def alone(self) -> Crowd:
+        """One of them."""
+        return Crowd(self.senders[1:2], self.mates[1:2], self.pairs[1:2], [], self.group)
+
+
+async def crowd(connection: asyncpg.Connection, first: int) -> Crowd:
+    """Subscribers from this number on, logged in."""
+    senders = await log_in(connection, range(first, first + SENDERS))
+    mates = [Phone(identity(number), identity(number), "") for number in range(first + SENDERS, first + 2 * SENDERS)]
+    pairs = [await group_of(connection, [sender, mate]) for sender, mate in zip(senders, mates, strict=True)]
+    receivers = await log_in(connection, range(first + 100, first + 100 + RECEIVERS))
+    return Crowd(senders, mates, pairs, receivers, await group_of(connection, [senders[0], *receivers]))
+
+
+@asynccontextmanager
+async def serving(count: int, database: str, events: str) -> AsyncIterator[tuple[list[str], list[int]]]:
     """Server processes: their addresses and process ids."""
     environment = {**os.environ, "TRAMONTANA_DATABASE_PASSWORD": PASSWORD}
     with TemporaryDirectory() as data:
         arguments = ["serve", "--data", data, "--port", "0", "--database", database, "--events", events, "--log-level", "error"]
-        processes = [
-            subprocess.Popen([sys.executable, "-m", "tramontana.cli.main", *arguments], stdout=subprocess.PIPE, text=True, env=environment)
-            for _ in range(count)
-        ]
+        command = [sys.executable, "-m", "tramontana.cli.main", *arguments]
+        processes = [await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE, env=environment) for _ in range(count)]
         try:
             yield (
-                [json.loads(process.stdout.readline())["ready"]["address"] for process in processes if process.stdout],
+                [json.loads(await process.stdout.readline())["ready"]["address"] for process in processes if process.stdout],
                 [process.pid for process in processes],
             )
         finally:
             for process in processes:
                 process.kill()
-                process.communicate()
+                await process.wait()
 
 
 def resident_mib(pid: int) -> float:
@@ -205,9 +319,10 @@ async def connected(url: str, number: int, phone: Phone) -> AsyncIterator[Client
 
 
 async def fan_out(
-    urls: list[str], pids: list[int], sender: Phone, receivers: list[Phone], conversation_id: str
+    urls: list[str], pids: list[int], everybody: Crowd, on_start: Callable[[], None] = lambda: None
 ) -> tuple[list[float], float]:
     """(latency of each delivery in ms, memory of the largest process in MiB) with all receivers connected."""
+    receivers = everybody.receivers
     latencies: list[float] = []
     missing = 0
     all_have_it = asyncio.Event()
@@ -236,12 +351,13 @@ async def fan_out(
             group.create_task(receive(number, phone, ready))
         await ready.wait()
         await asyncio.sleep(2)  # presence of 200 phones has been told
+        on_start()
         host = urlsplit(urls[0])
         for _ in range(FANNED_OUT):
             missing = len(receivers)
             all_have_it.clear()
             reader, writer = await asyncio.open_connection("127.0.0.1", host.port)  # a server closes one that was idle for 5 s
-            writer.write(request(sender, host.netloc, conversation_id))
+            writer.write(request(everybody.senders[0], host.netloc, everybody.group))
             await answer(reader)
             writer.close()
             await all_have_it.wait()
@@ -288,30 +404,39 @@ async def measure(postgresql: Postgresql, nats: Nats, subscribers: int) -> None:
     took = await fill(connection, subscribers)
     size = await connection.fetchval("SELECT pg_database_size(current_database())")
     print(f"{subscribers:,} subscribers in PostgreSQL: {size / 2**20:,.0f} MiB, filled by COPY in {took:.0f} s", flush=True)
-    bound = await plain_inserts(postgresql.url(name))
-    print(f"plain inserts, {SENDERS} connections: {bound:,.0f} commits/s", flush=True)
+    everybody = await crowd(connection, 1000)
+    bound = await same_rows(postgresql.url(name), everybody.senders, everybody.mates, everybody.pairs)
+    print(f"the same rows, {SENDERS} connections: {bound:,.0f} messages/s", flush=True)
     for count in (1, 2):
-        first = 1000 * count
-        senders = await log_in(connection, range(first, first + SENDERS))
-        mates = [Phone(identity(number), identity(number), "") for number in range(first + SENDERS, first + 2 * SENDERS)]
-        pairs = [await group_of(connection, [sender, mate]) for sender, mate in zip(senders, mates, strict=True)]
-        receivers = await log_in(connection, range(first + 100, first + 100 + RECEIVERS))
-        large = await group_of(connection, [senders[0], *receivers])
-        with serving(count, postgresql.url(name), nats.url) as (urls, pids):
+        everybody = await crowd(connection, 2000 * count)
+        async with serving(count, postgresql.url(name), nats.url) as (urls, pids):
             idle = max(map(resident_mib, pids))
+            databases = children(postgresql.pid)
+            before = sum(map(processor_s, pids)), sum(map(processor_s, databases))
             began = time.perf_counter()
-            await asyncio.gather(
-                *(send_many(urls[n % count], n, phone, pair) for n, (phone, pair) in enumerate(zip(senders, pairs, strict=True)))
-            )
+            await everybody.send(urls)
             rate = SENDERS * MESSAGES_EACH / (time.perf_counter() - began)
-            latencies, memory = await fan_out(urls, pids, senders[0], receivers, large)
+            # A connection that the server's pool opened meanwhile counts from its first moment.
+            after = sum(map(processor_s, pids)), sum(map(processor_s, children(postgresql.pid)))
+            server_ms, database_ms = (1000 * (late - early) / (SENDERS * MESSAGES_EACH) for early, late in zip(before, after, strict=True))
+            latencies, memory = await fan_out(urls, pids, everybody)
         cuts = statistics.quantiles(latencies, n=100)
         print(
-            f"{count} process{'es' if count > 1 else ''}: {rate:,.0f} messages/s accepted ({rate / bound:.2f} of plain inserts); "
+            f"{count} process{'es' if count > 1 else ''}: {rate:,.0f} messages/s accepted ({rate / bound:.2f} of the same rows), "
+            f"processor time a message {server_ms:.1f} ms and {database_ms:.1f} ms of PostgreSQL; "
             f"fan-out to {RECEIVERS}: p50 {cuts[49]:.0f} ms, p99 {cuts[98]:.0f} ms; "
             f"memory of a process {idle:.0f} MiB, with its phones {memory:.0f} MiB",
             flush=True,
         )
+    everybody = await crowd(connection, 8000)
+    counter = RoundTrips(postgresql.port)
+    async with counter.standing(postgresql.url(name)) as through, serving(1, through, nats.url) as (urls, pids):
+        for what, few in ((f"{SENDERS} at a time", everybody), ("one at a time", everybody.alone())):
+            counter.reset()
+            await few.send(urls)
+            print(f"round trips to the database a message, {what}: {counter.count / len(few.senders) / MESSAGES_EACH:.1f}", flush=True)
+        await fan_out(urls, pids, everybody, counter.reset)
+        print(f"round trips a message to {RECEIVERS} phones, and its acknowledgements: {counter.count / FANNED_OUT:.0f}", flush=True)
     await connection.close()
 
 

@@ -102,6 +102,12 @@ class Postgresql:
             assert time.monotonic() < deadline, "PostgreSQL does not answer"
             time.sleep(0.05)
 
+    @property
+    def pid(self) -> int:
+        """The process that starts all others."""
+        assert self._process is not None
+        return self._process.pid
+
     def _answers(self) -> bool:
         program = _executable("pg_isready")
         assert program is not None

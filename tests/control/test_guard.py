@@ -94,6 +94,10 @@ async def test_bodies_are_bounded_with_and_without_a_length(houses: Houses) -> N
         assert (await house.http.post(commits, content=large, headers=ada.headers)).status_code == 422
         assert (await house.http.post(commits, content=large * 3, headers=ada.headers)).status_code == 413
         assert (await house.http.put("/api/v1/me/key-packages", content=large * 3, headers=bea.headers)).status_code == 413
+        for headers in ({}, {"Authorization": "Bearer nobody"}):  # a stranger's large body is not even read
+            for content in (large, chunks()):
+                answer = await house.http.post(commits, content=content, headers=headers)  # type: ignore[arg-type]
+                assert (answer.status_code, answer.json()["code"]) == (401, "not_logged_in")
 
 
 async def test_strangers_are_limited_and_told_when_to_come_back(houses: Houses) -> None:

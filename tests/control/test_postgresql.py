@@ -190,22 +190,19 @@ async def test_mailboxes_that_many_write_to_at_once_have_no_gaps_and_no_deadlock
         async def send(store: Store, number: int) -> None:
             # Each in another order: without one order of locks, PostgreSQL would find deadlocks.
             receivers = devices[number % 6 :] + devices[: number % 6]
-            await store.beside(
-                lambda connection: mailbox.put(
-                    connection, receivers, conversation_id="c" * 32, kind="application", sender=devices[0], payload=b"x", now=1.0
-                )
-            )
+            letter = mailbox.Letter("c" * 32, "application", devices[0], b"x", 1.0, frozenset(receivers))
+            assert await store.beside(lambda connection: mailbox.put(connection, [letter, letter])) == [True, True]
 
         await asyncio.gather(*(send((first, second)[number % 2], number) for number in range(40)))
 
         async def acknowledge(store: Store, device_id: str) -> None:
-            kept = await store.beside(lambda connection: mailbox.acknowledge(connection, device_id, 40), durable=False)
+            kept = await store.beside(lambda connection: mailbox.acknowledge(connection, device_id, 80), durable=False)
             await store.beside(lambda connection: mailbox.forget_unreferenced(connection, kept), durable=False)
 
         async with first.read() as connection:
             for device_id in devices:
                 items = await mailbox.items_after(connection, device_id, 0, 100)
-                assert [item.seq for item in items] == list(range(1, 41))
+                assert [item.seq for item in items] == list(range(1, 81))
         await asyncio.gather(*(acknowledge((first, second)[n % 2], device_id) for n, device_id in enumerate(devices)))
         async with first.read() as connection:
             assert (await connection.execute(select(func.count()).select_from(schema.messages))).scalar_one() == 0

@@ -12,6 +12,7 @@ from tramontana.control.problem import Problem
 from tramontana.control.store import accounts, audit, certificates, invitations, requests, sessions
 from tramontana.control.store.database import Store
 from tramontana.control.store.requests import MEMBER, Proposal
+from tramontana.control.together import Together
 from tramontana.keys.identity import SignatureRefused, UnverifiedEnrolment, UnverifiedLogin
 from tramontana.keys.secret import Token
 
@@ -107,6 +108,17 @@ class Admission:
         self._limits = limits
         self._clock = clock
         self._refusals_not_recorded = 0
+        self._lookups = Together(self._look_up)
+
+    async def session(self, token: str) -> sessions.Session | None:
+        """The live session of a bearer token."""
+        parsed = Token.parse(token)
+        return await self._lookups.ask(parsed.sha256()) if parsed is not None else None
+
+    async def _look_up(self, tokens_sha256: Sequence[bytes]) -> Sequence[sessions.Session | None]:
+        async with self._store.read_one() as connection:
+            found = await sessions.find(connection, tokens_sha256, self._clock())
+        return [found.get(each) for each in tokens_sha256]
 
     async def enrol(self, invitation: str, enrolment: Callable[[bytes], UnverifiedEnrolment], address: str) -> tuple[str, str]:
         """Use an invitation up and make an account with its first device: (account_id, device_id).

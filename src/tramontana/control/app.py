@@ -56,6 +56,7 @@ from tramontana.control.guard import LOOPBACK_NAMES, Guard
 from tramontana.control.hub import Hub
 from tramontana.control.limits import Limits, TokenBuckets
 from tramontana.control.logs import AccessLog
+from tramontana.control.mailroom import Mailroom
 from tramontana.control.media import Media, Relay
 from tramontana.control.membership import Membership
 from tramontana.control.operators import Operators
@@ -148,6 +149,7 @@ async def _assemble(parts: Parts, buckets: TokenBuckets) -> Services:
         admission=Admission(parts.store, service_id, challenges, buckets, parts.limits, parts.clock),
         delivery=Delivery(parts.store, hub, parts.clock),
         attachments=Attachments(parts.store, parts.attachments, parts.clock),
+        mailroom=Mailroom(parts.store),
         membership=Membership(parts.store, hub, parts.clock),
         calls=in_calls,
         custody=custody,

@@ -7,8 +7,8 @@ either all of it or nothing; what was accepted survives the death of the process
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -16,10 +16,13 @@ from tramontana.control.hub import Hub
 from tramontana.control.problem import Problem
 from tramontana.control.store import attachments, audit, conversations, key_packages, mailbox, trees
 from tramontana.control.store.database import Store
+from tramontana.control.together import Together
 from tramontana.keys.mls.framing import SUITE, ContentType, FramingError, Welcome, parse_private_message, parse_welcome
 
 EPOCHS_BACK = 2
 """Application messages of the current epoch and this many before it are accepted."""
+
+NO_GROUP = conversations.MlsGroup(0, {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +70,43 @@ def _read_welcome(message: bytes | None) -> Welcome | None:
     return welcome
 
 
+@dataclass(frozen=True, slots=True)
+class _Submission:
+    """An application message as its sender submits it, and the epoch that it is of."""
+
+    sender: Sender
+    message_id: str
+    sent: mailbox.Sent
+    epoch: int
+    payload: bytes = field(repr=False)
+    told: Collection[str]
+
+    @property
+    def name(self) -> tuple[str, str]:
+        return self.sender.device_id, self.message_id
+
+    def letter(self, joined: Mapping[str, conversations.Joined]) -> mailbox.Letter:
+        """To whom it goes.
+
+        A device that joined later than the message's epoch could not decrypt it. One whose account was taken off the list is not out
+        of the group before the commit that removes it, but it gets no content from now on.
+        """
+        receivers = frozenset(
+            device_id
+            for device_id, its in joined.items()
+            if its.epoch <= self.epoch and its.is_member and device_id != self.sender.device_id
+        )
+        sent = self.sent
+        return mailbox.Letter(sent.conversation_id, "application", self.sender.device_id, self.payload, sent.accepted_at, receivers)
+
+
+def _repeated(submission: _Submission, earlier: mailbox.Sent) -> float | Problem:
+    """The answer to a message under an id that was accepted already."""
+    if (earlier.conversation_id, earlier.digest) != (submission.sent.conversation_id, submission.sent.digest):
+        return Problem("message_id_reused")
+    return earlier.accepted_at
+
+
 class Delivery:
     """Takes commits and messages of authenticated devices and puts them into mailboxes."""
 
@@ -74,6 +114,7 @@ class Delivery:
         self._store = store
         self._hub = hub
         self._clock = clock
+        self._messages = Together(self._accept_messages)
 
     async def submit_commit(
         self,
@@ -140,20 +181,11 @@ class Delivery:
         joining = welcomed | ({sender.device_id} if conversation.epoch is None else set())
         await conversations.join(connection, conversation_id, joining, epoch + 1)
         others = set(joined) - welcomed - {sender.device_id}
-        try:
-            for kind, targets, payload in (("commit", others, commit), ("welcome", welcomed, welcome)):
-                if targets and payload is not None:
-                    await mailbox.put(
-                        connection,
-                        targets,
-                        conversation_id=conversation_id,
-                        kind="commit" if kind == "commit" else "welcome",
-                        sender=sender.device_id,
-                        payload=payload,
-                        now=now,
-                    )
-        except mailbox.MailboxFull as error:
-            raise Problem("mailbox_full") from error
+        letters = [mailbox.Letter(conversation_id, "commit", sender.device_id, commit, now, frozenset(others))]
+        if welcome is not None:
+            letters.append(mailbox.Letter(conversation_id, "welcome", sender.device_id, welcome, now, frozenset(welcomed)))
+        if not all(await mailbox.put(connection, letters)):
+            raise Problem("mailbox_full")
         await trees.keep_only(connection, conversation_id, epoch + 1, sender.device_id)
         details = {"epoch": epoch, "welcomed": sorted(welcomed), "removed": sorted(removed)}
         await self._audit(connection, sender, "commit.accepted", conversation_id, details, now)
@@ -190,58 +222,69 @@ class Delivery:
         """
         now = self._clock()
         epoch = _read_head(conversation_id, message, ContentType.APPLICATION)
-        digest = hashlib.sha256(message).digest()
-        sent = mailbox.Sent(conversation_id, digest, now)
-        # Beside other messages: what this reads only a commit changes, and the rows that it writes are locked in order.
-        accepted_at, receivers = await self._store.beside(
-            lambda connection: self._accept_message(connection, sender, message_id, sent, epoch, message, told)
-        )
-        self._hub.mail(receivers)
-        return accepted_at
+        sent = mailbox.Sent(conversation_id, hashlib.sha256(message).digest(), now)
+        answer = await self._messages.ask(_Submission(sender, message_id, sent, epoch, message, told))
+        if isinstance(answer, Problem):
+            raise answer
+        return answer
 
-    async def _accept_message(
-        self,
-        connection: AsyncConnection,
-        sender: Sender,
-        message_id: str,
-        sent: mailbox.Sent,
-        epoch: int,
-        message: bytes,
-        told: Collection[str],
-    ) -> tuple[float, set[str]]:
-        """When the message was accepted, now or before, and the devices that it was put into the mailbox of."""
-        conversation = await self._conversation(connection, sender, sent.conversation_id)
-        known = await mailbox.sent(connection, sender.device_id, message_id)
+    async def _accept_messages(self, submissions: Sequence[_Submission]) -> Sequence[float | Problem]:
+        """For each when it was accepted, now or before, or why it was not."""
+        # Beside others: what this reads only a commit changes, and the rows that it writes are locked in order.
+        answers, receivers = await self._store.beside(lambda connection: self._judge_messages(connection, submissions))
+        self._hub.mail(receivers)
+        return answers
+
+    async def _judge_messages(
+        self, connection: AsyncConnection, submissions: Sequence[_Submission]
+    ) -> tuple[Sequence[float | Problem], frozenset[str]]:
+        """The answers, and the devices that something was put into the mailbox of."""
+        groups = await conversations.groups(connection, {each.sent.conversation_id for each in submissions})
+        known = await mailbox.sent(connection, {each.name for each in submissions})
+        answers: list[float | Problem | None] = []
+        letters: dict[tuple[str, str], mailbox.Letter] = {}
+        for each in submissions:
+            group = groups.get(each.sent.conversation_id, NO_GROUP)
+            answer = await self._known_or_refused(connection, each, group, known.get(each.name))
+            answers.append(answer)
+            if answer is None and each.name not in letters:  # else the same once more, before it was answered
+                letters[each.name] = each.letter(group.joined)
+        taken = dict(zip(letters, await mailbox.put(connection, list(letters.values())), strict=True))
+        accepted: dict[tuple[str, str], mailbox.Sent] = {}
+        told: dict[str, int] = {}
+        for number, each in enumerate(submissions):
+            if answers[number] is not None:
+                continue
+            if not taken[each.name]:
+                answers[number] = Problem("mailbox_full")
+                continue
+            first = accepted.setdefault(each.name, each.sent)
+            if first is each.sent:
+                told.update(dict.fromkeys(each.told, each.epoch))
+            answers[number] = _repeated(each, first)
+        await attachments.release(connection, told)
+        await mailbox.remember_sent(connection, accepted)
+        mailed = frozenset[str]().union(*(letters[name].receivers for name in accepted))
+        return [answer for answer in answers if answer is not None], mailed
+
+    async def _known_or_refused(
+        self, connection: AsyncConnection, each: _Submission, group: conversations.MlsGroup, known: mailbox.Sent | None
+    ) -> float | Problem | None:
+        """The answer to a message that is not to be put into mailboxes."""
+        joined = group.joined.get(each.sender.device_id)
+        if joined is None or not joined.is_member:
+            is_member = await conversations.has_member(connection, each.sent.conversation_id, each.sender.account_id)
+            if not is_member:
+                return Problem("not_found")
         if known is not None:
-            if (known.conversation_id, known.digest) != (sent.conversation_id, sent.digest):
-                raise Problem("message_id_reused")
-            return known.accepted_at, set()
-        joined = await conversations.joined_devices(connection, sent.conversation_id)
-        if sender.device_id not in joined:
-            raise Problem("not_joined")
-        current = conversation.epoch or 0
-        if not current - EPOCHS_BACK <= epoch <= current:
-            raise Problem("epoch_out_of_range", epoch=current)
-        if not await attachments.release(connection, told, sender.account_id, sent.conversation_id, epoch):
-            raise Problem("attachment_missing")
-        await mailbox.remember_sent(connection, sender.device_id, message_id, sent)
-        # A device that joined later than the message's epoch could not decrypt it. One whose account was taken off the list is not
-        # out of the group before the commit that removes it, but it gets no content from now on.
-        entitled = await conversations.member_devices(connection, sent.conversation_id) - {sender.device_id}
-        receivers = {device_id for device_id, since in joined.items() if since <= epoch and device_id in entitled}
-        try:
-            await mailbox.put(
-                connection,
-                receivers,
-                conversation_id=sent.conversation_id,
-                kind="application",
-                sender=sender.device_id,
-                payload=message,
-                now=sent.accepted_at,
-            )
-        except mailbox.MailboxFull as error:
-            raise Problem("mailbox_full") from error
-        return sent.accepted_at, receivers
+            return _repeated(each, known)
+        if joined is None:
+            return Problem("not_joined")
+        if not group.epoch - EPOCHS_BACK <= each.epoch <= group.epoch:
+            return Problem("epoch_out_of_range", epoch=group.epoch)
+        if not await attachments.may_tell(connection, each.told, each.sender.account_id, each.sent.conversation_id):
+            return Problem("attachment_missing")
+        return None
 
     async def _conversation(self, connection: AsyncConnection, sender: Sender, conversation_id: str) -> conversations.Conversation:
         conversation = await conversations.find(connection, conversation_id)

@@ -12,10 +12,13 @@ from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
+from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from tramontana.control.api.access import client_address, limit, services_of
 from tramontana.control.limits import Limits, TokenBuckets
 from tramontana.control.problem import Problem
+from tramontana.control.store.faults import StoreUnavailable
 from tramontana.control.store.trees import MAX_TREE_BYTES
 from tramontana.internet.addresses import source_of
 
@@ -76,6 +79,7 @@ class Guard:
             return
         try:
             self._admit(scope)
+            await self._admit_large(scope)
         except Problem as problem:
             await self._refuse(problem, scope, receive, send)
             return
@@ -117,6 +121,24 @@ class Guard:
         length = headers.get("content-length", "0") if scope["type"] == "http" else "0"
         if not length.isdecimal() or int(length) > self._body_limit(scope):
             raise Problem("too_large")
+
+    async def _admit_large(self, scope: Scope) -> None:
+        """A large body is read from those only who have a session: it stands in memory before its route looks at who sends it."""
+        if scope["type"] != "http" or self._body_limit(scope) == self._limits.body_bytes:
+            return
+        headers = Headers(scope=scope)
+        if int(headers.get("content-length", "0")) <= self._limits.body_bytes and "transfer-encoding" not in headers:
+            return
+        connection = HTTPConnection(scope)
+        services = services_of(connection)
+        scheme, _, token = headers.get("authorization", "").partition(" ")
+        try:
+            session = await services.admission.session(token) if scheme.lower() == "bearer" else None
+        except StoreUnavailable as error:
+            raise Problem("store_unavailable") from error
+        if session is None:
+            limit(services, "stranger", source_of(client_address(connection)), self._limits.stranger)
+            raise Problem("not_logged_in")
 
     def _body_limit(self, scope: Scope) -> int:
         path: str = scope["path"]

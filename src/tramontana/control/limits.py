@@ -39,8 +39,8 @@ class Limits:
     frames: Rate = Rate(400, 50)
     refused_logins: Rate = Rate(60, 0.2)
     body_bytes: int = 256 * 1024
-    large_body_bytes: int = 1024 * 1024
-    """For key packages and commits."""
+    large_body_bytes: int = 3 * 1024 * 1024
+    """For key packages and commits, of whoever has a session: a commit and a welcome of the largest size, as text."""
     sockets_before_hello: int = 200
     hello_timeout_s: float = 10.0
 

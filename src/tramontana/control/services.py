@@ -14,6 +14,7 @@ from tramontana.control.delivery import Delivery
 from tramontana.control.forwarders import Forwarders
 from tramontana.control.hub import Hub
 from tramontana.control.limits import Limits, TokenBuckets
+from tramontana.control.mailroom import Mailroom
 from tramontana.control.membership import Membership
 from tramontana.control.processes import Processes
 from tramontana.control.reports import Reports
@@ -35,6 +36,7 @@ class Services:
     admission: Admission
     delivery: Delivery
     attachments: Attachments
+    mailroom: Mailroom
     membership: Membership
     calls: Calls
     custody: Custody

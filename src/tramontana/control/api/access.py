@@ -21,7 +21,6 @@ from tramontana.control.services import Services
 from tramontana.control.store import audit, operators, sessions
 from tramontana.control.store.operators import OperatorPerson
 from tramontana.internet.addresses import source_of
-from tramontana.keys.secret import Token
 
 _bearer = HTTPBearer(auto_error=False, description="the token of a session")
 
@@ -60,19 +59,10 @@ Stranger = Annotated[str, Depends(_stranger)]
 """Somebody without a session; the value is his address."""
 
 
-async def session_of(services: Services, text: str) -> sessions.Session | None:
-    """The live session of a bearer token as text."""
-    token = Token.parse(text)
-    if token is None:
-        return None
-    async with services.store.read() as connection:
-        return await sessions.find(connection, token.sha256(), services.clock())
-
-
 async def _session(
     request: Request, services: ServicesOf, bearer: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
 ) -> sessions.Session:
-    session = await session_of(services, bearer.credentials) if bearer else None
+    session = await services.admission.session(bearer.credentials) if bearer else None
     if session is None:
         limit(services, "stranger", source_of(client_address(request)), services.limits.stranger)
         raise Problem("not_logged_in")

@@ -9,12 +9,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
+from dataclasses import dataclass
 
 from fastapi import APIRouter, WebSocket
 from starlette.websockets import WebSocketDisconnect, WebSocketState
 
 from tramontana.control import frames
-from tramontana.control.api.access import client_address, limit, services_of, session_of
+from tramontana.control.api.access import client_address, limit, services_of
 from tramontana.control.delivery import Sender
 from tramontana.control.hub import Outbox
 from tramontana.control.problem import Problem
@@ -98,12 +99,21 @@ async def _login(websocket: WebSocket, services: Services) -> _DeviceSocket:
         raise _Closed(frames.CLOSE_NOT_LOGGED_IN, "say hello first") from None
     finally:
         services.sockets_before_hello -= 1
-    session = await session_of(services, hello.token) if isinstance(hello, frames.Hello) else None
+    session = await services.admission.session(hello.token) if isinstance(hello, frames.Hello) else None
     if session is None or session.device_id is None or session.account_id is None:
         raise _Closed(frames.CLOSE_NOT_LOGGED_IN, "log in again")
     assert isinstance(hello, frames.Hello)
     ends = [session.expires_at, *([session.certified_until] if session.certified_until is not None else [])]
     return _DeviceSocket(websocket, services, Outbox(session.device_id, session.account_id), hello.after, min(ends))
+
+
+@dataclass(frozen=True, slots=True)
+class _OnTheWay:
+    """An item that was sent and is not acknowledged yet: its number, its payload's key and size."""
+
+    seq: int
+    key: int
+    octets: int
 
 
 class _DeviceSocket:
@@ -117,8 +127,9 @@ class _DeviceSocket:
         self._expires_at = expires_at
         self._acked = 0
         self._ack_wanted = 0
-        self._unacknowledged: deque[tuple[int, int]] = deque()  # (seq, bytes)
-        self._unacknowledged_bytes = 0
+        self._skipped = 0
+        self._unacknowledged: deque[_OnTheWay] = deque()
+        self._unacknowledged_octets = 0
         self._pong_wanted = False
 
     async def serve(self) -> None:
@@ -127,7 +138,7 @@ class _DeviceSocket:
             acked, last = await mailbox.positions(connection, self._outbox.device_id)
             if self._sent > last:
                 raise _Closed(frames.CLOSE_BAD_FRAME, "after is past the end of this mailbox")
-            self._sent = max(self._sent, acked)
+            self._sent = self._skipped = max(self._sent, acked)
             self._acked = self._ack_wanted = acked
             pending = await mailbox.pending_after(connection, self._outbox.device_id, self._sent)
         self._outbox.serial = await self._services.processes.claim(self._outbox.device_id)
@@ -233,25 +244,24 @@ class _DeviceSocket:
         # Acknowledgements that arrive while one is written are merged into the next.
         if (wanted := self._ack_wanted) <= self._acked:
             return
-        store, device_id = self._services.store, self._outbox.device_id
-        # Not durable: a client says again with `after` what it has processed.
-        kept = await store.beside(lambda connection: mailbox.acknowledge(connection, device_id, wanted), durable=False)
-        if kept and not store.has_one_writer:
-            await store.beside(lambda connection: mailbox.forget_unreferenced(connection, kept), durable=False)
+        done = []
+        while self._unacknowledged and self._unacknowledged[0].seq <= wanted:
+            done.append(self._unacknowledged.popleft())
+        # What was skipped with `after` did not pass here.
+        keys = [each.key for each in done] if self._acked >= self._skipped else None
+        await self._services.mailroom.acknowledge(self._outbox.device_id, wanted, keys)
+        self._unacknowledged_octets -= sum(each.octets for each in done)
         self._acked = wanted
-        while self._unacknowledged and self._unacknowledged[0][0] <= wanted:
-            self._unacknowledged_bytes -= self._unacknowledged.popleft()[1]
 
     @property
     def _room(self) -> int:
-        return WINDOW_ITEMS - len(self._unacknowledged) if self._unacknowledged_bytes < WINDOW_BYTES else 0
+        return WINDOW_ITEMS - len(self._unacknowledged) if self._unacknowledged_octets < WINDOW_BYTES else 0
 
     async def _deliver(self) -> None:
         self._outbox.mail = False
         limit_items = min(BATCH_ITEMS, self._room)
-        async with self._services.store.read() as connection:
-            items = await mailbox.items_after(connection, self._outbox.device_id, self._sent, limit_items)
-        for item in items:
+        found = await self._services.mailroom.items_after(self._outbox.device_id, self._sent, limit_items)
+        for item in found.items:
             if self._outbox.close_code is not None:
                 return
             deliver = frames.Deliver(
@@ -263,10 +273,10 @@ class _DeviceSocket:
                 accepted_at=item.accepted_at,
             )
             self._sent = item.seq
-            self._unacknowledged.append((item.seq, len(item.payload)))
-            self._unacknowledged_bytes += len(item.payload)
+            self._unacknowledged.append(_OnTheWay(item.seq, item.message_key, len(item.payload)))
+            self._unacknowledged_octets += len(item.payload)
             await self._send(deliver)
-        if len(items) == limit_items:  # there may be more: look again, when acknowledgements have made room
+        if found.may_be_more:  # look again, when acknowledgements have made room
             self._outbox.mail = True
             self._outbox.wake.set()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import delete, func, insert, select, update
@@ -57,16 +57,21 @@ async def keep_chunk(connection: AsyncConnection, attachment_id: str, number: in
     await connection.execute(insert(attachment_chunks).values(attachment_id=attachment_id, number=number, ciphertext=ciphertext))
 
 
-async def release(connection: AsyncConnection, attachment_ids: Collection[str], account_id: str, conversation_id: str, epoch: int) -> bool:
-    """A message of this epoch tells of them. False, and the transaction must be rolled back, unless all are the account's and complete."""
-    for attachment_id in sorted(set(attachment_ids)):  # locked in one order
+async def may_tell(connection: AsyncConnection, attachment_ids: Collection[str], account_id: str, conversation_id: str) -> bool:
+    """Whether all of these are the account's, of this conversation, and complete: then a message may tell of them."""
+    for attachment_id in attachment_ids:
         found = await find(connection, attachment_id)
         if found is None or (found.account_id, found.conversation_id) != (account_id, conversation_id):
             return False
         if len(await stored(connection, attachment_id)) != found.chunks:
             return False
-        await connection.execute(update(attachments).where(attachments.c.attachment_id == attachment_id).values(epoch=epoch))
     return True
+
+
+async def release(connection: AsyncConnection, told: Mapping[str, int]) -> None:
+    """Messages tell of these attachments; to each the epoch of the message."""
+    for attachment_id, epoch in sorted(told.items()):  # locked in one order
+        await connection.execute(update(attachments).where(attachments.c.attachment_id == attachment_id).values(epoch=epoch))
 
 
 async def forget(connection: AsyncConnection, attachment_id: str) -> None:

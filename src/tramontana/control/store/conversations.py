@@ -6,9 +6,10 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from sqlalchemy import RowMapping, delete, insert, select, update
+from sqlalchemy import RowMapping, and_, delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from tramontana.control.store.among import among
 from tramontana.control.store.schema import accounts, commits, conversation_devices, conversation_members, conversations, devices
 from tramontana.keys.identity import direct_conversation_id
 
@@ -193,6 +194,48 @@ async def joined_devices(connection: AsyncConnection, conversation_id: str) -> M
     """The devices that created the group or were welcomed into it and not removed since, with the epoch at which each came in."""
     query = select(conversation_devices).where(conversation_devices.c.conversation_id == conversation_id)
     return {row.device_id: row.joined_epoch for row in await connection.execute(query)}
+
+
+async def has_member(connection: AsyncConnection, conversation_id: str, account_id: str) -> bool:
+    named = (conversation_members.c.conversation_id == conversation_id, conversation_members.c.account_id == account_id)
+    return (await connection.execute(select(conversation_members.c.role).where(*named))).first() is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """A device in a group: the epoch at which it came in, and whether its account is still on the list of members."""
+
+    epoch: int
+    is_member: bool
+
+
+@dataclass(frozen=True, slots=True)
+class MlsGroup:
+    """A conversation in which there is a group: its epoch, and the devices in it as `joined_devices` has them."""
+
+    epoch: int
+    joined: Mapping[str, Joined]
+
+
+async def groups(connection: AsyncConnection, conversation_ids: Collection[str]) -> Mapping[str, MlsGroup]:
+    """Those of these conversations that have somebody in them."""
+    listed = and_(
+        conversation_members.c.conversation_id == conversation_devices.c.conversation_id,
+        conversation_members.c.account_id == devices.c.account_id,
+    )
+    query = (
+        select(conversations.c.epoch, conversation_devices, conversation_members.c.account_id)
+        .join_from(conversation_devices, conversations)
+        .join(devices, devices.c.device_id == conversation_devices.c.device_id)
+        .join(conversation_members, listed, isouter=True)
+        .where(among(connection, conversation_devices.c.conversation_id, conversation_ids))
+    )
+    epochs: dict[str, int] = {}
+    joined: dict[str, dict[str, Joined]] = {}
+    for row in await connection.execute(query):
+        epochs[row.conversation_id] = row.epoch or 0
+        joined.setdefault(row.conversation_id, {})[row.device_id] = Joined(row.joined_epoch, row.account_id is not None)
+    return {conversation_id: MlsGroup(epoch, joined[conversation_id]) for conversation_id, epoch in epochs.items()}
 
 
 async def join(connection: AsyncConnection, conversation_id: str, joining: Iterable[str], epoch: int) -> None:

@@ -59,6 +59,8 @@ class Database(Protocol):
 
     def read(self) -> AbstractAsyncContextManager[AsyncConnection]: ...
 
+    def read_one(self) -> AbstractAsyncContextManager[AsyncConnection]: ...
+
     def write(self) -> AbstractAsyncContextManager[AsyncConnection]: ...
 
     def write_beside(self, *, durable: bool) -> AbstractAsyncContextManager[AsyncConnection]: ...
@@ -173,6 +175,12 @@ class Store:
     async def read(self) -> AsyncIterator[AsyncConnection]:
         """One consistent snapshot. Raises `StoreUnavailable`."""
         async with self._naming_faults(), self._database.read() as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def read_one(self) -> AsyncIterator[AsyncConnection]:
+        """For one statement, which sees one snapshot anyhow: one way to the database and back. Raises `StoreUnavailable`."""
+        async with self._naming_faults(), self._database.read_one() as connection:
             yield connection
 
     @asynccontextmanager

@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 import asyncpg
 from sqlalchemy import Connection, event
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, InvalidatePoolError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
@@ -113,12 +113,12 @@ class PostgresqlDatabase:
             "postgresql+asyncpg://",
             async_creator=self._pooled,
             hide_parameters=True,
-            pool_pre_ping=True,
             pool_size=POOL_CONNECTIONS,
             max_overflow=POOL_OVERFLOW,
             pool_timeout=POOL_TIMEOUT_S,
         )
         event.listen(self.engine.sync_engine, "begin", _on_begin)
+        event.listen(self.engine.sync_engine, "checkout", _on_checkout)
 
     @classmethod
     async def open(cls, address: PostgresqlAddress, sharing: Sharing) -> PostgresqlDatabase:
@@ -210,6 +210,11 @@ class PostgresqlDatabase:
             await connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
             async with connection.begin():
                 yield connection
+
+    @asynccontextmanager
+    async def read_one(self) -> AsyncIterator[AsyncConnection]:
+        async with self.engine.connect() as connection:
+            yield await connection.execution_options(isolation_level="AUTOCOMMIT")
 
     @asynccontextmanager
     async def write(self) -> AsyncIterator[AsyncConnection]:
@@ -305,3 +310,9 @@ def _on_begin(connection: Connection) -> None:
     statement = connection.get_execution_options().get("tramontana_lock")
     if statement is not None:
         connection.exec_driver_sql(statement)
+
+
+def _on_checkout(connection: Any, _record: Any, _proxy: Any) -> None:
+    """A server that ended or was restarted has closed its connections, which we know without asking it each time."""
+    if connection.driver_connection.is_closed():
+        raise InvalidatePoolError

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 from sqlalchemy import delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from tramontana.control.store.among import among
 from tramontana.control.store.schema import administrator_links, certificates, devices, sessions, used_challenges
 
 DEVICE_SESSION_S = 12 * 3600.0
@@ -76,10 +78,11 @@ async def end_of_device(connection: AsyncConnection, device_id: str) -> None:
     await connection.execute(delete(sessions).where(sessions.c.device_id == device_id))
 
 
-async def find(connection: AsyncConnection, token_sha256: bytes, now: float) -> Session | None:
-    """The live session of a token."""
+async def find(connection: AsyncConnection, tokens_sha256: Collection[bytes], now: float) -> Mapping[bytes, Session]:
+    """The live sessions of tokens."""
     query = (
         select(
+            sessions.c.token_sha256,
             sessions.c.role,
             sessions.c.device_id,
             devices.c.account_id,
@@ -89,11 +92,10 @@ async def find(connection: AsyncConnection, token_sha256: bytes, now: float) -> 
         )
         .join_from(sessions, devices, isouter=True)
         .join(certificates, certificates.c.serial == devices.c.serial, isouter=True)
-        .where(sessions.c.token_sha256 == token_sha256, sessions.c.expires_at > now)
+        .where(among(connection, sessions.c.token_sha256, tokens_sha256), sessions.c.expires_at > now)
         .where(devices.c.revoked_at.is_(None), devices.c.rejected_at.is_(None))
     )
-    row = (await connection.execute(query)).mappings().first()
-    return Session(**row) if row else None
+    return {row.token_sha256: Session(*row[1:]) for row in await connection.execute(query)}
 
 
 async def create_administrator_link(connection: AsyncConnection, token_sha256: bytes, now: float) -> float:

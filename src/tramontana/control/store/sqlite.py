@@ -13,7 +13,7 @@ import os
 import sqlite3
 import stat
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -144,6 +144,9 @@ class SqliteFile:
     async def read(self) -> AsyncIterator[AsyncConnection]:
         async with self.engine.connect() as connection, connection.begin():
             yield connection
+
+    def read_one(self) -> AbstractAsyncContextManager[AsyncConnection]:
+        return self.read()
 
     @asynccontextmanager
     async def write(self) -> AsyncIterator[AsyncConnection]:
