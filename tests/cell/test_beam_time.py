@@ -160,6 +160,7 @@ def test_a_beam_carries_what_it_carries() -> None:
     assert queue.take(9999.0, 99) == []
     assert queue.next_at(9999.0) is None
     assert queue.wait_s(Rank.SOS, "x") is None
+    assert queue.wait_of("gone") is None
 
 
 @settings(max_examples=60, deadline=None)
@@ -171,6 +172,7 @@ def test_the_wait_that_senders_are_told_is_about_right(before: list[tuple[Rank, 
     told = queue.wait_s(rank, f"{phone}")
     assert told is not None
     queue.put(Item("mine", rank, f"{phone}", 0.0))
+    assert queue.wait_of("mine") == told
     now = 0.0
     while "mine" not in [item.key for item in queue.take(now, 1)]:
         now += 0.5

@@ -87,7 +87,7 @@ async def test_messages_receipts_and_texts_of_phones(tmp_path: Path) -> None:
             await there.until(lambda: sum(path == "/incoming" for path, _ in there.calls) == 2)
             await texts.stop()  # Kannel answers a little after it has handed a text on
         async with store.read() as connection:
-            listed = await rows.listed(connection, unsettled=False)
+            listed, _ = await rows.listed(connection)
         for task in tasks:
             task.cancel()
     await store.close()
@@ -96,4 +96,4 @@ async def test_messages_receipts_and_texts_of_phones(tmp_path: Path) -> None:
         sent.setdefault(read(message).total, []).append(message)
     assert {join(read(message) for message in messages) for messages in sent.values()} == {"ciao", LONG, OTHER}
     assert [fields["text"] for path, fields in there.calls if path == "/incoming"] == ["siamo in sette", "due anziani"]
-    assert {state for text, states in listed for state in states} == {"delivered"}
+    assert {message.state for _, messages in listed for message in messages} == {"delivered"}

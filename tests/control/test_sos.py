@@ -188,7 +188,8 @@ async def test_a_text_from_the_console_is_kept_sent_once_and_shown(houses: House
                 if page["texts"][0]["state"] == "accepted":
                     break
                 await asyncio.sleep(0.05)
-        assert [(link["name"], link["state"]) for link in page["links"]] == [("operator", "bound")]
+        shown = (await house.http.get("/api/v1/texts/links", headers=headers)).json()
+        assert [(link["name"], link["state"]) for link in shown["links"]] == [("operator", "bound")]
         assert (page["texts"][0]["rank"], len(page["texts"])) == ("flash", 1)
 
 

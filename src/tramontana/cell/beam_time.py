@@ -183,9 +183,19 @@ class BeamQueue:
 
     def wait_s(self, rank: Rank, phone: str) -> float | None:
         """About how long a new message would wait, for its sender; None while the beam carries nothing."""
+        return self._wait_s(rank, phone, len(self._classes[rank].phones.get(phone, ())))
+
+    def wait_of(self, key: str) -> float | None:
+        """About how long a message that waits here still will; None where it does not, or while the beam carries nothing."""
+        if (rank := self._keys.get(key)) is None:
+            return None
+        item = self._items[key]
+        return self._wait_s(rank, item.phone, self._classes[rank].phones[item.phone].index(item))
+
+    def _wait_s(self, rank: Rank, phone: str, own: int) -> float | None:
+        """own: messages of the same phone that go before."""
         if self.messages_per_s <= 0:
             return None
-        own = len(self._classes[rank].phones.get(phone, ()))
         same = self._classes[rank].ahead_of(phone, own)
         higher = sum(self._classes[other].count for other in Rank if other > rank)
         sos = self._classes[Rank.SOS].count

@@ -14,7 +14,7 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from tramontana.cell.beam_time import BeamTime, Item, Rank
+from tramontana.cell.beam_time import BeamQueue, BeamTime, Item, Rank
 from tramontana.cell.forwarding import LATER_PAUSES_S, WAYS_OUT_S, Happening, State, of_answer, of_receipt, route, text_state
 from tramontana.cell.short_message import CODING_BINARY, Part, is_binary, read, submit, write
 from tramontana.cell.smpp.driver import EsmeLink, Outgoing, SmscServer
@@ -190,9 +190,13 @@ class Texts:
         """Something new stands in the store."""
         self._look.set()
 
-    def queue_lengths(self) -> dict[str, dict[str, int]]:
+    def wait_of(self, link: str, beam: str, message_key: str) -> float | None:
+        """About how long a message that is queued still waits for its turn; None where nobody can say."""
+        return self._beams[link].beam(beam).wait_of(message_key) if link in self._beams else None
+
+    def queues(self) -> dict[str, dict[str, BeamQueue]]:
         """By link and beam."""
-        return {link: {name: len(queue) for name, queue in beams.beams()} for link, beams in self._beams.items()}
+        return {link: dict(beams.beams()) for link, beams in self._beams.items()}
 
     def bound(self) -> dict[str, str]:
         """What each link is doing."""
@@ -272,9 +276,17 @@ class Texts:
                 pass
 
     async def _fill(self) -> None:
+        after: tuple[float, str, int] | None = None
+        while True:
+            async with self.store.read() as connection:
+                found = await rows.waiting(connection, list(self._beams), after)
+            self._queue(found)
+            if len(found) < rows.MAX_FILLED:
+                return
+            after = found[-1].place
+
+    def _queue(self, found: Sequence[rows.Waiting]) -> None:
         now = self.clock()
-        async with self.store.read() as connection:
-            found = await rows.waiting(connection, list(self._beams))
         woken = set()
         for each in found:
             if each.not_before > now or each.message_key in self._in_flight or each.message_key in self._adrift:

@@ -1337,7 +1337,7 @@ export interface paths {
         };
         /**
          * List Texts
-         * @description Links with what waits for them, and the newest texts.
+         * @description Texts that go out, the newest first.
          */
         get: operations["list_texts"];
         put?: never;
@@ -1346,6 +1346,26 @@ export interface paths {
          * @description Send a text. It is on disk when this answers.
          */
         post: operations["send_text"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/texts/links": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Links
+         * @description Links to message centres and to those who bind to ours, what waits in each beam, and what was pre-empted there.
+         */
+        get: operations["list_links"];
+        put?: never;
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -2294,6 +2314,31 @@ export interface components {
              * @default
              */
             note: string;
+        };
+        /** BeamShown */
+        BeamShown: {
+            /**
+             * Name
+             * @description empty: the operator's network as a whole
+             */
+            name: string;
+            /**
+             * Messages Per S
+             * @description null: the link is the limit
+             */
+            messages_per_s: number | null;
+            /**
+             * Waiting
+             * @description messages by the rank under which they wait
+             */
+            waiting: {
+                [key: string]: number;
+            };
+            /**
+             * Wait S
+             * @description about how long a routine text would wait now
+             */
+            wait_s: number | null;
         };
         /** CallDevice */
         CallDevice: {
@@ -3612,8 +3657,19 @@ export interface components {
         LinkShown: {
             /** Name */
             name: string;
+            /**
+             * Kind
+             * @description a centre that we bind to, or a system that binds to ours
+             * @enum {string}
+             */
+            kind: "centre" | "peer";
             /** State */
             state: string;
+            /**
+             * Window
+             * @description messages that may await the centre's answer at once
+             */
+            window: number | null;
             /**
              * Messages
              * @description by state
@@ -3621,13 +3677,8 @@ export interface components {
             messages: {
                 [key: string]: number;
             };
-            /**
-             * Beams
-             * @description messages that wait, by beam
-             */
-            beams: {
-                [key: string]: number;
-            };
+            /** Beams */
+            beams: components["schemas"]["BeamShown"][];
         };
         /** Links */
         Links: {
@@ -3643,6 +3694,26 @@ export interface components {
             next_slot: number;
             /** Links */
             links: components["schemas"]["Link"][];
+        };
+        /** LinksPage */
+        LinksPage: {
+            /** Links */
+            links: components["schemas"]["LinkShown"][];
+            /**
+             * Preempted
+             * @description texts with a part on the air that had to wait for something higher, the newest first
+             */
+            preempted: components["schemas"]["PreemptedShown"][];
+            /**
+             * Sender
+             * @description the number that texts come from
+             */
+            sender: string;
+            /**
+             * Kept Days
+             * @description how long settled texts are kept
+             */
+            kept_days: number;
         };
         /** Located */
         Located: {
@@ -3790,6 +3861,24 @@ export interface components {
              * @description one's own complete attachments that the message tells of
              */
             attachments?: string[];
+        };
+        /** MessageShown */
+        MessageShown: {
+            /**
+             * State
+             * @enum {string}
+             */
+            state: "queued" | "sending" | "unknown" | "accepted" | "delivered" | "undelivered" | "refused" | "expired" | "withdrawn";
+            /**
+             * Since
+             * @description POSIX seconds (UTC)
+             */
+            since: number;
+            /**
+             * Error
+             * @description of the centre's receipt, where it gave one
+             */
+            error: string;
         };
         /** MyPath */
         MyPath: {
@@ -4144,6 +4233,27 @@ export interface components {
             call_id: string;
             /** By */
             by: ("routine" | "priority" | "immediate" | "flash" | "flash-override") | null;
+        };
+        /** PreemptedShown */
+        PreemptedShown: {
+            /**
+             * At
+             * @description POSIX seconds (UTC)
+             */
+            at: number;
+            /**
+             * Text Id
+             * @description 16 bytes in lower-case hex
+             */
+            text_id: string;
+            /** Link */
+            link: string;
+            /** Beam */
+            beam: string;
+            /** Rank */
+            rank: string;
+            /** By Rank */
+            by_rank: string;
         };
         /**
          * Presence
@@ -4786,10 +4896,13 @@ export interface components {
         };
         /** TextPage */
         TextPage: {
-            /** Links */
-            links: components["schemas"]["LinkShown"][];
             /** Texts */
             texts: components["schemas"]["TextShown"][];
+            /**
+             * Next
+             * @description where the next page begins; null at the end
+             */
+            next: string | null;
         };
         /** TextQueued */
         TextQueued: {
@@ -4840,28 +4953,48 @@ export interface components {
              * @description 16 bytes in lower-case hex
              */
             text_id: string;
-            /** Origin */
+            /**
+             * Origin
+             * @description `administrator`, `sos CASE`, `link NAME`, `sealed DEVICE`, `receipt`
+             */
             origin: string;
             /** Link */
             link: string;
+            /** Source */
+            source: string;
             /** Destination */
             destination: string;
-            /** Body */
+            /**
+             * Body
+             * @description empty where it is sealed
+             */
             body: string;
             /** Rank */
             rank: string;
+            /** Beam */
+            beam: string;
             /**
              * Created At
              * @description POSIX seconds (UTC)
              */
             created_at: number;
-            /** State */
-            state: string;
             /**
-             * Messages
-             * @description the states of its short messages
+             * Expires At
+             * @description until when it is tried
              */
-            messages: string[];
+            expires_at: number;
+            /**
+             * State
+             * @enum {string}
+             */
+            state: "queued" | "sending" | "unknown" | "accepted" | "delivered" | "undelivered" | "refused" | "expired" | "withdrawn";
+            /**
+             * Wait S
+             * @description about how long its last message still waits; null where none does, or nobody can say
+             */
+            wait_s: number | null;
+            /** Messages */
+            messages: components["schemas"]["MessageShown"][];
         };
         /** TreeHead */
         TreeHead: {
@@ -12311,8 +12444,13 @@ export interface operations {
     list_texts: {
         parameters: {
             query?: {
-                /** @description only those of which nobody knows whether they arrived */
-                unsettled?: boolean;
+                /** @description texts with a message in such a state */
+                show?: "all" | "waiting" | "unknown" | "under-way" | "delivered" | "failed";
+                /** @description in numbers and words */
+                search?: string;
+                /** @description `next` of the page before */
+                after?: string;
+                most?: number;
             };
             header?: never;
             path?: never;
@@ -12427,6 +12565,89 @@ export interface operations {
             };
             /** @description `no_route`: No message centre is configured for this number. Add one to the operators' file, or correct the number.; `text_too_long`: The text needs more short messages than one text may have. Shorten it. */
             409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `too_large`: The request is too large. Send less at once. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `wrong_host`: The server does not answer under this name. Use the address that it printed, or start it with --host-name. */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `invalid_request`: The request is not as the API document describes; `errors` names the fields. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `too_many_requests`: Too many requests. Wait as long as Retry-After says. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `internal`: The server failed; the operator finds the cause in its log. Try again later. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `store_unavailable`: The server cannot write its data now (disk full or busy). Nothing was changed. Try again later. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+        };
+    };
+    list_links: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LinksPage"];
+                };
+            };
+            /** @description `not_logged_in`: Log in again: this needs a valid session. */
+            401: {
                 headers: {
                     [name: string]: unknown;
                 };

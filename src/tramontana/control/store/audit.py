@@ -88,6 +88,12 @@ async def entries(connection: AsyncConnection, after: int, limit: int) -> Sequen
     return [Entry(**row) for row in rows.mappings()]
 
 
+async def newest(connection: AsyncConnection, action: str, limit: int) -> Sequence[Entry]:
+    """The newest rows of an action, the newest first."""
+    rows = await connection.execute(select(audit).where(audit.c.action == action).order_by(audit.c.seq.desc()).limit(limit))
+    return [Entry(**row) for row in rows.mappings()]
+
+
 async def hash_at(connection: AsyncConnection, seq: int) -> bytes | None:
     """The hash of a row; that of nothing for 0; None where there is no such row."""
     if seq == 0:

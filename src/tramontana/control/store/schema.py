@@ -310,6 +310,7 @@ audit = Table(
     Column("details", Text, nullable=False),
     Column("hash", Digest, nullable=False),
     UniqueConstraint("hash"),
+    Index(None, "action", "seq"),
 )
 
 audit_head = Table(

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, Literal, cast
 
-from sqlalchemy import Row, and_, bindparam, delete, func, insert, select, update
+from sqlalchemy import Row, and_, bindparam, delete, func, insert, or_, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from tramontana.cell.forwarding import FINAL, TRANSITIONS, Happening, State
@@ -24,7 +24,18 @@ REPEATED_WITHIN_S = 900.0
 """A peer that lost our answer sends the same octets again over its next session; later the same octets are a new message."""
 PARTS_AWAITED_S = 90.0
 """After this long without a further part a text is joined from what there is: somebody may hang on it."""
-MAX_LISTED = 500
+MAX_LISTED = 100
+MAX_FILLED = 5000
+"""Messages that are read at once for the queues: after a long outage millions may wait."""
+
+Show = Literal["all", "waiting", "unknown", "under-way", "delivered", "failed"]
+_SHOWN: Mapping[Show, tuple[State, ...]] = {
+    "waiting": ("queued", "sending"),
+    "unknown": ("unknown",),
+    "under-way": ("accepted",),
+    "delivered": ("delivered",),
+    "failed": ("undelivered", "refused", "expired", "withdrawn"),
+}
 
 
 def sealed_origin(device_id: str) -> str:
@@ -68,12 +79,18 @@ class Waiting:
 
     message_key: str
     text_id: str
+    part: int
     link: str
     destination: str
     rank: int
     beam: str
     created_at: float
     not_before: float
+
+    @property
+    def place(self) -> tuple[float, str, int]:
+        """Where it stands among all that wait."""
+        return self.created_at, self.text_id, self.part
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,12 +145,16 @@ async def put(connection: AsyncConnection, text: NewText, messages: Iterable[Mes
     return text_id, True
 
 
-async def waiting(connection: AsyncConnection, links: Sequence[str]) -> list[Waiting]:
-    """All messages that wait for these links, in the order of their texts and parts."""
+async def waiting(
+    connection: AsyncConnection, links: Sequence[str], after: tuple[float, str, int] | None = None, most: int = MAX_FILLED
+) -> list[Waiting]:
+    """Messages that wait for these links, in the order of their texts and parts; `after`: the place of the last one that was read."""
+    order = (outgoing_texts.c.created_at, outgoing_messages.c.text_id, outgoing_messages.c.part)
     query = (
         select(
             outgoing_messages.c.message_key,
             outgoing_messages.c.text_id,
+            outgoing_messages.c.part,
             outgoing_messages.c.link,
             outgoing_texts.c.destination,
             outgoing_texts.c.rank,
@@ -143,8 +164,11 @@ async def waiting(connection: AsyncConnection, links: Sequence[str]) -> list[Wai
         )
         .join_from(outgoing_messages, outgoing_texts)
         .where(outgoing_messages.c.link.in_(links), outgoing_messages.c.state == "queued")
-        .order_by(outgoing_texts.c.created_at, outgoing_messages.c.text_id, outgoing_messages.c.part)
+        .order_by(*order)
+        .limit(most)
     )
+    if after is not None:
+        query = query.where(tuple_(*order) > tuple_(*after))
     return [Waiting(**row) for row in (await connection.execute(query)).mappings()]
 
 
@@ -270,17 +294,33 @@ async def find(connection: AsyncConnection, text_id: str) -> Row[Any] | None:
     return (await connection.execute(select(outgoing_texts).where(outgoing_texts.c.text_id == text_id))).first()
 
 
-async def listed(connection: AsyncConnection, *, unsettled: bool) -> list[tuple[Row[Any], list[State]]]:
-    """Texts and their messages' states, newest first; with `unsettled` those of which nobody knows whether they arrived."""
-    query = select(outgoing_texts).order_by(outgoing_texts.c.created_at.desc(), outgoing_texts.c.text_id).limit(MAX_LISTED)
-    if unsettled:
-        query = query.where(outgoing_texts.c.text_id.in_(select(outgoing_messages.c.text_id).where(outgoing_messages.c.state == "unknown")))
+async def listed(
+    connection: AsyncConnection, *, show: Show = "all", search: str = "", after: tuple[float, str] | None = None, most: int = MAX_LISTED
+) -> tuple[list[tuple[Row[Any], list[Row[Any]]]], tuple[float, str] | None]:
+    """Texts and their messages (message_key, state, state_at, error), newest first.
+
+    search: in the numbers and the words. after: where the page before ended. Returns a page and where it ends, None at the end.
+    """
+    query = select(outgoing_texts).order_by(outgoing_texts.c.created_at.desc(), outgoing_texts.c.text_id).limit(most + 1)
+    if show != "all":
+        of_messages = select(outgoing_messages.c.text_id).where(outgoing_messages.c.state.in_(_SHOWN[show]))
+        query = query.where(outgoing_texts.c.text_id.in_(of_messages))
+    if search:
+        places = (outgoing_texts.c.destination, outgoing_texts.c.source, outgoing_texts.c.body)
+        query = query.where(or_(*(place.icontains(search, autoescape=True) for place in places)))
+    if after is not None:
+        at, text_id = after
+        same = and_(outgoing_texts.c.created_at == at, outgoing_texts.c.text_id > text_id)
+        query = query.where(or_(outgoing_texts.c.created_at < at, same))
     texts = (await connection.execute(query)).all()
-    states: dict[str, list[State]] = {text.text_id: [] for text in texts}
-    parts = select(outgoing_messages.c.text_id, outgoing_messages.c.state).where(outgoing_messages.c.text_id.in_(states))
-    for row in (await connection.execute(parts.order_by(outgoing_messages.c.part))).all():
-        states[row.text_id].append(row.state)
-    return [(text, states[text.text_id]) for text in texts]
+    page = texts[:most]
+    messages: dict[str, list[Row[Any]]] = {text.text_id: [] for text in page}
+    columns = [outgoing_messages.c[name] for name in ("text_id", "message_key", "state", "state_at", "error")]
+    parts = select(*columns).where(outgoing_messages.c.text_id.in_(messages)).order_by(outgoing_messages.c.part)
+    for row in (await connection.execute(parts)).all():
+        messages[row.text_id].append(row)
+    following = (page[-1].created_at, page[-1].text_id) if len(texts) > most else None
+    return [(text, messages[text.text_id]) for text in page], following
 
 
 async def counts(connection: AsyncConnection) -> dict[tuple[str, str], int]:
