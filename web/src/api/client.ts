@@ -48,10 +48,10 @@ export interface Answer<T> {
 }
 
 /** One request with JSON. Rejects with ApiError or Unreachable, and with nothing else. */
-export async function request<T>(fetch: Fetch, method: Method, path: string, body?: unknown, token?: string): Promise<Answer<T>> {
+export async function request<T>(fetch: Fetch, method: Method, path: string, body?: unknown, token?: string, timeoutMs = REQUEST_TIMEOUT_MS): Promise<Answer<T>> {
   const headers = body === undefined ? {} : { "Content-Type": "application/json" };
   const init = { method, headers, ...(body === undefined ? {} : { body: JSON.stringify(body) }) };
-  const { value: text, serverUnixS } = await exchange(fetch, path, init, token, new Patience(REQUEST_TIMEOUT_MS), (response) => response.text());
+  const { value: text, serverUnixS } = await exchange(fetch, path, init, token, new Patience(timeoutMs), (response) => response.text());
   try {
     return { value: (text === "" ? undefined : JSON.parse(text)) as T, serverUnixS };
   } catch (error) {

@@ -18,12 +18,13 @@ import type { ConsoleSession } from "./session";
 import { Sites } from "./sites/Sites";
 import { SkyView } from "./sky/SkyView";
 import { SosView } from "./sos/SosView";
+import { TextsView } from "./texts/TextsView";
 import { WarningsView } from "./warnings/WarningsView";
 
-const VIEWS = ["sky", "warnings", "sos", "sites", "invitations", "approvals", "people", "conversations", "calls", "planning", "log", "audit"] as const;
+const VIEWS = ["sky", "warnings", "sos", "texts", "sites", "invitations", "approvals", "people", "conversations", "calls", "planning", "log", "audit"] as const;
 type View = (typeof VIEWS)[number];
 
-const ICONS: Record<View, IconName> = { sky: "satellite", warnings: "warning", sos: "place", sites: "router", invitations: "ticket", approvals: "check", people: "person", conversations: "message", calls: "handset", planning: "file", log: "lock", audit: "list" };
+const ICONS: Record<View, IconName> = { sky: "satellite", warnings: "warning", sos: "place", texts: "send", sites: "router", invitations: "ticket", approvals: "check", people: "person", conversations: "message", calls: "handset", planning: "file", log: "lock", audit: "list" };
 
 function viewInAddress(): View {
   const named = location.hash.replace(/^#\//, "");
@@ -43,6 +44,8 @@ function Present({ session }: { session: ConsoleSession }) {
       return <WarningsView api={api} />;
     case "sos":
       return <SosView api={api} />;
+    case "texts":
+      return <TextsView api={api} />;
     case "invitations":
       return <Invitations api={api} />;
     case "people":

@@ -23,6 +23,10 @@ export type SosCase = Schemas["CaseShown"];
 export type SosEntry = Schemas["EntryShown"];
 export type SosForm = "cot" | "cap";
 export type SosAction = "take" | "offer" | "release" | "answer" | "position" | "close";
+export type TextLinks = Schemas["LinksPage"];
+export type TextLink = Schemas["LinkShown"];
+export type OutgoingText = Omit<Schemas["TextShown"], "rank"> & { rank: "routine" | "priority" | "immediate" | "flash" | "flash-override" | "sos" | "warning" };
+export type ShownTexts = "all" | "waiting" | "unknown" | "under-way" | "delivered" | "failed";
 export type UnitPage = Schemas["UnitPage"];
 export type Unit = Schemas["UnitShown"];
 export type PlanningReport = Schemas["PlanningReport"];
@@ -38,6 +42,10 @@ export type GatewayShown = Schemas["GatewayShown"];
 /** Differences below this are rounding (`Date` has whole seconds) and travel time, not a wrong clock. */
 const CLOCK_TOLERANCE_S = 2.5;
 const BASE = "/api/v1";
+const TEXTS_A_PAGE = 50;
+const CASES_A_PAGE = 50;
+/** A plan over a whole fleet takes the server seconds, and a small machine that just started more than most answers may take. */
+const PLAN_TIMEOUT_MS = 120_000;
 
 export class ConsoleApi {
   #clockOffsetS = 0;
@@ -53,10 +61,10 @@ export class ConsoleApi {
   }
 
   /** Rejects with `ApiError` or `Unreachable`. A refused bearer token ends the session. */
-  async #call<T>(method: Method, path: string, body?: unknown): Promise<T> {
+  async #call<T>(method: Method, path: string, body?: unknown, timeoutMs?: number): Promise<T> {
     const token = this.token();
     try {
-      const { value, serverUnixS } = await request<T>((input, init) => fetch(input, init), method, BASE + path, body, token ?? undefined);
+      const { value, serverUnixS } = await request<T>((input, init) => fetch(input, init), method, BASE + path, body, token ?? undefined, timeoutMs);
       if (serverUnixS !== null) {
         const offset = serverUnixS + 0.5 - Date.now() / 1000;
         this.#clockOffsetS = Math.abs(offset) > CLOCK_TOLERANCE_S ? offset : 0;
@@ -157,7 +165,7 @@ export class ConsoleApi {
   }
 
   planWarning(body: Partial<Schemas["PlanRequest"]> & Pick<Schemas["PlanRequest"], "polygons">): Promise<Schemas["PlanShown"]> {
-    return this.#call("POST", "/warnings/plan", body);
+    return this.#call("POST", "/warnings/plan", body, PLAN_TIMEOUT_MS);
   }
 
   namedArea(name: string): Promise<Schemas["NamedArea"]> {
@@ -195,8 +203,8 @@ export class ConsoleApi {
     return this.#call("GET", `/admin/routers/${deviceId}`);
   }
 
-  sosCases(closed: boolean): Promise<SosPage> {
-    return this.#call("GET", `/sos/cases?closed=${closed}`);
+  sosCases(closed: boolean, after: string): Promise<SosPage> {
+    return this.#call("GET", `/sos/cases?${new URLSearchParams({ closed: String(closed), after, most: String(CASES_A_PAGE) })}`);
   }
 
   sosCase(caseId: string): Promise<Schemas["CaseWithEntries"]> {
@@ -222,6 +230,22 @@ export class ConsoleApi {
     if (response.ok) return response.blob();
     const answer = (await response.json()) as { code?: string; detail?: string };
     throw new ApiError(response.status, answer.code ?? "export", answer.detail ?? response.statusText, null);
+  }
+
+  texts({ show, search, after }: { show: ShownTexts; search: string; after: string }): Promise<{ texts: OutgoingText[]; next: string | null }> {
+    return this.#call("GET", `/texts?${new URLSearchParams({ show, search, after, most: String(TEXTS_A_PAGE) })}`);
+  }
+
+  textLinks(): Promise<TextLinks> {
+    return this.#call("GET", "/texts/links");
+  }
+
+  sendText(body: Schemas["TextRequest"]): Promise<Schemas["TextQueued"]> {
+    return this.#call("POST", "/texts", body);
+  }
+
+  decideText(textId: string, what: "again" | "withdraw"): Promise<void> {
+    return this.#call("POST", `/texts/${textId}/${what}`);
   }
 
   units(): Promise<UnitPage> {

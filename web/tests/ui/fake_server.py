@@ -236,6 +236,56 @@ def sos_entries(now: float) -> list[dict[str, Any]]:
     ]
 
 
+def outgoing_text(number: int, now: float, **changes: Any) -> dict[str, Any]:
+    """A text over an operator's centre."""
+    text = {
+        "text_id": hexadecimal(170 + number),
+        "origin": "administrator",
+        "link": "operator-a",
+        "source": "43200",
+        "destination": f"+3933312345{number:02}",
+        "body": "Il campo è a Sommati, portate coperte.",
+        "rank": "routine",
+        "beam": "",
+        "created_at": now - 60 * number,
+        "expires_at": now + 3600,
+        "state": "delivered",
+        "wait_s": None,
+        "messages": [{"state": "delivered", "since": now - 30, "error": ""}],
+    }
+    return text | changes
+
+
+def outgoing_texts(now: float) -> list[dict[str, Any]]:
+    """One that waits in parts, one of which nobody knows, a sealed one, an answer, and one that failed."""
+    part = {"since": now - 20, "error": ""}
+    return [
+        outgoing_text(1, now, state="queued", wait_s=40.2, messages=[part | {"state": "accepted"}, part | {"state": "queued"}]),
+        outgoing_text(2, now, state="unknown", rank="flash", messages=[part | {"state": "unknown"}], beam="beam-12"),
+        outgoing_text(3, now, origin=f"sealed {hexadecimal(70)}", body="", rank="immediate"),
+        outgoing_text(4, now, origin=f"sos {hexadecimal(5)}", body="Messaggio ricevuto, caso 17.", rank="sos"),
+        outgoing_text(5, now, state="undelivered", messages=[part | {"state": "undelivered", "error": "034"}]),
+    ]
+
+
+def text_links(now: float) -> dict[str, Any]:
+    """A bound centre with two beams, one that does not answer, and a system that binds to ours."""
+    busy = {"name": "beam-12", "messages_per_s": 20.0, "waiting": {"sos": 3, "routine": 812}, "wait_s": 40.2}
+    idle: dict[str, Any] = {"name": "", "messages_per_s": None, "waiting": {}, "wait_s": 0.0}
+    gave_way = {"at": now - 90, "text_id": hexadecimal(171), "link": "operator-a", "beam": "beam-12", "rank": "routine", "by_rank": "flash"}
+    dead = "cannot be reached: [Errno 111] Connect call failed ('192.0.2.1', 2775)"
+    return {
+        "links": [
+            {"name": "operator-a", "kind": "centre", "state": "bound", "window": 10, "messages": {"sending": 3}, "beams": [busy, idle]},
+            {"name": "operator-b", "kind": "centre", "state": dead, "window": 10, "messages": {"unknown": 1}, "beams": [idle]},
+            {"name": "agency", "kind": "peer", "state": "closed", "window": None, "messages": {}, "beams": []},
+        ],
+        "preempted": [gave_way],
+        "sender": "43200",
+        "kept_days": 90,
+    }
+
+
 def warning(now: float) -> dict[str, Any]:
     """One that two persons have signed, on the air in one of two cells."""
     area = {"description": "Amatrice", "polygons": [[[42.7, 13.2], [42.7, 13.4], [42.55, 13.3]]]}
@@ -328,7 +378,7 @@ class Api:
         self.satellites = satellites
         self.intact = True
         self.changes: list[tuple[str, str, Any]] = []
-        """What was asked of archives, talk groups and rights."""
+        """What was asked of archives, talk groups, rights and texts."""
         now = clock()
         self.invitations: list[dict[str, Any]] = [
             self._invitation(1, "Embassy Tunis, duty officer", "administrator", "used", now - 90000),
@@ -414,6 +464,27 @@ class Api:
         }
 
     @staticmethod
+    def _cases(now: float, query: dict[str, list[str]]) -> dict[str, Any]:
+        """The case that somebody has, and one more on a second page."""
+        first = "after" not in query
+        case = (
+            sos_case(now)
+            if first
+            else sos_case(now) | {"case_id": "d" * 32, "number": 16, "state": "waiting", "operator": "", "offered_to": ""}
+        )
+        counts = {"in care": 1, "waiting": 1, "closed": 4}
+        return {"one_way": False, "emergency_numbers": ["112"], "cases": [case], "counts": counts, "next": "1,0" if first else None}
+
+    @staticmethod
+    def _texts(now: float, query: dict[str, list[str]]) -> dict[str, Any]:
+        """Three texts a page, whatever is asked for."""
+        found = [text for text in outgoing_texts(now) if query.get("search", [""])[0] in text["destination"] + text["body"]]
+        if (show := query["show"][0]) != "all":
+            found = [text for text in found if show in [each["state"] for each in text["messages"]]]
+        begin = int(query["after"][0]) if "after" in query else 0
+        return {"texts": found[begin : begin + 3], "next": str(begin + 3) if len(found) > begin + 3 else None}
+
+    @staticmethod
     def _log(start: int, count: int, now: float) -> dict[str, Any]:
         kinds = ["organisation", "log_key", "certificate", "certificate", "certificate", "revocation"]
         entries = []
@@ -450,8 +521,15 @@ class Api:
                 return 200, updating_warning(now) | {"cells": []}
             case "GET", _ if path.startswith("/api/v1/warnings/"):
                 return 200, warning(now) | {"cells": warned_cells(now)}
+            case "GET", "/api/v1/texts/links":
+                return 200, text_links(now)
+            case "GET", "/api/v1/texts":
+                return 200, self._texts(now, query)
+            case "POST", _ if path.startswith("/api/v1/texts"):
+                self.changes.append((method, path, body))
+                return (201, {"text_id": hexadecimal(199), "wait_s": 40.2}) if path == "/api/v1/texts" else (204, None)
             case "GET", "/api/v1/sos/cases":
-                return 200, {"one_way": False, "emergency_numbers": ["112"], "cases": [sos_case(now)]}
+                return 200, self._cases(now, query)
             case "GET", "/api/v1/sos/cases/cccccccccccccccccccccccccccccccc":
                 return 200, {"case": sos_case(now), "entries": sos_entries(now)}
             case "GET", "/api/v1/units":

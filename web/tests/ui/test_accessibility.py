@@ -65,7 +65,7 @@ SCENES = [
     "talkQueued",
     "talkLost",
 ]
-VIEWS = ["sky", "warnings", "sites", "sos", "invitations", "approvals", "people", "conversations", "calls", "planning", "log", "audit"]
+VIEWS = ["sky", "warnings", "sites", "sos", "texts", "invitations", "approvals", "people", "conversations", "calls", "planning", "log", "audit"]
 LOADED = {view: ".table" for view in VIEWS} | {"sky": ".sky-table", "calls": ".call-card", "sos": ".sos-row", "warnings": ".warning-row"}
 LOOKS = [("light", 1280, 800), ("dark", 360, 640)]
 
@@ -125,6 +125,16 @@ def test_case_of_somebody_in_need(look: Watched) -> None:
     page.locator(".sos-row").focus()
     page.keyboard.press("Enter")
     page.wait_for_selector("#sos-answer")
+    assert violations(page) == []
+    assert overflow(page) == 0
+
+
+def test_a_text_being_written_that_is_too_long(look: Watched) -> None:
+    page = look.console("texts")
+    page.fill("#texts-body", "ж" * 700)
+    page.wait_for_selector("#texts-count.field-error")
+    page.locator(".texts-preempted summary").press("Enter")
+    page.wait_for_selector(".texts-preempted[open]")
     assert violations(page) == []
     assert overflow(page) == 0
 

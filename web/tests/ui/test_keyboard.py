@@ -412,3 +412,54 @@ def test_who_approves_an_update_reads_what_it_takes_off_the_air(watched: Watched
     expect(before).to_contain_text("Earthquake")
     expect(before.get_by_text("Allontanarsi dagli edifici.")).to_be_visible()
     expect(before.get_by_text("it is not under the signature")).to_be_visible()
+
+
+def test_texts_are_written_searched_turned_over_and_decided_by_keyboard(watched: Watched, server: tuple[str, Api]) -> None:
+    page = watched.console("texts")
+    table = page.get_by_role("region", name="Texts, the newest first")
+    first = table.get_by_role("row").filter(has_text="+393331234501")
+    expect(first).to_contain_text("waits for its turn, about 40 s")
+    expect(first).to_contain_text("2 short messages, 1 waiting")
+    links = page.get_by_role("region", name="Links one by one")
+    expect(links.get_by_role("row").filter(has_text="operator-a")).to_contain_text(
+        "3 SOS, 812 Routine · 20 messages/s · a routine text waits about 40 s"
+    )
+    expect(links.get_by_role("row").filter(has_text="operator-b")).to_contain_text("cannot be reached")
+
+    page.get_by_label("Text", exact=True).focus()
+    page.keyboard.type("Portate coperte € ")
+    expect(page.get_by_text("19 of 160 characters; 1 short message.")).to_be_visible()
+    page.get_by_label("Text", exact=True).fill("ж" * 71)
+    expect(page.get_by_text("71 of 134 characters; 2 short messages. These characters halve the room: ж")).to_be_visible()
+    page.get_by_label("Telephone number").fill("+39 333 123-4567")
+    page.get_by_label("Precedence").select_option("flash")
+    page.get_by_role("button", name="Send", exact=True).press("Enter")
+    expect(page.get_by_text("The text is queued, about 40 s.").first).to_be_visible()
+    ((_, address, sent),) = [change for change in server[1].changes if change[1] == "/api/v1/texts"]
+    assert (sent["destination"], sent["precedence"], sent["body"]) == ("+393331234567", "flash", "ж" * 71)
+    assert address == "/api/v1/texts"
+
+    page.get_by_role("button", name="Next page").press("Enter")
+    expect(table.get_by_role("row").filter(has_text="error 034")).to_contain_text("not delivered")
+    expect(page.get_by_role("button", name="Next page")).to_be_disabled()
+    page.get_by_role("button", name="Page before").press("Enter")
+    page.get_by_role("button", name="Send again to +393331234502: it may arrive twice").press("Enter")
+    page.get_by_label("Search in numbers and words").fill("caso 17")
+    expect(table.get_by_role("row")).to_have_count(2)
+    expect(table).to_contain_text("in SOS case")
+    page.get_by_label("Search in numbers and words").fill("")
+    page.get_by_label("Show", exact=True).select_option("unknown")
+    expect(table.get_by_role("row")).to_have_count(2)
+    assert server[1].changes[-1][1].endswith("/again")
+
+
+def test_cases_have_further_pages(watched: Watched) -> None:
+    page = watched.console("sos")
+    expect(page.get_by_text("1 wait, 1 in care, 4 closed")).to_be_visible()
+    expect(page.get_by_role("button", name="Case 17")).to_be_visible()
+    page.get_by_role("button", name="Next page").press("Enter")
+    expect(page.get_by_role("button", name="Case 16")).to_be_visible()
+    expect(page.get_by_role("button", name="Case 17")).to_have_count(0)
+    expect(page.get_by_role("button", name="Next page")).to_be_disabled()
+    page.get_by_role("button", name="Page before").press("Enter")
+    expect(page.get_by_role("button", name="Case 17")).to_be_visible()

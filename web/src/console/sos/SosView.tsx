@@ -6,6 +6,7 @@ import { Icon } from "../../ui/icons";
 import { useNow } from "../../ui/useNow";
 import type { ConsoleApi, SosAction, SosCase, SosEntry, Unit } from "../api";
 import { ErrorNotice } from "../ErrorNotice";
+import { Pages } from "../Pages";
 import { hasWebGl, useMapComponent } from "../sky/useMapComponent";
 import { useLoaded } from "../useLoaded";
 import { CaseTools } from "./CaseTools";
@@ -216,14 +217,17 @@ function CasePane({ id, desk, api, changed, back }: CaseProps) {
 /** Cases of people in need: list, map, dialogue, hand-over. */
 export function SosView({ api }: { api: ConsoleApi }) {
   const [closed, setClosed] = useState(false);
-  const { value: page, error, reload } = useLoaded(() => api.sosCases(closed), REFRESH_MS);
+  /** Where the pages before this one began. */
+  const [trail, setTrail] = useState<readonly string[]>([]);
+  const { value: page, error, reload } = useLoaded(() => api.sosCases(closed, trail.at(-1) ?? ""), REFRESH_MS);
   const { value: field, error: fieldError } = useLoaded(() => api.units(), REFRESH_MS);
   const [selected, setSelected] = useState<string | null>(null);
   const [desk, setDesk] = useState(storedDesk);
   const SosMap = useMapComponent(useMemo(hasWebGl, []), () => import("./SosMap"));
   useNow(1000);
-  useEffect(() => void reload(), [closed]);
-  const waiting = page?.cases.filter(({ state }) => state === "waiting" || state === "asking").length ?? 0;
+  useEffect(() => void reload(), [closed, trail]);
+  const counted = page?.counts ?? {};
+  const waiting = (counted["waiting"] ?? 0) + (counted["asking"] ?? 0);
   const before = useRef(0);
   useEffect(() => {
     if (waiting > before.current) announce(t("sos.more", { count: waiting }));
@@ -255,15 +259,24 @@ export function SosView({ api }: { api: ConsoleApi }) {
       <div class="sos-columns">
         <div class="sos-list-column">
           <label class="role">
-            <input type="checkbox" checked={closed} onChange={(event) => setClosed(event.currentTarget.checked)} />
+            <input
+              type="checkbox"
+              checked={closed}
+              onChange={(event) => {
+                setClosed(event.currentTarget.checked);
+                setTrail([]);
+              }}
+            />
             <span>{t("sos.showClosed")}</span>
           </label>
-          {page?.cases.length === 0 && page.emergency_numbers.length > 0 && <p class="empty">{t("sos.empty", { numbers: page.emergency_numbers.join(", ") })}</p>}
+          {page?.cases.length === 0 && trail.length === 0 && page.emergency_numbers.length > 0 && <p class="empty">{t("sos.empty", { numbers: page.emergency_numbers.join(", ") })}</p>}
+          {page && <p class="quiet">{t("sos.counts", { waiting, care: counted["in care"] ?? 0, closed: counted["closed"] ?? 0 })}</p>}
           <ul class="sos-list" aria-label={t("sos.list")}>
             {page?.cases.map((each) => (
               <Row key={each.case_id} each={each} current={each.case_id === selected} nowS={api.nowS()} choose={() => setSelected(each.case_id)} />
             ))}
           </ul>
+          <Pages label={t("sos.pages")} trail={trail} next={page?.next} turn={setTrail} />
         </div>
         <div class="sos-side">
           {selected && <CasePane key={selected} id={selected} desk={desk} api={api} changed={() => void reload()} back={() => setSelected(null)} />}
