@@ -65,7 +65,21 @@ SCENES = [
     "talkQueued",
     "talkLost",
 ]
-VIEWS = ["sky", "warnings", "sites", "sos", "texts", "invitations", "approvals", "people", "conversations", "calls", "planning", "log", "audit"]
+VIEWS = [
+    "sky",
+    "warnings",
+    "sites",
+    "sos",
+    "texts",
+    "invitations",
+    "approvals",
+    "people",
+    "conversations",
+    "calls",
+    "planning",
+    "log",
+    "audit",
+]
 LOADED = {view: ".table" for view in VIEWS} | {"sky": ".sky-table", "calls": ".call-card", "sos": ".sos-row", "warnings": ".warning-row"}
 LOOKS = [("light", 1280, 800), ("dark", 360, 640)]
 
