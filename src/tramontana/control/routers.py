@@ -147,6 +147,7 @@ class Routers:
         async with self._store.read() as connection:
             known = await routers.reporters(connection, {each.device_id for each in given}, now)
         newest: dict[str, routers.Report] = {}
+        read: dict[str, Reported] = {}
         hours: dict[tuple[str, int, str], CarrierHour] = {}
         refused = 0
         for signed in given:
@@ -168,10 +169,12 @@ class Routers:
             if report.at <= now + CLOCKS_DIFFER_S and (last is None or report.at > last):
                 text = signed.report.decode("utf-8")
                 newest[signed.device_id] = routers.Report(signed.device_id, report.at, now, gateway.device_id, text)
+                read[signed.device_id] = Reported(now, _for_console(report))
         if newest or hours:
             async with self._store.write() as connection:
                 await routers.keep_reports(connection, list(newest.values()))
                 await carrier_hours.keep(connection, [(device_id, each) for (device_id, _, _), each in hours.items()])
+        self._read |= read
         return refused
 
     async def revision(self) -> str:
@@ -182,12 +185,11 @@ class Routers:
     async def reported(self) -> Mapping[str, Reported]:
         """The last report of each router, by device id."""
         async with self._store.read() as connection:
-            rows = await routers.reports(connection)
-        # Most are those of the last time, and reading thousands takes a moment that everybody else would wait.
-        self._read = {
-            device_id: known if (known := self._read.get(device_id)) and known.report.at == row.at else _reported(row)
-            for device_id, row in rows.items()
-        }
+            instants = await routers.reported_at(connection)
+            # Most came by this process: reading ten thousand takes seconds that everybody else would wait.
+            known = {each: read for each, at in instants.items() if (read := self._read.get(each)) and read.report.at == at}
+            rows = await routers.reports(connection, [each for each in instants if each not in known])
+        self._read = known | {device_id: _reported(row) for device_id, row in rows.items()}
         return self._read
 
     async def _audit(self, connection: AsyncConnection, sender: Sender, action: str, details: dict[str, object], now: float) -> None:
@@ -197,7 +199,12 @@ class Routers:
 
 
 def _reported(row: routers.Report) -> Reported:
-    return Reported(row.received_at, _REPORT.validate_json(row.report))
+    return Reported(row.received_at, _for_console(_REPORT.validate_json(row.report)))
+
+
+def _for_console(report: SiteReport | GatewayReport) -> SiteReport | GatewayReport:
+    """Without the hours, which are most of it and are kept elsewhere."""
+    return report.model_copy(update={"hours": ()}) if isinstance(report, SiteReport) else report
 
 
 def _address(text: str) -> str:

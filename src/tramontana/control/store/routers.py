@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from tramontana.control.store.schema import accounts, certificates, devices, gateways, log_entries, router_reports, sites
 
 Network = IPv4Network | IPv6Network
+ROWS_AT_ONCE = 500
 LATE_S = 60.0
 """A change is dated before it waits for its turn to be written, which takes no longer than this."""
 
@@ -185,9 +186,18 @@ async def keep_reports(connection: AsyncConnection, made: Sequence[Report]) -> N
     await connection.execute(insert(router_reports), rows)
 
 
-async def reports(connection: AsyncConnection) -> Mapping[str, Report]:
-    """The last of each router, by device id."""
-    return {row["device_id"]: Report(**row) for row in (await connection.execute(select(router_reports))).mappings()}
+async def reported_at(connection: AsyncConnection) -> Mapping[str, float]:
+    """`at` of the last report of each router, by device id."""
+    return {row.device_id: row.at for row in await connection.execute(select(router_reports.c.device_id, router_reports.c.at))}
+
+
+async def reports(connection: AsyncConnection, device_ids: Sequence[str]) -> Mapping[str, Report]:
+    """The last of each of these routers, by device id."""
+    found: dict[str, Report] = {}
+    for start in range(0, len(device_ids), ROWS_AT_ONCE):
+        query = select(router_reports).where(router_reports.c.device_id.in_(device_ids[start : start + ROWS_AT_ONCE]))
+        found |= {row["device_id"]: Report(**row) for row in (await connection.execute(query)).mappings()}
+    return found
 
 
 async def forget_reports(connection: AsyncConnection, before: float) -> None:
