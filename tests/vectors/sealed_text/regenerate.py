@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from tramontana.cell import gsm_alphabet
 from tramontana.cell.short_message import MAX_PARTS, TextTooLong, write
 from tramontana.cell.small_text import encode_text
-from tramontana.keys.sealed_text import CannotSeal, Gone, NotYet, Refused, SealedTexts, Seen
+from tramontana.keys.sealed_text import EXPORT_BYTES, LABEL, CannotSeal, Gone, NotYet, Refused, SealedTexts, Seen, export_context
 
 FILE = Path(__file__).parent / "vectors.json"
 TEXTS = [
@@ -165,7 +165,10 @@ def _opened(texts: SealedTexts, octets: bytes, now: float) -> dict[str, Any]:
 
 
 def vectors() -> dict[str, Any]:
+    sender, receiver = bytes(range(16)), bytes(range(16, 32))
+    exporter = {"label": LABEL, "octets": EXPORT_BYTES, "sender": sender.hex(), "receiver": receiver.hex()}
     return {
+        "exporter": exporter | {"context": export_context(sender, receiver).hex()},
         "alphabet": [[character, list(septets)] for character, septets in sorted(gsm_alphabet._SEPTETS.items())],
         "datagrams": datagrams(),
         "texts": [{"text": text, "plaintext": encode_text(text).hex()} for text in TEXTS],

@@ -115,7 +115,7 @@ export interface Transfer {
 
 /** `at` is in milliseconds since 1970; `sender`, `actor` and the like are account ids. */
 export type ThreadEntry =
-  | { kind: "text"; id: string; outgoing: boolean; sender: string; body: string; at: number; state: TextState; receipts: Receipts | null; file?: AttachedFile }
+  | { kind: "text"; id: string; outgoing: boolean; sender: string; body: string; at: number; state: TextState; receipts: Receipts | null; file?: AttachedFile; sealed?: true }
   | { kind: "title"; id: string; outgoing: boolean; actor: string; title: string; at: number }
   /** Verified: what a member's commit did. `joined`: this device came in. */
   | { kind: "roster"; id: string; outgoing: boolean; actor: string; added: readonly string[]; removed: readonly string[]; joined: boolean; at: number }
@@ -313,6 +313,24 @@ export interface PhoneState {
   path: PathView | null;
 }
 
+export interface SealedReach {
+  /** There are keys for a device of the person. */
+  ready: boolean;
+  /** Where it takes sealed texts; null if nobody told. */
+  number: string | null;
+  /** This device's own number, which the server gave it. */
+  ownNumber: string | null;
+}
+
+/** `later`: the server gets it when it is there again. */
+export type SealedSent =
+  | { state: "sealed"; hex: string }
+  | { state: "sent"; waitS: number | null }
+  | { state: "later" }
+  | { state: "refused"; reason: "too_long" | "no_key" | "used_up" | "which_device" | "no_number" | "no_route" | "server" };
+
+export type SealedOpened = { state: "opened"; conversationId: string; accountId: string; body: string } | { state: "not_hex" | "refused" | "seen" | "not_yet" | "gone" };
+
 export interface PhoneEngine {
   readonly state: ReadonlySignal<PhoneState>;
   /** Opens local storage and, if this device is enrolled, connects. */
@@ -320,6 +338,14 @@ export interface PhoneEngine {
   /** `invitation`: the fragment of an invitation's link, with token and organisation. */
   enrol(invitation: string, displayName: string): Promise<void>;
   sendText(conversationId: string, body: string): Promise<void>;
+  /** Whether a sealed text can be written to a person now, and where it would go by the server. */
+  sealedReach(conversationId: string): SealedReach;
+  /** Seals a text of one SMS: "by hand" gives its octets, otherwise the server sends it to the number that the other device told. */
+  sealText(conversationId: string, body: string, precedence: Precedence | "by hand"): Promise<SealedSent>;
+  /** Opens the octets of a sealed text, in hexadecimal; its line stands in the thread then. */
+  openSealed(hex: string): Promise<SealedOpened>;
+  /** Asks the server for a number at which this device takes sealed texts, and tells the other person. Null: it has none. */
+  takeSealedTexts(conversationId: string): Promise<string | null>;
   /** Seals a file and sends it as a message. Resolves when it is queued; rejects with RangeError if it is too large. */
   sendFile(conversationId: string, file: OutgoingFile): Promise<void>;
   /** The content of a file in a thread; null if that was cancelled or failed, and its transfer says why. */

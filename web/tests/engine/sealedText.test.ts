@@ -5,7 +5,7 @@ import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 
 import { fromHex, toHex } from "../../src/keys/bytes";
-import { CannotOpen, CannotSeal, DirectionKey, MOST_PLAINTEXT_BYTES, SealedTexts, exportContext } from "../../src/keys/sealedText";
+import { CannotOpen, CannotSeal, DirectionKey, EXPORT_BYTES, LABEL, MOST_PLAINTEXT_BYTES, SealedTexts, exportContext } from "../../src/keys/sealedText";
 import { decode, encode, missing, pack, septetsOf, unpack } from "../../src/texts/gsmAlphabet";
 import { MAX_PARTS, countMessages } from "../../src/texts/shortMessage";
 import { decodeText, encodeText, fits } from "../../src/texts/smallText";
@@ -18,6 +18,7 @@ type Step = { now: number; epochs: number[]; sending_epoch: number | null } & (
 );
 
 interface Vectors {
+  exporter: { label: string; octets: number; sender: string; receiver: string; context: string };
   alphabet: [string, number[]][];
   datagrams: { exported: string; counter: number; plaintext: string; datagram: string }[];
   texts: { text: string; plaintext: string }[];
@@ -91,6 +92,12 @@ describe("sealed texts", () => {
       else texts.forgetBefore(step.epoch);
       expect({ epochs: texts.epochs, sending: texts.sendingEpoch }).toEqual({ epochs: step.epochs, sending: step.sending_epoch });
     }
+  });
+
+  it("ask the exporter for what Python asks", () => {
+    const { label, octets, sender, receiver, context } = vectors.exporter;
+    expect([LABEL, EXPORT_BYTES]).toEqual([label, octets]);
+    expect(toHex(exportContext(fromHex(sender), fromHex(receiver)))).toBe(context);
   });
 
   it("have 117 octets and a direction", () => {

@@ -24,6 +24,9 @@ interface Device {
   /** Of its certificate; null before custodians let it in. */
   serial: string | null;
   revoked: boolean;
+  /** At which it takes sealed texts. */
+  sealedNumber: string | null;
+  sealed: Schemas["SealedTextShown"][];
 }
 
 interface TwinConversation {
@@ -80,6 +83,8 @@ export class TwinServer {
   /** Device id → the log that it alone is shown. */
   readonly shown = new Map<string, TestLog>();
   readonly revocations = new Map<string, Uint8Array>();
+  /** Requests of sealed texts that were carried. */
+  private readonly carried = new Set<string>();
   /** Devices that said that they destroyed themselves. */
   readonly zeroised: string[] = [];
   /** Custodians let everybody in at once, or wait for `certify`. */
@@ -254,6 +259,18 @@ export class TwinServer {
     return [...(this.conversations.get(conversationId)?.joined.keys() ?? [])];
   }
 
+  /** As two operators would: the octets come to the device whose number it is, each request once. */
+  private carrySealed(from: Device, { destination, datagram, request_id }: Schemas["SealedTextRequest"]): Schemas["TextQueued"] {
+    const to = [...this.devices.values()].find(({ sealedNumber }) => sealedNumber === destination);
+    if (to === undefined) throw new Refusal(409, "no_route");
+    if (!this.carried.has(request_id)) {
+      this.carried.add(request_id);
+      to.sealed.push({ text_id: randomId(), source: from.sealedNumber ?? "", datagram, received_at: Date.now() / 1000 });
+      to.socket?.push({ type: "sealed_text" });
+    }
+    return { text_id: randomId(), wait_s: 40 };
+  }
+
   private tellAll(): void {
     for (const { socket } of this.devices.values()) socket?.push({ type: "directory" });
   }
@@ -309,6 +326,16 @@ export class TwinServer {
         return me.serial === null ? [] : this.directory();
       case "PUT /me/duress":
         this.armed.add((body as Schemas["DuressAlarmKey"]).secret_sha256);
+        return undefined;
+      case "POST /me/sealed-texts/number":
+        me.sealedNumber ??= `+3906${this.devices.size}${[...this.devices.values()].indexOf(me)}`;
+        return { number: me.sealedNumber } satisfies Schemas["SealedNumber"];
+      case "POST /me/sealed-texts":
+        return this.carrySealed(me, body as Schemas["SealedTextRequest"]);
+      case "GET /me/sealed-texts":
+        return me.sealed;
+      case "POST /me/sealed-texts/taken":
+        me.sealed = me.sealed.filter(({ text_id }) => !(body as Schemas["SealedTextsTaken"]).text_ids.includes(text_id));
         return undefined;
       case "GET /me/key-packages":
         return { remaining: me.keyPackages.length };
@@ -468,6 +495,8 @@ export class TwinServer {
       key: body.signature_public_key,
       keyPackages: [],
       lastResort: null,
+      sealedNumber: null,
+      sealed: [],
       mailbox: [],
       nextSeq: 1,
       socket: null,

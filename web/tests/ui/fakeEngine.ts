@@ -16,6 +16,9 @@ import type {
   PhoneEngine,
   PhoneState,
   Precedence,
+  SealedOpened,
+  SealedReach,
+  SealedSent,
   TextState,
   ThreadEntry,
 } from "../../src/phone/model";
@@ -317,6 +320,7 @@ const PICTURE = "iVBORw0KGgoAAAANSUhEUgAAAAQAAAAECAAAAACMmsGiAAAAC0lEQVR4nGNoAAE
 /** Behaves as the real engine does as far as the interface can tell; what was asked is kept in `asked`. */
 export class FakeEngine implements PhoneEngine {
   readonly asked: string[] = [];
+  #ownNumber: string | null = null;
   readonly state;
 
   constructor(initial: PhoneState) {
@@ -402,6 +406,26 @@ export class FakeEngine implements PhoneEngine {
   async setQuiet(quiet: boolean): Promise<void> {
     this.asked.push(`setQuiet ${quiet}`);
     this.#patch({ quiet });
+  }
+
+  sealedReach(conversationId: string): SealedReach {
+    return { ready: conversationId !== "a5", number: conversationId === "a3" ? "+881612345678" : null, ownNumber: this.#ownNumber };
+  }
+
+  async sealText(conversationId: string, body: string, precedence: Precedence | "by hand"): Promise<SealedSent> {
+    this.asked.push(`sealText ${conversationId} ${body} ${precedence}`);
+    return precedence === "by hand" ? { state: "sealed", hex: "1f0b".repeat(30) } : { state: "sent", waitS: 40.2 };
+  }
+
+  async openSealed(hex: string): Promise<SealedOpened> {
+    this.asked.push(`openSealed ${hex}`);
+    return hex.startsWith("1f0b") ? { state: "opened", conversationId: "a3", accountId: "a3", body: "Sea state 4." } : { state: "not_yet" };
+  }
+
+  async takeSealedTexts(conversationId: string): Promise<string | null> {
+    this.asked.push(`takeSealedTexts ${conversationId}`);
+    this.#ownNumber = "+390612345";
+    return this.#ownNumber;
   }
 
   async createGroup(kind: "group" | "talk", title: string, accountIds: readonly string[]): Promise<string | null> {

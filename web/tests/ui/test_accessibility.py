@@ -143,6 +143,16 @@ def test_case_of_somebody_in_need(look: Watched) -> None:
     assert overflow(page) == 0
 
 
+def test_a_sealed_text(look: Watched) -> None:
+    page = look.scene("thread")
+    page.locator(".sealed-button").press("Enter")
+    page.fill("#sealed-body", "x")
+    page.locator(".sealed-actions .button").last.press("Enter")
+    page.wait_for_selector("#sealed-hex")
+    assert violations(page) == []
+    assert overflow(page) == 0
+
+
 def test_a_text_being_written_that_is_too_long(look: Watched) -> None:
     page = look.console("texts")
     page.fill("#texts-body", "ж" * 700)

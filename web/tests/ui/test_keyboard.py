@@ -463,3 +463,36 @@ def test_cases_have_further_pages(watched: Watched) -> None:
     expect(page.get_by_role("button", name="Next page")).to_be_disabled()
     page.get_by_role("button", name="Page before").press("Enter")
     expect(page.get_by_role("button", name="Case 17")).to_be_visible()
+
+
+def test_a_sealed_text_is_written_carried_and_opened_by_keyboard(watched: Watched) -> None:
+    page = watched.scene("list")
+    page.get_by_role("list").get_by_role("button", name="Patrol vessel P402").first.press("Enter")
+    button = page.get_by_role("button", name="Sealed text to Patrol vessel P402")
+    button.press("Enter")
+    dialog = page.get_by_role("dialog", name="Sealed text to Patrol vessel P402")
+    dialog.get_by_label("Text", exact=True).fill("ж" * 59)
+    expect(dialog.get_by_text("119 of 117 octets. Too long: shorten it.")).to_be_visible()
+    expect(dialog.get_by_role("button", name="Seal only")).to_be_disabled()
+    dialog.get_by_label("Text", exact=True).fill("Return to Augusta.")
+    expect(dialog.get_by_text("17 of 117 octets.")).to_be_visible()
+    dialog.get_by_role("button", name="Seal only").press("Enter")
+    expect(dialog.get_by_label("The sealed text in hexadecimal")).to_have_value(" ".join(["1f0b1f0b"] * 15))
+    dialog.get_by_role("button", name="Take sealed texts on a number of the server's").press("Enter")
+    expect(dialog.get_by_text("Sealed texts reach this device at +390612345.")).to_be_visible()
+    dialog.get_by_label("Text", exact=True).fill("Return to Augusta.")
+    dialog.get_by_role("button", name="Send to +881612345678").press("Enter")
+    expect(dialog.get_by_text("The sealed text is queued, about 40 s.")).to_be_visible()
+    came = dialog.get_by_label("A sealed text that came, in hexadecimal")
+    came.fill("00")
+    dialog.get_by_role("button", name="Open", exact=True).press("Enter")
+    expect(dialog.get_by_role("alert")).to_contain_text("opens by itself")
+    came.fill("1f0b")
+    dialog.get_by_role("button", name="Open", exact=True).press("Enter")
+    expect(dialog.get_by_text("Patrol vessel P402 wrote: Sea state 4.")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(dialog).to_have_count(0)
+    expect(button).to_be_focused()
+    asked = [each for each in watched.asked() if "eal" in each]
+    assert asked[0] == "sealText a3 Return to Augusta. by hand"
+    assert asked[2:4] == ["sealText a3 Return to Augusta. routine", "openSealed 00"]

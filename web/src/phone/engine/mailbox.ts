@@ -7,6 +7,7 @@ import type { Conferences } from "./conferences";
 import type { Groups, Incident } from "./groups";
 import type { KeyPackages } from "./keypackages";
 import { MalformedMessage, parseMessage, type ApplicationMessage } from "./messages";
+import type { SealedPost } from "./sealedpost";
 import type { MailboxItem, Session } from "./session";
 import type { Change, PhoneStore } from "./store";
 import type { Texts } from "./texts";
@@ -24,6 +25,7 @@ export interface Recipients {
   calls: Calls;
   conferences: Conferences;
   witness: Witness;
+  sealed: SealedPost;
 }
 
 export interface MailboxEvents {
@@ -62,7 +64,7 @@ export class Mailbox {
 
   /** Resolves when the results of an item are stored. */
   async process(item: MailboxItem): Promise<void> {
-    const { groups, texts, conferences, keyPackages, session, witness } = this.parts;
+    const { groups, texts, conferences, keyPackages, session, witness, sealed } = this.parts;
     const done: Change = { table: "device", key: ROW, value: item.seq };
     let afterwards: (() => void) | undefined;
     try {
@@ -76,6 +78,7 @@ export class Mailbox {
       if (!(error instanceof MessageRefused)) throw error;
       this.events.fault({ code: "conversation_broken", detail: error.message });
     }
+    await sealed.reached(item.conversation_id);
     this.seq = item.seq;
     conferences.conversationMoved(item.conversation_id);
     afterwards?.();
@@ -99,7 +102,8 @@ export class Mailbox {
 
   /** What a member's device said. */
   private application(id: string, { plaintext, epoch, sender: { accountId: sender, deviceId } }: Application, keys: EpochKeys, acceptedAt: number): Consequence {
-    const { groups, texts, calls, conferences, witness, identity } = this.parts;
+    const { groups, texts, calls, conferences, witness, identity, sealed } = this.parts;
+    sealed.heard(id, deviceId, epoch);
     const message = parseQuietly(plaintext);
     switch (message?.type) {
       case "text":
@@ -110,6 +114,8 @@ export class Mailbox {
       case "group":
         if (groups.info(id)?.title === message.title) return { changes: [] };
         return { changes: [groups.retitle(id, message.title), ...texts.titled(id, sender, message.title)] };
+      case "number":
+        return { changes: sender === identity.accountId ? [] : [sealed.learn(deviceId, message.number)] };
       case "head":
         return { changes: [], afterwards: () => this.events.quietly(() => witness.heard(message.head)) };
       case "conference":

@@ -91,7 +91,13 @@ export interface ConferenceMessage {
   precedence: Precedence;
 }
 
-export type ApplicationMessage = HeadMessage | TextMessage | AttachmentMessage | ReceiptMessage | GroupMessage | CallMessage | ConferenceMessage;
+/** At this telephone number the sending device takes sealed texts; "" that it no longer does. */
+export interface NumberMessage {
+  type: "number";
+  number: string;
+}
+
+export type ApplicationMessage = NumberMessage | HeadMessage | TextMessage | AttachmentMessage | ReceiptMessage | GroupMessage | CallMessage | ConferenceMessage;
 
 /** The sender broke the format; the message is dropped. */
 export class MalformedMessage extends Error {}
@@ -116,6 +122,7 @@ function toWire(message: ApplicationMessage): object {
     }
     case "receipt":
     case "group":
+    case "number":
       return message;
     case "conference":
       return { type: "conference", call_id: message.callId, step: message.step, precedence: message.precedence };
@@ -169,6 +176,11 @@ export function parseMessage(plaintext: Uint8Array): ApplicationMessage | null {
       if (!Array.isArray(ids) || ids.length > MAX_RECEIPT_IDS || !ids.every(isId)) throw new MalformedMessage("ids");
       const state = wire["state"];
       return state === "delivered" || state === "read" ? { type: "receipt", ids, state } : null;
+    }
+    case "number": {
+      const told = text(wire, "number", 21);
+      if (told !== "" && !/^\+?[0-9]{2,20}$/.test(told)) throw new MalformedMessage("number");
+      return { type: "number", number: told };
     }
     case "group":
       return { type: "group", title: text(wire, "title", MAX_TITLE_CHARACTERS) };

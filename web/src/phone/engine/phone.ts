@@ -7,7 +7,7 @@ import { MOST_ATTACHMENT_BYTES } from "../../keys/attachment";
 import { toBase64, type Bytes } from "../../keys/bytes";
 import { MessageRefused, MlsDevice } from "../../keys/conversation";
 import { StatementRefused } from "../../keys/organisation";
-import type { Fault, LastWord, OutgoingFile, PassphraseFault, PhoneEngine, PhoneState, Precedence } from "../model";
+import type { Fault, LastWord, OutgoingFile, PassphraseFault, PhoneEngine, PhoneState, Precedence, SealedOpened, SealedReach, SealedSent } from "../model";
 import { Access } from "./access";
 import { Attachments } from "./attachments";
 import { Calls, faultOf } from "./calls";
@@ -22,6 +22,7 @@ import type { OpenMedia } from "./media";
 import { Mailbox } from "./mailbox";
 import { Membership } from "./membership";
 import { MAX_TEXT_CHARACTERS, MAX_TITLE_CHARACTERS } from "./messages";
+import { SealedPost } from "./sealedpost";
 import { Session, type Socket } from "./session";
 import type { PhoneStore } from "./store";
 import { Texts } from "./texts";
@@ -67,6 +68,7 @@ interface Enrolled extends EnrolledDevice {
   access: Access;
   groups: Groups;
   texts: Texts;
+  sealed: SealedPost;
   attachments: Attachments;
   calls: Calls;
   conferences: Conferences;
@@ -198,6 +200,30 @@ export class Phone implements PhoneEngine {
 
   async cancelTransfer(conversationId: string, id: string): Promise<void> {
     await this.guard((parts) => parts.attachments.cancel(conversationId, id));
+  }
+
+  sealedReach(conversationId: string): SealedReach {
+    const sealed = this.enrolled?.sealed;
+    return { ready: sealed?.ready(conversationId) ?? false, number: sealed?.numberOf(conversationId) ?? null, ownNumber: sealed?.ownNumber ?? null };
+  }
+
+  async sealText(conversationId: string, body: string, precedence: Precedence | "by hand"): Promise<SealedSent> {
+    const { enrolled: parts } = this;
+    return parts === null ? { state: "refused", reason: "no_key" } : parts.sealed.seal(conversationId, body, precedence);
+  }
+
+  async openSealed(hex: string): Promise<SealedOpened> {
+    const { enrolled: parts } = this;
+    return parts === null ? { state: "not_yet" } : parts.sealed.openHex(hex);
+  }
+
+  async takeSealedTexts(conversationId: string): Promise<string | null> {
+    let number: string | null = null;
+    await this.guard(async ({ sealed, texts }) => {
+      number = await sealed.claim();
+      if (number !== null) await texts.queueNumber(conversationId, number);
+    });
+    return number;
   }
 
   markRead(conversationId: string): void {
@@ -384,6 +410,7 @@ export class Phone implements PhoneEngine {
             await witness.follow();
             await this.refreshDirectory();
           }),
+        sealedTextCame: () => void this.guardQuietly(({ sealed }) => sealed.fetch()),
         floor: (frame) => this.enrolled?.conferences.floorTold(frame),
         reconnect: (callId) => this.enrolled?.conferences.reconnectTold(callId),
         conversationChanged: (id) => void this.guardQuietly(({ groups }) => groups.heed(id)),
@@ -397,6 +424,7 @@ export class Phone implements PhoneEngine {
       changed: () => {
         this.enrolled?.conferences.conversationMoved();
         this.showPeople();
+        void this.guardQuietly((parts) => this.noteEpochs(parts));
       },
       committed: (id, added, removed) => mailbox.rosterChanged(id, identity.accountId, added, removed),
     });
@@ -429,20 +457,23 @@ export class Phone implements PhoneEngine {
       quiet: () => this.shown.value.quiet,
       tone: this.environment.playTone,
     });
-    const mailbox: Mailbox = new Mailbox({ identity, session, keyPackages, groups, texts, calls, conferences, witness }, store, {
+    const sealed = new SealedPost(identity.deviceId, store, groups, texts, session, (deviceId) => membership.isRevoked(deviceId), this.environment.now, () => this.showPeople());
+    const mailbox: Mailbox = new Mailbox({ identity, session, keyPackages, groups, texts, calls, conferences, witness, sealed }, store, {
       fault: (fault) => this.fault(fault),
       quietly: (work) => void this.guardQuietly(work),
       changed: () => this.showPeople(),
     });
     const attachments = new Attachments(store, session, groups, texts, this.environment, { changed: () => this.show({ transfers: attachments.transfers }) });
     const access = new Access(session, this.environment);
-    this.enrolled = { identity, key, membership, witness, directory, session, keyPackages, access, groups, texts, attachments, calls, conferences };
+    this.enrolled = { identity, key, membership, witness, directory, session, keyPackages, access, groups, texts, sealed, attachments, calls, conferences };
     directory.load(await store.readAll("pins"));
     await mailbox.load();
     await keyPackages.load();
     await groups.load();
     await groups.meet(directory.people().map(({ accountId }) => accountId));
     await texts.load();
+    await sealed.load();
+    for (const { conversationId } of contactsView(this.enrolled)) await sealed.reached(conversationId);
     this.show({ quiet: (await store.read("device", QUIET)) === true });
     await attachments.load();
     this.show({ me: { accountId: identity.accountId, deviceId: identity.deviceId, displayName: identity.displayName, precedenceCeiling: "routine" } });
@@ -476,8 +507,15 @@ export class Phone implements PhoneEngine {
       await this.refreshDirectory();
     });
     void this.guardQuietly(({ groups }) => groups.survey());
+    void this.guardQuietly(({ sealed }) => sealed.flush());
+    void this.guardQuietly(({ sealed }) => sealed.fetch());
     void this.guardQuietly(async ({ access }) => this.show({ access: await access.options() }));
     void this.guardQuietly((parts) => this.pollPath(parts));
+  }
+
+  /** Keys of sealed texts, of whatever direct conversation has gone on by a commit of one's own. */
+  private async noteEpochs({ sealed, ...parts }: Enrolled): Promise<void> {
+    for (const { conversationId } of contactsView(parts)) await sealed.reached(conversationId);
   }
 
   private offline(): void {

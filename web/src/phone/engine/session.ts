@@ -15,6 +15,7 @@ type ServerFrame =
   | Schemas["DirectoryChanged"]
   | Schemas["ConversationChanged"]
   | Schemas["Preempted"]
+  | Schemas["SealedTextCame"]
   | FloorFrame
   | Schemas["Reconnect"]
   | Schemas["Ping"]
@@ -54,6 +55,8 @@ export interface SessionEvents {
   offline(): void;
   presence(accountId: string, online: boolean): void;
   directoryChanged(): void;
+  /** A sealed text for this device's number waits at the server. */
+  sealedTextCame(): void;
   /** The server ended a call of this device. */
   preempted(callId: string, by: Precedence | null): void;
   conversationChanged(id: string): void;
@@ -264,6 +267,9 @@ export class Session {
           break;
         case "preempted":
           this.events.preempted(frame.call_id, frame.by);
+          break;
+        case "sealed_text":
+          this.events.sealedTextCame();
           break;
         case "directory":
           this.events.directoryChanged();

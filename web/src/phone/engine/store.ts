@@ -19,9 +19,10 @@ export type Table =
   | "outbox" // ascending number, as text
   | "uploads" // entry id
   | "chunks" // entry id / number
+  | "sealed" // "keys/" conversation id, "number/" device id, "held/" id, "leaving/" entry id
   | "unread"; // conversation id
 
-export const TABLES: readonly Table[] = ["device", "pins", "log", "certificates", "keyPackages", "conversations", "entries", "outbox", "uploads", "chunks", "unread"];
+export const TABLES: readonly Table[] = ["device", "pins", "log", "certificates", "keyPackages", "conversations", "entries", "outbox", "uploads", "chunks", "sealed", "unread"];
 
 /** `value` undefined deletes the row. Values are JSON, with Uint8Array allowed anywhere. */
 export interface Change {

@@ -106,7 +106,10 @@ export class Texts {
   markRead(id: string): void {
     const seen = this.unread.get(id) ?? [];
     if (seen.length === 0) return;
-    const texts = seen.filter((entryId) => this.find(id, entryId)?.entry.kind === "text");
+    const texts = seen.filter((entryId) => {
+      const entry = this.find(id, entryId)?.entry;
+      return entry?.kind === "text" && entry.sealed !== true;
+    });
     const changes = [...this.clearUnread(id, seen), ...(texts.length > 0 ? this.queueReceipt(id, "read", texts) : [])];
     // If this fails it is unread again after a restart.
     void this.store.write(changes).then(() => this.flush(), () => undefined);
@@ -193,6 +196,12 @@ export class Texts {
     this.flush();
   }
 
+  /** Tells at which number this device takes sealed texts. */
+  async queueNumber(id: string, number: string): Promise<void> {
+    await this.store.write([this.enqueue(id, { type: "number", number }, null)]);
+    this.flush();
+  }
+
   /** Sends what is queued and due, conversation by conversation; a failure of one does not hold up the others. */
   flush(): void {
     const now = this.environment.now();
@@ -224,6 +233,25 @@ export class Texts {
       if (!outgoing) changes.push(...this.countUnread(id, message.id));
     }
     return changes;
+  }
+
+  /** The line of a sealed text that this device wrote, and its id. It is written with the key's counter. */
+  sealedWritten(id: string, body: string, state: TextState): { entryId: string; change: Change } {
+    const entryId = randomId();
+    const entry: ThreadEntry = { kind: "text", id: entryId, outgoing: true, sender: this.own, body, at: this.environment.now(), state, receipts: null, sealed: true };
+    return { entryId, change: this.keepEntry(id, { order: this.nextOrder++, entry }) };
+  }
+
+  /** What became of one that was to leave by the server. */
+  sealedLeft(id: string, entryId: string, state: TextState, changes: Change[]): Promise<void> {
+    return this.restate(id, entryId, state, changes);
+  }
+
+  /** The changes for a sealed text that was opened. Nobody confirms it: there may be no way back. */
+  sealedCame(id: string, sender: string, body: string): Change[] {
+    const entryId = randomId();
+    const entry: ThreadEntry = { kind: "text", id: entryId, outgoing: false, sender, body, at: this.environment.now(), state: "delivered", receipts: null, sealed: true };
+    return [this.keepEntry(id, { order: this.nextOrder++, entry }), ...this.countUnread(id, entryId)];
   }
 
   receipt(id: string, sender: string, message: ReceiptMessage): Change[] {

@@ -20,6 +20,7 @@ import { LastWord } from "./LastWord";
 import { LockScreen } from "./LockScreen";
 import { MissedButton, MissedDialog } from "./MissedCalls";
 import { PathStrip } from "./PathStrip";
+import { SealedDialog } from "./SealedDialog";
 import { ProtectionDialog } from "./ProtectionDialog";
 import { subjectOf, subjects } from "./subject";
 import { Thread } from "./Thread";
@@ -130,6 +131,7 @@ function Telephone() {
       {screen.dialog.value === "missed" && <MissedDialog />}
       {screen.dialog.value === "newGroup" && <NewGroupDialog />}
       {screen.dialog.value === "members" && open?.group && <MembersDialog key={open.conversationId} group={open.group} />}
+      {screen.dialog.value === "sealed" && open?.contact && <SealedDialog key={open.conversationId} contact={open.contact} />}
       {screen.accessOpen.value && access && <AccessDialog access={access} />}
       {screen.protectionOpen.value && <ProtectionDialog />}
     </div>

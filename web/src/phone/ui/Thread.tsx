@@ -54,6 +54,12 @@ function TextEntry({ subject, entry }: { subject: Subject; entry: EntryOf<"text"
         )}
         <p class="bubble-meta">
           <time dateTime={new Date(entry.at).toISOString()}>{format.clock(entry.at)}</time>
+          {entry.sealed && (
+            <span class="text-state">
+              <Icon name="sealed" size={16} />
+              {t("sealed.mark")}
+            </span>
+          )}
           {entry.outgoing && <Fate entry={entry} />}
         </p>
       </div>
@@ -193,6 +199,11 @@ export function Thread({ subject }: { subject: Subject }) {
           >
             <Icon name="handset" />
             {t("thread.call")}
+          </button>
+        )}
+        {contact && !contact.keyChanged && (
+          <button type="button" class="button button-icon sealed-button" aria-label={t("sealed.button", { name })} aria-haspopup="dialog" onClick={() => (screen.dialog.value = "sealed")}>
+            <Icon name="sealed" />
           </button>
         )}
         {group && <JoinButton group={group} level={level} />}

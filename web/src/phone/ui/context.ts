@@ -14,8 +14,8 @@ export interface PhoneScreen {
   voiceFor: Signal<string | null>;
   accessOpen: Signal<boolean>;
   protectionOpen: Signal<boolean>;
-  /** `members` is of the open thread's group. */
-  dialog: Signal<"newGroup" | "members" | "missed" | null>;
+  /** `members` is of the open thread's group, `sealed` of its person. */
+  dialog: Signal<"newGroup" | "members" | "missed" | "sealed" | null>;
   /** Something that was asked of the engine failed without the engine saying why. */
   unexpectedFault: Signal<Fault | null>;
 }
