@@ -41,17 +41,19 @@ TIMEOUT_S = 60.0
 PLACES = "name,latitude,longitude,population\nAmatrice,42.63,13.29,2474\nRoma,41.9,12.5,2748109\n"
 
 
-def network(port: int) -> broadcast_network.BroadcastNetwork:
+def network_file(port: int) -> str:
     """Two cells in Amatrice, one in Rome."""
-    return broadcast_network.parse(
-        f"""[[controller]]
+    return f"""[[controller]]
         name = "rieti"
         host = "127.0.0.1"
         port = {port}
         cell = [{{ id = "23-1", latitude = 42.63, longitude = 13.29 }}, {{ id = "23-2", latitude = 42.65, longitude = 13.35 }},
                 {{ id = "24-9", latitude = 41.9, longitude = 12.5 }}]
         """
-    )
+
+
+def network(port: int) -> broadcast_network.BroadcastNetwork:
+    return broadcast_network.parse(network_file(port))
 
 
 class Station:

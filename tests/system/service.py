@@ -91,17 +91,19 @@ class Service:
     def administrator_link(self) -> str:
         return self.wait_for_line(r"(http\S+/console#admin=\S+)").group(1)
 
-    def authorise(self, link: str, ceiling: Precedence = Precedence.ROUTINE) -> str:
+    def authorise(self, link: str, ceiling: Precedence = Precedence.ROUTINE, roles: tuple[str, ...] = ("member",)) -> str:
         """The custodians of the demonstration will let in whoever uses this invitation; returns the link."""
-        return self.authorise_all([link], ceiling)[0]
+        return self.authorise_all([link], ceiling, roles)[0]
 
-    def authorise_all(self, links: Sequence[str], ceiling: Precedence = Precedence.ROUTINE) -> Sequence[str]:
+    def authorise_all(
+        self, links: Sequence[str], ceiling: Precedence = Precedence.ROUTINE, roles: tuple[str, ...] = ("member",)
+    ) -> Sequence[str]:
         """The same for several at once."""
         directory = organisation_dir(None, self.data.absolute())
         key, until = Demonstration.open(directory).key, int(time.time()) + 3600
         tokens = [parse_qs(urlsplit(link).fragment)["invite"][0] for link in links]
         digests = [hashlib.sha256(base64.urlsafe_b64decode(f"{token}=")).digest() for token in tokens]
-        statements = [issue_preauthorisation(key, digest, "", ("member",), ceiling, until) for digest in digests]
+        statements = [issue_preauthorisation(key, digest, "", roles, ceiling, until) for digest in digests]
         listed = json.loads((directory / AUTHORISED_NAME).read_bytes())
         added = [base64.b64encode(each.encoded).decode() for each in statements]
         replace_private(directory / AUTHORISED_NAME, json.dumps([*listed, *added]).encode())
