@@ -431,7 +431,11 @@ export class Phone implements PhoneEngine {
     const witness = new Witness(enrolled, membership, store, session, groups, this.environment, {
       fault: (fault) => this.fault(fault),
       deviceRevoked: (deviceId) => this.enrolled?.calls.deviceRevoked(deviceId),
-      deviceOfOther: ({ accountId, serial, revoked }) => void this.guardQuietly(({ texts }) => texts.recordDevice(groups.directId(accountId), accountId, serial, revoked)),
+      deviceOfOther: ({ accountId, serial, revoked }) =>
+        void this.guardQuietly(async ({ texts }) => {
+          await groups.meet([accountId]); // the log may tell of somebody before the directory does
+          await texts.recordDevice(groups.directId(accountId), accountId, serial, revoked);
+        }),
       followed: async (changed) => {
         await this.showMembership();
         if (changed && membership.ownState === "certified") this.online();
