@@ -500,6 +500,25 @@ describe("members", () => {
     await until(() => bruno.state().contacts.length === 1);
     await anna.phone.sendText(direct(anna, bruno), "eccomi");
     await until(() => anna.texts(bruno.id()).includes("> eccomi delivered"));
+    expect([anna.state().fault, bruno.state().fault]).toEqual([null, null]); // the log told of the other before the directory did
+  });
+
+  it("who comes while the directory is being stored is met without a fault, however slow the disk", async () => {
+    const server = new TwinServer();
+    const anna = await enrolled(server, "Anna");
+    const carla = await enrolled(server, "Carla");
+    await until(() => anna.state().contacts.length === 1 && carla.state().contacts.length === 1);
+    const faults: unknown[] = [];
+    anna.phone.state.subscribe(({ fault }) => faults.push(fault));
+    const apply = anna.store.apply.bind(anna.store);
+    anna.store.apply = async (changes) => {
+      await apply(changes);
+      await new Promise((resolve) => setTimeout(resolve, 100));
+    };
+    const [bruno] = await Promise.all([enrolled(server, "Bruno"), carla.phone.sendText(direct(carla, anna), "ciao")]);
+    await bruno.phone.sendText(direct(bruno, anna), "eccomi");
+    await until(() => anna.texts(bruno.id()).includes("< eccomi delivered") && anna.texts(carla.id()).includes("< ciao delivered"));
+    expect(faults.filter((fault) => fault !== null)).toEqual([]);
   });
 
   it("of another organisation than the invitation's: the phone does not go on", async () => {

@@ -107,6 +107,10 @@ export class Groups {
     }
   }
 
+  hasMet(peer: string): boolean {
+    return this.directIds.has(peer);
+  }
+
   /** The direct conversation with an account that was met. */
   directId(peer: string): string {
     const id = this.directIds.get(peer);

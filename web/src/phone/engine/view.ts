@@ -41,9 +41,11 @@ export const NOTHING: PhoneState = {
   path: null,
 };
 
+/** Whom the directory names, from the moment on in which the conversation with him is known. */
 export function contactsView({ directory, groups, texts, identity }: Shown): Contact[] {
   return directory
     .people()
+    .filter(({ accountId }) => groups.hasMet(accountId))
     .map(({ accountId, displayName, online, keyChanged }): Contact => {
       const conversationId = groups.directId(accountId);
       const archives = (groups.info(conversationId)?.archives ?? []).map((account) => nameOf({ directory, identity }, account));
