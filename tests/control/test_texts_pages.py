@@ -107,17 +107,22 @@ async def test_states_are_told_apart(stored_houses: Houses, tmp_path: Path) -> N
         assert shown[ids[2]]["wait_s"] is None
 
 
-async def test_links_beams_and_what_was_preempted(houses: Houses, tmp_path: Path) -> None:
+async def test_links_beams_and_what_was_preempted(houses: Houses, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with queueing(houses, tmp_path, "beam_messages_per_s = 1.0\nwindow = 7\n") as house:
         headers, texts = await house.administrator(), house.services.texts
+        fill = texts._fill
+
+        async def not_by_itself() -> None: ...
+
+        monkeypatch.setattr(texts, "_fill", not_by_itself)
         body = {"destination": "+393331234567", "body": "a" * 300, "request_id": "long"}
         long = (await house.http.post("/api/v1/texts", headers=headers, json=body)).json()
-        await texts._fill()
+        await fill()
         (first,) = await texts.take("operator", 1)
         assert first.key not in texts.queues()["operator"][""]
         body = {"destination": "+393331234568", "body": "subito", "precedence": "flash", "request_id": "flash"}
         await house.http.post("/api/v1/texts", headers=headers, json=body)
-        await texts._fill()
+        await fill()
         (beam,) = (await get(house, headers, "/links"))["links"][0]["beams"]
         assert (beam["messages_per_s"], beam["waiting"]) == (1.0, {"flash": 1, "routine": 1})
         waits = {text["rank"]: text["wait_s"] for text in (await get(house, headers, ""))["texts"]}

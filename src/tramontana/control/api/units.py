@@ -55,7 +55,8 @@ class UnitPage(Shape):
 
 
 def _shown(unit: Unit, silence: Silence) -> UnitShown:
-    return UnitShown.model_validate(asdict(unit) | {"must_not_emit": silence.of_unit(unit.callsign, unit.uid)})
+    shown = {name: value for name, value in asdict(unit).items() if name in UnitShown.model_fields}
+    return UnitShown.model_validate(shown | {"must_not_emit": silence.of_unit(unit.callsign, unit.uid)})
 
 
 @router.get("", responses=problems("not_logged_in", "not_certified", "certificate_expired", "not_operator"))

@@ -6,6 +6,8 @@ import { ErrorNotice } from "../ErrorNotice";
 import { useLoaded } from "../useLoaded";
 import "./planning.css";
 
+const COMMAND = "tramontana plan publish";
+
 const REFRESH_MS = 30_000;
 /** Links hold for five minutes: the one to a tab of its own is renewed before that; the frame keeps what it has loaded. */
 const RENEW_MS = 240_000;
@@ -57,7 +59,7 @@ export function Planning({ api }: { api: ConsoleApi }) {
       {error && <ErrorNotice error={error} />}
       {reports?.length === 0 && (
         <p class="empty">
-          {t("planning.empty")} <code>tramontana plan publish</code>
+          {t("planning.empty")} <code>{COMMAND}</code>
         </p>
       )}
       {reports && reports.length > 0 && (
