@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,6 +22,8 @@ from tramontana.keys.secret import Token
 
 TIMEOUT_S = 30.0
 ENTRIES_AT_ONCE = 64
+PATIENCE_S = 30.0
+"""For so long in all a command waits, as the server asks, when it was asked too often."""
 
 
 class ServerUnreachable(RemoteError):
@@ -99,6 +102,13 @@ class ServerApi:
             headers = {**(headers or {}), "Authorization": f"Bearer {self._token}"}
         try:
             answer = self._http.request(method, f"/api/v1{path}", headers=headers, **options)
+            until = time.monotonic() + PATIENCE_S
+            while answer.status_code == httpx.codes.TOO_MANY_REQUESTS:
+                wait_s = max(1.0, float(answer.headers["Retry-After"]))
+                if time.monotonic() + wait_s > until:
+                    break
+                time.sleep(wait_s)
+                answer = self._http.request(method, f"/api/v1{path}", headers=headers, **options)
             if answer.is_success:
                 return answer.content
             problem = answer.json()
