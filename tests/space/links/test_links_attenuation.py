@@ -22,7 +22,7 @@ ROME = RainClimate.at(41.9, 12.5, 20)
 latitudes, longitudes = st.floats(-70, 75), st.floats(-180, 180)
 frequencies_hz = st.floats(10.7e9, 52e9)
 HIGHLANDS = [(15, 50, 60, 115), (-60, 13, -82, -58), (-12, 20, 28, 50), (12, 45, -122, -92)]
-"""Of Asia, the Andes, East Africa, Mexico: at sea level a station is kilometres under their ground, and vapour turns over (docs/links.md)."""
+"""Of Asia, the Andes, East Africa, Mexico: sea level is kilometres under their ground, and vapour turns over there (docs/links.md)."""
 
 
 def test_places_elevations_and_percentages_broadcast() -> None:
