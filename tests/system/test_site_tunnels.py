@@ -138,6 +138,7 @@ def test_a_renewal_that_fails_at_one_end_is_taken_back_without_an_outage(tmp_pat
         network.gateway.start()
         network.site.start(dies_at_new_key=True)
         network.wait_until_up()
+        network.wait_for(lambda: network.tunnel(network.site, 1)["key_age_s"] > 2, "the interval between two renewals is over")
         network.handshake_now(1)
         assert network.site.process is not None
         with_first_key = network.site.process
