@@ -38,6 +38,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from bench.mls import NOW, Members, share
 from tramontana.control.store import schema
 from tramontana.control.store.database import Store
+from tramontana.device.driver import MAX_FRAME_BYTES
 from tramontana.keys.mls.messages import Remove
 from tramontana.keys.secret import Token
 
@@ -134,7 +135,9 @@ async def connected(url: str, leaf: int, token: str) -> AsyncIterator[ClientConn
     where = url.replace("http", "ws") + "/api/v1/socket"
     # Nobody reads what comes after the commit: it must not stop the closing of the socket.
     address = f"127.0.2.{leaf // PHONES_AN_ADDRESS + 1}"
-    async with connect(where, local_addr=(address, 0), open_timeout=60, ping_interval=None, max_queue=None) as socket:
+    async with connect(
+        where, local_addr=(address, 0), open_timeout=60, ping_interval=None, max_queue=None, max_size=MAX_FRAME_BYTES
+    ) as socket:
         await socket.send(json.dumps({"type": "hello", "token": token, "after": 0}))
         while json.loads(await socket.recv())["type"] != "ready":
             pass
