@@ -10,6 +10,7 @@ from base64 import b64decode, b64encode
 from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -393,9 +394,9 @@ class TunnelEnd(Generic[K]):
 def look_at(wireguard: WireGuard, interface: str, used_in: Namespace, ends: Collection[TunnelEnd[K]]) -> None:
     """What WireGuard says of an interface now, and what is due in its tunnels; a peer of none of them goes. Raises `LocalError`."""
     peers = wireguard.peers(interface, used_in)
-    for stranger in peers.keys() - {end.peer_key for end in ends}:
-        wireguard.remove_peer(interface, used_in, stranger)
-    for_each(ends, lambda end: end.look(peers))
+    strangers = peers.keys() - {end.peer_key for end in ends}
+    turns = [partial(wireguard.remove_peer, interface, used_in, each) for each in strangers] + [partial(end.look, peers) for end in ends]
+    for_each(turns, lambda turn: turn())
 
 
 def for_each(things: Iterable[T], work: Callable[[T], None]) -> None:

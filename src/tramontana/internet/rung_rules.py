@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from ipaddress import ip_address
 
-from tramontana.internet.kill_switch import TUNNEL_PORTS
+from tramontana.internet.kill_switch import TUNNEL_PORTS, interface_names
 from tramontana.internet.knock import SCOUT_INDEX, TYPE
 from tramontana.internet.ladder import Rung
 from tramontana.internet.overlay import HTTPS_PORT, SCOUT_PORT, WIREGUARD_PORT
@@ -69,8 +69,8 @@ table inet {SITE_TABLE} {{
 def gateway_rules(uplinks: Iterable[int], tunnels: Iterable[str]) -> str:
     """For a gateway's namespace. tunnels: interfaces out of which sites' own traffic to port 443 comes; it is left alone."""
     heads = {index: f"0x{TYPE.hex()}{index:02x}" for index in (SCOUT_INDEX, *uplinks)}
-    names = "{ " + ", ".join(f'"{name}"' for name in tunnels) + " }"
-    to_here = f"iifname != {names} fib daddr type local"  # after the port: looking up an address costs every packet more than that
+    # After the port: looking up an address costs every packet more than that.
+    to_here = f"iifname != {interface_names(tunnels)} fib daddr type local"
     lead = "".join(
         f"    udp dport {HTTPS_PORT} {to_here} @th,64,40 {head} redirect to :{WIREGUARD_PORT + index}\n"
         for index, head in heads.items()

@@ -26,6 +26,7 @@ RESTART_S: Final = 10.0
 CONNECT_TIMEOUT_S: Final = 5.0
 PIECE_OCTETS: Final = 1 << 16
 LONGEST_LINE: Final = 1 << 20
+LONGEST_FAULT: Final = 200
 NOT_INSTALLED: Final = "reading a Starlink terminal needs the package starlink-grpc-core: pip install 'tramontana[starlink]'"
 
 log = logging.getLogger("tramontana.site")
@@ -88,13 +89,18 @@ class Dish:
 
     async def follow(self, told: Callable[[int, DishState | None], None]) -> None:
         """Tell what the terminal of this uplink says, again and again, None when it does not answer; until cancelled."""
-        self._path.unlink(missing_ok=True)
-        async with await asyncio.start_unix_server(self._hand_on, sock=private_listener(self._path)):
-            while True:
-                await self._ask(told)
-                await asyncio.sleep(RESTART_S)
+        while True:  # whatever happens to it, the site goes on without its terminal's word
+            try:
+                self._path.unlink(missing_ok=True)
+                async with await asyncio.start_unix_server(self._hand_on, sock=private_listener(self._path)):
+                    await self._ask(told)
+            except (OSError, LocalError, ValueError) as error:
+                self._heard(None, _complaint(error))
+            told(self._uplink, None)
+            await asyncio.sleep(RESTART_S)
 
     async def _ask(self, told: Callable[[int, DishState | None], None]) -> None:
+        """Until the process that asks ends. Raises `OSError` where it cannot be begun, `ValueError` for a line without end."""
         words = ("-P", "-m", __name__, f"unix:{self._path}")
         pipe = asyncio.subprocess.PIPE
         process = await asyncio.create_subprocess_exec(sys.executable, *words, stdin=pipe, stdout=pipe, limit=LONGEST_LINE)
@@ -102,20 +108,21 @@ class Dish:
         try:
             while line := await process.stdout.readline():
                 try:
-                    self.state, fault = parse_answer(line), None
+                    self._heard(parse_answer(line), None)
                 except ValueError:
-                    self.state, fault = None, line.decode(errors="replace").strip()
-                if fault != self.fault:
-                    self.fault = fault
-                    log.info("the terminal of uplink %d %s", self._uplink, "answers" if fault is None else f"does not answer: {fault}")
+                    self._heard(None, line.decode(errors="replace"))
                 told(self._uplink, self.state)
         finally:
             with suppress(ProcessLookupError):
                 process.kill()
             await process.wait()
-        self.state = None
-        self.fault = self.fault or "the process that asks it has ended"
-        told(self._uplink, None)
+        self._heard(None, self.fault or "the process that asks it has ended")
+
+    def _heard(self, state: DishState | None, fault: str | None) -> None:
+        self.state, fault = state, fault and fault.strip()[:LONGEST_FAULT]
+        if fault != self.fault:
+            self.fault = fault
+            log.info("the terminal of uplink %d %s", self._uplink, "answers" if fault is None else f"does not answer: {fault}")
 
     async def _hand_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """A connection of the process that asks, to the terminal."""
