@@ -19,6 +19,13 @@ def test_by_telephone(number: str) -> None:
     assert SILENT.of_phone(number)
 
 
+def test_with_or_without_the_country() -> None:
+    assert SILENT.of_phone("333 1234567")
+    assert Silence.of(frozenset(), frozenset({"333 1234567"})).of_phone("+393331234567")
+    assert not SILENT.of_phone("+443331234567")
+    assert not Silence.of(frozenset(), frozenset({"112"})).of_phone("0039112")
+
+
 def test_nobody_else() -> None:
     assert not SILENT.of_unit("Falco 11", "ANDROID-7")
     assert not SILENT.of_phone("+393331234568")
