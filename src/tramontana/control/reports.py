@@ -82,7 +82,7 @@ class Reports:
             return None
         path = self._folder / f"{name}.html"
         try:
-            if path.is_symlink():
+            if path.is_symlink() or path.stat().st_size > MOST_BYTES:
                 return None
             content = path.read_bytes()
             title_of(content)

@@ -182,7 +182,7 @@ async def _located(connection: AsyncConnection) -> list[Stored]:
 
 
 async def _area_of(connection: AsyncConnection, warning_id: str) -> dict[str, Event]:
-    """None where the content is refused by this release: the links know of everything else."""
+    """Empty where the content is refused by this release: the links know of everything else."""
     try:
         stored = await warning_rows.find(connection, warning_id)
     except ContentRefused as error:

@@ -15,13 +15,14 @@ from typing import Any
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from tramontana.cell.beam_time import BeamQueue, BeamTime, Item, Rank
-from tramontana.cell.forwarding import LATER_PAUSES_S, WAYS_OUT_S, Happening, State, of_answer, of_receipt, route, text_state
+from tramontana.cell.forwarding import LATER_PAUSES_S, WAYS_OUT_S, Happening, of_answer, of_receipt, route
 from tramontana.cell.short_message import CODING_BINARY, Part, is_binary, read, submit, write
 from tramontana.cell.smpp.driver import EsmeLink, Outgoing, SmscServer
 from tramontana.cell.smpp.pdu import Address, CommandId, Message, MessageState, Status
 from tramontana.cell.smpp.receipt import FINAL as FINAL_RECEIPTS
-from tramontana.cell.smpp.receipt import Receipt, encode_receipt, id_in_receipts, parse_receipt
+from tramontana.cell.smpp.receipt import Receipt, id_in_receipts, parse_receipt
 from tramontana.cell.smpp.session import Answered
+from tramontana.control import peer_receipts
 from tramontana.control.operators import CentreRules, Operators
 from tramontana.control.store import audit, sealed_texts
 from tramontana.control.store import texts as rows
@@ -46,14 +47,6 @@ NO_LIMIT_PER_S = 1e6
 SEALED_WAYS_S = 2 * 86400.0
 """How long a sealed text is tried: its keys live three days (keys/sealed_text.py), and it has to be opened within them."""
 SHORTEST_SEALED = HEADER_BYTES + TAG_BYTES
-_STATE_FOR_PEERS: dict[State, MessageState] = {
-    "delivered": MessageState.DELIVERED,
-    "undelivered": MessageState.UNDELIVERABLE,
-    "refused": MessageState.REJECTED,
-    "expired": MessageState.EXPIRED,
-    "withdrawn": MessageState.DELETED,
-    "accepted": MessageState.ACCEPTED,
-}
 
 
 class NoRoute(LocalError):
@@ -394,13 +387,13 @@ class Texts:
         elif not await sealed_texts.keep(connection, device_id, text.source, parts[0].octets, self.clock()):
             await self._refuse(connection, text, "text.undeliverable", reason="too many sealed texts wait for this device")
         else:
-            await self._put_receipts(connection, text.text_id, MessageState.DELIVERED)
+            await self._tell(connection, text, MessageState.DELIVERED)
             self._sealed_for.add(device_id)
 
     async def _refuse(self, connection: AsyncConnection, text: IncomingText, action: str, **details: str) -> None:
         """A text that was taken cannot go on: the trail says it, and its sender hears it where he asked for receipts."""
         await rows.refused(connection, text.text_id, self.clock())
-        await self._put_receipts(connection, text.text_id, MessageState.REJECTED)
+        await self._tell(connection, text, MessageState.REJECTED)
         subject = f"text {text.text_id}"
         await audit.append(connection, now=self.clock(), actor=audit.SERVER, action=action, subject=subject, details=details)
 
@@ -412,7 +405,7 @@ class Texts:
             try:
                 async with self.store.write() as connection:
                     expired = await rows.expire(connection, self.clock())
-                    await self._tell_peers(connection, {change.text_id for change in expired})
+                    await self._tell_settled(connection, {change.text_id for change in expired})
                 for change in expired:
                     for beams in self._beams.values():
                         for _, queue in beams.beams():
@@ -478,7 +471,7 @@ class Texts:
                 if happening == "answered" and link not in self._rules:
                     # A system that binds to ours has its message with its answer: no receipt comes back from it.
                     await rows.apply(connection, "receipt delivered", now, keys=[answer.key])
-            await self._tell_peers(connection, texts)
+            await self._tell_settled(connection, texts)
 
     async def unanswered(self, link: str, keys: Sequence[str]) -> None:
         self._adrift |= dict.fromkeys(keys, "unanswered")
@@ -566,58 +559,17 @@ class Texts:
             return
         values = {"error": receipt.error[:8]} | ({"operator_id": receipt.message_id} if receipt.message_id else {})
         changed = await rows.apply(connection, happening, self.clock(), keys=[key], **values)
-        await self._tell_peers(connection, {change.text_id for change in changed})
+        await self._tell_settled(connection, {change.text_id for change in changed})
 
-    async def _tell_peers(self, connection: AsyncConnection, text_ids: set[str]) -> None:
-        """Receipts for those who submitted a text over our centre, once all of its messages are settled."""
-        for text_id in text_ids:
-            text = await rows.find(connection, text_id)
-            if text is None or not text.origin.startswith("link ") or text.request_id is None:
-                continue
-            states = await rows.parts_of(connection, text_id)
-            receipts_come = text.link in self._rules and self._rules[text.link].receipts
-            if not (rows.is_final(states) or (not receipts_come and all(state in ("accepted", "delivered") for state in states))):
-                continue
-            state = _STATE_FOR_PEERS[text_state(states)]
-            await self._put_receipts(connection, text.request_id, state)
+    async def _tell(self, connection: AsyncConnection, text: IncomingText, state: MessageState) -> None:
+        await peer_receipts.tell(connection, text.text_id, state, self._rules, self.clock())
+        self._look.set()
 
-    async def _put_receipts(self, connection: AsyncConnection, incoming_text_id: str, state: MessageState) -> None:
-        """For each message whose sender asked for one (registered_delivery, SMPP 3.4 §5.2.17)."""
-        for each in await rows.submitted(connection, incoming_text_id):
-            asked = each.message.registered_delivery & 3
-            if not asked or each.link in self._rules:
-                continue  # of an operator's messages its own centre makes the receipts
-            if asked == 2 and state is MessageState.DELIVERED:
-                continue  # failures only
-            await self._put_receipt(connection, each, state)
-
-    async def _put_receipt(self, connection: AsyncConnection, wanted: rows.Submitted, state: MessageState) -> None:
-        now = self.clock()
-        message = encode_receipt(
-            Receipt(wanted.message_id, state),
-            source=wanted.message.destination,
-            destination=wanted.message.source,
-            submitted_at=wanted.received_at,
-            done_at=now,
-        )
-        to = wanted.message.source.number[:24]
-        text = NewText(
-            origin="receipt",
-            link=wanted.link,
-            source=wanted.message.destination.number[:24],
-            destination=to,
-            body="",
-            rank=Rank.PRIORITY,
-            expires_at=now + WAYS_OUT_S,
-            if_unknown="again",  # a receipt twice does no harm
-            request_id=wanted.message_id,
-        )
-        await rows.put(connection, text, [message], rows.new_reference(), now)
+    async def _tell_settled(self, connection: AsyncConnection, text_ids: set[str]) -> None:
+        await peer_receipts.tell_settled(connection, text_ids, self._rules, self.clock())
         self._look.set()
 
     async def state_of(self, link: str, message_id: str) -> int | None:
         async with self.store.read() as connection:
             states = await rows.state_for_peer(connection, link, message_id)
-        if states is None:
-            return None
-        return int(_STATE_FOR_PEERS.get(text_state(states), MessageState.ENROUTE)) if states else int(MessageState.ENROUTE)
+        return None if states is None else int(peer_receipts.state_for_peer(states))
