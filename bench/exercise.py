@@ -15,12 +15,13 @@ import h3
 import numpy as np
 
 from tramontana.cell import area as areas
-from tramontana.cell.broadcast_plan import DWELL_S, POINT_RESOLUTION, PlanRules, Points, plan
+from tramontana.cell.broadcast_plan import POINT_RESOLUTION, PlanRules, Points, plan
 from tramontana.exercise import alerting, catalogue, satellites, timeline
 from tramontana.exercise.phones import chance
 from tramontana.exercise.terrestrial import TICK_S
 from tramontana.exercise.timeline import Ground
 from tramontana.exercise.world import World
+from tramontana.space.beams.held import DWELL_S
 from tramontana.space.ephemeris import Ephemeris
 
 DESIGN = "starlink-direct-to-cell"

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tramontana.errors import LocalError
+from tramontana.space.rings import inside
 
 Floats = NDArray[np.float64]
 Point = tuple[float, float]
@@ -56,20 +57,15 @@ def checked(rings: Iterable[Iterable[Point]]) -> tuple[Ring, ...]:
 
 def contains(rings: Iterable[Ring], latitude_deg: Floats, longitude_deg: Floats) -> NDArray[np.bool_]:
     """Which of P points lie in any of the rings, (P,); edges are straight in latitude and longitude, as CAP's are."""
-    inside = np.zeros(latitude_deg.shape, dtype=np.bool_)
+    found = np.zeros(latitude_deg.shape, dtype=np.bool_)
     for ring in rings:
         points = np.array(ring)
         low, high = points.min(axis=0), points.max(axis=0)
         near = np.flatnonzero(
-            ~inside & (latitude_deg >= low[0]) & (latitude_deg <= high[0]) & (longitude_deg >= low[1]) & (longitude_deg <= high[1])
+            ~found & (latitude_deg >= low[0]) & (latitude_deg <= high[0]) & (longitude_deg >= low[1]) & (longitude_deg <= high[1])
         )
-        y, x = latitude_deg[near], longitude_deg[near]
-        odd = np.zeros(near.shape, dtype=np.bool_)
-        for (y0, x0), (y1, x1) in zip(ring, (*ring[1:], ring[0]), strict=True):
-            if y0 != y1:
-                odd ^= ((y0 > y) != (y1 > y)) & (x < (x1 - x0) * (y - y0) / (y1 - y0) + x0)
-        inside[near[odd]] = True
-    return inside
+        found[near] = inside(ring, latitude_deg[near], longitude_deg[near])
+    return found
 
 
 def distance_m(rings: Iterable[Ring], latitude_deg: Floats, longitude_deg: Floats) -> Floats:

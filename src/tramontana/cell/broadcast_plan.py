@@ -19,10 +19,7 @@ from tramontana.cell import area as areas
 from tramontana.cell.area import EARTH_RADIUS_M, Floats, Ring
 from tramontana.errors import LocalError
 from tramontana.space.beams.cells import Cells
-from tramontana.space.beams.held import CELL_RESOLUTION as CELL_RESOLUTION
-from tramontana.space.beams.held import DWELL_S as DWELL_S
-from tramontana.space.beams.held import MINIMUM_ELEVATION_DEG as MINIMUM_ELEVATION_DEG
-from tramontana.space.beams.held import HeldBeams, cells_of_points
+from tramontana.space.beams.held import DWELL_S, MINIMUM_ELEVATION_DEG, HeldBeams, cells_of_points
 from tramontana.space.ephemeris import Ephemeris
 from tramontana.space.visibility import itrs_positions_m, local_frames
 

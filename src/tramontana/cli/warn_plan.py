@@ -9,7 +9,7 @@ from typing import get_args
 import click
 import numpy as np
 
-from tramontana.cell.broadcast_plan import BEAMS_AT_ONCE, DWELL_S, HORIZON_S, REPETITIONS, BroadcastPlan, PlanRules, Pointing, Points
+from tramontana.cell.broadcast_plan import BEAMS_AT_ONCE, HORIZON_S, REPETITIONS, BroadcastPlan, PlanRules, Pointing, Points
 from tramontana.cell.broadcast_plan import plan as planned
 from tramontana.cell.ntn_assistance import (
     GPS_TIME_ZERO_UNIX_S,
@@ -26,6 +26,7 @@ from tramontana.cli.sky_study import write_files
 from tramontana.cli.sky_words import elements_text
 from tramontana.cli.warn import drawn
 from tramontana.errors import LocalError
+from tramontana.space.beams.held import DWELL_S
 from tramontana.space.ephemeris import Ephemeris
 from tramontana.space.fleet import Fleet, utc_text
 from tramontana.space.studies.sites import parse_instant

@@ -12,7 +12,6 @@ from tramontana.cell import area as areas
 from tramontana.cell import warning as rules
 from tramontana.cell.area import Floats
 from tramontana.cell.broadcast_network import ControllerSite
-from tramontana.cell.broadcast_plan import DWELL_S
 from tramontana.cell.cbsp import Cell
 from tramontana.cell.cell_broadcast import PAGE_OCTETS
 from tramontana.cell.warning import OnAir, Person
@@ -21,6 +20,7 @@ from tramontana.exercise.phones import Phones, Reach, chance
 from tramontana.exercise.satellites import Service
 from tramontana.exercise.terrestrial import TICK_S, Network
 from tramontana.exercise.world import WarningEntry, WorldError
+from tramontana.space.beams.held import DWELL_S
 
 WARNED = 5
 PAGE_S = 1.9

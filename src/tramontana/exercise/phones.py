@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tramontana.cell.area import Floats
-from tramontana.cell.broadcast_plan import CELL_RESOLUTION
 from tramontana.exercise.figures import Figures
 from tramontana.exercise.terrestrial import TICK_S, GroundState, Network, distance_km, effects_of, scattered
 from tramontana.exercise.world import World
+from tramontana.space.beams.held import CELL_RESOLUTION
 
 PHONES = 4
 SITES_HEARD = 3

@@ -11,13 +11,14 @@ from numpy.typing import NDArray
 
 from tramontana.cell.area import Floats
 from tramontana.cell.beam_capacity import LOWEST_SNR_DB, SNR_DB, Bandwidth, beam_capacity, messages_per_s
-from tramontana.cell.broadcast_plan import CELL_RESOLUTION, DWELL_S, MINIMUM_ELEVATION_DEG, PlanRules, Points, plan
+from tramontana.cell.broadcast_plan import PlanRules, Points, plan
 from tramontana.cell.building_entry import share_reached
 from tramontana.exercise.figures import Figures
 from tramontana.exercise.payloads import TODAY, Payload, payload_of
 from tramontana.exercise.world import WarningEntry, World
 from tramontana.space.beams.assignment import BeamRules, greedy_plan
 from tramontana.space.beams.cells import Cells, pairs_in_view
+from tramontana.space.beams.held import CELL_RESOLUTION, DWELL_S, MINIMUM_ELEVATION_DEG
 from tramontana.space.designs import design
 from tramontana.space.ephemeris import Ephemeris
 from tramontana.space.fleet import SECONDS_PER_DAY, Fleet

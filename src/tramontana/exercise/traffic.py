@@ -14,13 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tramontana.cell.beam_time import BeamQueue, BeamTime, Item, Rank
-from tramontana.cell.broadcast_plan import DWELL_S
 from tramontana.exercise.control_room import MOST_REPEATS, ControlRoom, Outgoing, People
 from tramontana.exercise.phones import Phones, Reach
 from tramontana.exercise.satellites import Progress, Service
 from tramontana.exercise.terrestrial import TICK_S
 from tramontana.exercise.texts import Kind, Texts, Way
 from tramontana.exercise.world import World
+from tramontana.space.beams.held import DWELL_S
 
 TRAFFIC = 9
 GROUND_S = 4.0

@@ -49,15 +49,6 @@ class CoverSites:
         return Covered(np.asarray(served.fraction), np.asarray(served.longest_gap_s), np.asarray(served.mean_in_view, np.float64))
 
 
-def inside(ring: Floats, latitude_deg: Floats, longitude_deg: Floats) -> NDArray[np.bool_]:
-    """Which of P points lie in a ring, (P,); edges are straight in latitude and longitude. ring: (n, 2) longitude and latitude, closed."""
-    odd = np.zeros(latitude_deg.shape, np.bool_)
-    for (x0, y0), (x1, y1) in zip(ring[:-1].tolist(), ring[1:].tolist(), strict=True):
-        if y0 != y1:
-            odd ^= ((y0 > latitude_deg) != (y1 > latitude_deg)) & (longitude_deg < (x1 - x0) * (latitude_deg - y0) / (y1 - y0) + x0)
-    return odd
-
-
 def joined(parts: Sequence[Sites]) -> tuple[Sites, tuple[slice, ...]]:
     """Several sets of fixed sites as one, so that a sky is propagated once for all; and where each is in it."""
     ends = np.cumsum([len(part) for part in parts]).tolist()

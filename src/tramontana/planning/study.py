@@ -14,7 +14,6 @@ from pydantic import ValidationError
 
 from tramontana.complaints import complaints
 from tramontana.errors import LocalError
-from tramontana.planning.areas import inside
 from tramontana.planning.busy_hour import Beams
 from tramontana.planning.cost import Constellation, CostError, Costs, Line, constellation, costs, line
 from tramontana.planning.design_search import Grid, Search, Target
@@ -45,6 +44,7 @@ from tramontana.planning.units import CURRENCIES, UnitError, factor, shown, unit
 from tramontana.planning.warning_time import PhoneServing, WarnedArea
 from tramontana.space.designs import design
 from tramontana.space.ground import Gateway, Place, PointOfPresence
+from tramontana.space.rings import inside
 from tramontana.space.shells import Shell, usual_phasing
 from tramontana.space.studies.sites import parse_place_list
 
@@ -195,7 +195,7 @@ class _Builder:
         except LocalError as error:
             raise StudyError(f"{where}.people: {error}") from error
         people = np.nan_to_num(places.population)
-        within = np.flatnonzero(inside(np.array([*entry.ring, entry.ring[0]]), places.latitude_deg, places.longitude_deg) & (people > 0))
+        within = np.flatnonzero(inside([(lat, lon) for lon, lat in entry.ring], places.latitude_deg, places.longitude_deg) & (people > 0))
         if not within.size:
             raise StudyError(f"{where}: nobody of {entry.people} lives inside the ring; correct the ring, or give a column population")
         return WarnedArea(
