@@ -1,7 +1,6 @@
 // A text in as few octets as it needs: the plaintext of a sealed text (keys/sealedText.ts, cell/small_text.py).
 
 import { utf8, type Bytes } from "../keys/bytes";
-import { MOST_PLAINTEXT_BYTES } from "../keys/sealedText";
 import { BadSeptets, decode, encode, missing, pack, unpack } from "./gsmAlphabet";
 
 const MOST_SEPTETS = 255;
@@ -15,10 +14,6 @@ export function encodeText(text: string): Bytes {
   if (septets.length === 0 || septets.length > MOST_SEPTETS) return plain;
   const packed = Uint8Array.of(septets.length, ...pack(septets));
   return packed.length < plain.length ? packed : plain;
-}
-
-export function fits(text: string): boolean {
-  return encodeText(text).length <= MOST_PLAINTEXT_BYTES;
 }
 
 /** The text of a plaintext; null where its content cannot be read: the other end may be newer. */

@@ -255,7 +255,7 @@ export class SealedPost {
 
   private told({ id, peer, plaintext }: Opened): SealedOpened {
     this.changed();
-    return { state: "opened", conversationId: id, accountId: peer, body: decodeText(plaintext) ?? "" };
+    return { state: "opened", conversationId: id, accountId: peer, body: wordsOf(plaintext) };
   }
 
   /** In the lane: the text, which stands in its thread then, or why each key did not open it. */
@@ -267,7 +267,7 @@ export class SealedPost {
         const next = SealedTexts.restore(texts.record());
         try {
           const opened = next.open(datagram, this.now() / 1000);
-          await this.keep(id, conversation, deviceId, next, [...further, ...this.texts.sealedCame(id, conversation.peer, decodeText(opened.plaintext) ?? "\ufffd")]);
+          await this.keep(id, conversation, deviceId, next, [...further, ...this.texts.sealedCame(id, conversation.peer, wordsOf(opened.plaintext))]);
           return { ...opened, id, peer: conversation.peer };
         } catch (error) {
           if (!(error instanceof CannotOpen)) throw error;
@@ -300,6 +300,11 @@ export class SealedPost {
       this.held.delete(id);
     }
   }
+}
+
+/** What cannot be read, from a newer phone, is shown as that. */
+function wordsOf(plaintext: Uint8Array): string {
+  return decodeText(plaintext) ?? "\ufffd";
 }
 
 function keysRow(id: string, { peer, epoch, members, pairs }: Conversation): Change {
