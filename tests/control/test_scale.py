@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import delete, select
 
-from tests.control import mls_bytes, peers
+from tests.control import mls_bytes
 from tests.control.custodians import Desk
 from tests.control.house import House, Houses, Phone, b64
 from tests.control.peers import Nats, Postgresql
@@ -27,15 +27,6 @@ from tramontana.keys.register import Register
 pytestmark = pytest.mark.anyio
 
 Pair = tuple[House, House]
-
-
-@pytest.fixture
-def nats_server() -> Iterator[Nats]:
-    """A NATS server that the test may stop."""
-    if reason := peers.missing("nats-server"):
-        pytest.skip(reason)
-    with peers.nats() as server:
-        yield server
 
 
 @pytest.fixture

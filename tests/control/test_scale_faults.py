@@ -12,7 +12,7 @@ import signal
 import subprocess
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -77,22 +77,6 @@ class Front:
     def __init__(self, http: httpx.AsyncClient, url: str) -> None:
         self.http = http
         self.url = url
-
-
-@pytest.fixture
-def own_postgresql() -> Iterator[Postgresql]:
-    if reason := peers.missing("postgres", "initdb", "pg_isready"):
-        pytest.skip(reason)
-    with peers.postgresql() as server:
-        yield server
-
-
-@pytest.fixture
-def nats_server() -> Iterator[Nats]:
-    if reason := peers.missing("nats-server"):
-        pytest.skip(reason)
-    with peers.nats() as server:
-        yield server
 
 
 @asynccontextmanager

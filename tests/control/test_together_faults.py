@@ -10,14 +10,14 @@ import random
 import signal
 import sqlite3
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 from sqlalchemy import insert, select
 
-from tests.control import mls_bytes, peers
+from tests.control import mls_bytes
 from tests.control.peers import Postgresql
 from tramontana.control.delivery import Delivery, Sender
 from tramontana.control.hub import Hub
@@ -32,14 +32,6 @@ SENDERS = 24
 RECEIVER = f"{SENDERS:032x}"
 PATIENCE_S = 240
 AGAIN_S = 0.02
-
-
-@pytest.fixture
-def own_postgresql() -> Iterator[Postgresql]:
-    if reason := peers.missing("postgres", "initdb", "pg_isready"):
-        pytest.skip(reason)
-    with peers.postgresql() as server:
-        yield server
 
 
 class Crowd:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -16,7 +15,6 @@ import asyncpg
 import pytest
 from playwright.sync_api import Playwright, expect
 
-from tests.control import peers
 from tests.control.peers import PASSWORD, Nats, Postgresql
 from tests.system.conftest import Recordings
 from tests.system.phones import NEEDS_CHROMIUM, NEEDS_SPEECH, PATIENCE_MS, RAW_MICROPHONE, Phone, phone
@@ -28,22 +26,6 @@ pytestmark = [pytest.mark.system, NEEDS_CHROMIUM, NEEDS_SPEECH]
 DATABASE = "postgres"
 PACKETS = 100
 POLL_MS = 200
-
-
-@pytest.fixture
-def postgresql() -> Iterator[Postgresql]:
-    if reason := peers.missing("postgres", "initdb", "pg_isready"):
-        pytest.skip(reason)
-    with peers.postgresql() as server:
-        yield server
-
-
-@pytest.fixture
-def nats_server() -> Iterator[Nats]:
-    if reason := peers.missing("nats-server"):
-        pytest.skip(reason)
-    with peers.nats() as server:
-        yield server
 
 
 def write_in_the_dark(first: Phone, second: Phone, round_of: str) -> tuple[str, str]:
@@ -72,9 +54,9 @@ def expect_more_sound(*phones: Phone) -> None:
         each.expect_audio()
 
 
-async def epochs(postgresql: Postgresql) -> list[int]:
+async def epochs(own_postgresql: Postgresql) -> list[int]:
     """Of the one conversation, those that a commit was accepted in, in order of acceptance."""
-    connection = await asyncpg.connect(postgresql.url(DATABASE), password=PASSWORD)
+    connection = await asyncpg.connect(own_postgresql.url(DATABASE), password=PASSWORD)
     try:
         return [int(row["epoch"]) for row in await connection.fetch("SELECT epoch FROM commits ORDER BY accepted_at")]
     finally:
@@ -85,13 +67,13 @@ def test_the_database_crashes_and_comes_back_under_two_who_talk(
     playwright: Playwright,
     recordings: Recordings,
     tmp_path: Path,
-    postgresql: Postgresql,
+    own_postgresql: Postgresql,
     nats_server: Nats,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("TRAMONTANA_DATABASE_PASSWORD", PASSWORD)
     with (
-        running(tmp_path / "data", "--database", postgresql.url(DATABASE), "--events", nats_server.url) as service,
+        running(tmp_path / "data", "--database", own_postgresql.url(DATABASE), "--events", nats_server.url) as service,
         phone(playwright, "Ada", recordings.ship, RAW_MICROPHONE) as ada,
         phone(playwright, "Bruno", recordings.perugia, RAW_MICROPHONE) as bruno,
     ):
@@ -102,12 +84,12 @@ def test_the_database_crashes_and_comes_back_under_two_who_talk(
         talk(ada, bruno)
         code = short_code(ada)
 
-        postgresql.stop(signal.SIGQUIT)  # as in a crash
+        own_postgresql.stop(signal.SIGQUIT)  # as in a crash
         for each in (ada, bruno):
             each.page.get_by_role("button", name="Messages", exact=True).click()
         first = write_in_the_dark(ada, bruno, "Without a database")
         expect_more_sound(ada, bruno)  # the server has nothing to do with what is said
-        postgresql.start()
+        own_postgresql.start()
         for each in (ada, bruno):
             expect_once(each, first)
             each.page.get_by_role("button", name="Show call").click()
@@ -115,17 +97,17 @@ def test_the_database_crashes_and_comes_back_under_two_who_talk(
         assert short_code(ada) == short_code(bruno) == code, "it is still the same call"
 
         # Once more, and now both have a commit to make meanwhile: whoever hangs up renews the keys.
-        postgresql.stop(signal.SIGQUIT)
+        own_postgresql.stop(signal.SIGQUIT)
         for each in (ada, bruno):
             each.hang_up()
             each.page.get_by_role("button", name="Close", exact=True).click()
         second = write_in_the_dark(ada, bruno, "Hung up")
-        postgresql.start()
+        own_postgresql.start()
         for each in (ada, bruno):
             expect_once(each, second)
         talk(bruno, ada)
         assert short_code(ada) == short_code(bruno) != code, "both are in the same epoch"
         expect_more_sound(ada, bruno)
         with ThreadPoolExecutor(1) as elsewhere:  # Playwright has this thread's event loop
-            accepted = elsewhere.submit(asyncio.run, epochs(postgresql)).result()
+            accepted = elsewhere.submit(asyncio.run, epochs(own_postgresql)).result()
         assert accepted == list(range(len(accepted)))
