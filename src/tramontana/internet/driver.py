@@ -239,7 +239,6 @@ def _read_key(stored: list[Any] | None) -> PresharedKey | None:
 
 
 K = TypeVar("K", SiteKey, GatewayKey)
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -395,16 +394,15 @@ def look_at(wireguard: WireGuard, interface: str, used_in: Namespace, ends: Coll
     """What WireGuard says of an interface now, and what is due in its tunnels; a peer of none of them goes. Raises `LocalError`."""
     peers = wireguard.peers(interface, used_in)
     strangers = peers.keys() - {end.peer_key for end in ends}
-    turns = [partial(wireguard.remove_peer, interface, used_in, each) for each in strangers] + [partial(end.look, peers) for end in ends]
-    for_each(turns, lambda turn: turn())
+    do_all([partial(wireguard.remove_peer, interface, used_in, each) for each in strangers] + [partial(end.look, peers) for end in ends])
 
 
-def for_each(things: Iterable[T], work: Callable[[T], None]) -> None:
+def do_all(turns: Iterable[Callable[[], None]]) -> None:
     """Whatever fails with one of them, the others get their turn. Raises the first `LocalError` in the end."""
     faults: list[LocalError] = []
-    for each in things:
+    for turn in turns:
         try:
-            work(each)
+            turn()
         except LocalError as error:
             faults.append(error)
     if faults:

@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import Iterable, Sequence
 from contextlib import AsyncExitStack, suppress
+from functools import partial
 from ipaddress import IPv4Address, ip_network
 from itertools import count
 from typing import Any
@@ -23,7 +24,7 @@ from tramontana.internet.driver import (
     StateDirectory,
     TunnelEnd,
     close_quietly,
-    for_each,
+    do_all,
     look_at,
     nested_status,
     now_s,
@@ -333,7 +334,7 @@ class GatewayAgent:
                 self._admit()
         finally:
             self._close_what_is_revoked()
-            for_each(self._indexes, self._look_at)
+            do_all(partial(self._look_at, index) for index in self._indexes)
 
     def _look_at(self, index: int) -> None:
         name = self.interface(index)

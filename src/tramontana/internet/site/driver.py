@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from functools import partial
 from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from tramontana.internet.driver import (
     PeerPlan,
     StateDirectory,
     TunnelEnd,
-    for_each,
+    do_all,
     look_at,
     nested_status,
     now_s,
@@ -38,7 +39,6 @@ from tramontana.internet.key_renewal import SiteKey
 from tramontana.internet.ladder import Rung
 from tramontana.internet.linux import dish_process, firewall, links, mptcp, outlook_process, tcp_proxy
 from tramontana.internet.linux.carrier_events import CarrierEvents
-from tramontana.internet.linux.dhcp import DhcpClient
 from tramontana.internet.linux.flow_marks import FlowMarks, LocalNetwork
 from tramontana.internet.linux.flow_routes import EVERYTHING
 from tramontana.internet.linux.namespace import Namespace, allow_files
@@ -46,7 +46,6 @@ from tramontana.internet.linux.site_ladder import LadderTunnel, SiteLadder
 from tramontana.internet.linux.site_uplinks import Heard, SiteTunnel, SiteUplinks
 from tramontana.internet.linux.wireguard import WireGuard, layers_here, public_key_of, wireguard_here
 from tramontana.internet.log_file import LogFile
-from tramontana.internet.outlook import Outlook, parse_announcements, planned
 from tramontana.internet.overlay import (
     GATEWAY_END,
     LAYER_OCTETS,
@@ -68,6 +67,7 @@ from tramontana.internet.several import flows_over_several
 from tramontana.internet.site import zeroise
 from tramontana.internet.site.channel.driver import Channel
 from tramontana.internet.site.condition import by_reason, changed, report_of
+from tramontana.internet.site.foreseen.driver import Foreseen
 from tramontana.internet.site.known_gateways import GATEWAYS, heard_gateways, with_known_gateways
 from tramontana.internet.site.machine import dhcp_clients, remove_tunnels, uplink_lines
 from tramontana.internet.site.page import driver as page_driver
@@ -82,7 +82,6 @@ from tramontana.precedence import Precedence
 REPORT_PERIOD_S = 30.0
 """A site reports so often; 10,000 of them are 333 reports a second at the server."""
 REPORT_SOONEST_S = 2.0
-FORESEEN_SHOWN = 20
 UNSOLD_BPS = 1e9
 """More than any uplink of a site carries: shaping then follows what is measured."""
 
@@ -138,10 +137,7 @@ class SiteAgent:
         }
         self.ladder: SiteLadder | None = None
         """While the agent runs: by which way the packets of each tunnel reach its gateway."""
-        self._announced: Outlook = {}
-        self._forecast: Outlook = {}
-        self._announced_as_of: float | None = None
-        self._announced_fault: str | None = None
+        self.foreseen = Foreseen(self, settings.uplink, settings.announced)
         self.service = Service(self, settings.uplink)
         self.fault: str | None = None
 
@@ -268,7 +264,7 @@ class SiteAgent:
                 tasks.create_task(dish.follow(self._hear_dish))
             if self.settings.lookout is not None:
                 carriers = tuple(dict.fromkeys(uplink.carrier for uplink in self.settings.uplink))
-                tasks.create_task(outlook_process.follow(self.settings.lookout, carriers, self._foresee))
+                tasks.create_task(outlook_process.follow(self.settings.lookout, carriers, self.foreseen.predict))
             if self.settings.joined:
                 tasks.create_task(self._report())
             if self.settings.page_port is not None:
@@ -366,43 +362,14 @@ class SiteAgent:
             for index, up in self._links.items():
                 uplinks.set_link(index, up)
             uplinks.set_used(self.service.usage.octets)
-            self._tell_planned()
+            self.foreseen.tell()
             await uplinks.run()
         except LocalError as error:
             log.warning("the choice of uplinks begins anew: %s", error)
 
-    def _foresee(self, outlook: Outlook) -> None:
-        self._forecast = outlook
-        self._tell_planned()
-
     def _hear_dish(self, uplink: int, state: DishState | None) -> None:
         if self.uplinks is not None:
             self.uplinks.set_dish(uplink, state)
-
-    def _read_announced(self) -> None:
-        """What carriers announced, if the file is another one than before. A bad file changes nothing, and is told of once."""
-        path = self.settings.announced
-        if path is None:
-            return
-        try:
-            as_of = path.stat().st_mtime if path.exists() else None
-            if as_of == self._announced_as_of:
-                return
-            self._announced_as_of = as_of
-            text = "" if as_of is None else path.read_text()
-            self._announced = parse_announcements(text, (each.carrier for each in self.settings.uplink), str(path))
-            self._announced_fault = None
-        except (OSError, UnicodeDecodeError, LocalError) as error:
-            self._announced_fault = f"announced outages: {error}"
-            log.warning("%s", self._announced_fault)
-        self._tell_planned()
-
-    def _tell_planned(self) -> None:
-        if self.uplinks is not None:
-            to_clock_s = time.monotonic() - unix_s()
-            for live in self.uplinks.status():
-                found = planned((self._announced, self._forecast), live.tunnel.carrier.id, to_clock_s)
-                self.uplinks.set_planned(live.tunnel.id, found)
 
     async def _watch_links(self) -> None:
         """A pulled cable moves traffic before any probe is missed."""
@@ -426,7 +393,7 @@ class SiteAgent:
     async def _tick(self) -> None:
         while True:
             self._check_zeroise()
-            self._read_announced()
+            self.foreseen.read()
             try:
                 self.look()
                 self.fault = None
@@ -444,23 +411,19 @@ class SiteAgent:
                 self.gateways_changed.set()
         finally:
             self._close_what_is_revoked()
-            parts: list[DhcpClient | TunnelEnd[SiteKey]] = [*self.dhcp, *self._ends]
-            for_each(parts, self._look_at)
+            do_all([client.ensure for client in self.dhcp] + [partial(self._look_at, tunnel) for tunnel in self._ends])
 
-    def _look_at(self, part: DhcpClient | TunnelEnd[SiteKey]) -> None:
-        if isinstance(part, DhcpClient):
-            part.ensure()
-            return
-        tool = self.outer_wireguard if part.id.is_outer else self.wireguard
-        if not tool.is_alive(part.interface, part.used_in):
-            log.warning("the interface %s is gone and is made again", part.interface)
-            self._ensure_tunnel(part)
-            if self._choosing is not None and not part.id.is_outer:
+    def _look_at(self, tunnel: TunnelEnd[SiteKey]) -> None:
+        tool = self.outer_wireguard if tunnel.id.is_outer else self.wireguard
+        if not tool.is_alive(tunnel.interface, tunnel.used_in):
+            log.warning("the interface %s is gone and is made again", tunnel.interface)
+            self._ensure_tunnel(tunnel)
+            if self._choosing is not None and not tunnel.id.is_outer:
                 self._choosing.cancel()  # its sockets are bound to the interface that is gone
         try:
-            look_at(tool, part.interface, part.used_in, [part])
+            look_at(tool, tunnel.interface, tunnel.used_in, [tunnel])
         finally:
-            self.tell_keyed(part)
+            self.tell_keyed(tunnel)
 
     def tell_keyed(self, tunnel: TunnelEnd[SiteKey]) -> None:
         """Traffic goes only where a key is in force, in both layers if there are two, and leaves at once where none is any more."""
@@ -569,8 +532,8 @@ class SiteAgent:
             "tunnels": [{**self._status(tunnel), **self._measured(tunnel.id), **self._rung(tunnel.id)} for tunnel in self.tunnels.values()],
             "several": sorted(id.uplink for id in self._several),
             "dishes": [dish.status() for dish in self.dishes.values()],
-            "foreseen": self._foreseen(),
-            "announced_fault": self._announced_fault,
+            "foreseen": self.foreseen.status(),
+            "announced_fault": self.foreseen.fault,
             "history": [] if choice is None else [changed(change, time.monotonic()) for change in choice.history],
         }
 
@@ -584,17 +547,6 @@ class SiteAgent:
 
     def _rung(self, tunnel: TunnelId) -> dict[str, Any]:
         return {} if self.ladder is None else {**self.ladder.status(tunnel), "mtu": self.mtu(tunnel)}
-
-    def _foreseen(self) -> list[dict[str, Any]]:
-        """What is still to come, the next first."""
-        now = unix_s()
-        sources = (self._announced, self._forecast)
-        coming = [(each.start - now, carrier, each) for source in sources for carrier, found in source.items() for each in found]
-        return [
-            {"carrier": carrier, "in_s": round(in_s, 1), "for_s": round(each.end - each.start, 2), "reason": each.reason}
-            for in_s, carrier, each in sorted(coming, key=lambda found: found[:2])
-            if each.end > now
-        ][:FORESEEN_SHOWN]
 
     def _measured(self, tunnel: TunnelId) -> dict[str, Any]:
         """What the probes of a tunnel say."""

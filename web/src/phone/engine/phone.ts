@@ -1,4 +1,4 @@
-// The phone: puts the parts together and shows them as one state.
+// The phone: puts the parts together and shows them as one state. Long because the face that screens use is wide (PhoneEngine): each subject is a part beside this.
 
 import { signal, type ReadonlySignal } from "@preact/signals";
 

@@ -1,0 +1,1 @@
+"""Outages that a running site knows of before they come."""
