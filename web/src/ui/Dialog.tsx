@@ -1,5 +1,5 @@
 import type { ComponentChildren } from "preact";
-import { useEffect, useRef } from "preact/hooks";
+import { useLayoutEffect, useRef } from "preact/hooks";
 
 interface DialogProps {
   /** Id of the heading inside that names the dialog. */
@@ -17,7 +17,8 @@ interface DialogProps {
 export function Dialog({ labelledBy, describedBy, class: className, onDismiss, urgent, children }: DialogProps) {
   const element = useRef<HTMLDialogElement>(null);
 
-  useEffect(() => {
+  // Before the browser paints: whoever is quick would otherwise be given back another place than the one that he opened it from
+  useLayoutEffect(() => {
     const dialog = element.current;
     if (!dialog) return;
     const opener = document.activeElement;

@@ -1,4 +1,4 @@
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { format, t } from "../../i18n";
 import type { ConsoleApi, PlanningReport } from "../api";
 import { CardTable } from "../CardTable";
@@ -20,7 +20,7 @@ function ReportFrame({ api, report }: { api: ConsoleApi; report: PlanningReport 
   useEffect(() => {
     if (link) setShown((before) => before ?? link.path);
   }, [link]);
-  useEffect(() => heading.current?.focus(), []);
+  useLayoutEffect(() => heading.current?.focus(), []);
   return (
     <section class="planning-report" aria-labelledby="planning-report-title">
       <h2 id="planning-report-title" ref={heading} tabIndex={-1}>

@@ -1,4 +1,4 @@
-import { useEffect, useMemo, useRef, useState } from "preact/hooks";
+import { useEffect, useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
 import { ApiError } from "../../api/client";
 import { format, t } from "../../i18n";
 import { announce } from "../../ui/Announcer";
@@ -95,7 +95,7 @@ function CasePane({ id, desk, api, changed, back }: CaseProps) {
   const [busy, setBusy] = useState(false);
   const heading = useRef<HTMLHeadingElement>(null);
   const loaded = value !== null;
-  useEffect(() => heading.current?.focus(), [loaded]);
+  useLayoutEffect(() => heading.current?.focus(), [loaded]);
   const seen = useRef(0);
   const texts = value?.entries.filter((entry) => entry.kind === "text").length ?? 0;
   useEffect(() => {

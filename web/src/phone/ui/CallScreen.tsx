@@ -1,5 +1,5 @@
 import { Fragment } from "preact";
-import { useEffect, useRef } from "preact/hooks";
+import { useLayoutEffect, useRef } from "preact/hooks";
 import { format, t } from "../../i18n";
 import { Avatar } from "../../ui/Avatar";
 import { Icon } from "../../ui/icons";
@@ -113,7 +113,7 @@ export function CallScreen({ call }: { call: CallView }) {
   const title = useRef<HTMLHeadingElement>(null);
   const ended = call.phase === "ended";
 
-  useEffect(() => title.current?.focus({ preventScroll: true }), [call.callId, ended]);
+  useLayoutEffect(() => title.current?.focus({ preventScroll: true }), [call.callId, ended]);
 
   const readThread = () => {
     screen.callFolded.value = true;

@@ -1,4 +1,4 @@
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { format, t } from "../../i18n";
 import { Avatar } from "../../ui/Avatar";
 import { Dialog } from "../../ui/Dialog";
@@ -185,7 +185,7 @@ export function ConferenceScreen({ conference }: { conference: ConferenceView })
   const title = useRef<HTMLHeadingElement>(null);
   const ended = conference.phase === "ended";
   const talk = conference.kind === "talk";
-  useEffect(() => title.current?.focus({ preventScroll: true }), [conference.conversationId, ended]);
+  useLayoutEffect(() => title.current?.focus({ preventScroll: true }), [conference.conversationId, ended]);
 
   const readThread = () => {
     screen.callFolded.value = true;
@@ -291,7 +291,7 @@ export function JoinButton({ group, level }: { group: Group; level: Precedence }
 export function IncomingConference({ ringing }: { ringing: RingingConference }) {
   const screen = usePhone();
   const join = useRef<HTMLButtonElement>(null);
-  useEffect(() => join.current?.focus(), []);
+  useLayoutEffect(() => join.current?.focus(), []);
   return (
     <Dialog labelledBy="incoming-conference" describedBy="incoming-conference-name" class="incoming" urgent>
       <p id="incoming-conference" class="incoming-title">

@@ -1,4 +1,4 @@
-import { useEffect, useRef } from "preact/hooks";
+import { useLayoutEffect, useRef } from "preact/hooks";
 import { t } from "../../i18n";
 import { Avatar } from "../../ui/Avatar";
 import { Dialog } from "../../ui/Dialog";
@@ -12,7 +12,7 @@ import { PrecedenceBadge } from "./Precedence";
 export function IncomingCall({ call }: { call: CallView }) {
   const screen = usePhone();
   const answer = useRef<HTMLButtonElement>(null);
-  useEffect(() => answer.current?.focus(), []);
+  useLayoutEffect(() => answer.current?.focus(), []);
   return (
     <Dialog labelledBy="incoming-title" describedBy="incoming-name" class="incoming" urgent>
       <p id="incoming-title" class="incoming-title">

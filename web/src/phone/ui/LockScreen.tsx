@@ -1,4 +1,4 @@
-import { useEffect } from "preact/hooks";
+import { useLayoutEffect } from "preact/hooks";
 import { t } from "../../i18n";
 import { Icon } from "../../ui/icons";
 import { PassphraseForm } from "../../ui/PassphraseForm";
@@ -11,7 +11,7 @@ export function LockScreen() {
   const screen = usePhone();
   const { lock } = screen.engine.state.value;
 
-  useEffect(() => {
+  useLayoutEffect(() => {
     document.getElementById("passphrase")?.focus();
   }, []);
 

@@ -1,5 +1,5 @@
 import { Fragment } from "preact";
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { format, t } from "../../i18n";
 import { Avatar } from "../../ui/Avatar";
 import { Icon, type IconName } from "../../ui/icons";
@@ -157,7 +157,7 @@ export function Thread({ subject }: { subject: Subject }) {
   const lastId = entries.at(-1)?.id;
   const [level, setLevel] = useState<Precedence>("routine");
 
-  useEffect(() => title.current?.focus({ preventScroll: true }), [conversationId]);
+  useLayoutEffect(() => title.current?.focus({ preventScroll: true }), [conversationId]);
   useEffect(() => setLevel("routine"), [conversationId]);
   useEffect(() => {
     list.current?.scrollTo({ top: list.current.scrollHeight });

@@ -1,4 +1,4 @@
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { format, t } from "../../i18n";
 import { Icon } from "../../ui/icons";
 import { useNow } from "../../ui/useNow";
@@ -15,7 +15,7 @@ function Recorder({ recording, onEnd }: { recording: VoiceRecording; onEnd: (fil
   const first = useRef<HTMLButtonElement>(null);
   const over = now - recording.since >= MOST_VOICE_MS;
 
-  useEffect(() => first.current?.focus(), []);
+  useLayoutEffect(() => first.current?.focus(), []);
   useEffect(() => () => recording.discard(), [recording]);
   useEffect(() => {
     if (over && file === null) void recording.finish().then(setFile);
