@@ -44,7 +44,7 @@ from tramontana.internet.usage import Usage, UsageDamaged
 from tramontana.keys.certificate import UnverifiedCertificate
 from tramontana.keys.identity import DeviceKey
 from tramontana.keys.organisation import Root
-from tramontana.private_file import make_private, read_private, replace_private
+from tramontana.private_file import PrivateFileError, make_private, read_private, replace_private
 
 TICK_S = 0.5
 """How often handshakes, timers and the log are looked at."""
@@ -224,7 +224,12 @@ class StateDirectory:
         replace_private(self.path / "networks.json", json.dumps(networks.kept).encode())
 
     def forget_tunnel(self, tunnel: TunnelId) -> None:
-        self._tunnel(tunnel).unlink(missing_ok=True)
+        """Raises `PrivateFileError`."""
+        path = self._tunnel(tunnel)
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:  # such as a disk that may only be read since it failed
+            raise PrivateFileError(f"cannot remove {path} ({error.strerror})") from error
 
     def _tunnel(self, tunnel: TunnelId) -> Path:
         return self.path / f"{tunnel.site}-{tunnel.gateway}-{tunnel.uplink}.tunnel"
@@ -291,7 +296,7 @@ class TunnelEnd(Generic[K]):
             self._state.write_tunnel(self.id, peer_key, self.key.keys)
 
     def forget(self) -> None:
-        """No key, no peer, nothing stored."""
+        """No key, no peer, nothing stored. Raises `PrivateFileError` where the disk refuses the last; the peer is gone then."""
         with suppress(HostRefused):  # else `look_at` finds a peer of no tunnel
             self._remove_peer()
         self.peer_key, self.peer, self._is_behind = None, None, False

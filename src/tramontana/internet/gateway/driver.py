@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AsyncExitStack, suppress
 from functools import partial
 from ipaddress import IPv4Address, ip_network
 from itertools import count
 from typing import Any
 
-from tramontana.errors import TramontanaError
+from tramontana.errors import LocalError, TramontanaError
 from tramontana.internet import kill_switch
 from tramontana.internet.addresses import Network, is_private, overlapped
 from tramontana.internet.control_channel import Acceptance, GatewayAt, Gateways, Introduction, LogPart, Refusal, Sealed
@@ -246,7 +246,7 @@ class GatewayAgent:
         self.uplinks = GatewayUplinks(devices, routes_file=self.settings.state / "routes.json")
         self._admitted.clear()
         self._admit()
-        self._routing = tasks.create_task(self.uplinks.run())
+        self._routing = tasks.create_task(_route_until_fault(self.uplinks))
 
     def _admit(self) -> None:
         """Route the networks of every site that counts. Raises `HostRefused`."""
@@ -274,7 +274,7 @@ class GatewayAgent:
             return
         settings = _with_sites(self.settings, [place.model_dump() for place in wanted.values()])
         for site in [each for each, place in self.places.items() if wanted.get(each) != place]:
-            self._cut_off(site, Refusal("moved", "the server gives this site no place any more, or another one"))
+            self._cut_off(site, lambda: Refusal("moved", "the server gives this site no place any more, or another one"))
             del self.branches[site]
         free = (branch for branch in count(1) if branch not in set(self.branches.values()))
         for site in [each for each in wanted if each not in self.branches]:
@@ -333,8 +333,7 @@ class GatewayAgent:
             if self.uplinks is not None:
                 self._admit()
         finally:
-            self._close_what_is_revoked()
-            do_all(partial(self._look_at, index) for index in self._indexes)
+            do_all([self._close_what_is_revoked, *(partial(self._look_at, index) for index in self._indexes)])
 
     def _look_at(self, index: int) -> None:
         name = self.interface(index)
@@ -347,12 +346,16 @@ class GatewayAgent:
         look_at(tool, name, used_in, [tunnel for tunnel in self.tunnels.values() if tunnel.id.uplink == index])
 
     def _close_what_is_revoked(self) -> None:
+        """Raises `LocalError`, after all of it was tried."""
         own = standing_fault(self.trust, self.own.device_id, "gateway", unix_s(), nested=self.is_nested)
-        for site in {tunnel.site for tunnel in self.tunnels} | set(self.connections) | self._admitted:
-            fault = own or self._site_fault(site)
-            if fault is not None:
-                log.warning("site %s is cut off: %s", site, fault)
-                self._cut_off(site, self.refusal_of(site, fault, f"the certificate of this site does not count any more ({fault})"))
+        sites = {tunnel.site for tunnel in self.tunnels} | set(self.connections) | self._admitted
+        faults = {site: fault for site in sites if (fault := own or self._site_fault(site)) is not None}
+        do_all(partial(self._close, site, fault) for site, fault in faults.items())
+
+    def _close(self, site: str, fault: str) -> None:
+        log.warning("site %s is cut off: %s", site, fault)
+        sentence = f"the certificate of this site does not count any more ({fault})"
+        self._cut_off(site, lambda: self.refusal_of(site, fault, sentence))
 
     def refusal_of(self, site: str, reason: str, sentence: str) -> Refusal:
         """With the organisation's own word where there is one, which may order the site to destroy its keys. Raises `LocalError`."""
@@ -362,17 +365,26 @@ class GatewayAgent:
     def _site_fault(self, site: str) -> str | None:
         return standing_fault(self.trust, site, "site", unix_s(), nested=self.is_nested)
 
-    def _cut_off(self, site: str, refusal: Refusal) -> None:
-        """Peers first: from here on not one packet passes."""
-        for tunnel in [each for each in self.tunnels.values() if each.id.site == site]:
-            tunnel.forget()
-            del self.tunnels[tunnel.id]
+    def _cut_off(self, site: str, refusal: Callable[[], Refusal]) -> None:
+        """Peers first: from here on not one packet passes. Whatever fails, the rest is done. refusal: made last, as it may have to be read.
+
+        Raises `LocalError`.
+        """
+        tunnels = [self.tunnels.pop(tunnel.id) for tunnel in self.of_site(site)]
+        do_all([*(tunnel.forget for tunnel in tunnels), partial(self._unroute, site), partial(self._turn_away, site, refusal)])
+
+    def _unroute(self, site: str) -> None:
         if self.uplinks is not None and site in self._admitted:
             self._admitted.discard(site)
             self.uplinks.remove(site)
+
+    def _turn_away(self, site: str, refusal: Callable[[], Refusal]) -> None:
         connection = self.connections.pop(site, None)
         if connection is not None:
-            connection.refuse(refusal)
+            try:
+                connection.refuse(refusal())
+            finally:
+                connection.close()
 
     def introduce(self, connection: Connection, introduction: Introduction) -> Acceptance:
         """A site with a certificate that counts is there. Raises `WrongPeer` if it is none of this gateway's."""
@@ -474,6 +486,14 @@ class GatewayAgent:
         """By which uplink routine data goes to it."""
         in_force = None if self.uplinks is None else self.uplinks.routes.in_force.get(site)
         return None if in_force is None else in_force.uplink(FlowClass.DATA_ROUTINE) or None
+
+
+async def _route_until_fault(uplinks: GatewayUplinks) -> None:
+    """What the machine refuses once ends no agent: `GatewayAgent.run` begins anew, and the routes stay as they are until then."""
+    try:
+        await uplinks.run()
+    except LocalError as error:
+        log.warning("the routes to the sites begin anew: %s", error)
 
 
 def remove_tunnels(settings: GatewaySettings, wireguard: WireGuard, *, nested: bool) -> None:

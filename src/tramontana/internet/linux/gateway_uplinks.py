@@ -79,6 +79,8 @@ class GatewayUplinks:
         self.heard_at: dict[str, float] = {}
         """When each site's last probe came, seconds of `time.monotonic`."""
         self.malformed = 0
+        self.keeping_refused = 0
+        """How often the disk would not keep the assignments."""
         self.lengths_refused = 0
         """How often the system would not take the length of a route; that of the interface counts then."""
 
@@ -111,9 +113,10 @@ class GatewayUplinks:
         if self._requests.forget(site_id):
             self._copy()
         self.switches.pop(site_id, None)
-        if self.routes.forget(site_id):
-            self._hand.submit(self._keep, dict(self.routes.in_force)).result()
+        is_kept = self.routes.forget(site_id)
         self._hand.submit(flow_routes.forget, site.networks).result()
+        if is_kept:
+            self._hand.submit(self._keep, dict(self.routes.in_force)).result()
 
     async def run(self) -> None:
         """Until cancelled. Raises `TunnelSocketError`, or `HostRefused` if the system refuses a route."""
@@ -252,11 +255,15 @@ class GatewayUplinks:
                 await asyncio.to_thread(traffic_control.remove, device)
 
     def _keep(self, in_force: Mapping[str, Assignment]) -> None:
-        """In the hand's thread."""
-        if self._routes_file is not None:
-            temporary = self._routes_file.with_suffix(".new")
+        """In the hand's thread. A disk that refuses keeps no traffic from moving: what is not kept, sites say again after a restart."""
+        if self._routes_file is None:
+            return
+        temporary = self._routes_file.with_suffix(".new")
+        try:
             temporary.write_text(json.dumps({site: [a.sequence, *a.uplinks] for site, a in in_force.items()}))
             temporary.replace(self._routes_file)
+        except OSError:
+            self.keeping_refused += 1
 
 
 def _kept_routes(file: Path | None) -> dict[str, Assignment]:

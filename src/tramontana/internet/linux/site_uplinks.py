@@ -136,6 +136,8 @@ class SiteUplinks:
         """Sets up copies while this loop finds out whether the suspect tunnel is dead."""
         self.malformed = 0
         """Datagrams in tunnels that were none of ours."""
+        self.keeping_refused = 0
+        """How often the disk would not keep the sequence."""
         self.copies_refused = 0
         """How often the system would not send urgent packets twice; they then went once."""
 
@@ -425,12 +427,16 @@ class SiteUplinks:
         flow_routes.route(self._networks, dict.fromkeys(FlowClass))
 
     def _keep(self, sequence: int) -> None:
+        """A disk that refuses keeps no traffic from moving: after a restart the clock and the gateway's answer give the next one."""
         if sequence > self._sequence:
             self._sequence = sequence
             if self._sequence_file is not None:
                 temporary = self._sequence_file.with_suffix(".new")
-                temporary.write_text(f"{sequence}\n")
-                temporary.replace(self._sequence_file)
+                try:
+                    temporary.write_text(f"{sequence}\n")
+                    temporary.replace(self._sequence_file)
+                except OSError:
+                    self.keeping_refused += 1
 
 
 def _kbps(rate: ShapedRate) -> int:

@@ -410,8 +410,8 @@ class SiteAgent:
             if is_nested(self.own.certificate.grant.roles) != self.is_nested:
                 self.gateways_changed.set()
         finally:
-            self._close_what_is_revoked()
-            do_all([client.ensure for client in self.dhcp] + [partial(self._look_at, tunnel) for tunnel in self._ends])
+            turns = [client.ensure for client in self.dhcp] + [partial(self._look_at, tunnel) for tunnel in self._ends]
+            do_all([self._close_what_is_revoked, *turns])
 
     def _look_at(self, tunnel: TunnelEnd[SiteKey]) -> None:
         tool = self.outer_wireguard if tunnel.id.is_outer else self.wireguard
@@ -435,11 +435,11 @@ class SiteAgent:
             self.uplinks.set_keyed(id, is_keyed)
 
     def _close_what_is_revoked(self) -> None:
+        """Raises `LocalError`, after all of it was tried."""
         own = standing_fault(self.trust, self.own.device_id, "site", unix_s(), nested=self.is_nested)
-        for gateway in self.settings.gateway:
-            fault = own or self._gateway_fault(gateway.id)
-            if fault is not None:
-                self.channels[gateway.number].refuse(f"{'this site' if own else 'the gateway'}: {fault}")
+        faults = {gateway.number: own or self._gateway_fault(gateway.id) for gateway in self.settings.gateway}
+        who = "this site" if own else "the gateway"
+        do_all(partial(self.channels[number].refuse, f"{who}: {fault}") for number, fault in faults.items() if fault is not None)
 
     def _gateway_fault(self, gateway: str) -> str | None:
         return standing_fault(self.trust, gateway, "gateway", unix_s(), nested=self.is_nested)

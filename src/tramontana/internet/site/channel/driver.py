@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import partial
 from typing import Any, Protocol
 
 from tramontana.errors import TramontanaError
@@ -23,7 +24,7 @@ from tramontana.internet.control_channel import (
     Renewal,
     Reported,
 )
-from tramontana.internet.driver import ALIVE_S, PIECE_BYTES, SILENT_S, TunnelEnd, close_quietly, now_s, renewed, unix_s
+from tramontana.internet.driver import ALIVE_S, PIECE_BYTES, SILENT_S, TunnelEnd, close_quietly, do_all, now_s, renewed, unix_s
 from tramontana.internet.key_renewal import Message, SiteKey
 from tramontana.internet.linux.namespace import Namespace
 from tramontana.internet.linux.tls_stream import connect, open_stream
@@ -74,6 +75,8 @@ class Channel:
         """The way of the last connection: over which uplink, and whether inside TLS."""
         self._words = "not connected yet"
         self._refused: str | None = None
+        self._is_left = False
+        """Whether something of a refused gateway's tunnels is still there."""
         self._conversation: SiteConversation | None = None
         self._writer: asyncio.StreamWriter | None = None
         self._is_accepted = False
@@ -218,17 +221,22 @@ class Channel:
             self._flush()
 
     def refuse(self, why: str) -> None:
-        """This site or this gateway is out: nothing of their tunnels stays. Raises `HostRefused`."""
-        if self._refused == why:
+        """This site or this gateway is out: nothing of their tunnels stays. Raises `LocalError`; once more then does the rest."""
+        if self._refused == why and not self._is_left:
             return
         log.warning("tunnels to gateway %s are closed: %s", self._gateway.id, why)
-        self._refused = why
-        for tunnel in self._tunnels.values():
-            tunnel.forget()
-            tunnel.fault = why
-            self._agent.tell_keyed(tunnel)
+        self._refused, self._is_left = why, True
         if self._writer is not None:
             self._writer.close()
+        do_all(partial(self._close, tunnel, why) for tunnel in self._tunnels.values())
+        self._is_left = False
+
+    def _close(self, tunnel: TunnelEnd[SiteKey], why: str) -> None:
+        tunnel.fault = why
+        try:
+            tunnel.forget()
+        finally:
+            self._agent.tell_keyed(tunnel)
 
     def _flush(self) -> None:
         if self._conversation is not None and self._writer is not None:
