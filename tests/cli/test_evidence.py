@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import json
@@ -13,15 +14,26 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from tests.control.custodians import Office, install
 from tramontana.cli import sbom
 from tramontana.cli.evidence import evidence
 from tramontana.control.bootstrap import Bootstrap, prepare
 from tramontana.control.store import audit
-from tramontana.control.store.database import DATABASE_NAME
+from tramontana.control.store.database import DATABASE_NAME, Store
 from tramontana.errors import LocalError
 from tramontana.phone.relay_secret import load_or_make_relay_secret
 
-FILES = {"README.md", "SHA256SUMS", "algorithms.json", "audit.json", "audit.jsonl", "log.json", "sbom-python.cdx.json", "sbom-web.cdx.json"}
+FILES = {
+    "README.md",
+    "SHA256SUMS",
+    "algorithms.json",
+    "audit.json",
+    "audit.jsonl",
+    "keys.json",
+    "log.json",
+    "sbom-python.cdx.json",
+    "sbom-web.cdx.json",
+}
 
 
 def write(data: Path, folder: Path) -> None:
@@ -71,6 +83,7 @@ def test_the_pack_is_complete_and_every_file_can_be_checked(data: tuple[Path, Bo
     assert algorithms["conversations"]["suite"].startswith("0xF002")
     assert all(profile["lacks"] for profile in algorithms["organisation"]["profiles"].values())
     assert json.loads((folder / "log.json").read_text())["tree_head"] is None
+    assert json.loads((folder / "keys.json").read_text())["organisation"] is None
 
 
 def test_the_pack_holds_no_secret(data: tuple[Path, Bootstrap], tmp_path: Path) -> None:
@@ -91,6 +104,30 @@ def test_the_pack_holds_no_secret(data: tuple[Path, Bootstrap], tmp_path: Path) 
     assert found
     for digest in found:
         assert digest.hex().encode() not in everything
+
+
+def test_the_pack_tells_the_life_of_every_key(tmp_path: Path) -> None:
+    directory = tmp_path / "data"
+    directory.mkdir(mode=0o700)
+    prepare(directory)
+    made = install(directory)
+
+    async def found() -> None:
+        store = await Store.open(directory, None)
+        try:
+            await made.found(await Office.beside(store, made.log_key))
+        finally:
+            await store.close()
+
+    asyncio.run(found())
+    write(directory, tmp_path / "pack")
+    told = json.loads((tmp_path / "pack" / "keys.json").read_text())
+    assert (told["organisation"]["profile"], told["organisation"]["fingerprint"]) == ("hybrid-1", made.key.root.fingerprint_text)
+    assert [each["log_index"] for each in told["certificates"]] == [2, 3]
+    assert all("custodian" in each["roles"] and each["not_after"] > each["not_before"] for each in told["certificates"])
+    assert [each["revoked_at"] for each in told["certificates"]] == [None, None]
+    lives = json.loads((tmp_path / "pack" / "algorithms.json").read_text())["lifetimes_s"]
+    assert lives["session_of_a_tunnel_at_most"] == 180
 
 
 def test_a_broken_trail_is_said_and_shown(data: tuple[Path, Bootstrap], tmp_path: Path) -> None:

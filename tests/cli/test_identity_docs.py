@@ -17,6 +17,7 @@ from tramontana.cli.server_api import ServerApi, ServerRefused, split_link
 from tramontana.errors import TramontanaError
 from tramontana.keys.identity import DeviceKey
 from tramontana.keys.organisation import device_code, parse_fingerprint, verify_root
+from tramontana.keys.profiles import PROFILES
 
 PAGE = Path(__file__).parents[2] / "docs" / "identity.md"
 BLOCKS = [match.strip().splitlines() for match in re.findall(r"```sh\n(.*?)```", PAGE.read_text(), re.S)]
@@ -89,6 +90,10 @@ def walk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Walk]:
     yield walk
     for api in walk.opened:
         api.close()
+
+
+def test_the_page_names_every_profile() -> None:
+    assert re.findall(r"^\| `([a-z0-9.-]+-1)`", PAGE.read_text(), re.M) == list(PROFILES)
 
 
 def test_the_page_is_true(walk: Walk) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.control.custodians import Desk
 from tests.control.house import House, Houses, Phone, b64
 from tramontana.keys.certificate import UnverifiedRevocation
 from tramontana.keys.identity import ZEROISED_CONTEXT, encode_statement
@@ -37,6 +38,44 @@ async def test_the_alarm_is_recorded_with_the_device_and_not_at_every_repetition
         house.clock.advance(601)
         await house.http.post("/api/v1/presence", json={"secret": b64(secret)})
         assert len(await alarms(house)) == 2
+
+
+async def test_custodians_and_the_console_are_told_until_the_device_is_revoked(houses: Houses) -> None:
+    async with houses() as house:
+        phone, secret = await armed(house)
+        custodian = (await Desk.of(house, house.custodians.first)).phone
+        administrator = await house.administrator()
+
+        async def told() -> list[list[str]]:
+            answers = [await custodian.get("/custody/alarms"), await house.http.get("/api/v1/admin/alarms", headers=administrator)]
+            return [[each["display_name"] for each in answer.json()] for answer in answers]
+
+        assert await told() == [[], []]
+        await house.http.post("/api/v1/presence", json={"secret": b64(secret)})
+        assert await told() == [["Ada"], ["Ada"]]
+        assert (await phone.get("/custody/alarms")).status_code == 403
+        assert (await house.http.get("/api/v1/admin/alarms")).status_code == 401
+        await house.custodians.revoke(house, phone, "under threat")
+        assert await told() == [[], []]
+
+
+async def test_an_alarm_ends_with_another_secret_or_after_a_week(houses: Houses) -> None:
+    async with houses() as house:
+        phone, secret = await armed(house)
+
+        async def told() -> int:
+            return len((await house.http.get("/api/v1/admin/alarms", headers=await house.administrator())).json())
+
+        await house.http.post("/api/v1/presence", json={"secret": b64(secret)})
+        house.clock.advance(6 * 86400)
+        assert await told() == 1
+        house.clock.advance(86401)
+        assert await told() == 0
+        await house.http.post("/api/v1/presence", json={"secret": b64(secret)})
+        assert await told() == 1
+        await phone.login()
+        await phone.put("/me/duress", {"secret_sha256": b64(hashlib.sha256(secrets.token_bytes(32)).digest())})
+        assert await told() == 0
 
 
 async def test_a_secret_that_is_none_gets_the_same_answer_and_raises_nothing(houses: Houses) -> None:

@@ -145,6 +145,8 @@ def test_under_threat_a_phone_opens_empty_and_alarms(house: House) -> None:
     administrator.wait_for_audit("device.duress")
     [alarm] = [entry for entry in administrator.get("/audit") if entry["action"] == "device.duress"]
     assert alarm["subject"] == f"account {administrator.account_of('Ada')}"
+    assert [each["display_name"] for each in administrator.get("/alarms")] == ["Ada"]
+    assert "ALARM     Ada was made to open the phone" in house.at_desk(0, "list")
     for hidden in (SECRET, "Bruno", "Minister"):
         expect(ada.page.get_by_text(hidden)).to_have_count(0)
     # Whoever looks where the phone shows its protection sees what every phone shows.

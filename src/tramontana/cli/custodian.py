@@ -132,6 +132,12 @@ def _show(desk: Desk, request: Mapping[str, Any]) -> None:
     click.echo(f"          {'ready to be issued' if not missing else f'{missing} more to approve'}; device {request['device_id']}")
 
 
+def _show_alarm(alarm: Mapping[str, Any]) -> None:
+    at = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(alarm["raised_at"]))
+    click.secho(f"ALARM     {alarm['display_name']} was made to open the phone, {at} UTC", bold=True)
+    click.echo(f"          revoke it: tramontana custodian revoke --reason REASON {alarm['device_id']}")
+
+
 @click.group()
 def custodian() -> None:
     """Certify and revoke devices. Nothing of this happens on the server."""
@@ -156,8 +162,10 @@ def enrol(place: Place, key: KeyPlace, name: str, found: bool, link: str) -> Non
 @custodian.command("list")
 @desk_options
 def list_requests(place: Place) -> None:
-    """Show what waits for approval."""
+    """Show what waits for approval, and phones that were opened under duress."""
     desk = place.open()
+    for alarm in desk.alarms():
+        _show_alarm(alarm)
     requests = desk.requests()
     for request in requests:
         _show(desk, request)
@@ -297,29 +305,34 @@ def unfederate(place: Place, key: KeyPlace, reason: str, serial: str) -> None:
 @custodian.command()
 @desk_options
 def watch(place: Place) -> None:
-    """Say whenever something new waits for approval, until Ctrl-C."""
+    """Say whenever a phone was opened under duress, or something new waits for approval, until Ctrl-C."""
     desk = place.open()
-    shown: set[str] = set()
+    shown: set[object] = set()
     while True:
-        for request in _patiently(desk):
+        alarms, requests = _patiently(desk)
+        for alarm in alarms:
+            if (known := (alarm["device_id"], alarm["raised_at"])) not in shown:
+                shown.add(known)
+                _show_alarm(alarm)
+        for request in requests:
             if request["request_id"] not in shown:
                 shown.add(request["request_id"])
                 _show(desk, request)
         time.sleep(EVERY_S)
 
 
-def _patiently(desk: Desk) -> list[dict[str, Any]]:
-    """What waits, whether or not the server answers now."""
+def _patiently(desk: Desk) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Alarms, and what waits, whether or not the server answers now."""
     try:
         desk.follow_log()
-        return desk.requests()
+        return desk.alarms(), desk.requests()
     except ServerUnreachable as error:
         click.echo(str(error), err=True)
     except ServerRefused as refused:
         if refused.code != "not_logged_in":
             raise
         desk.login()
-    return []
+    return [], []
 
 
 @custodian.command(hidden=True)

@@ -129,6 +129,11 @@ class Desk:
         listed: list[dict[str, Any]] = self.api.call("GET", "/custody/requests")
         return listed
 
+    def alarms(self) -> list[dict[str, Any]]:
+        """Phones that were opened under duress, as the server says."""
+        listed: list[dict[str, Any]] = self.api.call("GET", "/custody/alarms")
+        return listed
+
     def find_request(self, beginning: str) -> dict[str, Any]:
         """The one pending request whose id begins so. Raises `LocalError`."""
         found = [request for request in self.requests() if str(request["request_id"]).startswith(beginning)]

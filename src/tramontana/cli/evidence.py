@@ -19,15 +19,21 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from tramontana import __version__
 from tramontana.cli import sbom
 from tramontana.cli.datadir import data_dir, data_option, database_option, database_password_option
+from tramontana.cli.desk import DAY_S, DEFAULT_VALIDITY_DAYS
 from tramontana.control.bootstrap import with_store
 from tramontana.control.challenges import CHALLENGE_LIFETIME_S
 from tramontana.control.media import CREDENTIAL_S
-from tramontana.control.store import audit, sessions
+from tramontana.control.store import audit, certificates, sessions
 from tramontana.control.store.database import DATABASE_NAME, PostgresqlAddress, Store
 from tramontana.control.store.invitations import INVITATION_LIFETIME_S
 from tramontana.errors import LocalError
+from tramontana.internet.key_renewal import Timing
+from tramontana.keys.mls.client import KEY_PACKAGE_LIFETIME_S
 from tramontana.keys.mls.framing import SUITE
+from tramontana.keys.organisation import verify_root
 from tramontana.keys.profiles import PROFILES
+from tramontana.keys.sealed_text import EPOCH_KEPT_S
+from tramontana.phone.forwarder.ticket import TICKET_LIFETIME_S
 
 PAGE = 500
 _HEADS = table("log_heads", column("tree_size"), column("root_hash"), column("at"), column("signature"))
@@ -41,6 +47,7 @@ Nothing in here is secret: no key, token or password, and no content of any conv
 | `sbom-python.cdx.json` | every Python package of the server, CycloneDX 1.6 | the digests are those that the installation checks |
 | `sbom-web.cdx.json` | every package in the phone and the console, CycloneDX 1.6 | likewise |
 | `algorithms.json` | algorithms, profiles with what each lacks, lifetimes of keys and tokens | read out of the code that runs |
+| `keys.json` | the organisation and its profile; how long each certificate holds, and what it gives | each has its place in the log |
 | `audit.jsonl` | the audit trail, one row a line | each `hash` follows from the row and the hash before it: see `audit.json` |
 | `audit.json` | the verdict on the chain, its head, and how to recompute it | keep the head: a later pack begins with this trail |
 | `log.json` | the transparency log's last signed tree head | compare it with what phones and an auditor's command saw |
@@ -86,10 +93,17 @@ def algorithms() -> dict[str, Any]:
                 for profile in PROFILES.values()
             },
         },
+        "tunnels": {
+            "protocol": "WireGuard: Curve25519, ChaCha20-Poly1305, BLAKE2s, in a session of WireGuard's own",
+            "preshared_key": "32 octets from the exporter of the MLS conversation of site and gateway, the suite above; no key, no peer",
+        },
+        "sealed_texts": "AES-256-GCM under keys of the MLS exporter, one for each pair of devices and epoch",
         "transport": "TLS of the server's certificate, or a proxy's; DTLS-SRTP for media, inside which SFrame stays sealed",
         "at_rest": {
             "server": "ciphertext of conversations; tokens as SHA-256 only",
             "phone": "AES-256-GCM under a key that scripts cannot extract, with a passphrase where one is set",
+            "device_without_browser": "AES-256-GCM, Argon2id",
+            "organisation": "AES-256-GCM, Argon2id, on a machine that is not the server",
         },
         "lifetimes_s": {
             "invitation": INVITATION_LIFETIME_S,
@@ -98,10 +112,18 @@ def algorithms() -> dict[str, Any]:
             "session_of_an_administrator": sessions.ADMINISTRATOR_SESSION_S,
             "administrator_link": sessions.ADMINISTRATOR_LINK_S,
             "relay_credential": CREDENTIAL_S,
+            "forwarder_ticket": TICKET_LIFETIME_S,
+            "certificate_unless_said_otherwise": DEFAULT_VALIDITY_DAYS * DAY_S,
+            "key_package": KEY_PACKAGE_LIFETIME_S,
+            "session_of_a_tunnel_at_most": Timing().dead_s,
+            "keys_of_sealed_texts_after_their_epoch": EPOCH_KEPT_S,
         },
         "lifetimes": {
             "media_keys": "one call",
             "message_keys": "one message; epoch secrets until the next commit, which follows every call",
+            "preshared_key_of_a_tunnel": "until the next one is proven: one is agreed at a handshake, about every 120 s",
+            "keys_of_a_site_and_gateway_conversation": "one connection; nothing of the group is stored",
+            "organisation_key": "as long as the organisation: its fingerprint is pinned",
             "device_key": "until the device is revoked or the certificate ends",
         },
     }
@@ -116,6 +138,29 @@ async def _audit_trail(connection: AsyncConnection, write: Any) -> dict[str, Any
             write(json.dumps({**line, "details": row.details, "hash": row.hash.hex()}, ensure_ascii=False) + "\n")
         after, head = rows[-1].seq, rows[-1].hash
     return {"rows": after, "intact": report.intact, "first_broken": report.first_broken, "head": head.hex(), "rule": AUDIT_RULE}
+
+
+async def _keys(connection: AsyncConnection) -> dict[str, Any]:
+    """The organisation, and the life of each certificate."""
+    installed = await certificates.installed(connection)
+    if installed is None:
+        return {"organisation": None, "reason": "no organisation has been installed", "certificates": []}
+    root = verify_root(installed.root)
+    named = {"name": root.name, "fingerprint": root.fingerprint_text, "profile": root.profile.name, "created_at": root.created_at}
+    issued = [
+        {
+            "serial": row.serial,
+            "log_index": row.log_index,
+            "device_id": row.device_id,
+            "roles": row.roles.split(","),
+            "ceiling": row.precedence_ceiling,
+            "not_before": row.not_before,
+            "not_after": row.not_after,
+            "revoked_at": row.revoked_at,
+        }
+        for row in await certificates.all_in_order(connection)
+    ]
+    return {"organisation": named, "certificates": issued}
 
 
 async def _tree_head(connection: AsyncConnection) -> dict[str, Any]:
@@ -143,12 +188,13 @@ def _pack(folder: Path, directory: Path, database: PostgresqlAddress | None, now
     write("sbom-web.cdx.json", sbom.bill("tramontana-web", sbom.npm_components(sbom.lock_text("package-lock.json")), now))
     write("algorithms.json", algorithms())
 
-    async def read(store: Store) -> tuple[dict[str, Any], dict[str, Any]]:
+    async def read(store: Store) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
         with (folder / "audit.jsonl").open("w", encoding="utf-8") as trail:
             async with store.read() as connection:  # one snapshot: trail and head belong together
-                return await _audit_trail(connection, trail.write), await _tree_head(connection)
+                return await _audit_trail(connection, trail.write), await _tree_head(connection), await _keys(connection)
 
-    verdict, log = with_store(directory, read, database)
+    verdict, log, keys = with_store(directory, read, database)
+    write("keys.json", keys)
     write("audit.json", verdict)
     write("log.json", log)
     made = datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

@@ -5,6 +5,7 @@ import { Announcer } from "../ui/Announcer";
 import { Icon, type IconName } from "../ui/icons";
 import { LanguageSwitch } from "../ui/LanguageSwitch";
 import { Mark } from "../ui/Mark";
+import { Alarms } from "./Alarms";
 import { Approvals } from "./Approvals";
 import { Audit } from "./Audit";
 import { Calls } from "./Calls";
@@ -88,6 +89,7 @@ function Frame({ session }: { session: ConsoleSession }) {
           </button>
         </span>
       </header>
+      <Alarms api={session.api} />
       <main class="console-main" key={view.value}>
         <Present session={session} />
       </main>

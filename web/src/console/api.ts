@@ -6,6 +6,7 @@ export type AdminSession = Schemas["Session"];
 export type NewInvitation = Schemas["NewInvitation"];
 export type Invitation = Schemas["Invitation"];
 export type Account = Schemas["AdminAccount"];
+export type RaisedAlarm = Schemas["RaisedAlarm"];
 export type CertificateRequest = Schemas["CertificateRequest"];
 export type InvitationRequest = Schemas["InvitationRequest"];
 export type LogEntryShown = Schemas["LogEntryShown"];
@@ -82,6 +83,10 @@ export class ConsoleApi {
 
   invite(request: InvitationRequest): Promise<NewInvitation> {
     return this.#call("POST", "/admin/invitations", request);
+  }
+
+  alarms(): Promise<RaisedAlarm[]> {
+    return this.#call("GET", "/admin/alarms");
   }
 
   requests(): Promise<CertificateRequest[]> {

@@ -398,6 +398,7 @@ class Api:
                 [("Archive of the ministry", "", ["direct", "group", "talk"]), ("Archive of the coast guard", "Coast guard", ["group"])]
             )
         ]
+        self.alarms: list[dict[str, Any]] = []
         self.talk_groups: list[dict[str, Any]] = [
             self._talk_group(
                 1, True, now, [("Crisis room", True, None), ("Patrol vessel P402", False, "priority"), ("Field post Norcia", False, "none")]
@@ -609,6 +610,8 @@ class Api:
             ):
                 self.changes.append((method, path, body))
                 return (201, {"request_id": hexadecimal(140)}) if path.endswith("/requests") else (204, None)
+            case "GET", "/api/v1/admin/alarms":
+                return 200, self.alarms
             case "GET", "/api/v1/admin/requests":
                 return 200, [self._request(1, "Embassy Tunis, duty officer", now)]
             case "GET", "/api/v1/admin/log":

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from time import time
 
 import pytest
 from playwright.sync_api import Browser, Page
 
-from web.tests.ui.fake_server import Api
+from web.tests.ui.fake_server import Api, hexadecimal
 from web.tests.ui.watched import AXE, Watched
 
 SCENES = [
@@ -123,6 +124,17 @@ def test_console(look: Watched, view: str) -> None:
     page.wait_for_selector(LOADED[view])
     assert violations(page) == []
     assert overflow(page) == 0
+
+
+def test_an_alarm_above_a_view(look: Watched, server: tuple[str, Api]) -> None:
+    server[1].alarms = [{"device_id": hexadecimal(72), "account_id": hexadecimal(52), "display_name": "Ada", "raised_at": time()}]
+    try:
+        page = look.console("calls")
+        page.wait_for_selector(".console-alarms .notice")
+        assert violations(page) == []
+        assert overflow(page) == 0
+    finally:
+        server[1].alarms = []
 
 
 def test_a_site_in_detail(look: Watched) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from time import time
 from typing import Any
 
 import pytest
@@ -353,6 +354,19 @@ def test_console_asks_custodians_for_a_higher_precedence(watched: Watched, serve
     expect(dialog).to_have_count(0)
     rights = {"display_name": "Field post Norcia", "unit": "Coast guard", "roles": ["member"], "precedence_ceiling": "flash"}
     assert taken(server[1]) == [("POST", "/api/v1/admin/requests", {"device_id": hexadecimal(73), **rights})]
+
+
+def test_a_phone_opened_under_duress_is_told_above_every_view(watched: Watched, server: tuple[str, Api]) -> None:
+    server[1].alarms = [{"device_id": hexadecimal(72), "account_id": hexadecimal(52), "display_name": "Ada", "raised_at": time() - 40}]
+    try:
+        for view in ("sky", "calls"):
+            page = watched.console(view)
+            alarm = page.get_by_role("alert").filter(has_text="Ada was made to open the telephone")
+            expect(alarm).to_be_visible()
+            expect(alarm).to_contain_text(f"tramontana custodian revoke --reason REASON {hexadecimal(72)}")
+    finally:
+        server[1].alarms = []
+    expect(page.get_by_role("alert")).to_have_count(0, timeout=20_000)
 
 
 def taken(api: Api) -> list[tuple[str, str, Any]]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Response
 
 from tramontana.control.api import models
-from tramontana.control.api.access import EnrolledOf, ServicesOf, Stranger
+from tramontana.control.api.access import AdministratorOf, CustodianOf, EnrolledOf, ServicesOf, Stranger, limit
 from tramontana.control.problem import Problem, problems
 from tramontana.control.shapes import Id
 from tramontana.control.store import accounts, audit, loss
@@ -16,6 +17,8 @@ from tramontana.keys.identity import ZEROISED_CONTEXT, SignatureRefused, encode_
 
 router = APIRouter(prefix="/api/v1", tags=["loss"])
 for_strangers = APIRouter(prefix="/api/v1", tags=["entry"])
+
+logger = logging.getLogger(__name__)
 
 RECORD_AGAIN_S = 600.0
 """A phone under duress repeats its alarm for as long as it is open; the trail gets a row at most this often."""
@@ -47,6 +50,28 @@ async def presence(body: models.DuressAlarm, services: ServicesOf, address: Stra
             subject=f"account {alarm.account_id}",
             details={"address": address},
         )
+    logger.warning("device %s was opened under duress: a custodian has to revoke it", alarm.device_id)
+
+
+@router.get("/custody/alarms", responses=problems("not_logged_in", "not_certified", "certificate_expired", "not_custodian"))
+async def alarms(_custodian: CustodianOf, services: ServicesOf) -> list[models.RaisedAlarm]:
+    """Phones that were opened under duress and are in force still, the newest first."""
+    return await _outstanding(services)
+
+
+@router.get("/admin/alarms", responses=problems("not_logged_in"))
+async def alarms_in_console(_session: AdministratorOf, services: ServicesOf) -> list[models.RaisedAlarm]:
+    """The same, for the console: custodians revoke."""
+    return await _outstanding(services)
+
+
+async def _outstanding(services: ServicesOf) -> list[models.RaisedAlarm]:
+    async with services.store.read() as connection:
+        found = await loss.outstanding(connection, services.clock())
+    return [
+        models.RaisedAlarm(device_id=each.device_id, account_id=each.account_id, display_name=each.display_name, raised_at=each.raised_at)
+        for each in found
+    ]
 
 
 @for_strangers.get("/devices/{device_id}/revocation", responses=problems("not_found", "no_organisation"))
@@ -73,6 +98,7 @@ async def zeroised(device_id: Annotated[Id, Path()], body: models.Zeroised, serv
         verify_signature(device.signature_public_key, body.signature, statement)
     except SignatureRefused as error:
         raise Problem("login_refused") from error
+    limit(services, "audited", device.account_id, services.limits.audited)  # whoever heard it may say it again
     async with services.store.write() as connection:
         actor, subject = audit.device_actor(device_id), f"account {device.account_id}"
         await audit.append(connection, now=now, actor=actor, action="device.zeroised", subject=subject, details={"address": address})

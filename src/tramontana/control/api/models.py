@@ -565,6 +565,15 @@ class DuressAlarm(Shape):
     secret: AlarmSecret = Field(repr=False)
 
 
+class RaisedAlarm(Shape):
+    """A phone was opened under duress. Shown until it is revoked, its person sets another passphrase for duress, or a week is over."""
+
+    device_id: Id
+    account_id: Id
+    display_name: DisplayName
+    raised_at: UnixSeconds
+
+
 class Health(Shape):
     """Whether the server can do its work, for a supervisor; says nothing about who uses it."""
 

@@ -72,6 +72,11 @@ async def last_of_account(connection: AsyncConnection, account_id: str) -> Seque
     return [Row(**row) for row in (await connection.execute(query)).mappings()]
 
 
+async def all_in_order(connection: AsyncConnection) -> Sequence[Row]:
+    """Every certificate that was ever issued, as the log has them."""
+    return [Row(**row) for row in (await connection.execute(_ROW.order_by(certificates.c.log_index))).mappings()]
+
+
 async def by_serial(connection: AsyncConnection, serial: str) -> Row | None:
     row = (await connection.execute(_ROW.where(certificates.c.serial == serial))).mappings().first()
     return Row(**row) if row else None
