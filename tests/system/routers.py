@@ -169,7 +169,10 @@ class Capture:
     def run(self) -> None:
         while self._runs:
             for each in select.select(self._sockets, [], [], 0.1)[0]:
-                frame, address = each.recvfrom(1 << 16)
+                try:
+                    frame, address = each.recvfrom(1 << 16)
+                except OSError:  # told once that the link went down
+                    continue
                 self.marks += MARK in frame
                 if address[2] == socket.PACKET_OUTGOING:
                     continue
@@ -499,6 +502,16 @@ class Routers:
         other = bytes([own[0] ^ 8]) + own[1:]
         tool.configure(name, Namespace(), private_key=other, listen_port=0, mark=mark)
         tool.configure(name, Namespace(), private_key=own, listen_port=0, mark=mark)
+
+
+@contextmanager
+def nothing_in_the_clear(network: Routers) -> Iterator[None]:
+    """What leaves over the uplinks meanwhile is what may, as captured by their carriers."""
+    with network.capture() as capture:
+        yield
+    assert capture.allowed > 20
+    assert capture.others == []
+    assert capture.marks == 0
 
 
 @contextmanager

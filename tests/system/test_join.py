@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import httpx
 import pytest
 
-from tests.system.routers import INTERNET_6, Agent, Routers, laid_out, missing_for_routers, wait_for
+from tests.system.routers import INTERNET_6, Agent, Routers, laid_out, missing_for_routers, nothing_in_the_clear, wait_for
 from tramontana.cli.desk import Desk
 from tramontana.cli.organisation_key import sign_for_server
 from tramontana.control.bootstrap import make_administrator_link, make_invitation, organisation_of
@@ -210,23 +210,24 @@ def test_invited_approved_connected_revoked(tmp_path: Path) -> None:
         with network.namespace("gate").entered(), pytest.raises(httpx.TransportError), httpx.Client(timeout=3) as outside:
             outside.get("http://10.64.2.1/")  # by the tunnel nobody reaches it
 
-        ministry.stop()
-        with network.traffic() as traffic:
-            wait_for(lambda: len(traffic.answered) > 300, "traffic while the server is away")
-        assert traffic.lost == 0
+        with nothing_in_the_clear(network):
+            ministry.stop()
+            with network.traffic() as traffic:
+                wait_for(lambda: len(traffic.answered) > 300, "traffic while the server is away")
+            assert traffic.lost == 0
 
-        ministry.start()
-        # While the site is away, both get new certificates: it learns of them from the gateway, before there is any tunnel.
-        ship.stop(signal.SIGTERM)
-        for device in (gateway_id, device_id):
-            ministry.renew(device)
-        wait_for(lambda: certificate_of(gateway) != before[0], "the gateway has its new certificate")
-        ship.start()
-        network.wait_for(lambda: certificate_of(ship) != before[1], "the site has its new certificate")
-        network.wait_until_up()
+            ministry.start()
+            # While the site is away, both get new certificates: it learns of them from the gateway, before there is any tunnel.
+            ship.stop(signal.SIGTERM)
+            for device in (gateway_id, device_id):
+                ministry.renew(device)
+            wait_for(lambda: certificate_of(gateway) != before[0], "the gateway has its new certificate")
+            ship.start()
+            network.wait_for(lambda: certificate_of(ship) != before[1], "the site has its new certificate")
+            network.wait_until_up()
 
-        ministry.revoke(device_id)
-        wait_for(lambda: network.tunnels(gateway) == [], "the gateway has no tunnel of the site", patience_s=40)
-        assert not network.reaches()
-        network.wait_for(lambda: "revoked" in str((ship.status() or {}).get("blocked")), "the site says why")
-        assert all(not tunnel["keyed"] for tunnel in network.tunnels(ship))
+            ministry.revoke(device_id)
+            wait_for(lambda: network.tunnels(gateway) == [], "the gateway has no tunnel of the site", patience_s=40)
+            assert not network.reaches()
+            network.wait_for(lambda: "revoked" in str((ship.status() or {}).get("blocked")), "the site says why")
+            assert all(not tunnel["keyed"] for tunnel in network.tunnels(ship))

@@ -7,13 +7,21 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from tests.system.routers import INTERNET, INTERNET_6, PATIENCE_S, Routers, Traffic, missing_for_routers, routers, wait_for
+from tests.system.routers import (
+    INTERNET,
+    INTERNET_6,
+    PATIENCE_S,
+    Routers,
+    Traffic,
+    missing_for_routers,
+    nothing_in_the_clear,
+    routers,
+    wait_for,
+)
 from tramontana.internet.linux.dhcp import DhcpClient
 from tramontana.internet.linux.namespace import HostRefused, Namespace, run
 from tramontana.internet.path_mtu import GRAIN, inner_mtu
@@ -22,15 +30,6 @@ pytestmark = [
     pytest.mark.system,
     pytest.mark.skipif(missing_for_routers() is not None, reason=str(missing_for_routers())),
 ]
-
-
-@contextmanager
-def nothing_in_the_clear(network: Routers) -> Iterator[None]:
-    with network.capture() as capture:
-        yield
-    assert capture.allowed > 20
-    assert capture.others == []
-    assert capture.marks == 0
 
 
 def start(network: Routers) -> None:
@@ -79,6 +78,23 @@ def test_a_gateway_dies_and_the_site_goes_on_by_its_standby(tmp_path: Path) -> N
             network.agents[word].stop(signal.SIGKILL)
             network.end_wireguard(tag)
             network.wait_for(lambda: carrying(network, "gateway") not in (None, first), "the site moves to the other gateway")
+            goes_on(traffic)
+
+
+def test_a_carrier_goes_silent_and_another_ones_cable_is_pulled(tmp_path: Path) -> None:
+    with routers(tmp_path) as network, nothing_in_the_clear(network):
+        start(network)
+        first = carrying(network, "uplink")
+        assert first in (1, 2)
+        other = 3 - first
+        with network.traffic() as traffic:
+            network.block("meta l4proto { tcp, udp, icmp }", uplinks=[first])
+            network.wait_for(lambda: carrying(network, "uplink") == other, "traffic leaves the carrier that has gone silent")
+            goes_on(traffic, 50)
+            network.block()
+            network.wait_for(lambda: network.tunnel_lives(first), "the silent carrier is back")
+            network.ip("sky", "link", "set", f"in{other}", "down")
+            network.wait_for(lambda: carrying(network, "uplink") == first, "traffic leaves the carrier whose cable is pulled")
             goes_on(traffic)
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.system.routers import ETH_P_ALL, FRESH_S, MARK, Agent, Routers, missing_for_routers, routers, wait_for
+from tests.system.routers import ETH_P_ALL, FRESH_S, MARK, Agent, Routers, missing_for_routers, nothing_in_the_clear, routers, wait_for
 from tramontana.carrier_hours import HOUR_S
 from tramontana.internet.linux.namespace import Namespace
 from tramontana.internet.linux.wireguard import SOCKETS
@@ -132,7 +132,7 @@ def test_keys_are_renewed_and_agents_die_without_one_packet_lost(network: Router
 
 def test_a_renewal_that_fails_at_one_end_is_taken_back_without_an_outage(tmp_path: Path) -> None:
     """The site dies at the moment in which it would set the new key: the gateway has set it already."""
-    with routers(tmp_path, uplinks=1) as network:
+    with routers(tmp_path, uplinks=1) as network, nothing_in_the_clear(network):
         # A renewal then begins at a handshake alone: not before there is traffic.
         network.site.config.write_text(network.site.config.read_text().replace(f"fresh_s = {FRESH_S}", "fresh_s = 0.001"))
         network.gateway.start()
@@ -160,18 +160,21 @@ def test_a_renewal_that_fails_at_one_end_is_taken_back_without_an_outage(tmp_pat
 
 
 def test_a_revoked_site_is_cut_off_and_destroys_its_keys_if_that_is_the_order(network: Routers) -> None:
-    network.gateway.start()
-    network.site.start()
-    network.wait_until_up()
-    assert network.reaches()
-    network.add_to_log("gateway", network.ministry.revoke(network.ship, "zeroise: stolen"))
-    wait_for(lambda: network.tunnels(network.gateway) == [], "the gateway has no tunnel of the site", patience_s=10)
-    assert not network.reaches()
-    assert list((network.folder / "gateway").glob("*.tunnel")) == []
-    ordered = "zeroised; the organisation ordered it"
-    network.wait_for(lambda: ordered in str((network.site.status() or {}).get("blocked")), "the site, to which the gateway gave the order")
-    own = network.folder / "site"
-    network.wait_for(lambda: [path.name for path in own.iterdir() if path.is_file()] == ["zeroised"], "all of its keys are destroyed")
+    with nothing_in_the_clear(network):
+        network.gateway.start()
+        network.site.start()
+        network.wait_until_up()
+        assert network.reaches()
+        network.add_to_log("gateway", network.ministry.revoke(network.ship, "zeroise: stolen"))
+        wait_for(lambda: network.tunnels(network.gateway) == [], "the gateway has no tunnel of the site", patience_s=10)
+        assert not network.reaches()
+        assert list((network.folder / "gateway").glob("*.tunnel")) == []
+        ordered = "zeroised; the organisation ordered it"
+        network.wait_for(
+            lambda: ordered in str((network.site.status() or {}).get("blocked")), "the site, to which the gateway gave the order"
+        )
+        own = network.folder / "site"
+        network.wait_for(lambda: [path.name for path in own.iterdir() if path.is_file()] == ["zeroised"], "all of its keys are destroyed")
 
 
 _DIES_WHILE_IT_DESTROYS = """
