@@ -23,9 +23,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from tests.internet.namespaces import Lab, lab, why_not
 from tramontana.internet import kill_switch, rung_rules
-from tramontana.internet.flow_class import FlowClass
 from tramontana.internet.linux import flow_routes
-from tramontana.internet.linux.flow_marks import FlowMarks, LocalNetwork, mark
+from tramontana.internet.linux.flow_marks import FlowMarks, LocalNetwork
 from tramontana.internet.linux.namespace import Namespace, run
 from tramontana.internet.linux.traffic_control import apply as shape
 from tramontana.internet.qos import plan
@@ -88,8 +87,8 @@ def spent_s() -> float:
 def cleared(router: Namespace) -> None:
     run(["nft", "flush", "ruleset"], namespace=router)
     subprocess.run(router.command(["tc", "qdisc", "del", "dev", "away", "root"]), capture_output=True, check=False)
-    for flow in FlowClass:
-        subprocess.run(router.command(["ip", "rule", "del", "pref", str(flow_routes.table(flow))]), capture_output=True, check=False)
+    for preference in range(flow_routes.OTHERS_PREFERENCE, flow_routes.BEHIND_PREFERENCE + 1):
+        subprocess.run(router.command(["ip", "rule", "del", "pref", str(preference)]), capture_output=True, check=False)
 
 
 def rules(*texts: str) -> Callable[[Namespace], None]:
@@ -101,9 +100,8 @@ def rules(*texts: str) -> Callable[[Namespace], None]:
 
 
 def routed(router: Namespace) -> None:
-    for flow in FlowClass:
-        table = str(flow_routes.table(flow))
-        run(["ip", "rule", "add", "pref", table, "fwmark", f"{mark(flow):#x}", "lookup", table], namespace=router)
+    with router.entered():
+        flow_routes.prepare()
 
 
 def shaped(router: Namespace) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from ipaddress import ip_address, ip_network
+from itertools import product
 
 from tramontana.internet.addresses import METADATA, Address
 from tramontana.internet.dish import PORT
@@ -44,7 +45,10 @@ def _clamp(tunnels: str) -> str:
 
 def main_rules(local: Iterable[str], tunnels: Iterable[str]) -> str:
     """For the site's main namespace. local: interfaces of the local network."""
-    tunnels, local = interface_names(tunnels), interface_names([*local, "lo"])
+    inside, outside = sorted({*local, "lo"}), sorted(tunnels)
+    pairs = sorted({*product(inside, inside), *product(inside, outside), *product(outside, inside)})
+    between = ", ".join(f'"{one}" . "{other}"' for one, other in pairs)  # one look instead of up to six
+    tunnels, local = interface_names(outside), interface_names(inside)
     return _table(
         "inet",
         MAIN_TABLE,
@@ -58,9 +62,7 @@ def main_rules(local: Iterable[str], tunnels: Iterable[str]) -> str:
   chain forward {{
     type filter hook forward priority 0; policy drop;
     {_CLAMP}
-    iifname {local} oifname {tunnels} accept
-    iifname {tunnels} oifname {local} accept
-    iifname {local} oifname {local} accept
+    iifname . oifname {{ {between} }} accept
     counter name blocked
   }}
 """,
@@ -80,8 +82,9 @@ def uplink_rules(
         ours = ""
         for version, word in ((4, "ip"), (6, "ip6")):
             own = ", ".join(sorted(str(address) for address in addresses if address.version == version))
-            if own:
-                ours += f"""    meta mark {index} {word} daddr {{ {own} }} udp dport {{ {HTTPS_PORT}, {TUNNEL_PORTS} }} accept
+            if own:  # first what nearly every packet is, with one port to compare
+                ours += f"""    meta mark {index} {word} daddr {{ {own} }} udp dport {WIREGUARD_PORT + index} accept
+    meta mark {index} {word} daddr {{ {own} }} udp dport {{ {HTTPS_PORT}, {TUNNEL_PORTS} }} accept
     meta mark {index} {word} daddr {{ {own} }} tcp dport {{ {HTTPS_PORT}, {CONTROL_PORT} }} accept
 """
         if dish := (dishes or {}).get(index):
@@ -141,7 +144,7 @@ def gateway_rules(tunnels: Iterable[str], outside: str, networks: Iterable[str],
     type filter hook forward priority 0; policy drop;
     {_NO_METADATA}
     {_CLAMP}
-    iifname {tunnels} oifname "{outside}" accept
+    oifname "{outside}" iifname {tunnels} accept
     iifname "{outside}" oifname {tunnels} ct state established,related accept
 {between}  }}
   chain postrouting {{

@@ -38,7 +38,7 @@ class TunnelRung:
 
 def site_rules(tunnels: Iterable[TunnelRung]) -> str:
     """For the underlay namespace."""
-    out, arriving = "", ""
+    out, back, arriving = "", "", ""
     for each in tunnels:
         ip, loopback = ("ip", "127.0.0.1") if ip_address(each.gateway).version == 4 else ("ip6", "::1")
         port = WIREGUARD_PORT + each.uplink
@@ -49,19 +49,25 @@ def site_rules(tunnels: Iterable[TunnelRung]) -> str:
             aim = "drop" if each.relay_port is None else f"{ip} daddr set {loopback} udp dport set {each.relay_port}"
             out += f"{ours} {aim}\n"
         if each.relay_port is not None:
-            back = f'    oifname "lo" {ip} saddr {loopback} udp sport {each.relay_port} udp dport {each.site_port}'
-            out += f"{back} {ip} saddr set {each.gateway} udp sport set {port}\n"
-        came = f'    iifname "{each.interface}" {ip} saddr {each.gateway} udp sport {HTTPS_PORT} udp dport {each.site_port}'
+            by_relay = f"    {ip} saddr {loopback} udp sport {each.relay_port} udp dport {each.site_port}"
+            back += f"{by_relay} {ip} saddr set {each.gateway} udp sport set {port}\n"
+        came = f'    iifname "{each.interface}" {ip} saddr {each.gateway} udp dport {each.site_port}'
         arriving += f"{came} udp sport set {port}\n"
     return f"""table inet {SITE_TABLE}
 delete table inet {SITE_TABLE}
 table inet {SITE_TABLE} {{
+  chain back {{
+{back}  }}
+  chain by_https {{
+{arriving}  }}
   chain out {{
     type route hook output priority mangle; policy accept;
-{out}  }}
+{out}    oif lo jump back
+  }}
   chain arriving {{
     type filter hook prerouting priority mangle; policy accept;
-{arriving}  }}
+    udp sport {HTTPS_PORT} jump by_https
+  }}
 }}
 """
 

@@ -60,7 +60,8 @@ class FlowMarks:
         body += self._maps()
         body += ["chain classify {", "type filter hook prerouting priority mangle; policy accept;"]
         if self.believed:
-            body += [f"iifname {devices} goto believed", "meta mark set ct mark"]
+            # What is in no connection out of a tunnel, the tunnels' own datagrams above all, has nothing to be written.
+            body += [f"iifname {devices} goto believed", "meta mark set ct mark", "meta mark 0 accept"]
         else:
             body.append(f"iifname {devices} accept")
             for i, local in enumerate(self.local):
@@ -86,7 +87,8 @@ class FlowMarks:
             "chain shape {",
             "type filter hook postrouting priority mangle; policy accept;",
         ]
-        body += [f"oifname != {devices} accept", f"meta mark {CONTROL_MARK:#x} jump control"]
+        # A number is compared faster than a name is looked up; what has no mark goes by the leaf of `htb default`.
+        body += ["meta mark 0 accept", f"oifname != {devices} accept", f"meta mark {CONTROL_MARK:#x} jump control"]
         if self.branches:
             body += ["meta priority set ip daddr . meta mark map @leaf4", "meta priority set ip6 daddr . meta mark map @leaf6"]
         else:

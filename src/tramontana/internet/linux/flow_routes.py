@@ -13,11 +13,15 @@ from ipaddress import ip_network
 from typing import Final
 
 from tramontana.internet.flow_class import FlowClass
-from tramontana.internet.linux.flow_marks import Network, mark
+from tramontana.internet.linux.flow_marks import MARK, Network, mark
 from tramontana.internet.linux.namespace import run
 
 FIRST_TABLE: Final = 5400
 """Of the first class; also the first preference of the rules."""
+OTHERS_PREFERENCE: Final = FIRST_TABLE - 1
+BEHIND_PREFERENCE: Final = FIRST_TABLE + len(FlowClass)
+"""Packets without one of our marks pass over the rules of the classes: by one rule from the first of these preferences to the second."""
+MASK: Final = 0xFF0000
 LAST_RESORT_METRIC: Final = 4_000_000_000
 EVERYTHING: Final = (ip_network("0.0.0.0/0"), ip_network("::/0"))
 
@@ -43,7 +47,9 @@ def prepare() -> None:
     """Put the rules in place, once each, for IPv4 and IPv6. Raises `HostRefused`."""
     for family in ("-4", "-6"):
         there = {rule["priority"] for rule in json.loads(run(["ip", family, "-j", "rule", "show"]) or "[]")}
-        lines = [f"rule add pref {table(f)} fwmark {mark(f):#x} lookup {table(f)}" for f in FlowClass if table(f) not in there]
+        wanted = {table(flow): f"fwmark {mark(flow):#x} lookup {table(flow)}" for flow in FlowClass}
+        wanted |= {BEHIND_PREFERENCE: "nop", OTHERS_PREFERENCE: f"not fwmark {MARK:#x}/{MASK:#x} goto {BEHIND_PREFERENCE}"}
+        lines = [f"rule add pref {preference} {rule}" for preference, rule in wanted.items() if preference not in there]
         if lines:
             run(["ip", family, "-batch", "-"], stdin="\n".join(lines) + "\n")
 

@@ -36,7 +36,7 @@ def ensure_rules(namespace: Namespace, marks: Iterable[int]) -> None:
     """Packets with mark n are routed by table n. Raises `HostRefused`."""
     for family in ("-4", "-6"):
         rules: list[dict[str, Any]] = json.loads(run(["ip", *_where(namespace), "-json", family, "rule", "show"]) or "[]")
-        there = {(int(rule["fwmark"], 16), str(rule["table"])) for rule in rules if "fwmark" in rule}
+        there = {(int(rule["fwmark"], 16), str(rule["table"])) for rule in rules if "fwmark" in rule and "table" in rule}
         for mark in marks:
             if (mark, str(mark)) not in there:
                 run(["ip", *_where(namespace), family, "rule", "add", "fwmark", str(mark), "lookup", str(mark)])
