@@ -130,6 +130,7 @@ class SiteUplinks:
         self._counters = Counters()
         self._decide_at = -math.inf
         self._shape_at = -math.inf
+        self._turned_at = -math.inf
         self._stirred = asyncio.Event()
         self._copies: dict[FlowClass, TunnelId] = {}
         self._hand = ThreadPoolExecutor(1, "duplicates")
@@ -225,13 +226,13 @@ class SiteUplinks:
         loop = asyncio.get_running_loop()
         try:
             while True:
-                wait_s = self._turn()
+                self._turn()
                 self._stirred.clear()
-                due = loop.call_later(wait_s, self._stirred.set)  # a tenth of what `wait_for` costs, a hundred times a second
+                self._due = loop.call_later(self._wait_s(), self._awake)  # a tenth of what `wait_for` costs, fifty times a second
                 try:
                     await self._stirred.wait()
                 finally:
-                    due.cancel()
+                    self._due.cancel()
         except Exception:
             self._block()
             raise
@@ -260,11 +261,26 @@ class SiteUplinks:
 
     # ---- one turn
 
-    def _turn(self) -> float:
-        """Everything that is due; seconds until the next turn."""
+    def _awake(self) -> None:
+        """Take a turn, unless nothing is due any more: the answers that came meanwhile put off most verdicts."""
+        wait_s = self._wait_s()
+        if wait_s > 0:
+            self._due = asyncio.get_running_loop().call_later(wait_s, self._awake)
+        else:
+            self._stirred.set()
+
+    def _wait_s(self) -> float:
+        """Until something is due that the last turn did not do."""
+        probes = [t for live in self._live.values() for t in (live.probe.next_probe_at, live.probe.next_verdict_at(self._turned_at))]
+        switches = [sender.next_send_at for sender in self._senders.values()]
+        wake = min([self._turned_at + LONGEST_WAIT_S, self._decide_at, *probes, *switches])
+        return max(0.0, wake - time.monotonic())
+
+    def _turn(self) -> None:
+        """Everything that is due."""
         for live in self._live.values():  # before any verdict: an answer may wait since we were held up
             self._take(live)
-        now = time.monotonic()
+        self._turned_at = now = time.monotonic()
         seen = self._counters.read()
         changed = now >= self._decide_at
         for live in self._live.values():
@@ -281,9 +297,6 @@ class SiteUplinks:
         self._send_switches(now)
         if self._shape and now >= self._shape_at:
             self._shape_all(now)
-        probes = [t for live in self._live.values() for t in (live.probe.next_probe_at, live.probe.next_verdict_at(now))]
-        wake = min([now + LONGEST_WAIT_S, self._decide_at, *probes, *(s.next_send_at for s in self._senders.values())])
-        return max(0.0, wake - time.monotonic())
 
     def _decide(self, now: float) -> None:
         observations = {id_: self._observe(live, now) for id_, live in self._live.items()}
