@@ -94,6 +94,27 @@ async def test_gateways_are_told_that_places_changed_and_ask_for_what_is_new(hou
             assert (await gateway.get(f"/gateways/places?since={nonsense}")).json() == whole
 
 
+async def test_gateways_hear_of_a_change_that_is_dated_before_another(houses: Houses) -> None:
+    """As the slower one of two that come at once is, or the first after the clock was set back."""
+    async with houses() as house:
+        site, other = await _router(house, "Ship", "site"), await _router(house, "Other", "site")
+        rome, milan = await _router(house, "Rome", "gateway"), await _router(house, "Milan", "gateway")
+        await site.put("/me/site", {"networks": []})
+        await other.put("/me/site", {"networks": []})
+        await rome.put("/me/gateway", {"address": "203.0.113.1"})
+        await milan.put("/me/gateway", {"address": "203.0.113.2"})
+        revision = (await rome.get("/gateways/places")).json()["revision"]
+        house.clock.advance(-100)
+        for network in ("192.168.7.0/24", "192.168.8.0/24"):
+            await site.put("/me/site", {"networks": [network]})
+            told = (await rome.get(f"/gateways/places?since={revision}")).json()
+            assert told["revision"] != revision
+            assert network in [each["networks"][0] for each in told["sites"] if each["device_id"] == site.device_id]
+            revision = told["revision"]
+        await rome.put("/me/gateway", {"address": "203.0.113.3"})
+        assert (await rome.get("/gateways/places")).json()["revision"] != revision
+
+
 async def test_many_at_once_get_different_numbers(houses: Houses) -> None:
     async with houses() as house:
         sites = [await _router(house, f"Site {number}", "site") for number in range(6)]
