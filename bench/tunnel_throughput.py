@@ -7,9 +7,10 @@
 One TCP connection (iperf3) from a host in the site's local network to one on the internet, then the other way; the two ways take turns, and
 the ratio is the median over the pairs of turns. Agents and WireGuard of both have real-time priority (docs/uplinks.md). Everything of both
 ends runs on one machine: what two routers share here is its cores, so whatever the agents take is taken from WireGuard. The processor time
-is measured meanwhile, and while nothing is sent.
+is measured meanwhile, and while nothing is sent. With `--rate` the sender offers so much, below what fills the cores, as a line would that
+is slower than the routers.
 
-Run as root: python bench/tunnel_throughput.py [--turns 10] [--seconds 2] [--congestion cubic] [--nested]
+Run as root: python bench/tunnel_throughput.py [--turns 10] [--seconds 2] [--congestion cubic] [--rate MBPS] [--nested]
 """
 
 from __future__ import annotations
@@ -149,9 +150,9 @@ class Subject:
         """What was carried in turns of so long."""
         return sum(sum(each) for each in self.mbps.values()) * seconds / 8e3
 
-    def turn(self, direction: str, seconds: float, congestion: str, *, counts: bool) -> None:
+    def turn(self, direction: str, seconds: float, congestion: str, *, counts: bool, rate_mbps: float = 0.0) -> None:
         began, before = time.monotonic(), self.spent()
-        mbps = transfer(self.host, self.server, seconds, congestion, *DIRECTIONS[direction])
+        mbps = transfer(self.host, self.server, seconds, congestion, "-b", f"{rate_mbps}M", *DIRECTIONS[direction])
         if counts:
             self.mbps[direction].append(mbps)
             self.loaded_s += time.monotonic() - began
@@ -181,6 +182,7 @@ def main() -> None:
     options.add_argument("--turns", type=int, default=10)
     options.add_argument("--seconds", type=float, default=2.0)
     options.add_argument("--congestion", default="cubic")
+    options.add_argument("--rate", type=float, default=0.0, help="Mbit/s that are offered at most; 0 is all that goes.")
     options.add_argument("--nested", action="store_true", help="A site with nested tunnels as well.")
     asked = options.parse_args()
     reason = missing_for_routers()
@@ -204,10 +206,11 @@ def main() -> None:
             for direction in DIRECTIONS:
                 for subject in subjects[:: -1 if turn % 2 else 1]:
                     # In the first turn connections of all ways are made once, and shaping finds its rate.
-                    subject.turn(direction, asked.seconds, asked.congestion, counts=turn > 0)
+                    subject.turn(direction, asked.seconds, asked.congestion, counts=turn > 0, rate_mbps=asked.rate)
         moves = [len([each for each in (one.site.status() or {}).get("history", []) if each["from"] is not None]) for one in made]
     machine = f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores"
-    print(f"One TCP connection ({asked.congestion}), {asked.turns} turns of {asked.seconds:.0f} s; {machine}")
+    offered = f", {asked.rate:.0f} Mbit/s offered" if asked.rate else ""
+    print(f"One TCP connection ({asked.congestion}{offered}), {asked.turns} turns of {asked.seconds:.0f} s; {machine}")
     for direction in DIRECTIONS:
         print(f"{direction:5} {np.median(theirs.mbps[direction]):6.0f} Mbit/s  {theirs.name}")
         for subject in ours:
