@@ -41,21 +41,29 @@ def lost(study: Study, found: dict[str, Found]) -> Report:
         for title, service in (("–", one.whole), *((loss.title, one.after[loss.id]) for loss in study.losses))
     ]
     figures = np.array([_figures(study, service) for _, _, service in rows]).reshape(-1, 4)
-    columns = (
+    columns = [
         Column("alternative", [name for name, _, _ in rows], "text"),
         Column("lost", [title for _, title, _ in rows], "text"),
         Column("available_percent", figures[:, 0] * 100, digits=2),
         Column("available_over_all_years_percent", figures[:, 1] * 100, digits=2),
         Column("round_trip_median_ms", figures[:, 2] * 1e3, digits=0),
         Column("demand_carried_percent", figures[:, 3] * 100, digits=0),
-    )
+    ]
+    if any(one.with_lasers is not None for one in found.values()):
+        lit = np.array([row for one in found.values() for row in _with_lasers(study, one)])
+        columns += [
+            Column("with_lasers_available_percent", lit[:, 0] * 100, digits=2),
+            Column("with_lasers_available_over_all_years_percent", lit[:, 1] * 100, digits=2),
+            Column("with_lasers_round_trip_median_ms", lit[:, 2] * 1e3, digits=0),
+        ]
     return Report(
         f"What is lost: {study.head.title}",
         (
             ("Simulated", "the same simulation with that part taken away; means over the study's places; the busy hour in its likely case"),
+            ("Lasers", "where a source says that satellites have them: a slot without a direct link goes over several satellites"),
             ("Launches", "with nothing launched, satellites in service die by their lifetime, and what is not in service yet comes later"),
         ),
-        columns,
+        tuple(columns),
         tuple((title, dependence_in_words(one)) for title, one in dependences(study).items()),
     )
 
@@ -68,6 +76,13 @@ def dependences(study: Study) -> dict[str, Dependence]:
 def dependence_in_words(one: Dependence) -> str:
     """`operator SpaceX (US), factory …`."""
     return ", ".join(f"{role} {party.name} ({' '.join(party.countries)})" for role, party in one.roles())
+
+
+def _with_lasers(study: Study, one: Found) -> list[tuple[float, ...]]:
+    """A row for what is whole and one for each loss; not known where it has none."""
+    if one.with_lasers is None:
+        return [(np.nan,) * 3] * (1 + len(study.losses))
+    return [_figures(study, service)[:3] for service in (one.with_lasers, *(one.after_with_lasers[loss.id] for loss in study.losses))]
 
 
 def _figures(study: Study, service: Service | None) -> tuple[float, float, float, float]:

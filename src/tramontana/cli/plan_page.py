@@ -12,7 +12,19 @@ from matplotlib.figure import Figure as Drawing
 
 from tramontana.cli.plan_areas import Coverage, areas_section
 from tramontana.cli.plan_draws import Drawn
-from tramontana.cli.plan_sections import Links, busy_hour, linked, lost, milliseconds, percent, slug, source_links, sovereignty, table
+from tramontana.cli.plan_sections import (
+    Links,
+    busy_hour,
+    linked,
+    lost,
+    milliseconds,
+    percent,
+    shared_costs,
+    slug,
+    source_links,
+    sovereignty,
+    table,
+)
 from tramontana.cli.plan_study import Findings, results_of
 from tramontana.cli.plan_warning import warning_section
 from tramontana.cli.sky_chart import LINES, plain_text
@@ -48,7 +60,7 @@ def study_page(study: Study, findings: Findings, seas: Coverage | None, drawn: D
     body = (
         f"<h1>{escape(study.head.title)}</h1><p>{escape(about)}</p>"
         f'<figure role="img" aria-label="{escape(_ranges_in_words(study, values))}">{ranges}</figure>'
-        f"{_table(study, values, measured, links)}{_reported(study)}{_service(study, measured, links)}"
+        f"{_table(study, values, measured, links)}{_reported(study)}{shared_costs(study)}{_service(study, measured, links)}"
         f"{sovereignty(study, found, findings.by_laser, links)}{lost(study, found, links)}{busy_hour(study, found, links)}"
         f"{areas_section(study, seas)}"
         f"{warning_section(study, findings.warned, links)}{parts}"

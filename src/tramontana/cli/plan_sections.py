@@ -12,7 +12,7 @@ from tramontana.planning.busy_hour import CASES
 from tramontana.planning.estimate import Source
 from tramontana.planning.laser_landing import LaserLanding, laser_names
 from tramontana.planning.losses import Dependence
-from tramontana.planning.results import AVAILABLE, CARRIED, MEDIAN, OVER_YEARS, SLOW, Found, saturated
+from tramontana.planning.results import AVAILABLE, CARRIED, LASERS, MEDIAN, OVER_YEARS, SLOW, Found, saturated
 from tramontana.planning.study import Study
 
 Links = Mapping[tuple[str, str], tuple[str, float]]
@@ -41,6 +41,17 @@ def table(heads: Iterable[str], rows: Iterable[tuple[str, Iterable[str]]]) -> st
     head = "".join(f'<th scope="col">{text}</th>' for text in heads)
     body = "".join(f'<tr><th scope="row">{first}</th>{"".join(f"<td>{cell}</td>" for cell in cells)}</tr>' for first, cells in rows)
     return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+
+
+def shared_costs(study: Study) -> str:
+    """What a mix pays once though its parts need it each, and who says so."""
+    if not study.shared:
+        return ""
+    rows = (
+        (escape(one.title[0].upper() + one.title[1:]), [escape(", ".join(one.lines)), source_links(one.sources), escape(one.note)])
+        for one in study.shared
+    )
+    return f"<h2>Paid once in a mix</h2>{table(['What', 'Lines', 'Source', 'Note'], rows)}"
 
 
 def sovereignty(study: Study, found: Mapping[str, Found], by_laser: Mapping[str, LaserLanding], links: Links) -> str:
@@ -92,7 +103,12 @@ def lost(study: Study, found: Mapping[str, Found], links: Links) -> str:
         whole, years, trip = (linked(links, name, figure + named, shown) for figure, shown in
                               ((AVAILABLE, percent), (OVER_YEARS, percent), (MEDIAN, milliseconds)))  # fmt: skip
         carried = f", {linked(links, name, CARRIED + named, percent)} carried" if (name, CARRIED + named) in links else ""
-        return f"{whole} <small>{years} over all years, {trip}{carried}</small>"
+        text = f"{whole} <small>{years} over all years, {trip}{carried}</small>"
+        if (name, AVAILABLE + LASERS + named) not in links:
+            return text
+        whole, years, trip = (linked(links, name, figure + LASERS + named, shown) for figure, shown in
+                              ((AVAILABLE, percent), (OVER_YEARS, percent), (MEDIAN, milliseconds)))  # fmt: skip
+        return f"{text}<br>with lasers {whole} <small>{years} over all years, {trip}</small>"
 
     rows = [("Nothing is lost", [cell(name, "") for name in found])]
     for loss in study.losses:
@@ -105,7 +121,8 @@ def lost(study: Study, found: Mapping[str, Found], links: Links) -> str:
         "<h2>What is lost</h2><p>The same simulation with that part taken away: share of a year that holds when complete, the mean over "
         "all years of the study, the median round trip, and the share of the busy hour carried (likely case). With nothing launched, "
         "satellites in service die by their lifetime, and what is not in service yet comes later. A plane is the one that served most in "
-        "this hour.</p>" + table(["Lost", *(_title(study, name) for name in found)], rows)
+        "this hour. With lasers, a satellite that sees the place but no gateway passes traffic on to one that does, at more delay.</p>"
+        + table(["Lost", *(_title(study, name) for name in found)], rows)
     )
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tramontana.planning.busy_hour import CASES, carried
+from tramontana.planning.laser_service import filled_by_laser
 from tramontana.planning.losses import Serving
 from tramontana.planning.sky import SkyDesign
 from tramontana.space.ground import Place
@@ -88,18 +89,24 @@ class MeasureSky:
     def __call__(self, sky: SkyDesign) -> Measures:
         sites, ground, parameters = Sites.of_places(self.demand.places), sky.ground(), PathParameters()
         instants = Instants.over(self.start_unix_s, self.duration_s, STEP_S)
-        slots, fleet = slots_of(instants), sky.fleet()
+        slots, fleet, left = slots_of(instants), sky.fleet(), sky.left()
         served = Serve(fleet, ground, sites, self.seed, parameters)(slots)
         if sky.without.planes:
-            fleet = fleet.take(np.flatnonzero(~np.isin(sky.planes(), self._busiest(sky, served))))
+            kept = np.flatnonzero(~np.isin(sky.planes(), self._busiest(sky, served)))
+            fleet, left = fleet.take(kept), left[kept]
             served = Serve(fleet, ground, sites, self.seed, parameters)(slots)
+        available = availability_of(served, sites, ground, parameters, least_bps=LEAST_BPS, percent=99.9).all
+        if sky.lasers:
+            served = filled_by_laser(served, sky, left, self.demand.places, slots)
+            filled = availability_of(served, sites, ground, parameters, least_bps=LEAST_BPS, percent=99.9).all
+            # Where rain at a far gateway would cost more than its slots bring, a place does without them.
+            available = np.maximum(np.nan_to_num(available), np.nan_to_num(filled))
         covered = served.satellite != NOBODY
         share = np.mean(covered, axis=1)
         trips = np.full((2, len(sites)), np.nan)
         for place in np.flatnonzero(share > 0):
             delay = served.one_way_delay_s[place]
             trips[:, place] = 2.0 * np.percentile(delay[np.isfinite(delay)].astype(np.float64), (50, 99))
-        available = availability_of(served, sites, ground, parameters, least_bps=LEAST_BPS, percent=99.9).all
         own = np.array([gateway.country == self.demand.home for gateway in ground.gateways])
         at_home = np.count_nonzero(covered & own[served.gateway], axis=1) / np.where(share > 0, np.count_nonzero(covered, axis=1), np.nan)
         busy = Instants.over(self.start_unix_s, self.duration_s, BUSY_STEP_S)

@@ -26,6 +26,10 @@ Runner: TypeAlias = Callable[[MeasureSky, Sequence[SkyDesign]], list[Measures]]
 WHOLE: Final = ("whole", "")
 AT_HOME: Final = ("at home", "")
 """Landing at gateways of the study's country only."""
+WITH_LASERS: Final = ("with lasers", "")
+
+LASERS: Final = ", lasers where no gateway is in view"
+"""What the names of figures end with that count traffic passed on by laser (laser_service.py)."""
 
 AVAILABLE: Final = "available when complete"
 OVER_YEARS: Final = "available over all years"
@@ -44,6 +48,10 @@ class Found:
     whole: Service
     at_home: Service | None
     after: Mapping[str, Service | None]
+    with_lasers: Service | None
+    """Whole, with lasers; None where no sky of it has any."""
+    after_with_lasers: Mapping[str, Service | None]
+    """Empty where no sky of it has lasers."""
 
 
 def measure_all(study: Study, run: Runner) -> dict[str, Found]:
@@ -61,10 +69,19 @@ def measure_all(study: Study, run: Runner) -> dict[str, Found]:
             asked[one.id, AT_HOME] = [serving for serving in home if serving.sky.can_land()]
         for loss in study.losses:
             asked[one.id, ("loss", loss.id)] = left_after(loss, one.skies)
+        if one.lasers:
+            lit = [replace(serving, sky=replace(serving.sky, lasers=serving.sky in one.lasers)) for serving in one.skies]
+            asked[one.id, WITH_LASERS] = lit
+            for loss in study.losses:
+                asked[one.id, ("loss with lasers", loss.id)] = left_after(loss, lit)
     got = measure(asked, study.demand, study.head.years, run)
     return {
         one.id: Found(
-            got[one.id, WHOLE], got.get((one.id, AT_HOME)), {loss.id: got.get((one.id, ("loss", loss.id))) for loss in study.losses}
+            got[one.id, WHOLE],
+            got.get((one.id, AT_HOME)),
+            {loss.id: got.get((one.id, ("loss", loss.id))) for loss in study.losses},
+            got.get((one.id, WITH_LASERS)),
+            {loss.id: got.get((one.id, ("loss with lasers", loss.id))) for loss in study.losses if one.lasers},
         )
         for one in study.alternatives
         if one.skies
@@ -80,8 +97,12 @@ def measured_figures(study: Study, one: Alternative, found: Found) -> list[Figur
     figures.home()
     figures.busy_hour()
     figures.worth()
+    if found.with_lasers is not None:
+        figures.service(found.with_lasers, LASERS)
     for loss in study.losses:
         figures.lost(loss, found.after[loss.id])
+        if found.with_lasers is not None:
+            figures.lost(loss, found.after_with_lasers[loss.id], LASERS)
     return list(figures.known.values())
 
 
@@ -121,6 +142,8 @@ class _Figures:
         """Availability and delay; ` named` says under which circumstance."""
         shares, hours = self.demand.shares, MeasureSky(self.demand).duration_s / 3600
         every = f"mean over the places by their shares, over {hours:g} h of sky in slots of 15 s"
+        if LASERS in named:
+            every += ", a slot without a direct link over several satellites by the shortest route"
         rain = f"{every}, with a year's rain (ITU-R P.618) and handovers, at {LEAST_BPS / 1e6:g} Mbit/s or more"
         trip = f"{every}, to the point of presence and back"
         complete = found.complete
@@ -171,17 +194,19 @@ class _Figures:
         if _is_some(self.known.get(CARRIED)):
             self.known[BY_RATE] = (worth / self.known[RATE] / years).to(unit(f"{money}/(Mbit/s)/year")).called(BY_RATE)
 
-    def lost(self, loss: Loss, left: Service | None) -> None:
-        named = f", after: {loss.title}"
+    def lost(self, loss: Loss, left: Service | None, lasers: str = "") -> None:
+        """lasers: `LASERS` for what is left with them, beside what is whole with them; what beams carry is known of direct links alone."""
+        named = f"{lasers}, after: {loss.title}"
         if left is None:
-            for kind in (AVAILABLE, OVER_YEARS, *([CARRIED] if CARRIED in self.known else [])):
+            for kind in (AVAILABLE, OVER_YEARS, *([CARRIED] if CARRIED in self.known and not lasers else [])):
                 self.simulated(kind + named, 0.0, "", "nothing serves any more")
         else:
             self.service(left, named)
-            self.carried(left, ("likely",), named)
+            if not lasers:
+                self.carried(left, ("likely",), named)
         for kind in (AVAILABLE, OVER_YEARS, CARRIED):
-            self.difference(f"{kind}: lost{named}", kind, kind + named)
-        self.difference(f"{MEDIAN}: added{named}", MEDIAN + named, MEDIAN)
+            self.difference(f"{kind}: lost{named}", kind + lasers, kind + named)
+        self.difference(f"{MEDIAN}: added{named}", MEDIAN + named, MEDIAN + lasers)
 
 
 def _is_some(figure: Figure | None) -> bool:

@@ -48,24 +48,29 @@ class SkyDesign:
     beams: Beams | None = None
     """None: what it carries is not known."""
     without: Without = NOTHING
+    lasers: bool = False
+    """Whether satellites pass traffic on to each other where none in view of a place sees a gateway (laser_service.py)."""
+
+    def whole_fleet(self) -> Fleet:
+        """As designed, with those that are gone: lasers are wired by it, and the neighbours of a gap keep theirs. Raises `LocalError`."""
+        if self.design_id is not None:
+            return design(self.design_id).fleet()
+        return generate(self.shells, label="as the study designs it", source="the study", name_prefix="NATIONAL")
 
     def fleet(self) -> Fleet:
         """Without the satellites that are gone; the planes are taken out where it is known which served. Raises `LocalError`."""
-        if self.design_id is not None:
-            whole = design(self.design_id).fleet()
-        else:
-            whole = generate(self.shells, label="as the study designs it", source="the study", name_prefix="NATIONAL")
-        return whole.take(self._left) if self.without.satellites else whole
+        whole = self.whole_fleet()
+        return whole.take(self.left()) if self.without.satellites else whole
 
     def planes(self) -> NDArray[np.int64]:
         """(N,) the plane of each satellite of `fleet`, counted through all shells."""
         shells = self.shells if self.design_id is None else design(self.design_id).shells
         each = [one.satellites_per_plane for one in shells for _ in range(one.planes)]
         planes = np.repeat(np.arange(len(each)), each)
-        return planes[self._left] if self.without.satellites else planes
+        return planes[self.left()] if self.without.satellites else planes
 
-    @property
-    def _left(self) -> NDArray[np.intp]:
+    def left(self) -> NDArray[np.intp]:
+        """(N,) indices in `whole_fleet` of the satellites of `fleet`."""
         shells = self.shells if self.design_id is None else design(self.design_id).shells
         count = sum(one.satellite_count for one in shells)
         order = np.random.default_rng(_ORDER_OF_DEATH_SEED).permutation(count)

@@ -33,6 +33,7 @@ from tramontana.planning.study_file import (
     PartyEntry,
     PhonesEntry,
     SatellitesEntry,
+    SharedEntry,
     ShellEntry,
     SkyEntry,
     StudyFile,
@@ -80,6 +81,17 @@ class Area:
 
 
 @dataclass(frozen=True, slots=True)
+class SharedCost:
+    """What alternatives need each, and a mix of them pays once; `lines` as `alternative: line`."""
+
+    id: str
+    title: str
+    lines: tuple[str, ...]
+    sources: tuple[Source, ...]
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
 class Reported:
     """Something that was reported of the case, and the input that holds it."""
 
@@ -102,6 +114,7 @@ class Study:
     areas: tuple[Area, ...]
     warned: tuple[WarnedArea, ...]
     reported: tuple[Reported, ...]
+    shared: tuple[SharedCost, ...]
     design: DesignTask | None
     origin: StudyText
     """What it was read from: work elsewhere reads it again, because formulas do not travel."""
@@ -179,10 +192,11 @@ class _Builder:
             for name, one in file.areas.items()
         )
         warned = tuple(self._warned(name, one) for name, one in file.warned.items())
+        shared = tuple(self._shared(name, one) for name, one in file.shared.items())
         if unused := sorted(set(self.sources) - self.named):
             raise StudyError(f"sources that nothing names: {', '.join(unused)}; delete them or correct a name")
         return Study(
-            head, self.sources, self.inputs, alternatives, demand, busy, losses, areas, warned, reported,
+            head, self.sources, self.inputs, alternatives, demand, busy, losses, areas, warned, reported, shared,
             self._design(alternatives, entries, demand), self.origin,
         )  # fmt: skip
 
@@ -202,6 +216,13 @@ class _Builder:
             name, entry.title, places.latitude_deg[within], places.longitude_deg[within], people[within], entry.times,
             self._sources(entry.source, where),
         )  # fmt: skip
+
+    def _shared(self, name: str, entry: SharedEntry) -> SharedCost:
+        where = f"shared.{name}"
+        lines = [f"{one.id}: {line.name}" for one in self.file.alternatives for line in one.lines if line.shared == name]
+        if len(lines) < 2:
+            raise StudyError(f"{where}: {' and '.join(lines) or 'no line'} names it; what is shared needs a line in two alternatives")
+        return SharedCost(name, entry.title, tuple(lines), self._sources(entry.source, where), entry.note)
 
     def _sources(self, given: str | tuple[str, ...], where: str) -> tuple[Source, ...]:
         names = named_sources(given)
@@ -401,12 +422,16 @@ class _Builder:
         years = self.file.study.years
         terms: list[Figure] = []
         residual: Figure | None = None
+        parts = list(self._parts(entry, entries, ()))
+        together = self._paid_once(parts)
         skies: list[Serving] = []
         lasers: list[SkyDesign] = []
         phones: list[PhoneServing] = []
         dependences: list[tuple[str, Dependence]] = []
-        for part in self._parts(entry, entries, ()):
-            terms += [line(self._line(part.id, given), self.money, years) for given in part.lines]
+        for part in parts:
+            own = [(part.id, given) for given in part.lines if given.shared is None]
+            first = [together.pop(given.shared) for given in part.lines if given.shared in together]
+            terms += [line(self._line(name, given), self.money, years) for name, given in (*own, *first)]
             if part.sky is not None:
                 where = f"alternatives.{part.id}.sky"
                 skies.append(self._serving(part, part.sky, self._sky(part.sky, where), where))
@@ -440,6 +465,32 @@ class _Builder:
                 raise StudyError(f"alternatives.{entry.id}.includes: there is no alternative {name}")
             yield from self._parts(entries[name], entries, (*above, entry.id))
         yield entry
+
+    def _paid_once(self, parts: Iterable[AlternativeEntry]) -> dict[str, tuple[str, LineEntry]]:
+        """By what is shared: who pays it, and the one line that is paid, over all years in which any of them does."""
+        several: dict[str, list[tuple[str, LineEntry]]] = {}
+        for part in parts:
+            for given in part.lines:
+                if given.shared is not None:
+                    several.setdefault(given.shared, []).append((part.id, given))
+        return {name: self._joined(name, each) for name, each in several.items()}
+
+    def _joined(self, name: str, several: list[tuple[str, LineEntry]]) -> tuple[str, LineEntry]:
+        where = " and ".join(dict.fromkeys(f"alternatives.{part}, line {given.name}" for part, given in several))
+        if name not in self.file.shared:
+            raise StudyError(f"{where}: nothing is called {name} that is shared; add [shared.{name}]")
+        one = several[0][1]
+        if any((each.product, each.divide, each.growth) != (one.product, one.divide, one.growth) for _, each in several):
+            raise StudyError(f"{where}: what is paid once as shared.{name} has one price; give both the same product, divide and growth")
+        spans = sorted((each.first, self.file.study.years if each.last is None else each.last) for _, each in several)
+        last = spans[0][1]
+        for begins, ends in spans:
+            if begins > last + 1:
+                raise StudyError(f"{where}: nobody pays for shared.{name} from year {last + 1} to {begins - 1}; close the gap")
+            last = max(last, ends)
+        paid = one.model_copy(update={"first": spans[0][0], "last": last})
+        parts = list(dict.fromkeys(part for part, _ in several))
+        return (parts[0], paid) if len(parts) == 1 else (" and ".join(parts), paid.model_copy(update={"name": f"{one.name}, paid once"}))
 
     def _line(self, alternative: str, given: LineEntry) -> Line:
         where = f"alternatives.{alternative}, line {given.name}"

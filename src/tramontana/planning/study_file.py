@@ -33,6 +33,10 @@ title = "Lease"
 [[alternatives.lines]]
 name = "fee"
 product = ["fee"]                    # multiplied; `divide` what divides; the result is money, or money a year
+[[alternatives.lines]]
+name = "control room"
+product = ["seats", "people-by-seat", "cost-of-a-person"]
+shared = "control-room"              # optional: lines of several parts that name the same are paid once in a mix of them
 [alternatives.sky]                   # left out: no satellites, or none that are measured here
 design = "starlink-gen1"             # a built-in one, or [[alternatives.sky.shells]] of one's own
 landing = ["IT"]                     # countries of gateways; left out: all that are known
@@ -50,6 +54,10 @@ beams = "beams-for-a-warning"        # an input in 1/satellite: how many of each
 [alternatives.dependence.operator]   # also factory, launch: who, and under whose law
 name = "SpaceX"
 countries = ["US"]
+source = "offer"
+
+[shared.control-room]                # what such lines pay for, and who says that one does for several
+title = "one control room for several carriers"
 source = "offer"
 
 [[losses]]                           # what is lost when something goes wrong
@@ -179,6 +187,16 @@ class LineEntry(_Strict):
     first: int = 1
     last: int | None = None
     growth: Name | None = None
+    shared: Name | None = None
+    """What it pays for together with lines of other parts (`SharedEntry`): a mix pays it once."""
+
+
+class SharedEntry(_Strict):
+    """What several alternatives need and a mix of them pays once, such as a control room."""
+
+    title: str = Field(min_length=1)
+    source: Sources
+    note: str = ""
 
 
 class ConstellationEntry(_Strict):
@@ -346,6 +364,7 @@ class StudyFile(_Strict):
     sources: dict[Name, SourceEntry]
     inputs: dict[Name, InputEntry]
     currencies: dict[Currency, CurrencyEntry] = {}
+    shared: dict[Name, SharedEntry] = {}
     places: dict[Name, PlaceEntry] = {}
     gateways: dict[Name, GatewayEntry] = {}
     points_of_presence: dict[Name, StationEntry] = {}
