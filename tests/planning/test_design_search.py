@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from click.testing import CliRunner
 
 from tests.planning.test_study import TINY
 from tramontana.cli.main import tramontana
-from tramontana.planning.design_search import Candidate, Grid, Search, Target, cheapest, front
+from tramontana.planning.design_search import AddSecond, Candidate, CoverShells, Grid, Search, Target, cheapest, front
 from tramontana.planning.measures import Demand, MeasureSky, weighted
 from tramontana.planning.sky import SkyDesign
 from tramontana.planning.study import StudyError, parse_study
@@ -39,8 +40,53 @@ def test_the_search_finds_what_trying_everything_finds() -> None:
                 naive.append((shell.satellite_count, shell))
     assert naive, "the grid of the test must hold an answer"
     assert found is not None
-    assert found.shell.satellite_count == min(naive, key=lambda one: one[0])[0]
-    assert found.shell in [shell for _, shell in naive]
+    assert found.satellites == min(naive, key=lambda one: one[0])[0]
+    assert found.shells[0] in [shell for _, shell in naive]
+
+
+SECOND = Grid((1200.0,), (30.0, 60.0), (2, 4), (3, 5), ("IT",))
+SMALL = Grid((1200.0,), (45.0,), (3, 6, 12), (4, 8), ("IT",))
+
+
+def test_two_shells_are_those_that_trying_every_pair_finds() -> None:
+    """The same front, and never more satellites than one shell needs."""
+    search = Search(SMALL, DEMAND, Target(0.8, 0.05))
+    alone = [one for orbit in SMALL.orbits() for one in search(orbit)]
+    firsts = [CoverShells(SMALL, search)(orbit) for orbit in SMALL.orbits()]
+    seconds = tuple(cover for orbit in SECOND.orbits() for cover in CoverShells(SECOND, search)(orbit))
+    pairs = [one for each in firsts for one in AddSecond(search, seconds, tuple(alone))(each)]
+    every = [search.measure(first.shell, second.shell) for each in firsts for first in each for second in seconds]
+    single, found, best = cheapest(alone), cheapest([*alone, *pairs]), cheapest([*alone, *every])
+    assert single is not None
+    assert found is not None
+    assert best is not None
+    assert found == best
+    assert len(found.shells) == 2, "the grid of the test must hold a second shell that pays"
+    assert found.satellites < single.satellites
+    assert len(pairs) < len(every) / 2
+
+    def short(candidates: Sequence[Candidate]) -> list[tuple[int, float]]:
+        return [(one.satellites, one.available) for one in front(candidates) if one.satellites <= best.satellites]
+
+    measured = [one for one in alone if not one.is_screened]
+    assert short([*measured, *pairs]) == short([*measured, *every])
+
+
+def test_the_share_that_a_pair_serves_is_that_of_its_shells_slot_by_slot() -> None:
+    search = Search(SMALL, DEMAND, TARGET)
+    firsts, seconds = (CoverShells(grid, search)(grid.orbits()[0]) for grid in (SMALL, SECOND))
+    for satellites, served, first, second in AddSecond(search, tuple(seconds), ())._pairs(firsts)[:8]:
+        measured = search.measure(first, second)
+        assert measured.satellites == satellites
+        assert measured.served == pytest.approx(served, abs=1e-12)
+
+
+def test_a_second_shell_that_does_not_help_leaves_the_single_one() -> None:
+    useless = Grid((600.0,), (0.0,), (1,), (4,), ("IT",))  # over the equator: nothing of it is seen from Italy
+    search = Search(SMALL, DEMAND, Target(0.8, 0.05))
+    alone = search((1200.0, 45.0))
+    add = AddSecond(search, tuple(CoverShells(useless, search)((600.0, 0.0))), tuple(alone))
+    assert cheapest([*alone, *add(CoverShells(SMALL, search)((1200.0, 45.0)))]) == cheapest(alone)
 
 
 def test_a_target_that_nothing_meets_has_no_answer_and_ends() -> None:
@@ -50,7 +96,7 @@ def test_a_target_that_nothing_meets_has_no_answer_and_ends() -> None:
 
 
 def candidate(satellites: int, available: float, *, is_screened: bool = False) -> Candidate:
-    return Candidate(Shell(1200, 45, 1, satellites, 0), available, available, 0.04, is_screened, available >= 0.99)
+    return Candidate((Shell(1200, 45, 1, satellites, 0),), available, available, 0.04, is_screened, available >= 0.99)
 
 
 def test_the_front_holds_what_no_other_beats() -> None:
@@ -62,7 +108,7 @@ def test_the_front_holds_what_no_other_beats() -> None:
         candidate(40, 0.99),
         candidate(5, 0.95, is_screened=True),
     ]
-    assert [(one.shell.satellite_count, one.available) for one in front(found)] == [(10, 0.5), (20, 0.9), (40, 0.99)]
+    assert [(one.satellites, one.available) for one in front(found)] == [(10, 0.5), (20, 0.9), (40, 0.99)]
 
 
 DESIGN = """
@@ -122,6 +168,15 @@ round_trip_ms = 60
 """
 
 
+WITH_SECOND = """
+[design.second]
+altitudes_km = [1200]
+inclinations_deg = [60]
+planes = [2]
+satellites_per_plane = [4]
+"""
+
+
 def test_the_command_designs_and_says_what_it_costs(tmp_path: Path) -> None:
     file = tmp_path / "design.toml"
     file.write_text(TINY + DESIGN)
@@ -129,6 +184,11 @@ def test_the_command_designs_and_says_what_it_costs(tmp_path: Path) -> None:
     assert shown.exit_code == 0, shown.output
     assert "Cheapest" in shown.output
     assert "simulated over 1 h" in shown.output
+    assert "A second shell" not in shown.output
+    file.write_text(TINY + DESIGN + WITH_SECOND)
+    both = CliRunner().invoke(tramontana, ["plan", "design", str(file)])
+    assert both.exit_code == 0, both.output
+    assert "A second shell" in both.output
     without = CliRunner().invoke(tramontana, ["plan", "design", str(_written(tmp_path, TINY))])
     assert "asks for no design" in str(without.exception)
 

@@ -221,7 +221,6 @@ def test_the_case_of_italy() -> None:
     study = read_study(ITALY)
     found = {one.id: one.costs for one in study.alternatives}
     figures = [costs.present_value for costs in found.values()]
-    values = evaluate(figures, Draws.random(figures, 2000, seed=1))
     for figure in ancestry(figures):
         if isinstance(figure, Input):
             assert figure.estimate.sources

@@ -35,12 +35,13 @@ from tramontana.cli.plan_warning import warning, warning_columns
 from tramontana.cli.sky_options import Work
 from tramontana.errors import LocalError
 from tramontana.planning.busy_hour import CASES
-from tramontana.planning.design_search import Candidate, cheapest, front
+from tramontana.planning.design_search import AddSecond, Candidate, CoverShells, cheapest, front
 from tramontana.planning.figure import Draws, Figure, Input, Simulated, Values, ancestry, drivers, evaluate
 from tramontana.planning.measures import Demand, Floats, Measures, weighted
 from tramontana.planning.results import Found, carried_shares
 from tramontana.planning.study import Alternative, DesignTask, Study
 from tramontana.planning.units import shown
+from tramontana.space.shells import Shell
 
 NAMED_DRIVERS = 3
 
@@ -87,8 +88,16 @@ def design_command(study: Path, work: Work) -> None:
     task = read.design
     if task is None:
         raise LocalError(f"{study} asks for no design: give it [design] (docs/planning.md)")
-    found = work.run("design", task.search, task.search.grid.orbits())
-    click.echo(designed(read, task, [one for orbit in found for one in orbit]).as_text(most_rows=1000))
+    found = [one for orbit in work.run("design", task.search, task.search.grid.orbits()) for one in orbit]
+    click.echo(designed(read, task, [*found, *_with_second(task, found, work)]).as_text(most_rows=1000))
+
+
+def _with_second(task: DesignTask, alone: Sequence[Candidate], work: Work) -> list[Candidate]:
+    if task.second is None:
+        return []
+    firsts, seconds = (work.run("shells", CoverShells(grid, task.search), grid.orbits()) for grid in (task.search.grid, task.second))
+    add = AddSecond(task.search, tuple(cover for orbit in seconds for cover in orbit), tuple(alone))
+    return [one for orbit in work.run("two shells", add, firsts) for one in orbit]
 
 
 def designed(study: Study, task: DesignTask, candidates: Sequence[Candidate]) -> Report:
@@ -96,14 +105,10 @@ def designed(study: Study, task: DesignTask, candidates: Sequence[Candidate]) ->
     best, chosen, target = front(candidates), cheapest(candidates), task.search.target
     cost = task.alternative.costs.present_value
     likely = Draws.likely([cost])
-    worth = [float(evaluate([cost], likely.with_input(task.satellites, one.shell.satellite_count))[cost].item()) / MILLION for one in best]
-    shells = [one.shell for one in best]
+    worth = [float(evaluate([cost], likely.with_input(task.satellites, one.satellites))[cost].item()) / MILLION for one in best]
     columns = (
-        Column("satellites", np.array([shell.satellite_count for shell in shells], np.int64)),
-        Column("planes", np.array([shell.planes for shell in shells], np.int64)),
-        Column("altitude_km", np.array([shell.altitude_km for shell in shells])),
-        Column("inclination_deg", np.array([shell.inclination_deg for shell in shells]), digits=1),
-        Column("phasing", np.array([shell.phasing for shell in shells], np.int64)),
+        Column("satellites", np.array([one.satellites for one in best], np.int64)),
+        Column("shells", [" and ".join(_shell_in_words(shell) for shell in one.shells) for one in best], "text"),
         Column("served_percent", np.array([one.served * 100 for one in best]), digits=2),
         Column("available_percent", np.array([one.available * 100 for one in best]), digits=2),
         Column("round_trip_median_ms", np.array([one.round_trip_s * 1e3 for one in best])),
@@ -112,12 +117,11 @@ def designed(study: Study, task: DesignTask, candidates: Sequence[Candidate]) ->
     if chosen is None:
         answer = "no shell of the grid meets the target: widen the grid, or lower the target"
     else:
-        shell = chosen.shell
-        answer = (
-            f"{shell.satellite_count} satellites in {shell.planes} planes at {shell.altitude_km:g} km and {shell.inclination_deg:g}° "
-            f"(phasing {shell.phasing})"
-        )
-    screened = sum(one.is_screened for one in candidates)
+        answer = f"{chosen.satellites} satellites: {' and '.join(_shell_in_words(shell) for shell in chosen.shells)}"
+    screened, pairs = sum(one.is_screened for one in candidates), sum(len(one.shells) > 1 for one in candidates)
+    looked = f"{len(candidates) - pairs} shells, {screened} of them for a quarter of an hour only"
+    if task.second is not None:
+        looked += f"; {pairs} pairs, those of all that could beat what is known for as many satellites"
     return Report(
         f"A constellation for {study.head.title}",
         (
@@ -134,10 +138,25 @@ def designed(study: Study, task: DesignTask, candidates: Sequence[Candidate]) ->
             ("Cheapest", answer),
             (
                 "Looked at",
-                f"{len(candidates)} shells, {screened} of them for a quarter of an hour only; the table holds those that no other beats",
+                f"{looked}; the table holds those that no other beats",
             ),
+            *([("A second shell", _second_in_words(candidates))] if task.second is not None else []),
         ),
     )
+
+
+def _shell_in_words(shell: Shell) -> str:
+    return f"{shell.planes} × {shell.satellites_per_plane} at {shell.altitude_km:g} km, {shell.inclination_deg:g}°, phasing {shell.phasing}"
+
+
+def _second_in_words(candidates: Sequence[Candidate]) -> str:
+    """Whether it pays, in satellites."""
+    alone, pair = (cheapest([one for one in candidates if (len(one.shells) > 1) == two]) for two in (False, True))
+    if pair is None:
+        return "does not pay: no two shells of the grids meet the target with fewer satellites than one"
+    if alone is None:
+        return "is needed: no shell of the grid meets the target alone"
+    return f"saves {alone.satellites - pair.satellites} of {alone.satellites} satellites"
 
 
 @plan.command()

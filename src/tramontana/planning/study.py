@@ -35,6 +35,7 @@ from tramontana.planning.study_file import (
     SatellitesEntry,
     SharedEntry,
     ShellEntry,
+    ShellsEntry,
     SkyEntry,
     StudyFile,
     StudyHead,
@@ -127,6 +128,8 @@ class DesignTask:
     alternative: Alternative
     satellites: str
     search: Search
+    second: Grid | None
+    """Shells that may stand beside one of the search; None: one shell alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,10 +249,14 @@ class _Builder:
             SkyDesign(None, (), entry.landing, *self._stations()).ground()
         except LocalError as error:
             raise StudyError(f"design.landing: {error}") from error
-        grid = Grid(entry.altitudes_km, entry.inclinations_deg, entry.planes, entry.satellites_per_plane, entry.landing, *self._stations())
+
+        def grid_of(one: ShellsEntry) -> Grid:
+            return Grid(one.altitudes_km, one.inclinations_deg, one.planes, one.satellites_per_plane, entry.landing, *self._stations())
+
+        grid, second = grid_of(entry), None if entry.second is None else grid_of(entry.second)
         search = Search(grid, demand, Target(entry.available, entry.round_trip_ms / 1e3), self.file.study.seed)
         chosen = next(one for one in alternatives if one.id == entry.alternative)
-        return DesignTask(chosen, given.constellation.satellites, search)
+        return DesignTask(chosen, given.constellation.satellites, search, second)
 
     def _demand(self) -> Demand | None:
         entries = self.file.places

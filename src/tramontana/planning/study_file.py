@@ -66,6 +66,21 @@ title = "The operator withdraws"
 operator = "SpaceX"                  # or country = "US", launch = "Arianespace" (both with years = an input in years),
                                      # gateways = ["milano"], points_of_presence = ["mlnnita1"] (or its cable), planes = 1
 
+[design]                             # optional: what `plan design` searches
+alternative = "national"             # whose constellation: its prices count
+altitudes_km = [600, 1200]
+inclinations_deg = [42, 48]
+planes = [6, 8]
+satellites_per_plane = [6, 8]
+landing = ["IT"]
+available = 0.995                    # the target over the places: share of a year, median round trip
+round_trip_ms = 60
+[design.second]                      # left out: one shell alone. Else one of these may stand beside it, if that takes fewer satellites
+altitudes_km = [600]
+inclinations_deg = [36]
+planes = [4]
+satellites_per_plane = [6]
+
 [[reported]]                         # optional: what was reported of the case, as the report begins
 fact = "1.5 thousand million euro"
 input = "fee"                        # the input that holds it, with its source
@@ -333,15 +348,22 @@ class LossEntry(_Strict):
         return self
 
 
-class DesignEntry(_Strict):
-    """What `plan design` tries, and what it must meet."""
+class ShellsEntry(_Strict):
+    """Shells that are tried: every combination."""
 
-    alternative: Name
-    """Whose constellation is designed: its prices count."""
     altitudes_km: tuple[Annotated[float, Field(gt=150, lt=36_000)], ...] = Field(min_length=1)
     inclinations_deg: tuple[Annotated[float, Field(ge=0, le=180)], ...] = Field(min_length=1)
     planes: tuple[Annotated[int, Field(ge=1, le=200)], ...] = Field(min_length=1)
     satellites_per_plane: tuple[Annotated[int, Field(ge=1, le=200)], ...] = Field(min_length=1)
+
+
+class DesignEntry(ShellsEntry):
+    """What `plan design` tries, and what it must meet."""
+
+    alternative: Name
+    """Whose constellation is designed: its prices count."""
+    second: ShellsEntry | None = None
+    """Shells that may be added to one of the others; left out: one shell alone."""
     landing: tuple[Country, ...] = ()
     available: float = Field(gt=0, lt=1)
     round_trip_ms: float = Field(gt=0)
