@@ -12,6 +12,8 @@ from typing import Literal
 import click
 import numpy as np
 
+from tramontana.cli.datadir import data_dir, data_option
+from tramontana.cli.exercise_watch import Watched
 from tramontana.cli.output import Column, Report, write_whole
 from tramontana.errors import LocalError
 from tramontana.exercise import catalogue, satellites, timeline
@@ -78,6 +80,8 @@ def show(name: str) -> None:
     "--fleet", "fleets", multiple=True, metavar="DESIGN", help="A design to play instead of today's and the filed ones; several times."
 )
 @click.option("--figure", "given", multiple=True, metavar="NAME=VALUE", help="A figure of the world set within its range; several times.")
+@click.option("--watch", is_flag=True, help="Show it while it is played in the console of the server of this data directory.")
+@data_option
 @click.option("--quiet", is_flag=True, help="Show no progress.")
 def run(
     exercise: str,
@@ -87,6 +91,8 @@ def run(
     elements: Path | None,
     fleets: tuple[str, ...],
     given: tuple[str, ...],
+    watch: bool,
+    data: Path | None,
     quiet: bool,
 ) -> None:
     """Play NAME (see `list`) or FILE, show what came of it, and write the report."""
@@ -97,11 +103,12 @@ def run(
         world = world.first_hours(hours)
     if out is not None:
         _folder(out)
+    watched = Watched(data_dir(data), Path(exercise).stem.lower()) if watch else None
     overheads = _overheads(world, elements, fleets)
     chosen = world.head.seed if seed is None else seed
     began = time.monotonic()
     clock = _Clock(world, len(overheads) + 1, quiet)
-    played = timeline.play(world, overheads, chosen, clock.tell)
+    played = timeline.play(world, overheads, chosen, clock.tell, watched)
     took_s = time.monotonic() - began
     clock.end()
     found = results(played)

@@ -26,6 +26,7 @@ from tramontana.control.attachments import AttachmentRules
 from tramontana.control.bootstrap import LOG_KEY_NAME, log_key_of, remember_address
 from tramontana.control.connections import BoundedWebSocket, ConnectionLimits, http_protocol
 from tramontana.control.events import Events, LocalEvents
+from tramontana.control.exercises import DIRECTORY as EXERCISES
 from tramontana.control.guard import LOOPBACK_NAMES
 from tramontana.control.media import Relay
 from tramontana.control.nats_events import NatsAddress, NatsEvents
@@ -359,6 +360,7 @@ def serve(
                 tak=tak,
                 warning_data=warning_data,
                 reports=directory / REPORTS,
+                exercises=directory / EXERCISES,
             )
 
         def config(app: FastAPI) -> uvicorn.Config:

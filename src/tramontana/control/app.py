@@ -32,6 +32,7 @@ from tramontana.control.api import (
     conversations,
     custody,
     entry,
+    exercises,
     log,
     loss,
     me,
@@ -51,6 +52,7 @@ from tramontana.control.challenges import Challenges
 from tramontana.control.custody import Custody
 from tramontana.control.delivery import Delivery
 from tramontana.control.events import Events, LocalEvents
+from tramontana.control.exercises import Exercises
 from tramontana.control.forwarders import Forwarders
 from tramontana.control.guard import LOOPBACK_NAMES, Guard
 from tramontana.control.hub import Hub
@@ -116,6 +118,8 @@ class Parts:
     warning_data: WarningData = field(default_factory=WarningData)
     reports: Path | None = None
     """The folder of reports of planning; None: there are none."""
+    exercises: Path | None = None
+    """The folder of exercises that are watched; None: there are none."""
     tak: TakServers = field(default_factory=TakServers)
     """TAK servers to tell of cases and warnings, and to hear of field units from."""
     log_key: LogKey = field(default_factory=LogKey.generate)
@@ -156,6 +160,7 @@ async def _assemble(parts: Parts, buckets: TokenBuckets) -> Services:
         broadcast_sky=BroadcastSky(parts.sky.fleet),
         warnings=Warnings(parts.store, custody, parts.warning_data, parts.clock),
         tak=Tak(parts.store, parts.tak, parts.clock),
+        exercises=Exercises(parts.exercises),
         reports=Reports(parts.reports, _derived(secret, b"tramontana report links 1")),
         processes=Processes(parts.store, hub, parts.clock),
         events_key=_derived(secret, b"tramontana events 1"),
@@ -316,7 +321,7 @@ def _bare_app(lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]] |
     app.add_exception_handler(StoreUnavailable, _store_unavailable)
     app.include_router(log.open_router)
     people = (entry, log, me, custody, conversations, attachments, calls, admin, admin_conversations, console, loss)
-    for module in (*people, routers, texts, sealed_texts, sos, units, warnings, reports, socket):
+    for module in (*people, routers, texts, sealed_texts, sos, units, warnings, reports, exercises, socket):
         app.include_router(module.router)
     app.include_router(loss.for_strangers)
     return app

@@ -11,6 +11,7 @@ from tramontana.control.broadcast_sky import BroadcastSky
 from tramontana.control.calls import Calls
 from tramontana.control.custody import Custody
 from tramontana.control.delivery import Delivery
+from tramontana.control.exercises import Exercises
 from tramontana.control.forwarders import Forwarders
 from tramontana.control.hub import Hub
 from tramontana.control.limits import Limits, TokenBuckets
@@ -50,6 +51,7 @@ class Services:
     warnings: Warnings
     tak: Tak
     reports: Reports
+    exercises: Exercises
     broadcast_sky: BroadcastSky
     buckets: TokenBuckets
     limits: Limits

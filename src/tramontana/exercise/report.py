@@ -147,7 +147,7 @@ def _chart(inside: str, words: str, names: Sequence[str], first: int = 0) -> str
 
 
 def _warned(played: Played, found: Results) -> str:
-    minutes = curve_minutes(played)
+    minutes = curve_minutes(played.ground)
     charts = []
     for number, warning in enumerate(found.runs[0].warnings):
         lowest = min(0.9, max(0.0, min(run.warnings[number].curve[min(2, len(minutes) - 1)] for run in found.runs) - 0.05))

@@ -12,7 +12,7 @@ from tramontana.cell.area import Floats
 from tramontana.cell.beam_time import Rank
 from tramontana.exercise.terrestrial import TICK_S, Cause
 from tramontana.exercise.texts import CODE, Kind
-from tramontana.exercise.timeline import Played, Run
+from tramontana.exercise.timeline import Ground, Played, Run
 
 SHARES = (0.5, 0.9, 0.99)
 SATURATED = 0.9
@@ -141,7 +141,7 @@ class Results:
 
 def results(played: Played) -> Results:
     """The numbers of all runs."""
-    return Results(_ground(played), tuple(_run(played, run) for run in played.runs))
+    return Results(_ground(played), tuple(run_row(played.ground, run) for run in played.runs))
 
 
 def percentiles(after_s: Floats, shares: Sequence[float] = SHARES) -> dict[str, float | None]:
@@ -155,11 +155,12 @@ def percentiles(after_s: Floats, shares: Sequence[float] = SHARES) -> dict[str, 
     return found
 
 
-def _run(played: Played, run: Run) -> RunRow:
+def run_row(ground: Ground, run: Run) -> RunRow:
+    """The numbers of one run."""
     return RunRow(
         run.id,
         run.label,
-        tuple(_warned(played, run, number) for number in range(len(run.warned_s))),
+        tuple(_warned(ground, run, number) for number in range(len(run.warned_s))),
         tuple(_texts(run)),
         {state: count for state, count in run.texts.counts().items() if count},
         _help(run),
@@ -167,16 +168,16 @@ def _run(played: Played, run: Run) -> RunRow:
     )
 
 
-def _warned(played: Played, run: Run, number: int) -> WarnedRow:
-    approved, warned = played.ground.warnings[number], run.warned_s[number]
+def _warned(ground: Ground, run: Run, number: int) -> WarnedRow:
+    approved, warned = ground.warnings[number], run.warned_s[number]
     broadcasts = run.broadcasts[number]
-    curve = tuple(float(np.mean(warned <= approved.begin_s + minutes * 60.0)) for minutes in curve_minutes(played))
+    curve = tuple(float(np.mean(warned <= approved.begin_s + minutes * 60.0)) for minutes in curve_minutes(ground))
     return WarnedRow(
         approved.entry.name,
         int(warned.size),
         percentiles(warned - approved.begin_s),
         float(np.mean(np.isfinite(warned))),
-        int(np.count_nonzero(warned < played.ground.by_ground_s[number])),
+        int(np.count_nonzero(warned < ground.by_ground_s[number])),
         len(broadcasts),
         sum(len(each.beams) for each in broadcasts),
         max((each.overspill_km2 for each in broadcasts), default=0.0),
@@ -184,9 +185,9 @@ def _warned(played: Played, run: Run, number: int) -> WarnedRow:
     )
 
 
-def curve_minutes(played: Played) -> tuple[int, ...]:
+def curve_minutes(ground: Ground) -> tuple[int, ...]:
     """Minutes after a warning's approval at which curves have a point."""
-    last = played.ground.world.head.hours * 60 - min(each.begin_s for each in played.ground.warnings) / 60
+    last = ground.world.head.hours * 60 - min(each.begin_s for each in ground.warnings) / 60
     return tuple(minutes for minutes in CURVE_MIN if minutes <= last)
 
 
@@ -289,21 +290,26 @@ def _per_tick(array: NDArray[np.bool_]) -> tuple[int, ...]:
 
 
 @dataclass(frozen=True, eq=False)
-class Frames:
-    """A world over time for a map: F instants, M municipalities, percent."""
+class GroundFrames:
+    """The ground network over time for a map: F instants, M municipalities."""
 
     at_s: Floats
     cut_off: NDArray[np.int64]
-    """(F, M) phones that hear no ground network."""
+    """(F, M) phones that hear no ground network, percent."""
     dark: NDArray[np.bool_]
     """(F, M) without mains."""
+
+
+@dataclass(frozen=True, eq=False)
+class Frames(GroundFrames):
+    """A world over time for a map."""
+
     warned: Mapping[str, NDArray[np.int64]]
-    """By run, (F, M) phones inside the first warning's area that show it; −1 where none lives inside."""
+    """By run, (F, M) percent of the phones inside the first warning's area that show it; −1 where none lives inside."""
 
 
-def frames(played: Played) -> Frames:
-    """What the map shows."""
-    ground = played.ground
+def ground_frames(ground: Ground) -> GroundFrames:
+    """What the map shows of the ground network: the same under every fleet."""
     at = np.linspace(0.0, ground.world.seconds, FRAMES + 1)
     towns = len(ground.world.places)
     tick = np.minimum((at // TICK_S).astype(np.int64), ground.reach.serving.shape[0] - 1)
@@ -313,12 +319,24 @@ def frames(played: Played) -> Frames:
     place, group = pair // groups, pair % groups
     people = np.bincount(place, weights=many, minlength=towns)
     cut_off = np.array([np.bincount(place, weights=many * (ground.reach.serving[each, group] < 0), minlength=towns) for each in tick])
-    inside = ground.warnings[0].inside
-    home = ground.phones.place[inside]
+    return GroundFrames(at, np.rint(100.0 * cut_off / np.maximum(people, 1)).astype(np.int64), ~ground.state.mains[tick])
+
+
+def warned_frames(ground: Ground, warned_s: Floats, at_s: Floats) -> NDArray[np.int64]:
+    """(F, M) percent of the phones inside the first warning's area that show it at each instant; −1 where none lives inside.
+
+    warned_s: (I,) when each phone inside shows it.
+    """
+    towns = len(ground.world.places)
+    home = ground.phones.place[ground.warnings[0].inside]
     live = np.bincount(home, minlength=towns)
-    warned: dict[str, NDArray[np.int64]] = {}
-    for run in played.runs:
-        rows = [np.bincount(home[run.warned_s[0] <= now], minlength=towns) for now in at.tolist()]
-        share = np.rint(100.0 * np.array(rows) / np.maximum(live, 1)).astype(np.int64)
-        warned[run.id] = np.where(live > 0, share, -1)
-    return Frames(at, np.rint(100.0 * cut_off / np.maximum(people, 1)).astype(np.int64), ~ground.state.mains[tick], warned)
+    rows = [np.bincount(home[warned_s <= now], minlength=towns) for now in at_s.tolist()]
+    share = np.rint(100.0 * np.array(rows) / np.maximum(live, 1)).astype(np.int64)
+    return np.where(live > 0, share, -1)
+
+
+def frames(played: Played) -> Frames:
+    """What the map shows."""
+    seen = ground_frames(played.ground)
+    warned = {run.id: warned_frames(played.ground, run.warned_s[0], seen.at_s) for run in played.runs}
+    return Frames(seen.at_s, seen.cut_off, seen.dark, warned)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
@@ -69,6 +70,36 @@ class Played:
     runs: tuple[Run, ...]
 
 
+@dataclass(frozen=True, eq=False)
+class Glimpse:
+    """A run while it is played, at an instant of its world. Nothing is copied: what is wanted of it is read at once."""
+
+    id: str
+    label: str
+    now_s: float
+    ground: Ground
+    traffic: Traffic
+    service: Service
+
+    def warned_s(self) -> tuple[Floats, ...]:
+        """For each warning, (I,) when each phone inside shows it, as far as it is known now; inf for those that do not yet."""
+        found = _warned(self.ground, self.traffic, self.service)
+        return tuple(np.where(each <= self.now_s, each, np.inf) for each in found)
+
+
+class Onlooker(Protocol):
+    """Who watches a world while it is played."""
+
+    def begins(self, ground: Ground, labels: Sequence[str]) -> None:
+        """What does not depend on satellites is known; the runs that follow."""
+
+    def sees(self, glimpse: Glimpse) -> None:
+        """A run, every quarter of an hour of its world."""
+
+    def ended(self, run: Run) -> None:
+        """A run is over."""
+
+
 def prepare(world: World, seed: int, progress: Progress | None = None) -> Ground:
     """Sites, failures, phones and warnings: everything that does not depend on satellites. Raises `LocalError`."""
     tell = progress or _nobody
@@ -87,11 +118,18 @@ def prepare(world: World, seed: int, progress: Progress | None = None) -> Ground
     return Ground(world, seed, network, state, people, reached, tuple(approved), by_ground)
 
 
-def run(ground: Ground, overhead: Overhead | None, progress: Progress | None = None, watch: Watch | None = None) -> Run:
-    """One run; `overhead` None for none. The same seed gives the same run."""
+def run(
+    ground: Ground,
+    overhead: Overhead | None,
+    progress: Progress | None = None,
+    watch: Watch | None = None,
+    onlooker: Onlooker | None = None,
+) -> Run:
+    """One run; `overhead` None for none. The same seed gives the same run, whoever looks on."""
     world, people = ground.world, ground.phones
     tell = progress or _nobody
-    label = overhead.label if overhead else "without satellites"
+    label = _label(overhead)
+    name = overhead.id if overhead else WITHOUT
     broadcasts: tuple[tuple[Broadcast, ...], ...] = tuple(() for _ in ground.warnings)
     if overhead is None:
         service = no_service(world, len(people.cells))
@@ -114,19 +152,20 @@ def run(ground: Ground, overhead: Overhead | None, progress: Progress | None = N
     )
     written = texts.write(world, people, ground.reach, ground.seed)
     played = Traffic(world, people, ground.reach, service, written, dwells, ground.seed, len(ground.network), watch)
-    played.run(lambda share: tell(label, 0.3 + 0.65 * share))
-    warned: list[Floats] = []
-    for number, approved in enumerate(ground.warnings):
-        by_ground = ground.by_ground_s[number]
-        carried = sorted(played.carried.get(number, ()))
-        by_satellite = alerting.warned_by_satellite(approved, carried, service, ground.reach, people, world.figures, by_ground)
-        warned.append(np.minimum(by_ground, by_satellite))
+
+    def during(share: float) -> None:
+        tell(label, 0.3 + 0.65 * share)
+        if onlooker:
+            onlooker.sees(Glimpse(name, label, share * world.seconds, ground, played, service))
+
+    played.run(during)
+    warned = _warned(ground, played, service)
     first = _first_texts(written)
     tell(label, 1.0)
     return Run(
-        overhead.id if overhead else WITHOUT,
+        name,
         label,
-        tuple(warned),
+        warned,
         broadcasts,
         written,
         played.load,
@@ -137,10 +176,37 @@ def run(ground: Ground, overhead: Overhead | None, progress: Progress | None = N
     )
 
 
-def play(world: World, overheads: Sequence[Overhead], seed: int, progress: Progress | None = None) -> Played:
+def play(
+    world: World, overheads: Sequence[Overhead], seed: int, progress: Progress | None = None, onlooker: Onlooker | None = None
+) -> Played:
     """Without satellites, and under each fleet. Raises `LocalError`."""
     ground = prepare(world, seed, progress)
-    return Played(ground, tuple(run(ground, overhead, progress) for overhead in (None, *overheads)))
+    skies = (None, *overheads)
+    if onlooker:
+        onlooker.begins(ground, [_label(overhead) for overhead in skies])
+    runs: list[Run] = []
+    for overhead in skies:
+        runs.append(run(ground, overhead, progress, onlooker=onlooker))
+        if onlooker:
+            onlooker.ended(runs[-1])
+    return Played(ground, tuple(runs))
+
+
+def _label(overhead: Overhead | None) -> str:
+    return overhead.label if overhead else "without satellites"
+
+
+def _warned(ground: Ground, traffic: Traffic, service: Service) -> tuple[Floats, ...]:
+    """For each warning, when each phone inside shows it, by what was broadcast so far."""
+    warned: list[Floats] = []
+    for number, approved in enumerate(ground.warnings):
+        by_ground = ground.by_ground_s[number]
+        carried = sorted(traffic.carried.get(number, ()))
+        by_satellite = alerting.warned_by_satellite(
+            approved, carried, service, ground.reach, ground.phones, ground.world.figures, by_ground
+        )
+        warned.append(np.minimum(by_ground, by_satellite))
+    return tuple(warned)
 
 
 def _first_texts(written: Texts) -> dict[int, float]:

@@ -1982,6 +1982,46 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/exercises": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Exercises
+         * @description Exercises that are played with `tramontana exercise run --watch` into this server's data directory, or were. Simulated.
+         */
+        get: operations["exercises"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/exercises/{name}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Exercise
+         * @description The world of an exercise over time, and what came of the runs that are over. Simulated.
+         */
+        get: operations["exercise"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/presence": {
         parameters: {
             query?: never;
@@ -3265,6 +3305,149 @@ export interface components {
              * @description the states of the short messages that carried it
              */
             messages: ("queued" | "sending" | "unknown" | "accepted" | "delivered" | "undelivered" | "refused" | "expired" | "withdrawn")[];
+        };
+        /**
+         * Exercise
+         * @description An exercise: F instants, M municipalities. Everything in it is simulated.
+         */
+        Exercise: {
+            /** Title */
+            title: string;
+            /**
+             * Begins At
+             * @description Of the world, POSIX seconds
+             */
+            begins_at: number;
+            /** Seconds */
+            seconds: number;
+            /** Seed */
+            seed: number;
+            /** Phones */
+            phones: number;
+            /** Sites */
+            sites: number;
+            /** Places */
+            places: components["schemas"]["ExercisePlace"][];
+            /** At S */
+            at_s: number[];
+            /**
+             * Cut Off
+             * @description (F, M) percent of the phones that hear no site
+             */
+            cut_off: number[][];
+            /**
+             * Dark
+             * @description (F, M) without mains
+             */
+            dark: boolean[][];
+            /**
+             * Cut Off Phones
+             * @description By instant, phones that hear no site
+             */
+            cut_off_phones: number[];
+            /** Runs */
+            runs: components["schemas"]["ExerciseRun"][];
+        };
+        /**
+         * ExerciseNow
+         * @description Where an exercise is. While a run is played: the instant of its world and what came of it by then.
+         */
+        ExerciseNow: {
+            /** Title */
+            title: string;
+            /**
+             * State
+             * @enum {string}
+             */
+            state: "playing" | "done";
+            /**
+             * Told At
+             * @description When the player said so, POSIX seconds: it says so every few seconds while it lives
+             */
+            told_at: number;
+            /**
+             * Ended
+             * @description Runs that are over: so many does the exercise itself hold
+             */
+            ended: number;
+            /**
+             * Labels
+             * @description Of all runs, in their order
+             */
+            labels: string[];
+            /** Now S */
+            now_s: number;
+            /**
+             * Warned
+             * @description By municipality, of the run that is played; empty before it shows anything
+             */
+            warned: number[];
+            /** Warned Percent */
+            warned_percent: number;
+            /** Asked For Help */
+            asked_for_help: number;
+            /** Heard */
+            heard: number;
+            /** Texts */
+            texts: number;
+            /** Texts Delivered */
+            texts_delivered: number;
+            /** Texts By Satellite */
+            texts_by_satellite: number;
+            /** Texts Waiting */
+            texts_waiting: number;
+        };
+        /** ExercisePlace */
+        ExercisePlace: {
+            /** Name */
+            name: string;
+            /** Latitude Deg */
+            latitude_deg: number;
+            /** Longitude Deg */
+            longitude_deg: number;
+            /** People */
+            people: number;
+        };
+        /**
+         * ExerciseRun
+         * @description A run that is over. Delays are seconds from the approval of the first warning, or from the first text; None for never.
+         */
+        ExerciseRun: {
+            /** Label */
+            label: string;
+            /**
+             * Warned
+             * @description By instant and municipality, percent of the phones inside; -1 where none lives inside
+             */
+            warned: number[][];
+            /**
+             * Warned Percent
+             * @description By instant, of all phones inside
+             */
+            warned_percent: number[];
+            /** Half Warned S */
+            half_warned_s: number | null;
+            /** Nine Tenths Warned S */
+            nine_tenths_warned_s: number | null;
+            /** Asked For Help */
+            asked_for_help: number;
+            /** Heard */
+            heard: number;
+            /** Cut Off Texts */
+            cut_off_texts: number;
+            /** Cut Off Texts Delivered */
+            cut_off_texts_delivered: number;
+            /**
+             * Busiest Cell Percent
+             * @description Of its time that the busiest cell's beams were busy in the busiest minute
+             */
+            busiest_cell_percent: number;
+        };
+        /** ExerciseShown */
+        ExerciseShown: {
+            /** Name */
+            name: string;
+            now: components["schemas"]["ExerciseNow"];
         };
         /**
          * FloorState
@@ -16041,6 +16224,183 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["ReportLink"];
+                };
+            };
+            /** @description `not_logged_in`: Log in again: this needs a valid session. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `not_found`: There is nothing here for you. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `too_large`: The request is too large. Send less at once. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `wrong_host`: The server does not answer under this name. Use the address that it printed, or start it with --host-name. */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `invalid_request`: The request is not as the API document describes; `errors` names the fields. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `too_many_requests`: Too many requests. Wait as long as Retry-After says. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `internal`: The server failed; the operator finds the cause in its log. Try again later. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `store_unavailable`: The server cannot write its data now (disk full or busy). Nothing was changed. Try again later. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+        };
+    };
+    exercises: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ExerciseShown"][];
+                };
+            };
+            /** @description `not_logged_in`: Log in again: this needs a valid session. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `too_large`: The request is too large. Send less at once. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `wrong_host`: The server does not answer under this name. Use the address that it printed, or start it with --host-name. */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `invalid_request`: The request is not as the API document describes; `errors` names the fields. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `too_many_requests`: Too many requests. Wait as long as Retry-After says. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `internal`: The server failed; the operator finds the cause in its log. Try again later. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+            /** @description `store_unavailable`: The server cannot write its data now (disk full or busy). Nothing was changed. Try again later. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemShape"];
+                };
+            };
+        };
+    };
+    exercise: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Exercise"];
                 };
             };
             /** @description `not_logged_in`: Log in again: this needs a valid session. */

@@ -11,6 +11,7 @@ import { Audit } from "./Audit";
 import { Calls } from "./Calls";
 import { Conversations } from "./Conversations";
 import { Invitations } from "./Invitations";
+import { Exercises } from "./exercises/Exercises";
 import { MembersLog } from "./MembersLog";
 import { People } from "./People";
 import { Planning } from "./planning/Planning";
@@ -22,10 +23,10 @@ import { SosView } from "./sos/SosView";
 import { TextsView } from "./texts/TextsView";
 import { WarningsView } from "./warnings/WarningsView";
 
-const VIEWS = ["sky", "warnings", "sos", "texts", "sites", "invitations", "approvals", "people", "conversations", "calls", "planning", "log", "audit"] as const;
+const VIEWS = ["sky", "warnings", "sos", "texts", "exercises", "sites", "invitations", "approvals", "people", "conversations", "calls", "planning", "log", "audit"] as const;
 type View = (typeof VIEWS)[number];
 
-const ICONS: Record<View, IconName> = { sky: "satellite", warnings: "warning", sos: "place", texts: "send", sites: "router", invitations: "ticket", approvals: "check", people: "person", conversations: "message", calls: "handset", planning: "file", log: "lock", audit: "list" };
+const ICONS: Record<View, IconName> = { sky: "satellite", warnings: "warning", sos: "place", texts: "send", sites: "router", invitations: "ticket", approvals: "check", people: "person", conversations: "message", calls: "handset", exercises: "clock", planning: "file", log: "lock", audit: "list" };
 
 function viewInAddress(): View {
   const named = location.hash.replace(/^#\//, "");
@@ -55,6 +56,8 @@ function Present({ session }: { session: ConsoleSession }) {
       return <Conversations api={api} />;
     case "approvals":
       return <Approvals api={api} />;
+    case "exercises":
+      return <Exercises api={api} />;
     case "planning":
       return <Planning api={api} />;
     case "log":

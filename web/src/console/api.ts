@@ -31,6 +31,9 @@ export type ShownTexts = "all" | "waiting" | "unknown" | "under-way" | "delivere
 export type UnitPage = Schemas["UnitPage"];
 export type Unit = Schemas["UnitShown"];
 export type PlanningReport = Schemas["PlanningReport"];
+export type Exercise = Schemas["Exercise"];
+export type ExerciseNow = Schemas["ExerciseNow"];
+export type ExerciseShown = Schemas["ExerciseShown"];
 export type SkySummary = Schemas["SkySummary"];
 export type Link = Schemas["Link"];
 export type Links = Schemas["Links"];
@@ -263,6 +266,14 @@ export class ConsoleApi {
 
   planningReportLink(name: string): Promise<Schemas["ReportLink"]> {
     return this.#call("POST", `/planning/reports/${encodeURIComponent(name)}/link`);
+  }
+
+  exercises(): Promise<ExerciseShown[]> {
+    return this.#call("GET", "/exercises");
+  }
+
+  exercise(name: string): Promise<Exercise> {
+    return this.#call("GET", `/exercises/${encodeURIComponent(name)}`);
   }
 
   sky(): Promise<SkySummary> {

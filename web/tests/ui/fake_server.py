@@ -10,7 +10,7 @@ import math
 import struct
 import threading
 from base64 import b64decode, b64encode
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -371,6 +371,50 @@ REPORT = (
 """With a script, which the policy must not let run."""
 
 
+TOWNS = [
+    ("Rieti", 42.40, 12.86, 47_000),
+    ("Amatrice", 42.63, 13.29, 2_650),
+    ("Accumoli", 42.69, 13.25, 660),
+    ("Norcia", 42.79, 13.09, 4_900),
+]
+RUNS = ["without satellites", "Starlink direct-to-cell, 650 satellites"]
+FRAMES = 7
+
+
+def exercise(ended: int) -> dict[str, Any]:
+    """A made-up night of six hours; `ended` of its two runs are over."""
+
+    def run(number: int) -> dict[str, Any]:
+        return {
+            "label": RUNS[number], "warned": [[min(100, 60 * frame), 12 * frame + 20 * number, 10 * number, -1] for frame in range(FRAMES)],
+            "warned_percent": [min(100.0, 70.0 + 4 * frame + 5 * number) for frame in range(FRAMES)],
+            "half_warned_s": 42.0, "nine_tenths_warned_s": 612.0 if number else None, "asked_for_help": 412, "heard": 260 + 120 * number,
+            "cut_off_texts": 1_000, "cut_off_texts_delivered": 800 * number, "busiest_cell_percent": 48.0 * number,
+        }  # fmt: skip
+
+    return {
+        "title": "Central Italy, 24 August 2016", "begins_at": 1_472_002_560.0, "seconds": 21_600.0,
+        "seed": 1, "phones": 49_000, "sites": 84,
+        "places": [{"name": name, "latitude_deg": lat, "longitude_deg": lon, "people": people} for name, lat, lon, people in TOWNS],
+        "at_s": [3_600.0 * frame for frame in range(FRAMES)],
+        "cut_off": [[0, min(100, 20 * frame), 100, 0] for frame in range(FRAMES)],
+        "dark": [[False, True, True, frame > 2] for frame in range(FRAMES)],
+        "cut_off_phones": [660 + 500 * frame for frame in range(FRAMES)],
+        "runs": [run(number) for number in range(ended)],
+    }  # fmt: skip
+
+
+def exercise_now(told_at: float, ended: int = 1, now_s: float = 7_500.0) -> dict[str, Any]:
+    """Where that exercise is."""
+    playing = ended < len(RUNS)
+    return {
+        "title": "Central Italy, 24 August 2016", "state": "playing" if playing else "done", "told_at": told_at,
+        "ended": ended, "labels": RUNS,
+        "now_s": now_s if playing else 0.0, "warned": [98, 74, 12, -1] if playing else [], "warned_percent": 91.5, "asked_for_help": 301,
+        "heard": 244, "texts": 1_234, "texts_delivered": 1_100, "texts_by_satellite": 210, "texts_waiting": 96,
+    }  # fmt: skip
+
+
 class Api:
     """The made-up administration: what the console asks for, answered from plain lists."""
 
@@ -380,6 +424,7 @@ class Api:
         self.changes: list[tuple[str, str, Any]] = []
         """What was asked of archives, talk groups, rights and texts."""
         now = clock()
+        self.exercises: dict[str, Callable[[float], dict[str, Any]]] = {"amatrice-2016": exercise_now}
         self.invitations: list[dict[str, Any]] = [
             self._invitation(1, "Embassy Tunis, duty officer", "administrator", "used", now - 90000),
             self._invitation(2, "", "start", "open", now - 7200),
@@ -535,6 +580,10 @@ class Api:
                 return 200, {"case": sos_case(now), "entries": sos_entries(now)}
             case "GET", "/api/v1/units":
                 return 200, units(now)
+            case "GET", "/api/v1/exercises":
+                return 200, [{"name": name, "now": told(now)} for name, told in self.exercises.items()]
+            case "GET", _ if path.startswith("/api/v1/exercises/"):
+                return 200, exercise(self.exercises[path.rpartition("/")[2]](now)["ended"])
             case "GET", "/api/v1/planning/reports":
                 return 200, [
                     {"name": "italy-2025", "title": "Italy 2025: which sky", "published_at": now - 3600, "size_bytes": 812_345},

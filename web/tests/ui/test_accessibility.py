@@ -77,6 +77,7 @@ VIEWS = [
     "people",
     "conversations",
     "calls",
+    "exercises",
     "planning",
     "log",
     "audit",
