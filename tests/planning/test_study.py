@@ -267,7 +267,8 @@ def test_the_page_stands_alone_and_every_figure_leads_to_its_source(tmp_path: Pa
         for link, source in zip(links, given.estimate.sources, strict=True):
             assert source.url in tree.get_element_by_id(link).xpath(".//a/@href")
     figures = list(tree.iter("figure"))
-    assert len(figures) == 7 + 4  # the ranges of all, what drives each of the six, and a map of the seas for each of the four with a sky
+    # The ranges of all, cost against three measures, what drives each of the six, and a map of the seas for each of the four with a sky.
+    assert len(figures) == 7 + 3 + 4
     assert all(len(figure.get("aria-label") or figure.text_content()) > 40 for figure in figures)
     assert "simulated" in tree.text_content()
     for heading in ("Sovereignty and dependence", "What is lost", "Capacity at the busy hour", "Time to warn, direct to phones"):

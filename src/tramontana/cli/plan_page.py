@@ -12,6 +12,7 @@ from matplotlib.figure import Figure as Drawing
 
 from tramontana.cli.plan_areas import Coverage, areas_section
 from tramontana.cli.plan_draws import Drawn
+from tramontana.cli.plan_pareto import pareto_section
 from tramontana.cli.plan_sections import (
     Links,
     busy_hour,
@@ -57,10 +58,12 @@ def study_page(study: Study, findings: Findings, seas: Coverage | None, drawn: D
         for figure in results[one.id]
     }
     measured = {name: one.whole for name, one in found.items()}
+    with plain_text():
+        pareto = pareto_section(study, values, links)
     body = (
         f"<h1>{escape(study.head.title)}</h1><p>{escape(about)}</p>"
         f'<figure role="img" aria-label="{escape(_ranges_in_words(study, values))}">{ranges}</figure>'
-        f"{_table(study, values, measured, links)}{_reported(study)}{shared_costs(study)}{_service(study, measured, links)}"
+        f"{_table(study, values, measured, links)}{_reported(study)}{pareto}{shared_costs(study)}{_service(study, measured, links)}"
         f"{sovereignty(study, found, findings.by_laser, links)}{lost(study, found, links)}{busy_hour(study, found, links)}"
         f"{areas_section(study, seas)}"
         f"{warning_section(study, findings.warned, links)}{parts}"
