@@ -9,7 +9,10 @@ import pytest
 from tests.control.house import Houses
 from tests.device.world import At, enrolled, online, stored, until
 from tramontana.cell.small_text import decode_text, encode_text
+from tramontana.control.operators import parse_operators
+from tramontana.control.store.sealed_texts import MOST_WAITING, keep
 from tramontana.device.device import Device
+from tramontana.device.requests import Refusal
 from tramontana.device.sealed_post import MOST_HELD, SealedPost
 from tramontana.device.store import MemoryStore
 from tramontana.keys.sealed_text import EPOCH_KEPT_S, CannotSeal, Gone, NotYet, Refused, Seen
@@ -100,6 +103,32 @@ async def test_a_revoked_device_can_neither_write_nor_read_sealed_texts(houses: 
             with pytest.raises((Refused, NotYet)):
                 ada.device.open_text(stolen.datagram, ada.online.now())
             assert not ada.device.sealed.arrived()
+
+
+async def test_a_text_for_another_device_of_the_server_needs_no_operator(houses: Houses, tmp_path: Path) -> None:
+    operators = parse_operators('[sealed]\nprefix = "43200"', tmp_path)
+    async with houses(operators=operators) as house:
+        ada_store, bruno_store = MemoryStore(), MemoryStore()
+        ada_person, bruno_person = await enrolled(house, ada_store, "Ada"), await enrolled(house, bruno_store, "Bruno")
+        async with online(ada_store, ada_person) as ada, online(bruno_store, bruno_person, on_sealed=lambda at: None) as bruno:
+            await acquainted(ada, bruno)
+            assert [await at.online.ask(at.device.claim_number()) for at in (ada, bruno)] == ["43200000", "43200001"]
+            leaving = ada.device.seal_text(bruno.account_id, encode_text("Come in"), ada.online.now(), number="43200001")
+            text_id = await ada.online.ask(ada.device.hand_over(leaving, "routine"))
+            assert await ada.online.ask(ada.device.hand_over(leaving, "routine")) == text_id  # an answer that was lost
+            await until(lambda: words(bruno.device) == ["Come in"])
+            token = {"Authorization": f"Bearer {ada.online._token}"}
+            assert (await house.http.get(f"/api/v1/me/sealed-texts/sent/{text_id}", headers=token)).json() == {"state": "delivered"}
+            nobody = ada.device.seal_text(bruno.account_id, b"\0x", ada.online.now(), number="43200007")
+            with pytest.raises(Refusal, match="number"):
+                await ada.online.ask(ada.device.hand_over(nobody, "routine"))
+            async with house.store.write() as connection:
+                for number in range(MOST_WAITING):
+                    await keep(connection, ada_person.device_id, "43200001", bytes([number]) * 23, ada.online.now())
+            back = bruno.device.seal_text(ada.account_id, b"\0x", bruno.online.now(), number="43200000")
+            with pytest.raises(Refusal, match="full"):
+                await bruno.online.ask(bruno.device.hand_over(back, "routine"))
+    assert [each.id for each in bruno.device.sealed.departing()] == [back.id]
 
 
 def test_octets_without_a_key_are_held_within_bounds() -> None:

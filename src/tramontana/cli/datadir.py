@@ -34,6 +34,14 @@ database_password_option = click.option(
 )
 """The options `--database` and `--database-password-file`, for commands that open the store; give both to `PostgresqlAddress.parse`."""
 
+operators_option = click.option(
+    "--operators",
+    "operators_file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Message centres of mobile operators, who may bind to ours, and the emergency numbers (TOML, docs/sms.md).",
+)
+"""The option `--operators`, for commands that run a server."""
+
 
 def data_dir(option: Path | None) -> Path:
     """The data directory: the option, else $TRAMONTANA_DATA, else $XDG_DATA_HOME/tramontana, else ~/.local/share/tramontana.

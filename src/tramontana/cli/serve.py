@@ -18,7 +18,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from tramontana.cli.address import DEFAULT_PORT
-from tramontana.cli.datadir import data_dir, data_option, database_option, database_password_option
+from tramontana.cli.datadir import data_dir, data_option, database_option, database_password_option, operators_option
 from tramontana.cli.warning_data import load_warning_data
 from tramontana.control import live, logs
 from tramontana.control.app import Parts, create_app
@@ -264,12 +264,7 @@ def _tak_servers(file: Path | None) -> TakServers:
 )
 @click.option("--attachment-mib", default=32, show_default=True, type=click.IntRange(1, 512), help="The largest attachment, in MiB.")
 @click.option("--attachments-mib", default=512, show_default=True, type=click.IntRange(1), help="Attachments kept of one account, in MiB.")
-@click.option(
-    "--operators",
-    "operators_file",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Message centres of mobile operators, who may bind to ours, and the emergency numbers (TOML, docs/sms.md).",
-)
+@operators_option
 @click.option(
     "--tak",
     "tak_file",

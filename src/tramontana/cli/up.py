@@ -15,7 +15,7 @@ import click
 from tramontana import __version__
 from tramontana.cli import demonstration_setup
 from tramontana.cli.address import DEFAULT_PORT
-from tramontana.cli.datadir import data_dir, data_option, database_option, database_password_option
+from tramontana.cli.datadir import data_dir, data_option, database_option, database_password_option, operators_option
 from tramontana.cli.organisation_key import organisation_dir
 from tramontana.cli.supervise import Child, keep_running
 from tramontana.control.bootstrap import Bootstrap, prepare
@@ -40,6 +40,7 @@ class _Layout:
     database: str | None = None
     database_password_file: Path | None = None
     events: str | None = None
+    operators: Path | None = None
 
     @property
     def relay(self) -> list[str]:
@@ -73,6 +74,7 @@ class _Layout:
             *(("--database", self.database) if self.database else ()),
             *(("--database-password-file", str(self.database_password_file)) if self.database_password_file else ()),
             *(("--events", self.events) if self.events else ()),
+            *(("--operators", str(self.operators)) if self.operators else ()),
             "--live",
         ]
 
@@ -180,8 +182,15 @@ async def _until(stop: asyncio.Event, children: list[Child], say: Callable[[str]
     envvar="TRAMONTANA_EVENTS",
     help="NATS server, where further server processes (`tramontana serve`) are to share the database: nats://HOST:PORT.",
 )
+@operators_option
 def up(
-    data: Path | None, port: int, forwarders: int, database: str | None, database_password_file: Path | None, events: str | None
+    data: Path | None,
+    port: int,
+    forwarders: int,
+    database: str | None,
+    database_password_file: Path | None,
+    events: str | None,
+    operators_file: Path | None,
 ) -> None:
     """Run the whole service on this machine: server, media relay, path player, forwarders, and a demonstration organisation."""
     directory = data_dir(data)
@@ -189,5 +198,5 @@ def up(
     click.echo(f"Tramontana {__version__}: cryptography and telephony are real, the radio path is simulated.")
     click.echo()
     with tempfile.TemporaryDirectory(prefix="tramontana-") as runtime:
-        shared = (database, database_password_file, events)
+        shared = (database, database_password_file, events, operators_file)
         asyncio.run(_run(_Layout(directory, organisation, port, _free_udp_port(), Path(runtime), forwarders, *shared)))

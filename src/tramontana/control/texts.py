@@ -46,6 +46,8 @@ ANSWERS_AWAITED_S = 5.0
 NO_LIMIT_PER_S = 1e6
 SEALED_WAYS_S = 2 * 86400.0
 """How long a sealed text is tried: its keys live three days (keys/sealed_text.py), and it has to be opened within them."""
+HERE = ""
+"""The link of what stays on this server."""
 SHORTEST_SEALED = HEADER_BYTES + TAG_BYTES
 
 
@@ -59,6 +61,12 @@ class Queued:
 
     text_id: str
     wait_s: float | None
+    device_id: str | None = None
+    """Of ours, for which a sealed text waits already: it is told once this is committed."""
+
+
+class BoxFull(LocalError):
+    """Too many sealed texts wait for a device of ours; it has to take them first."""
 
 
 HandleSos = Callable[[AsyncConnection, IncomingText, float], Awaitable[None]]
@@ -126,7 +134,7 @@ class Texts:
 
         datagram: octets that go as one message in the place of `body`.
         """
-        by = link or self.link_for(destination)
+        by = link if link is not None else self.link_for(destination)
         if by is None:
             raise NoRoute(f"no message centre is configured for numbers like {destination[:6]}…; add one to the operators' file")
         now = self.clock()
@@ -158,11 +166,16 @@ class Texts:
         rank: Rank,
         request_id: str,
     ) -> Queued:
-        """Keep a sealed text, to leave as one short message of octets; call `wake` after it. Raises `NoRoute`.
+        """Keep a sealed text, to leave as one short message of octets; call `wake` after it. Raises `NoRoute`, `BoxFull`.
 
-        The phone opens it once however often it comes, so it is sent again where nobody knows whether the centre has it.
+        The phone opens it once however often it comes, so it is sent again where nobody knows whether the centre has it. For a number
+        of ours it leaves nowhere: it waits for the device at once.
         """
-        return await self.put(
+        here = destination in self._sealed
+        to = await sealed_texts.device_at(connection, destination) if here else None
+        if here and to is None:
+            raise NoRoute("no device has this number: ask the other one for its number again")
+        queued = await self.put(
             connection,
             origin=rows.sealed_origin(device_id),
             destination=destination,
@@ -173,7 +186,16 @@ class Texts:
             ways_s=SEALED_WAYS_S,
             if_unknown="again",
             request_id=request_id,
+            link=HERE if here else None,
         )
+        if to is None:
+            return queued
+        if keys := await rows.keys_of(connection, queued.text_id, ("queued",)):
+            if not await sealed_texts.keep(connection, to, source, datagram, self.clock()):
+                raise BoxFull("too many sealed texts wait for this device")
+            for happening in ("taken", "receipt delivered"):
+                await rows.apply(connection, happening, self.clock(), keys=keys)
+        return Queued(queued.text_id, 0.0, to)
 
     def wait_s(self, link: str, beam: str, rank: Rank, phone: str) -> float | None:
         """About how long a text would wait for its turn; None where nobody can say."""

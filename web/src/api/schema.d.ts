@@ -1487,7 +1487,7 @@ export interface paths {
         put?: never;
         /**
          * Send Sealed Text
-         * @description Send a sealed text as one short message. It is on disk when this answers.
+         * @description Send a sealed text as one short message; to a number of this server it goes at once. It is on disk when this answers.
          */
         post: operations["send_sealed_text"];
         delete?: never;
@@ -13569,7 +13569,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemShape"];
                 };
             };
-            /** @description `no_route`: No message centre is configured for this number. Add one to the operators' file, or correct the number.; `no_sealed_numbers`: This server has no number for sealed texts of this device. Ask its operator for [sealed] numbers, then claim one. */
+            /** @description `mailbox_full`: A mailbox that this must reach is full. Try again when its device has been online.; `no_route`: No message centre is configured for this number. Add one to the operators' file, or correct the number.; `no_sealed_numbers`: This server has no number for sealed texts of this device. Ask its operator for [sealed] numbers, then claim one. */
             409: {
                 headers: {
                     [name: string]: unknown;

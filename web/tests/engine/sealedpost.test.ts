@@ -81,7 +81,9 @@ describe("sealed texts by the server", () => {
     await until(() => anna.phone.sealedReach(to).number === "+390621");
     expect(await anna.phone.sealText(to, "x", "flash")).toEqual({ state: "refused", reason: "no_number" });
     await anna.phone.takeSealedTexts(to);
+    await server.allow(anna.id(), "flash");
     expect(await anna.phone.sealText(to, "Portate coperte.", "flash")).toEqual({ state: "sent", waitS: 40 });
+    expect(server.sealedLevels).toEqual(["flash"]);
     await until(() => sealedLines(bruno, anna.id()).length === 1);
     expect(server.seen.some((body) => body.includes("Portate"))).toBe(false);
 
@@ -95,5 +97,18 @@ describe("sealed texts by the server", () => {
     await until(() => sealedLines(again, bruno.id()).at(-1) === "> Ancora. sent");
     await until(() => sealedLines(bruno, again.id()).length === 2);
     expect(sealedLines(bruno, again.id())).toEqual(["< Portate coperte. delivered", "< Ancora. delivered"]);
+  });
+
+  it("go up to the person's ceiling, and are told where it is lower than asked", async () => {
+    const { server, anna, bruno } = await acquainted();
+    const [to, from] = [anna.with(bruno.id()), bruno.with(anna.id())];
+    await bruno.phone.takeSealedTexts(from);
+    await until(() => anna.phone.sealedReach(to).number !== null);
+    await anna.phone.takeSealedTexts(to);
+    expect(await anna.phone.sealText(to, "Subito.", "priority")).toEqual({ state: "refused", reason: "precedence" });
+    expect(sealedLines(anna, bruno.id())).toEqual(["> Subito. failed"]);
+    expect(await anna.phone.sealText(to, "Quando si può.", "routine")).toMatchObject({ state: "sent" });
+    await until(() => sealedLines(bruno, anna.id()).length === 1);
+    expect(server.sealedLevels).toEqual(["routine"]);
   });
 });

@@ -4,6 +4,7 @@ import type { Schemas } from "../../src/api/client";
 import { fromBase64, owned, randomId, toBase64, toHex } from "../../src/keys/bytes";
 import { keyPackageReference } from "../../src/keys/conversation";
 import { directConversationId, sessionStatement } from "../../src/keys/statement";
+import { PRECEDENCES } from "../../src/phone/model";
 import type { MailboxItem, Socket } from "../../src/phone/engine/session";
 import { organisation, TestLog } from "./organisation";
 
@@ -104,6 +105,8 @@ export class TwinServer {
   readonly floorWishes: { deviceId: string; precedence: string | null }[] = [];
   /** Everything that was ever stored or put on the wire, for a search for plaintext. */
   readonly seen: string[] = [];
+  /** With which precedence sealed texts came, each request once. */
+  readonly sealedLevels: string[] = [];
   /** Codes of the requests that were refused. */
   readonly refused: string[] = [];
   /** How often the alarm of a phone under duress arrived. */
@@ -260,11 +263,14 @@ export class TwinServer {
   }
 
   /** As two operators would: the octets come to the device whose number it is, each request once. */
-  private carrySealed(from: Device, { destination, datagram, request_id }: Schemas["SealedTextRequest"]): Schemas["TextQueued"] {
+  private carrySealed(from: Device, { destination, datagram, precedence, request_id }: Schemas["SealedTextRequest"]): Schemas["TextQueued"] {
+    const level = precedence ?? "routine";
+    if (PRECEDENCES.indexOf(level) > PRECEDENCES.indexOf(from.precedenceCeiling)) throw new Refusal(403, "precedence_refused");
     const to = [...this.devices.values()].find(({ sealedNumber }) => sealedNumber === destination);
     if (to === undefined) throw new Refusal(409, "no_route");
     if (!this.carried.has(request_id)) {
       this.carried.add(request_id);
+      this.sealedLevels.push(level);
       to.sealed.push({ text_id: randomId(), source: from.sealedNumber ?? "", datagram, received_at: Date.now() / 1000 });
       to.socket?.push({ type: "sealed_text" });
     }

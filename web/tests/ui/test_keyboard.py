@@ -495,8 +495,15 @@ def test_a_sealed_text_is_written_carried_and_opened_by_keyboard(watched: Watche
     dialog.get_by_role("button", name="Take sealed texts on a number of the server's").press("Enter")
     expect(dialog.get_by_text("Sealed texts reach this device at +390612345.")).to_be_visible()
     dialog.get_by_label("Text", exact=True).fill("Return to Augusta.")
-    dialog.get_by_role("button", name="Send to +881612345678").press("Enter")
+    level = dialog.get_by_label("Precedence of the text")
+    expect(level.get_by_role("option")).to_have_text(["Routine", "Priority", "Immediate", "Flash"])  # up to one's own
+    level.focus()
+    page.keyboard.press("i")
+    page.keyboard.press("Tab")
+    expect(dialog.get_by_role("button", name="Send to +881612345678")).to_be_focused()
+    page.keyboard.press("Enter")
     expect(dialog.get_by_text("The sealed text is queued, about 40 s.")).to_be_visible()
+    expect(level).to_have_value("routine")  # more is asked for each time anew
     came = dialog.get_by_label("A sealed text that came, in hexadecimal")
     came.fill("00")
     dialog.get_by_role("button", name="Open", exact=True).press("Enter")
@@ -509,4 +516,4 @@ def test_a_sealed_text_is_written_carried_and_opened_by_keyboard(watched: Watche
     expect(button).to_be_focused()
     asked = [each for each in watched.asked() if "eal" in each]
     assert asked[0] == "sealText a3 Return to Augusta. by hand"
-    assert asked[2:4] == ["sealText a3 Return to Augusta. routine", "openSealed 00"]
+    assert asked[2:4] == ["sealText a3 Return to Augusta. immediate", "openSealed 00"]

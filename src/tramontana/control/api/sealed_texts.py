@@ -18,7 +18,7 @@ from tramontana.control.problem import Problem, problems
 from tramontana.control.shapes import Id, Shape, UnixSeconds, base64_bytes
 from tramontana.control.store import accounts, audit, sealed_texts
 from tramontana.control.store import texts as rows
-from tramontana.control.texts import NoRoute
+from tramontana.control.texts import BoxFull, NoRoute
 from tramontana.keys.sealed_text import HEADER_BYTES, MOST_BYTES, TAG_BYTES
 from tramontana.precedence import Precedence, PrecedenceLabel
 
@@ -72,10 +72,10 @@ async def claim_number(sender: AuditedDeviceOf, services: ServicesOf) -> SealedN
 @router.post(
     "",
     status_code=201,
-    responses=problems("not_logged_in", "not_certified", "no_route", "precedence_refused", "no_sealed_numbers"),
+    responses=problems("not_logged_in", "not_certified", "no_route", "precedence_refused", "no_sealed_numbers", "mailbox_full"),
 )
 async def send_sealed_text(body: SealedTextRequest, sender: AuditedDeviceOf, services: ServicesOf) -> TextQueued:
-    """Send a sealed text as one short message. It is on disk when this answers."""
+    """Send a sealed text as one short message; to a number of this server it goes at once. It is on disk when this answers."""
     level = Precedence.parse(body.precedence)
     try:
         async with services.store.write() as connection:
@@ -99,6 +99,10 @@ async def send_sealed_text(body: SealedTextRequest, sender: AuditedDeviceOf, ser
             await audit.append(connection, now=services.clock(), actor=actor, action="text.sealed", subject=subject, details=details)
     except NoRoute:
         raise Problem("no_route") from None
+    except BoxFull:
+        raise Problem("mailbox_full") from None
+    if queued.device_id is not None:
+        services.texts.on_sealed(queued.device_id)
     services.texts.wake()
     return TextQueued(text_id=queued.text_id, wait_s=queued.wait_s)
 

@@ -56,7 +56,7 @@ function Row({ text, nowS, busy, decide }: RowProps) {
       <td>
         <span class={badge(text.state)}>{stateWords(text)}</span>
         {text.messages.length > 1 && <span class="quiet text-origin">{t("texts.parts", { count: text.messages.length, left: text.messages.filter(({ state }) => state === "queued").length })}</span>}
-        <span class="quiet text-origin">{text.beam === "" ? text.link : `${text.link} · ${t("texts.beam", { beam: text.beam })}`}</span>
+        <span class="quiet text-origin">{text.beam === "" ? text.link || t("texts.here") : `${text.link} · ${t("texts.beam", { beam: text.beam })}`}</span>
         {errors.length > 0 && <span class="quiet text-origin">{t("texts.error", { code: errors.join(", ") })}</span>}
       </td>
       <td>

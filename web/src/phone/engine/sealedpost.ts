@@ -19,6 +19,7 @@ import type { Texts } from "./texts";
 const MOST_HELD = 32;
 const HELD_S = 72 * 3600;
 const OWN_NUMBER = "own";
+const REFUSED: Partial<Record<string, "no_route" | "precedence">> = { no_route: "no_route", precedence_refused: "precedence" };
 
 interface StoredConversation {
   peer: string;
@@ -236,7 +237,7 @@ export class SealedPost {
       sent = { state: "sent", waitS: queued.wait_s };
     } catch (error) {
       if (!(error instanceof ApiError) || error.passing) return { state: "later" };
-      sent = { state: "refused", reason: error.code === "no_route" ? "no_route" : "server" };
+      sent = { state: "refused", reason: REFUSED[error.code] ?? "server" };
     }
     await this.texts.sealedLeft(row.conversationId, entryId, sent.state === "sent" ? "sent" : "failed", [{ table: "sealed", key: `leaving/${entryId}`, value: undefined }]);
     this.leaving.delete(entryId);

@@ -5,8 +5,9 @@ import { encodeText } from "../../texts/smallText";
 import { announce } from "../../ui/Announcer";
 import { Dialog } from "../../ui/Dialog";
 import { Icon } from "../../ui/icons";
-import type { Contact, SealedReach } from "../model";
+import type { Contact, Precedence, SealedReach } from "../model";
 import { attempt, usePhone } from "./context";
+import { PrecedenceMenu } from "./Precedence";
 
 /** A text of one SMS for a person, sealed on this device: sent by the server, or carried by whatever carries 140 octets. */
 export function SealedDialog({ contact }: { contact: Contact }) {
@@ -20,6 +21,7 @@ export function SealedDialog({ contact }: { contact: Contact }) {
   const [said, setSaid] = useState("");
   const [fault, setFault] = useState("");
   const [busy, setBusy] = useState(false);
+  const [level, setLevel] = useState<Precedence>("routine");
   const octets = useMemo(() => encodeText(body).length, [body]);
   const fits = octets <= MOST_PLAINTEXT_BYTES;
   const close = () => (screen.dialog.value = null);
@@ -43,9 +45,10 @@ export function SealedDialog({ contact }: { contact: Contact }) {
   const seal = (byHand: boolean) =>
     work(async () => {
       setHex("");
-      const done = await engine.sealText(conversationId, body.trim(), byHand ? "by hand" : "routine");
+      const done = await engine.sealText(conversationId, body.trim(), byHand ? "by hand" : level);
       if (done.state === "refused") return setFault(t(`sealed.refused.${done.reason}`));
       setBody("");
+      if (!byHand) setLevel("routine"); // more than routine is asked for each time anew
       if (done.state === "sealed") {
         setHex(done.hex);
         tell(t("sealed.made"));
@@ -77,10 +80,13 @@ export function SealedDialog({ contact }: { contact: Contact }) {
           </div>
           <div class="sealed-actions">
             {reach.number !== null && reach.ownNumber !== null && (
-              <button type="submit" class="button button-primary" disabled={busy || !fits || body.trim() === ""}>
-                <Icon name="send" />
-                {t("sealed.send", { number: reach.number })}
-              </button>
+              <>
+                <PrecedenceMenu label={t("sealed.level")} chosen={level} onChoose={setLevel} />
+                <button type="submit" class="button button-primary" disabled={busy || !fits || body.trim() === ""}>
+                  <Icon name="send" />
+                  {t("sealed.send", { number: reach.number })}
+                </button>
+              </>
             )}
             <button type="button" class="button" disabled={busy || !fits || body.trim() === ""} onClick={() => seal(true)}>
               {t("sealed.byHand")}
