@@ -302,3 +302,71 @@ async def test_a_call_in_progress_is_shown_to_members_and_to_nobody_else(houses:
         assert (await eve.get(of_conversation)).json()["code"] == "not_found"
         await ada.delete(f"/calls/{call_id}")
         assert (await bea.get(of_conversation)).json() == {"call": None}
+
+
+async def group_of(house: House, *names: str) -> tuple[list[Phone], str]:
+    """Members of a group that nobody has founded yet: calls ask for no more."""
+    phones = [await house.phone(name) for name in names]
+    conversation_id = secrets.token_hex(16)
+    members = [phone.account_id for phone in phones[1:]]
+    request = {"kind": "group", "members": members, "conversation_id": conversation_id}
+    assert (await phones[0].post("/conversations", request)).status_code == 200
+    return phones, conversation_id
+
+
+async def test_phones_are_told_when_the_call_they_are_in_changes_and_all_members_when_it_ends(houses: Houses) -> None:
+    async with houses() as house:
+        (ada, bea, cid), conversation_id = await group_of(house, "Ada", "Bea", "Cid")
+        call_id, changed = secrets.token_hex(16), {"type": "call", "conversation_id": conversation_id}
+        async with ada.socket() as at_ada, bea.socket() as at_bea, cid.socket() as at_cid:
+            await ada.put(f"/calls/{call_id}", body(conversation_id))
+            assert await at_ada.next("call") == changed
+            await bea.put(f"/calls/{call_id}", body(conversation_id))
+            assert await at_ada.next("call") == await at_bea.next("call") == changed
+            await ada.delete(f"/calls/{call_id}")
+            for socket in (at_ada, at_bea, at_cid):
+                assert await socket.next("call") == changed
+
+
+async def test_every_change_of_a_call_is_told_once_and_to_whom_it_concerns(houses: Houses, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with houses() as house:
+        (ada, bea, cid, dan), conversation_id = await group_of(house, "Ada", "Bea", "Cid", "Dan")
+        told: list[tuple[set[str], str]] = []
+        monkeypatch.setattr(house.services.hub, "call_changed", lambda accounts, conversation: told.append((set(accounts), conversation)))
+
+        def heard(*expected: tuple[Phone, ...], of: str = conversation_id) -> bool:
+            seen = [accounts for accounts, conversation in told if conversation == of]
+            told.clear()
+            return seen == [{phone.account_id for phone in phones} for phones in expected]
+
+        first, second = secrets.token_hex(16), secrets.token_hex(16)
+        for phone in (ada, bea, cid):
+            await phone.put(f"/calls/{first}", body(conversation_id))
+        assert heard((ada,), (ada, bea), (ada, bea, cid)), "somebody joins"
+        await cid.put(f"/calls/{first}", body(conversation_id))
+        assert heard(), "a grant is renewed"
+        await dan.delete(f"/calls/{first}")
+        assert heard(), "somebody leaves who is not in it"
+        await cid.delete(f"/calls/{first}")
+        assert heard((ada, bea)), "somebody leaves"
+        for phone in (cid, dan):
+            await phone.put(f"/calls/{first}", body(conversation_id))
+        told.clear()
+        elsewhere = await cid.open_with(dan)
+        await cid.put(f"/calls/{second}", body(elsewhere))
+        assert [(accounts, conversation) for accounts, conversation in told] == [
+            ({ada.account_id, bea.account_id, dan.account_id}, conversation_id),
+            ({cid.account_id}, elsewhere),
+        ], "somebody goes into another call"
+        told.clear()
+        await house.custodians.revoke(house, dan)
+        assert heard((ada, bea)), "a device is revoked"
+        removed = await ada.delete(f"/conversations/{conversation_id}/members/{bea.account_id}")
+        assert removed.status_code == 204
+        assert heard((ada, cid, dan)), "somebody is removed from the group, and the call ends"
+        await ada.put(f"/calls/{secrets.token_hex(16)}", body(conversation_id))
+        told.clear()
+        for _ in range(2):
+            await keep(house)
+            house.clock.advance(NOBODY_ONLINE_S + 1)
+        assert heard((ada, cid, dan)), "nobody is there any more"

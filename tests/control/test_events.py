@@ -14,6 +14,7 @@ pytestmark = pytest.mark.anyio
 
 ADA, BEA = "a" * 32, "b" * 32
 PHONE, TABLET, OTHER = "1" * 32, "2" * 32, "3" * 32
+CONVERSATION = "c" * 32
 
 
 class Process:
@@ -51,6 +52,7 @@ def quiet(outbox: Outbox) -> Outbox:
         events.DirectoryChanged(),
         events.Closed(device_ids=[PHONE], code=4401),
         events.CallsChanged(),
+        events.CallChanged(account_ids=[ADA, BEA], conversation_id=CONVERSATION),
         events.Pushed(device_ids=[PHONE], frame='{"type":"floor"}'),
     ],
 )
@@ -156,6 +158,23 @@ async def test_sockets_are_closed_and_the_directory_told_everywhere() -> None:
     await settle()
     assert there.directory
     assert there.close_code == CLOSE_NOT_LOGGED_IN
+
+
+async def test_members_at_every_process_are_told_of_a_conversation_and_its_call_and_nobody_else() -> None:
+    first, second = two()
+    ada, bea = Outbox(PHONE, ADA, 1), Outbox(OTHER, BEA, 1)
+    first.hub.attach(ada)
+    second.hub.attach(bea)
+    await settle()
+    for subject, change in (("conversations", first.hub.conversation_changed), ("calls", first.hub.call_changed)):
+        quiet(ada), quiet(bea)
+        change([BEA], CONVERSATION)
+        await settle()
+        assert getattr(bea, subject) == {CONVERSATION}
+        assert bea.wake.is_set()
+        assert not getattr(ada, subject)
+        change([ADA], CONVERSATION)
+        assert getattr(ada, subject) == {CONVERSATION}
 
 
 async def test_what_was_lost_is_made_up_for_from_the_store() -> None:

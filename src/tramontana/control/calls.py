@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -25,8 +27,15 @@ NOBODY_ONLINE_S = 90.0
 ASK_AGAIN_S = 2.0
 """How soon a phone whose call waits for room is to ask again."""
 
-Ended = dict[str, list[str]]
-"""Calls that were pre-empted, with the devices that were in them."""
+
+@dataclass(frozen=True, slots=True)
+class _Changes:
+    """What a transaction did to calls."""
+
+    to_look: defaultdict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
+    """Conversations of which the call changes, with the accounts that are to look."""
+    preempted: list[tuple[frames.Preempted, list[str]]] = field(default_factory=list)
+    """What is said to the devices of calls that were pre-empted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +58,17 @@ class Calls:
         self._clock = clock
         self._last_online: dict[str, float] = {}
 
+    @asynccontextmanager
+    async def _changing(self) -> AsyncIterator[tuple[AsyncConnection, _Changes]]:
+        """A transaction; once it stands, whoever is concerned is told."""
+        changes = _Changes()
+        async with self._store.write() as connection:
+            yield connection, changes
+        for frame, device_ids in changes.preempted:  # first: who finds his call ended is to know why
+            self._hub.push(device_ids, frames.encode(frame))
+        for conversation_id, account_ids in changes.to_look.items():
+            self._hub.call_changed(account_ids, conversation_id)
+
     async def join(
         self, sender: Sender, call_id: str, conversation_id: str, precedence: Precedence, host: str, ringing: bool = False
     ) -> CallGranted:
@@ -61,7 +81,7 @@ class Calls:
         async with self._media.granted(sender.device_id, host, call_id) as grant:
             look = await self._look(sender, conversation_id)
             now = self._clock()
-            async with self._store.write() as connection:
+            async with self._changing() as (connection, changes):
                 known = await self._check(connection, sender, call_id, conversation_id)
                 level = Precedence.parse(known.precedence) if known else precedence
                 ceiling = (await self._device(connection, sender)).ceiling
@@ -72,8 +92,8 @@ class Calls:
                 else:
                     decision = await self._decide(connection, sender, call_id, conversation_id, known, level, look, now)
                 if isinstance(decision, Admitted):
-                    told = await self._make_room(connection, sender, call_id, level, decision, now)
-                    await self._join(connection, sender, call_id, conversation_id, known, level, grant, ringing, now)
+                    await self._make_room(connection, changes, sender, call_id, level, decision, now)
+                    await self._join(connection, changes, sender, call_id, conversation_id, known, level, grant, ringing, now)
                 elif isinstance(decision, Refused):
                     details = {"reason": "no capacity", "precedence": level.label, "room": decision.room}
                     await self._audit_refusal(connection, sender, call_id, details, now)
@@ -82,14 +102,14 @@ class Calls:
         if not isinstance(decision, Admitted):
             raise _no_room(decision)
         self._last_online[call_id] = now
-        self._tell(told, level)
-        if told:
+        if changes.preempted:
             await self._media_changed()
         return CallGranted(grant, level)
 
     async def _join(
         self,
         connection: AsyncConnection,
+        changes: _Changes,
         sender: Sender,
         call_id: str,
         conversation_id: str,
@@ -101,7 +121,7 @@ class Calls:
     ) -> None:
         for other in await calls.of_device(connection, sender.device_id):
             if other != call_id:
-                await self._leave(connection, sender.device_id, other, now)
+                await self._leave(connection, changes, sender.device_id, other, now)
         if known is None:
             await calls.begin(connection, call_id, conversation_id, level.label, now)
             details = {"conversation": conversation_id, "precedence": level.label}
@@ -114,8 +134,10 @@ class Calls:
                 details=details,
             )
         await calls.join(connection, call_id, sender.device_id, now, grant.expires_at)
-        present = {participant.device_id for participant in known.participants} if known else set()
-        if present - {sender.device_id} and not ringing:
+        present = {participant.device_id: participant.account_id for participant in known.participants} if known else {}
+        if sender.device_id not in present:
+            changes.to_look[conversation_id].update(present.values(), [sender.account_id])
+        if present.keys() - {sender.device_id} and not ringing:
             await calls.mark_joined_by_two(connection, call_id)
 
     async def _device(self, connection: AsyncConnection, sender: Sender) -> accounts.Device:
@@ -161,26 +183,39 @@ class Calls:
         return self._admission.ask(admission.Call(call_id, level, began_at, cost), in_progress, look.now, now)
 
     async def _make_room(
-        self, connection: AsyncConnection, sender: Sender, call_id: str, level: Precedence, decision: Admitted, now: float
-    ) -> Ended:
-        ended: Ended = {}
+        self,
+        connection: AsyncConnection,
+        changes: _Changes,
+        sender: Sender,
+        call_id: str,
+        level: Precedence,
+        decision: Admitted,
+        now: float,
+    ) -> None:
         for victim in decision.preempted:
-            details = {"by": level.label, "by_call": call_id, "precedence": victim.precedence.label, "room": decision.room}
-            ended |= await self._preempt(connection, victim.call_id, audit.device_actor(sender.device_id), details, now)
-        return ended
+            details = {"by_call": call_id, "precedence": victim.precedence.label, "room": decision.room}
+            await self._preempt(connection, changes, victim.call_id, level, audit.device_actor(sender.device_id), details, now)
 
-    async def _preempt(self, connection: AsyncConnection, call_id: str, actor: str, details: Mapping[str, object], now: float) -> Ended:
-        """End a call for want of room: the call and the devices that are to be told."""
+    async def _preempt(
+        self,
+        connection: AsyncConnection,
+        changes: _Changes,
+        call_id: str,
+        by: Precedence | None,
+        actor: str,
+        details: Mapping[str, object],
+        now: float,
+    ) -> None:
+        """End a call for want of room, or for one of a higher level."""
         call = await calls.find(connection, call_id)
         if call is None or call.ended_at is not None:
-            return {}
+            return
+        label = by.label if by is not None else None
+        details = {"by": label, **details}
         await audit.append(connection, now=now, actor=actor, action="call.preempted", subject=f"call {call_id}", details=details)
-        await self._end(connection, call, now, "preempted")
-        return {call_id: [participant.device_id for participant in call.participants]}
-
-    def _tell(self, ended: Ended, by: Precedence | None) -> None:
-        for call_id, device_ids in ended.items():
-            self._hub.push(device_ids, frames.encode(frames.Preempted(call_id=call_id, by=by.label if by is not None else None)))
+        await self._end(connection, changes, call, now, "preempted")
+        told = [participant.device_id for participant in call.participants]
+        changes.preempted.append((frames.Preempted(call_id=call_id, by=label), told))
 
     async def _audit_refusal(
         self, connection: AsyncConnection, sender: Sender, call_id: str, details: Mapping[str, object], now: float
@@ -195,13 +230,13 @@ class Calls:
             rules = await call_rules.read(connection)
             in_progress = await self._rooms.in_progress(connection, rules, await calls.in_progress(connection))
         look = await self._rooms.look((room for call in in_progress for room in call.cost_bps), rules, now)
-        ended: Ended = {}
+        has_ended = False
         for call in shrink(in_progress, look.best):
-            async with self._store.write() as connection:
-                details = {"by": None, "precedence": call.precedence.label, "rooms": sorted(call.cost_bps)}
-                ended |= await self._preempt(connection, call.call_id, audit.SERVER, details, now)
-        self._tell(ended, None)
-        if ended:
+            async with self._changing() as (connection, changes):
+                details = {"precedence": call.precedence.label, "rooms": sorted(call.cost_bps)}
+                await self._preempt(connection, changes, call.call_id, None, audit.SERVER, details, now)
+            has_ended |= bool(changes.preempted)
+        if has_ended:
             await self._media_changed()
 
     async def _check(self, connection: AsyncConnection, sender: Sender, call_id: str, conversation_id: str) -> calls.Call | None:
@@ -218,26 +253,26 @@ class Calls:
     async def leave(self, sender: Sender, call_id: str) -> None:
         """Leave a call, or give up waiting for room; leaving one that one is not in changes nothing."""
         self._admission.withdraw(call_id)
-        async with self._store.write() as connection:
-            await self._leave(connection, sender.device_id, call_id, self._clock())
+        async with self._changing() as (connection, changes):
+            await self._leave(connection, changes, sender.device_id, call_id, self._clock())
         await self._media_changed()
 
     async def put_out(self, device_id: str) -> None:
         """A device was revoked: it leaves whatever call it is in."""
-        async with self._store.write() as connection:
+        async with self._changing() as (connection, changes):
             for call in await calls.in_progress(connection):
                 if any(participant.device_id == device_id for participant in call.participants):
-                    await self._leave(connection, device_id, call.call_id, self._clock())
+                    await self._leave(connection, changes, device_id, call.call_id, self._clock())
         await self._cut_off()
 
     async def put_out_of(self, conversation_id: str, account_id: str) -> None:
         """An account is no longer in a conversation: its devices leave the call of it."""
-        async with self._store.write() as connection:
+        async with self._changing() as (connection, changes):
             call = await calls.of_conversation(connection, conversation_id)
             gone = [each.device_id for each in call.participants if each.account_id == account_id] if call is not None else []
             for device_id in gone:
                 assert call is not None
-                await self._leave(connection, device_id, call.call_id, self._clock())
+                await self._leave(connection, changes, device_id, call.call_id, self._clock())
         if gone:
             await self._cut_off()
 
@@ -247,18 +282,23 @@ class Calls:
         self._hub.calls_changed()
         self._hub.on_calls_changed()
 
-    async def _leave(self, connection: AsyncConnection, device_id: str, call_id: str, now: float) -> None:
+    async def _leave(self, connection: AsyncConnection, changes: _Changes, device_id: str, call_id: str, now: float) -> None:
         if not await calls.leave(connection, call_id, device_id, now):
             return
         call = await calls.find(connection, call_id)
         assert call is not None
         # While it still rings the caller is alone in it; it ends when he goes.
         if call.ended_at is None and len(call.participants) < (2 if call.joined_by_two else 1):
-            await self._end(connection, call, now, "left")
+            await self._end(connection, changes, call, now, "left")
+        else:
+            changes.to_look[call.conversation_id].update(participant.account_id for participant in call.participants)
 
-    async def _end(self, connection: AsyncConnection, call: calls.Call, now: float, reason: str) -> None:
+    async def _end(self, connection: AsyncConnection, changes: _Changes, call: calls.Call, now: float, reason: str) -> None:
         await calls.end(connection, call.call_id, now, preempted=reason == "preempted")
         self._last_online.pop(call.call_id, None)
+        conversation = await conversations.find(connection, call.conversation_id)
+        assert conversation is not None
+        changes.to_look[call.conversation_id].update(conversation.members)  # it may still ring at those who are not in it
         details = {"reason": reason, "seconds": round(now - call.began_at, 3), "joined_by_two": call.joined_by_two}
         await audit.append(connection, now=now, actor=audit.SERVER, action="call.ended", subject=f"call {call.call_id}", details=details)
 
@@ -279,10 +319,10 @@ class Calls:
             if all(participant.expires_at <= now for participant in call.participants):
                 over.append((call.call_id, "grants ran out"))
         for call_id, reason in over:
-            async with self._store.write() as connection:
+            async with self._changing() as (connection, changes):
                 found = await calls.find(connection, call_id)
                 if found is not None and found.ended_at is None:
-                    await self._end(connection, found, now, reason)
+                    await self._end(connection, changes, found, now, reason)
 
     async def refresh_media(self) -> None:
         """Give a front to every device in a call, and to no other."""

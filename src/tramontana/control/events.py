@@ -56,6 +56,14 @@ class ConversationChanged(Shape):
     conversation_id: Id
 
 
+class CallChanged(Shape):
+    """Who is in the call of a conversation has changed, or it ended: these accounts should look."""
+
+    type: Literal["call"] = "call"
+    account_ids: list[Id]
+    conversation_id: Id
+
+
 class Closed(Shape):
     """Sockets of these devices are to be closed with a code: a session was ended, a device was revoked."""
 
@@ -79,7 +87,7 @@ class Pushed(Shape):
     """A server frame as JSON text (`frames.encode`)."""
 
 
-Event = Mail | Attached | Detached | DirectoryChanged | ConversationChanged | Closed | CallsChanged | Pushed
+Event = Mail | Attached | Detached | DirectoryChanged | ConversationChanged | CallChanged | Closed | CallsChanged | Pushed
 
 _EVENT: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="type")])
 

@@ -97,6 +97,13 @@ class ConversationChanged(Shape):
     conversation_id: Id
 
 
+class CallChanged(Shape):
+    """Somebody joined or left the call of a conversation, or it ended: ask for it again (`GET /conversations/{id}/call`)."""
+
+    type: Literal["call"] = "call"
+    conversation_id: Id
+
+
 class Preempted(Shape):
     """A call of this device has ended for one of higher precedence (`by`), or because its path can no longer carry it (`by` is null)."""
 
@@ -151,6 +158,7 @@ AnyServerFrame = (
     | Presence
     | DirectoryChanged
     | ConversationChanged
+    | CallChanged
     | ApprovalsChanged
     | PlacesChanged
     | Preempted

@@ -1,14 +1,14 @@
 """Who is connected, here and at other server processes, and what each device connected here still has to be told.
 
-Nothing is queued for a slow device: its outbox holds at most one flag per subject (mailbox, directory, a conversation), one presence per
-account and a few frames that are worthless later. What is in the mailbox is read from the store when the socket can take it.
+Nothing is queued for a slow device: its outbox holds at most one flag per subject (mailbox, directory, a conversation, its call), one
+presence per account and a few frames that are worthless later. What is in the mailbox is read from the store when the socket can take it.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from tramontana.control import events
@@ -30,6 +30,7 @@ class Outbox:
         self.mail = True
         self.directory = False
         self.conversations: set[str] = set()
+        self.calls: set[str] = set()
         self.presence: dict[str, bool] = {}
         self.pushed: deque[str] = deque(maxlen=MAX_PUSHED)
         self.close_code: int | None = None
@@ -154,14 +155,30 @@ class Hub:
 
     def conversation_changed(self, account_ids: Collection[str], conversation_id: str) -> None:
         """Members of a conversation changed: these accounts should look."""
-        self._conversation_changed(set(account_ids), conversation_id)
+        self._conversation_changed(account_ids, conversation_id)
         self._bus.publish(events.ConversationChanged(account_ids=sorted(account_ids), conversation_id=conversation_id))
 
-    def _conversation_changed(self, account_ids: Collection[str], conversation_id: str) -> None:
-        for outbox in self._outboxes.values():
-            if outbox.account_id in account_ids:
-                outbox.conversations.add(conversation_id)
-                outbox.wake.set()
+    def _conversation_changed(self, account_ids: Iterable[str], conversation_id: str) -> None:
+        for outbox in self._outboxes_of(account_ids):
+            outbox.conversations.add(conversation_id)
+            outbox.wake.set()
+
+    def call_changed(self, account_ids: Collection[str], conversation_id: str) -> None:
+        """Who is in the call of a conversation has changed, or it ended: these accounts should look."""
+        self._call_changed(account_ids, conversation_id)
+        self._bus.publish(events.CallChanged(account_ids=sorted(account_ids), conversation_id=conversation_id))
+
+    def _call_changed(self, account_ids: Iterable[str], conversation_id: str) -> None:
+        for outbox in self._outboxes_of(account_ids):
+            outbox.calls.add(conversation_id)
+            outbox.wake.set()
+
+    def _outboxes_of(self, account_ids: Iterable[str]) -> Iterator[Outbox]:
+        """The devices of accounts that are connected here."""
+        for account_id in account_ids:
+            for device_id in self._accounts_online.get(account_id, ()):
+                if (outbox := self._outboxes.get(device_id)) is not None:
+                    yield outbox
 
     def close(self, device_ids: Iterable[str], code: int) -> None:
         """Close the sockets of devices, here and elsewhere: their sessions have ended, or they were revoked. End the sessions first."""
@@ -193,7 +210,9 @@ class Hub:
             case events.DirectoryChanged():
                 self._directory_changed()
             case events.ConversationChanged():
-                self._conversation_changed(set(event.account_ids), event.conversation_id)
+                self._conversation_changed(event.account_ids, event.conversation_id)
+            case events.CallChanged():
+                self._call_changed(event.account_ids, event.conversation_id)
             case events.Closed():
                 self._close(event.device_ids, event.code)
             case events.CallsChanged():

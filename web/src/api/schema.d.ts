@@ -2420,6 +2420,22 @@ export interface components {
              */
             wait_s: number | null;
         };
+        /**
+         * CallChanged
+         * @description Somebody joined or left the call of a conversation, or it ended: ask for it again (`GET /conversations/{id}/call`).
+         */
+        CallChanged: {
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            type: "call";
+            /**
+             * Conversation Id
+             * @description 16 bytes in lower-case hex
+             */
+            conversation_id: string;
+        };
         /** CallDevice */
         CallDevice: {
             /**
@@ -4763,7 +4779,7 @@ export interface components {
             /** Text Ids */
             text_ids: string[];
         };
-        ServerFrame: components["schemas"]["Ready"] | components["schemas"]["Deliver"] | components["schemas"]["Presence"] | components["schemas"]["DirectoryChanged"] | components["schemas"]["ConversationChanged"] | components["schemas"]["ApprovalsChanged"] | components["schemas"]["PlacesChanged"] | components["schemas"]["Preempted"] | components["schemas"]["FloorState"] | components["schemas"]["Reconnect"] | components["schemas"]["SealedTextCame"] | components["schemas"]["Ping"] | components["schemas"]["Pong"];
+        ServerFrame: components["schemas"]["Ready"] | components["schemas"]["Deliver"] | components["schemas"]["Presence"] | components["schemas"]["DirectoryChanged"] | components["schemas"]["ConversationChanged"] | components["schemas"]["CallChanged"] | components["schemas"]["ApprovalsChanged"] | components["schemas"]["PlacesChanged"] | components["schemas"]["Preempted"] | components["schemas"]["FloorState"] | components["schemas"]["Reconnect"] | components["schemas"]["SealedTextCame"] | components["schemas"]["Ping"] | components["schemas"]["Pong"];
         /**
          * Service
          * @description What a phone must know before it enrols.

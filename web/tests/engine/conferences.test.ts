@@ -7,12 +7,31 @@ import type { Precedence } from "../../src/phone/model";
 import { enrolled, until, type FakeConference, type Handset } from "./handset";
 import { TwinServer } from "./twin";
 
-async function people(...names: string[]): Promise<{ server: TwinServer; phones: Handset[] }> {
+interface House {
+  server: TwinServer;
+  phones: Handset[];
+}
+
+async function people(...names: string[]): Promise<House> {
+  return peopleWho(undefined, ...names);
+}
+
+/** People whose phones pause like this. */
+async function peopleWho(pause: ((ms: number) => Promise<void>) | undefined, ...names: string[]): Promise<House> {
   const server = new TwinServer();
   const phones: Handset[] = [];
-  for (const name of names) phones.push(await enrolled(server, name));
+  for (const name of names) phones.push(await enrolled(server, name, true, pause));
   await until(() => phones.every((phone) => phone.state().contacts.length === names.length - 1));
   return { server, phones };
+}
+
+/** Nothing is found out by asking from time to time: whatever these phones learn, the server said. */
+function saidOnly(spacing: (resolve: () => void) => void): (ms: number) => Promise<void> {
+  return (ms) =>
+    new Promise((resolve) => {
+      if (ms === 2_000) spacing(resolve);
+      else if (ms < 30_000) setTimeout(resolve, ms / 20);
+    });
 }
 
 async function group(kind: "group" | "talk", founder: Handset, ...others: Handset[]): Promise<string> {
@@ -22,11 +41,14 @@ async function group(kind: "group" | "talk", founder: Handset, ...others: Handse
   return id;
 }
 
-async function conferring(kind: "group" | "talk", ...names: string[]): Promise<{ server: TwinServer; phones: Handset[]; id: string; callId: string }> {
-  const { server, phones } = await people(...names);
+async function conferring(kind: "group" | "talk", ...names: string[]): Promise<House & { id: string; callId: string }> {
+  return confer(kind, await people(...names));
+}
+
+async function confer(kind: "group" | "talk", { server, phones }: House): Promise<House & { id: string; callId: string }> {
   const id = await group(kind, phones[0] as Handset, ...phones.slice(1));
   for (const phone of phones) await phone.phone.joinConference(id, "routine");
-  await until(() => phones.every((phone) => phone.state().conference?.people.length === names.length));
+  await until(() => phones.every((phone) => phone.state().conference?.people.length === phones.length));
   return { server, phones, id, callId: [...server.calls.keys()][0] ?? "" };
 }
 
@@ -105,6 +127,50 @@ describe("a conference", () => {
     expect(bruno.rooms).toHaveLength(2);
     for (const each of [anna, bruno]) each.phone.leaveConference();
     await until(() => server.calls.size === 0);
+  });
+
+  it("asks who is there when the server says that it changed, once for many changes, and else hardly ever", async () => {
+    const spacings: (() => void)[] = [];
+    const spaced = (): void => spacings.splice(0).forEach((resolve) => resolve());
+    const { server, phones } = await peopleWho(saidOnly((resolve) => spacings.push(resolve)), "Anna", "Bruno", "Carla");
+    const settling = setInterval(spaced, 20);
+    const { callId } = await confer("group", { server, phones });
+    const [anna, bruno, carla] = phones as [Handset, Handset, Handset];
+    clearInterval(settling);
+    spaced();
+    const before = server.callsAsked;
+    carla.phone.leaveConference();
+    await until(() => [anna, bruno].every((each) => each.state().conference?.people.length === 2));
+    expect(server.callsAsked - before).toBe(2);
+    for (let change = 0; change < 5; change++) server.tellCall(callId);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    expect(server.callsAsked - before).toBe(2);
+    spaced();
+    await until(() => server.callsAsked - before === 4);
+    spaced();
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    expect(server.callsAsked - before).toBe(4);
+  });
+
+  it("finds out in the end what it was not told", async () => {
+    const { server, phones } = await conferring("group", "Anna", "Bruno");
+    const [anna, bruno] = phones as [Handset, Handset];
+    server.mute = true;
+    bruno.phone.leaveConference();
+    await until(() => anna.state().conference?.people.length === 1);
+  });
+
+  it("shows somebody of whom it heard that he is in the call once he is in the group, without asking again", async () => {
+    const { server, phones } = await peopleWho(saidOnly((resolve) => setTimeout(resolve, 20)), "Anna", "Bruno", "Carla");
+    const [anna, bruno, carla] = phones as [Handset, Handset, Handset];
+    const { id, callId } = await confer("group", { server, phones: [anna, bruno] });
+    server.calls.get(callId)?.add(carla.state().me?.deviceId ?? "");
+    const before = server.callsAsked;
+    server.tellCall(callId);
+    await until(() => server.callsAsked >= before + 2);
+    expect([anna, bruno].map((each) => each.state().conference?.people.length)).toEqual([2, 2]);
+    await anna.phone.addMembers(id, [carla.id()]);
+    await until(() => [anna, bruno].every((each) => each.state().conference?.people.length === 3));
   });
 
   it("shows who speaks by what was heard, and nobody who is not in the group", async () => {
@@ -282,7 +348,7 @@ describe("a talk group", () => {
     await bruno.phone.joinConference(id, "routine");
     server.tellFloor(first ?? "", anna.state().me?.deviceId ?? "");
     await until(() => bruno.state().conference?.holderName === "Anna");
-    server.calls.delete(first ?? "");
+    server.endCall(first ?? "");
     await until(() => phones.every((each) => each.state().conference?.people.length === 2 && each.state().conference?.phase === "active"));
     expect([...server.calls.keys()]).not.toContain(first);
     expect(server.calls.size).toBe(1);

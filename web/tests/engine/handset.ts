@@ -126,13 +126,16 @@ export interface Handset {
   id(): string;
 }
 
+type Pause = (ms: number) => Promise<void>;
+
 const FEW_ITERATIONS = 1_000;
+const shortly: Pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms / 20));
 const handsets: Handset[] = [];
 afterEach(() => {
   for (const { phone } of handsets.splice(0)) phone.stop();
 });
 
-export function handset(server: TwinServer, store = new MemoryDatabase(), microphone = true): Handset {
+export function handset(server: TwinServer, store = new MemoryDatabase(), microphone = true, pause = shortly): Handset {
   const media: FakeMedia[] = [];
   const rooms: FakeConference[] = [];
   const tones: string[] = [];
@@ -156,7 +159,7 @@ export function handset(server: TwinServer, store = new MemoryDatabase(), microp
     onNetworkBack: () => undefined,
     now: () => Date.now(),
     random: () => 0,
-    pause: (ms) => new Promise((resolve) => setTimeout(resolve, ms / 20)),
+    pause,
     reload: () => undefined,
   };
   const phone = new Phone(environment);
@@ -186,8 +189,8 @@ function line(entry: ThreadEntry): string {
 export const until = (condition: () => boolean): Promise<void> => vi.waitFor(() => expect(condition()).toBe(true), { timeout: 8_000, interval: 5 });
 export const invitation = (): string => organisation.invitation;
 
-export async function enrolled(server: TwinServer, name: string, microphone = true): Promise<Handset> {
-  const made = handset(server, new MemoryDatabase(), microphone);
+export async function enrolled(server: TwinServer, name: string, microphone = true, pause = shortly): Promise<Handset> {
+  const made = handset(server, new MemoryDatabase(), microphone, pause);
   await made.phone.start();
   expect(made.state().enrolment).toBe("needed");
   await made.phone.enrol(invitation(), name);

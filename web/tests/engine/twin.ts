@@ -99,6 +99,10 @@ export class TwinServer {
   /** The account that the next invitation is a further device of. */
   furtherFor: string | null = null;
   readonly calls = new Map<string, Set<string>>();
+  /** How often it was asked which call there is. */
+  callsAsked = 0;
+  /** Says nothing of calls that change. */
+  mute = false;
   /** Call id → whose call it is, at which level. */
   private readonly about = new Map<string, { conversation: string; precedence: Schemas["CallRequest"]["precedence"] }>();
   /** What phones asked of the floor: device, and level or null. */
@@ -212,8 +216,23 @@ export class TwinServer {
   /** Ends a call as the server does for want of room. */
   preempt(callId: string, by: string | null): void {
     const devices = this.calls.get(callId) ?? new Set();
-    this.calls.delete(callId);
     for (const { deviceId, socket } of this.devices.values()) if (devices.has(deviceId)) socket?.push({ type: "preempted", call_id: callId, by });
+    this.endCall(callId);
+  }
+
+  endCall(callId: string): void {
+    this.calls.delete(callId);
+    this.tellCall(callId);
+  }
+
+  /** To whoever is in the call; to all members once it has ended. */
+  tellCall(callId: string): void {
+    const conversation = this.conversations.get(this.about.get(callId)?.conversation ?? "");
+    const present = this.calls.get(callId);
+    for (const { deviceId, accountId, socket } of this.devices.values()) {
+      const told = present === undefined ? conversation?.members.includes(accountId) : present.has(deviceId);
+      if (told === true && !this.mute) socket?.push({ type: "call", conversation_id: conversation?.id });
+    }
   }
 
   pending(accountId: string): number {
@@ -426,6 +445,7 @@ export class TwinServer {
         if (!this.calls.get(id)?.has(me.deviceId)) throw new Refusal(404, "not_found");
         return { answer: "answer", kind: "conference", slots: 3 } satisfies Schemas["ConnectionAnswer"];
       case "GET /conversations/*/call":
+        this.callsAsked++;
         return this.callOf(this.mine(me, id));
       case "DELETE /calls/*":
         this.leaveCall(me.deviceId, id);
@@ -441,13 +461,16 @@ export class TwinServer {
     for (const other of this.calls.keys()) if (other !== id) this.leaveCall(me.deviceId, other);
     const about = this.about.get(id) ?? { conversation: conversation_id, precedence };
     this.about.set(id, about);
+    const isNew = this.calls.get(id)?.has(me.deviceId) !== true;
     this.calls.set(id, (this.calls.get(id) ?? new Set()).add(me.deviceId));
+    if (isNew) this.tellCall(id);
     return { call_id: id, precedence: about.precedence, ice_servers: [], expires_at: 0, simulated: true };
   }
 
   private leaveCall(deviceId: string, id: string): void {
-    this.calls.get(id)?.delete(deviceId);
+    if (this.calls.get(id)?.delete(deviceId) !== true) return;
     if (this.calls.get(id)?.size === 0 && this.about.has(id)) this.calls.delete(id);
+    this.tellCall(id);
   }
 
   private callOf(conversation: TwinConversation): Schemas["ConversationCall"] {

@@ -234,6 +234,8 @@ class _DeviceSocket:
             await self._send_text(self._outbox.pushed.popleft())
         while self._outbox.conversations:
             await self._send(frames.ConversationChanged(conversation_id=self._outbox.conversations.pop()))
+        while self._outbox.calls:
+            await self._send(frames.CallChanged(conversation_id=self._outbox.calls.pop()))
         while self._outbox.presence:
             account_id, online = self._outbox.presence.popitem()
             await self._send(frames.Presence(account_id=account_id, online=online))

@@ -23,7 +23,10 @@ import type { Tone } from "./tones";
 const BASE_KEY_LABEL = "SFrame 1.0 Base Key"; // RFC 9605 §5.2
 const BASE_KEY_BYTES = 32;
 const RING_MS = 45_000;
-const POLL_MS = 2_000;
+/** The server says when a call changes; this finds what was said while nothing could be heard. */
+const POLL_MS = 30_000;
+/** What the server says in this time is answered by one question: many may come and go at once. */
+const SPACING_MS = 2_000;
 const RETRY_MS = 1_500;
 /** The server admits a device to a call for four hours (docs/protocols.md). */
 const RENEW_MS = 3_600_000;
@@ -98,6 +101,8 @@ interface Stay {
   brokenSince: number | null;
   epoch: bigint | null;
   members: readonly Member[];
+  /** Who is in the call, as the server has it. */
+  listed: readonly Present[];
   heardAt: Map<string, number>;
   decrypted: number;
   refused: number;
@@ -111,6 +116,9 @@ export class Conferences {
   private profile: PathProfile | null = null;
   private ringTimer: ReturnType<typeof setTimeout> | undefined;
   private closed = false;
+  /** The call may have changed since the server was last asked. */
+  private stale = false;
+  private wake: () => void = () => undefined;
   private readonly clock: Clock = {
     now: () => this.environment.now(),
     serverAheadMs: () => this.session.clock.aheadMs,
@@ -124,7 +132,7 @@ export class Conferences {
     private readonly deviceId: string,
     private readonly events: ConferencesEvents,
   ) {
-    void this.keepPolling();
+    void this.keepAsking();
   }
 
   get busy(): boolean {
@@ -211,6 +219,7 @@ export class Conferences {
     this.ringTimer = setTimeout(() => this.decline(), RING_MS - Math.max(0, ageMs));
     this.events.tone(isAbove(precedence, "priority") ? "incomingUrgent" : "incoming");
     this.events.changed();
+    this.callChanged(null); // it may be over
   }
 
   /** Something happened to a conversation: if it is that of the call, its new keys are used at once. */
@@ -219,6 +228,13 @@ export class Conferences {
     if (state === null || stay === null || stay.over || (conversationId !== undefined && conversationId !== state.conversationId)) return;
     if (this.groups.info(state.conversationId)?.standing !== "open") this.end({ code: "not_a_member", detail: "removed from the group" });
     else stay.work.run(() => this.useKeys(stay)).catch((error: unknown) => this.end(faultOf(error)));
+  }
+
+  /** Who is in the call of a conversation has changed, or it ended; null: nobody knows what was missed. */
+  callChanged(conversationId: string | null): void {
+    if (conversationId !== null && conversationId !== this.state?.conversationId && conversationId !== this.ringing?.conversationId) return;
+    this.stale = true;
+    this.wake();
   }
 
   pathChanged(profile: PathProfile): void {
@@ -281,7 +297,7 @@ export class Conferences {
     const path = new CallPath(this.clock);
     if (this.profile !== null) path.ownChanged(this.profile);
     const counts = { decrypted: 0, refused: 0 };
-    const stay: Stay = { callId, opened: callId, media: null, path, over: false, invited: false, renewAt: 0, brokenSince: null, epoch: null, members: [], heardAt: new Map(), ...counts, work: new Lane() };
+    const stay: Stay = { callId, opened: callId, media: null, path, over: false, invited: false, renewAt: 0, brokenSince: null, epoch: null, members: [], listed: [], heardAt: new Map(), ...counts, work: new Lane() };
     this.stay = stay;
     this.state = {
       conversationId,
@@ -336,6 +352,7 @@ export class Conferences {
         if (!mine()) return;
         stay.brokenSince = null;
         this.show({ phase: "active", activeSince: this.state?.activeSince ?? this.environment.now() });
+        this.callChanged(null);
       },
       disconnected: () => mine() && this.repair(stay, false),
       voices: (voices) => mine() && this.heard(stay, voices),
@@ -388,6 +405,7 @@ export class Conferences {
     if (stay.epoch !== null && keys.epoch <= stay.epoch) return;
     stay.epoch = keys.epoch;
     stay.members = keys.members;
+    this.showPresent(stay);
     const baseKey = await keys.export(BASE_KEY_LABEL, fromHex(stay.callId), BASE_KEY_BYTES);
     stay.media.useEpoch({ epoch: keys.epoch, baseKey, ownLeaf: keys.ownLeaf, leaves: keys.members.map(({ leafIndex }) => leafIndex) });
     const code = await conferenceCode(keys.export, stay.callId);
@@ -406,40 +424,55 @@ export class Conferences {
     return (await this.session.call<Schemas["ConversationCall"]>("GET", `/api/v1/conversations/${conversationId}/call`)).call ?? null;
   }
 
-  private async keepPolling(): Promise<void> {
+  private async keepAsking(): Promise<void> {
     while (!this.closed) {
-      await this.poll();
-      await this.environment.pause(POLL_MS);
+      this.stale = false;
+      if (await this.ask()) await this.environment.pause(SPACING_MS);
+      if (!this.stale) await Promise.race([this.environment.pause(POLL_MS), new Promise<void>((resolve) => (this.wake = resolve))]);
     }
   }
 
-  private async poll(): Promise<void> {
-    const { state, stay } = this;
-    if (this.ringing !== null) await this.stillRinging(this.ringing);
-    if (state === null || stay === null || stay.over || state.phase === "connecting" || state.phase === "waiting") return;
+  /** Asks which call there is and who is in it; false where there was nothing to ask. */
+  private async ask(): Promise<boolean> {
+    const { state, stay, ringing } = this;
+    if (ringing !== null) await this.stillRinging(ringing);
+    if (state === null || stay === null || stay.over || state.phase === "connecting" || state.phase === "waiting") return ringing !== null;
     try {
       const going = await this.inProgress(state.conversationId);
-      if (stay.over || this.stay !== stay) return;
+      if (stay.over || this.stay !== stay) return true;
       if (going?.call_id === stay.callId) {
         const listed = going.participants.some(({ device_id }) => device_id === this.deviceId);
         if (!listed || this.environment.now() >= stay.renewAt) await this.admit(stay, state.conversationId);
-        const known = new Set(stay.members.map(({ deviceId }) => deviceId)); // who is not in the group cannot be heard, whatever the server says
-        const present = going.participants.map(({ account_id, device_id }) => ({ accountId: account_id, deviceId: device_id }));
-        this.show({ present: present.filter(({ deviceId }) => known.has(deviceId)) });
-        return;
+        stay.listed = going.participants.map(({ account_id, device_id }) => ({ accountId: account_id, deviceId: device_id }));
+        this.showPresent(stay);
+        return true;
       }
-      if (state.kind === "group") return this.end(null);
+      if (state.kind === "group") {
+        this.end(null);
+        return true;
+      }
       // A talk group is there for as long as somebody listens: the call that ended gives way to the next.
       this.release(stay);
       await this.reach(state.conversationId, state.kind, state.precedence);
     } catch (error) {
-      if (stay.over || !(error instanceof ApiError) || error.passing) return;
-      this.end(error.code === "not_found" ? { code: "not_a_member", detail: "the server lists this account no more" } : faultOf(error));
+      if (error instanceof ApiError && !error.passing) {
+        if (!stay.over) this.end(error.code === "not_found" ? { code: "not_a_member", detail: "the server lists this account no more" } : faultOf(error));
+      } else {
+        this.stale = true; // no answer: once more
+      }
     }
+    return true;
+  }
+
+  /** Who is not in the group cannot be heard, whatever the server says. */
+  private showPresent(stay: Stay): void {
+    const known = new Set(stay.members.map(({ deviceId }) => deviceId));
+    this.show({ present: stay.listed.filter(({ deviceId }) => known.has(deviceId)) });
   }
 
   private async stillRinging(ringing: RingingState): Promise<void> {
     const going = await this.inProgress(ringing.conversationId).catch(() => undefined);
+    if (going === undefined) this.stale = true; // no answer: once more
     if (going === undefined || going?.call_id === ringing.callId || this.ringing !== ringing) return;
     this.decline();
   }

@@ -413,6 +413,7 @@ export class Phone implements PhoneEngine {
         sealedTextCame: () => void this.guardQuietly(({ sealed }) => sealed.fetch()),
         floor: (frame) => this.enrolled?.conferences.floorTold(frame),
         reconnect: (callId) => this.enrolled?.conferences.reconnectTold(callId),
+        callChanged: (conversationId) => this.enrolled?.conferences.callChanged(conversationId),
         conversationChanged: (id) => void this.guardQuietly(({ groups }) => groups.heed(id)),
         takenOver: () => this.fault({ code: "session_taken_over", detail: "another connection of this device" }),
         failed: (error) => this.refusedByServer(error),
@@ -505,6 +506,7 @@ export class Phone implements PhoneEngine {
     this.enrolled?.texts.flush();
     this.enrolled?.attachments.resume();
     this.enrolled?.calls.serverBack();
+    this.enrolled?.conferences.callChanged(null);
     // Who was certified or revoked between `connecting` and now was not announced; it may be this device.
     void this.guardQuietly(async ({ witness }) => {
       await witness.follow();

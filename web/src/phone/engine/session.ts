@@ -14,6 +14,7 @@ type ServerFrame =
   | Schemas["Presence"]
   | Schemas["DirectoryChanged"]
   | Schemas["ConversationChanged"]
+  | Schemas["CallChanged"]
   | Schemas["Preempted"]
   | Schemas["SealedTextCame"]
   | FloorFrame
@@ -60,6 +61,8 @@ export interface SessionEvents {
   /** The server ended a call of this device. */
   preempted(callId: string, by: Precedence | null): void;
   conversationChanged(id: string): void;
+  /** Somebody joined or left the call of a conversation, or it ended. */
+  callChanged(conversationId: string): void;
   /** Who has the floor of a talk group now. */
   floor(frame: FloorFrame): void;
   /** The forwarder of a call is gone. */
@@ -276,6 +279,9 @@ export class Session {
           break;
         case "conversation":
           this.events.conversationChanged(frame.conversation_id);
+          break;
+        case "call":
+          this.events.callChanged(frame.conversation_id);
           break;
         case "floor":
           this.events.floor(frame);
