@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from tramontana.internet.kill_switch import gateway_rules, main_rules, uplink_rules
@@ -100,6 +102,14 @@ def test_rules_replace_what_was_there_in_one_text() -> None:
         assert lines[0].startswith("table ")
         assert lines[1] == f"delete {lines[0]}"
         assert "policy drop" in text
+
+
+def test_a_site_forwards_between_local_networks_and_tunnels_and_not_from_tunnel_to_tunnel() -> None:
+    (line,) = (line for line in main_rules(["lan", "lan2"], ["ship1u1", "ship1u2"]).splitlines() if "iifname . oifname" in line)
+    pairs = {tuple(re.findall(r'"(\w+)"', pair)) for pair in line.partition("{")[2].split(",")}
+    inside, outside = {"lan", "lan2", "lo"}, {"ship1u1", "ship1u2"}
+    assert line.strip().endswith("} accept")
+    assert pairs == {(one, other) for one in inside | outside for other in inside | outside if not {one, other} <= outside}
 
 
 def test_only_an_uplink_that_asks_for_its_address_may_ask() -> None:
