@@ -14,6 +14,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
 from sqlalchemy import update
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -22,10 +23,13 @@ from tests.cell.cbsp_peer import Peer
 from tests.cell.test_warning import content
 from tests.control.house import House, Houses, Phone, b64
 from tramontana.cell import broadcast_network, cap, population, warning_decision
+from tramontana.cell.broadcast_plan import PlanRules, Points, plan
 from tramontana.cell.cbsp import Cell, MessageType
 from tramontana.cell.cell_broadcast import SerialNumber, encode
 from tramontana.cell.controller import Broadcast, CellState, Report
 from tramontana.cell.controllers import driver
+from tramontana.cell.ntn_assistance import BeamAssistance, of_plan
+from tramontana.cell.ntn_assistance_asn1 import sib19, sib31
 from tramontana.cell.warning import OnAir, Warning
 from tramontana.cell.warning_content import Content
 from tramontana.cell.warning_decision import Decision
@@ -34,6 +38,8 @@ from tramontana.control.store import schema
 from tramontana.control.store import warnings as rows
 from tramontana.control.warnings import WarningData
 from tramontana.precedence import Precedence
+from tramontana.space.ephemeris import Ephemeris
+from tramontana.space.fleet import Fleet
 
 pytestmark = pytest.mark.anyio
 
@@ -433,8 +439,32 @@ async def test_counts_people_and_cells_are_told_while_one_writes(houses: Houses)
         assert "direct-to-cell" in made["satellites"]
         assert len(made["reached"]) == len(made["in_view"]) > 0
         assert (await noc.post("/warnings/plan", {"polygons": [[[1.0, 1.0]]]})).status_code == 409
+        assert {beam["block"] for beam in made["beams"]} == {None}
+        beam = made["beams"][0]
+        assert beam["epoch_at"] == pytest.approx(made["begins_at"] + beam["dwell"] * made["dwell_s"], abs=0.002)
+        assert beam["valid_s"] >= made["dwell_s"]
+        assert 2 <= beam["k_offset_ms"] <= 20  # there and back to a satellite some hundreds of kilometres high
+        assert beam["stops_at"] > beam["epoch_at"]
+        again = {"polygons": area, "begins_at": made["begins_at"]}
+        for block in ("sib19", "sib31"):
+            whole = (await noc.post("/warnings/plan", again | {"block": block})).json()
+            octets = [b64decode(each["block"]) for each in whole["beams"]]
+            assert [each | {"block": None} for each in whole["beams"]] == made["beams"]
+            told = the_same_plan(house.services.broadcast_sky.fleet, area, made["begins_at"])
+            assert octets == [sib31(each.assistance) if block == "sib31" else sib19(each.assistance, 17) for each in told]
+        far = await noc.post("/warnings/plan", again | {"begins_at": made["begins_at"] - 2 * 86400})
+        assert (far.status_code, "within a day" in far.text) == (409, True)
         setup = (await noc.get("/warnings/setup")).json()
         assert (setup["population_known"], setup["areas"], setup["controllers"][0]["connected"]) == (True, ["Amatrice"], False)
+
+
+def the_same_plan(fleet: Fleet, polygons: list[list[list[float]]], begins_at: float) -> Sequence[BeamAssistance]:
+    """Made beside the server, as `tramontana warn plan` makes it."""
+    rings = tuple(tuple((point[0], point[1]) for point in ring) for ring in polygons)
+    people = population.parse(PLACES)
+    points = Points.of(rings, people.latitude_deg, people.longitude_deg, people.people.astype(np.float64))
+    ephemeris = Ephemeris(fleet)
+    return of_plan(plan(ephemeris, rings, points, begins_at, PlanRules()), ephemeris.propagator)
 
 
 async def test_cap_comes_in_and_goes_out_and_an_update_of_nothing_is_refused(houses: Houses) -> None:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from functools import cached_property
+from typing import Literal
 
 import numpy as np
 
 from tramontana.cell.area import Ring
 from tramontana.cell.broadcast_plan import BroadcastPlan, PlanRules, Points, plan
+from tramontana.cell.ntn_assistance import BeamAssistance, of_plan
+from tramontana.cell.ntn_assistance_asn1 import sib19, sib31
 from tramontana.cell.population import Population
 from tramontana.space.designs import design
 from tramontana.space.ephemeris import Ephemeris
@@ -17,6 +20,7 @@ from tramontana.space.life import direct_to_cell
 
 STAND_IN = "starlink-direct-to-cell"
 AT_ONCE = 1
+Block = Literal["sib19", "sib31"]
 
 
 class BroadcastSky:
@@ -50,3 +54,14 @@ class BroadcastSky:
         else:
             points = Points.of(rings, population.latitude_deg, population.longitude_deg, population.people.astype(np.float64))
         return plan(self._ephemeris, rings, points, start_unix_s, rules)
+
+    async def told(self, made: BroadcastPlan, block: Block | None) -> list[tuple[BeamAssistance, bytes | None]]:
+        """What the cell of every beam would tell phones, in the plan's order, as octets where a block is asked for. Raises `LocalError`."""
+        async with self._places:
+            return await asyncio.to_thread(self._told, made, block)
+
+    def _told(self, made: BroadcastPlan, block: Block | None) -> list[tuple[BeamAssistance, bytes | None]]:
+        said = of_plan(made, self._ephemeris.propagator)
+        if block is None:
+            return [(each, None) for each in said]
+        return [(each, sib31(each.assistance) if block == "sib31" else sib19(each.assistance, 17)) for each in said]

@@ -4318,7 +4318,7 @@ export interface components {
         };
         /**
          * PlanRequest
-         * @description An area to plan satellites for, from now on.
+         * @description An area to plan satellites for, from now on, or from the instant of a plan that was made. `block`: in octets for every beam.
          */
         PlanRequest: {
             /** Polygons */
@@ -4330,6 +4330,16 @@ export interface components {
              * @default 3
              */
             repetitions: number;
+            /**
+             * Begins At
+             * @description at most a day away
+             */
+            begins_at?: number | null;
+            /**
+             * Block
+             * @description SIB19 of NR (Release 17) or SIB31 of LTE of things
+             */
+            block?: ("sib19" | "sib31") | null;
         };
         /**
          * PlanShown
@@ -4410,6 +4420,31 @@ export interface components {
             latitude_deg: number;
             /** Longitude Deg */
             longitude_deg: number;
+            /**
+             * Epoch At
+             * @description when the satellite is where phones are told it is
+             */
+            epoch_at: number;
+            /**
+             * Valid S
+             * @description how long after it phones may go on from that
+             */
+            valid_s: number;
+            /**
+             * K Offset Ms
+             * @description there and back to the farthest edge of the beam
+             */
+            k_offset_ms: number;
+            /**
+             * Stops At
+             * @description when the satellite leaves the cell; null for a beam that is dragged along
+             */
+            stops_at: number | null;
+            /**
+             * Block
+             * @description BCCH-DL-SCH message, unaligned PER, where one was asked for
+             */
+            block: string | null;
         };
         /** PlanningReport */
         PlanningReport: {

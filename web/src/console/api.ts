@@ -219,16 +219,23 @@ export class ConsoleApi {
     return this.#call("GET", `/sos/cases/${caseId}`);
   }
 
-  sosAct(caseId: string, action: SosAction, body: object): Promise<SosCase> {
-    return this.#call("POST", `/sos/cases/${caseId}/${action}`, body);
+  sosOperators(): Promise<Schemas["OperatorShown"][]> {
+    return this.#call("GET", "/sos/operators");
   }
 
-  /** XML, not JSON: it is saved as it is. */
-  async sosExport(caseId: string, form: SosForm, withPhone: boolean): Promise<Blob> {
+  /** bearer: of the person who acts; without one the console's session does, for the workplace that `body` names. */
+  async sosAct(caseId: string, action: SosAction, body: object, bearer: string | null): Promise<SosCase> {
+    const path = `/sos/cases/${caseId}/${action}`;
+    if (bearer === null) return this.#call("POST", path, body);
+    return (await request<SosCase>((input, init) => fetch(input, init), "POST", BASE + path, body, bearer)).value;
+  }
+
+  /** XML, not JSON: it is saved as it is. bearer: of the person who takes it away. */
+  async sosExport(caseId: string, form: SosForm, withPhone: boolean, bearer: string | null): Promise<Blob> {
     let response: Response;
     try {
       response = await fetch(`${BASE}/sos/cases/${caseId}/export?form=${form}&with_phone=${withPhone}`, {
-        headers: { Authorization: `Bearer ${this.token() ?? ""}` },
+        headers: { Authorization: `Bearer ${bearer ?? this.token() ?? ""}` },
         credentials: "omit",
         redirect: "error",
       });

@@ -5,6 +5,7 @@ Nothing here is shipped. The fleet is a plain Walker pattern: it is for drawing,
 
 from __future__ import annotations
 
+import base64
 import json
 import math
 import struct
@@ -199,6 +200,47 @@ def site_details(now: float) -> dict[str, Any]:
         {"at": now - 300, "before": "4g", "after": "starlink", "reason": reason},
     ]
     return {"tunnels": [tunnel(0, 1, "starlink", 31.4), tunnel(1, 2, "4g", None)], "switches": switches}
+
+
+def broadcast_plan(begins_at: float, block: str | None) -> dict[str, Any]:
+    """Two dwells: three beams of two satellites, then one."""
+    beams = [
+        {
+            "dwell": dwell,
+            "satellite": satellite,
+            "latitude_deg": latitude,
+            "longitude_deg": 13.29,
+            "epoch_at": begins_at + 10 * dwell,
+            "valid_s": 10,
+            "k_offset_ms": 5,
+            "stops_at": begins_at + 20,
+            "block": None if block is None else base64.b64encode(f"{block} {dwell}".encode()).decode(),
+        }
+        for dwell, satellite, latitude in (
+            (0, "STARLINK-11075", 42.63),
+            (0, "STARLINK-11075", 43.1),
+            (0, "STARLINK-11118", 42.2),
+            (1, "STARLINK-11118", 42.63),
+        )
+    ]
+    return {
+        "simulated": True,
+        "satellites": "Starlink direct-to-cell",
+        "elements_age_s": 3600.0,
+        "begins_at": begins_at,
+        "dwell_s": 10.0,
+        "beam_radius_m": 39_475.0,
+        "beams": beams,
+        "in_view": [2, 1],
+        "reached": [[0.9, 0.4, 0.0], [1.0, 0.9, 0.4]],
+        "complete": False,
+        "counts_people": False,
+        "half_reached_s": 0.0,
+        "nine_tenths_reached_s": 0.0,
+        "ninety_nine_hundredths_reached_s": 10.0,
+        "overspill_km2": 5210.0,
+        "overspill_people": None,
+    }
 
 
 def sos_case(now: float) -> dict[str, Any]:
@@ -563,6 +605,9 @@ class Api:
             case "POST", "/api/v1/warnings/preview":
                 count = {"alphabet": "gsm-7", "characters": 0, "capacity": 1395, "pages": 0, "fits": True, "needs_ucs_2": ""}
                 return 200, {"texts": [count, count], "area": None}
+            case "POST", "/api/v1/warnings/plan":
+                self.changes.append((method, path, body))
+                return 200, broadcast_plan(body.get("begins_at", now), body.get("block"))
             case "GET", _ if path.endswith(hexadecimal(161)):
                 return 200, updating_warning(now) | {"cells": []}
             case "GET", _ if path.startswith("/api/v1/warnings/"):
@@ -576,6 +621,11 @@ class Api:
                 return (201, {"text_id": hexadecimal(199), "wait_s": 40.2}) if path == "/api/v1/texts" else (204, None)
             case "GET", "/api/v1/sos/cases":
                 return 200, self._cases(now, query)
+            case "POST", _ if path.startswith("/api/v1/sos/cases/"):
+                self.changes.append((method, path, body))
+                return 200, sos_case(now)
+            case "GET", "/api/v1/sos/operators":
+                return 200, [{"account_id": hexadecimal(51), "display_name": "Ada", "label": f"Ada ({hexadecimal(51)[:8]})"}]
             case "GET", "/api/v1/sos/cases/cccccccccccccccccccccccccccccccc":
                 return 200, {"case": sos_case(now), "entries": sos_entries(now)}
             case "GET", "/api/v1/units":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from time import time
 from typing import Any
 
@@ -428,6 +429,31 @@ def test_who_approves_an_update_reads_what_it_takes_off_the_air(watched: Watched
     expect(before.get_by_text("it is not under the signature")).to_be_visible()
 
 
+def test_what_phones_are_told_of_a_beam_is_read_and_saved_by_keyboard(watched: Watched, server: tuple[str, Api]) -> None:
+    page = watched.console("warnings")
+    page.get_by_role("button", name="Write a warning").press("Enter")
+    form = page.get_by_role("form", name="New warning")
+    form.get_by_label("Corners of the area").fill("43, 13\n43, 14\n42, 14")
+    make = form.get_by_role("button", name="Plan satellites")
+    expect(make).to_be_enabled()
+    make.press("Enter")
+    plan = page.get_by_role("region", name="Satellite broadcast plan")
+    told = plan.get_by_role("region", name="What phones there are told").get_by_role("row")
+    expect(told).to_have_count(4)
+    expect(told.nth(1)).to_contain_text("STARLINK-11075")
+    expect(told.nth(1)).to_contain_text("10 s, 5 ms")
+    plan.get_by_role("slider").press("ArrowRight")
+    expect(told).to_have_count(2)
+    plan.get_by_label("Block").select_option(label="SIB31 of LTE of things")
+    form.get_by_label("Corners of the area").fill("43, 13\n43, 15\n42, 14")  # what is written later is not what was planned
+    with page.expect_download() as saved:
+        plan.get_by_role("button", name="Save the block of beam 4, STARLINK-11118").press("Enter")
+    assert re.fullmatch(r"sib31-0004-\d{6}\.bin", saved.value.suggested_filename)
+    assert saved.value.path().read_bytes() == b"sib31 1"
+    first, second = [body for _, path, body in server[1].changes if path == "/api/v1/warnings/plan"][-2:]
+    assert (second["block"], second["polygons"]) == ("sib31", first["polygons"])
+
+
 def test_texts_are_written_searched_turned_over_and_decided_by_keyboard(watched: Watched, server: tuple[str, Api]) -> None:
     page = watched.console("texts")
     table = page.get_by_role("region", name="Texts, the newest first")
@@ -477,6 +503,21 @@ def test_cases_have_further_pages(watched: Watched) -> None:
     expect(page.get_by_role("button", name="Next page")).to_be_disabled()
     page.get_by_role("button", name="Page before").press("Enter")
     expect(page.get_by_role("button", name="Case 17")).to_be_visible()
+
+
+def test_a_workplace_without_a_phone_names_itself_and_hands_a_case_to_a_person(watched: Watched, server: tuple[str, Api]) -> None:
+    page = watched.console("sos")
+    page.get_by_label("This workplace").fill("Sala 1")
+    page.get_by_role("button", name="Case 17").press("Enter")
+    case = page.get_by_role("region", name="Case 17")
+    to = case.get_by_label("Hand over to a person or a workplace")
+    label = case.locator("#sos-operators option").first.evaluate("option => option.value")
+    assert label.startswith("Ada (")
+    to.fill(label)
+    to.press("Enter")
+    expect(page.get_by_text(f"Offered to {label}")).to_be_attached()
+    path, body = next((path, body) for _, path, body in reversed(server[1].changes) if path.endswith("/offer"))
+    assert (path, body) == (f"/api/v1/sos/cases/{'c' * 32}/offer", {"desk": "Sala 1", "to": label})
 
 
 def test_a_sealed_text_is_written_carried_and_opened_by_keyboard(watched: Watched) -> None:

@@ -16,6 +16,7 @@ from tramontana.cell.broadcast_plan import REPETITIONS, PlanRules, Pointing
 from tramontana.cell.warning import State
 from tramontana.cell.warning_content import MAX_OCTETS, Content, ContentRefused
 from tramontana.control.api.access import ServicesOf, WarnerOf, WarningReaderOf, limit
+from tramontana.control.broadcast_sky import Block
 from tramontana.control.problem import Problem, problems
 from tramontana.control.services import Services
 from tramontana.control.shapes import Id, Shape, Signature, Statement, UnixSeconds, base64_bytes
@@ -29,6 +30,8 @@ Octets = Annotated[bytes, *base64_bytes(1, MAX_OCTETS)]
 REFUSALS = ("not_logged_in", "not_certified", "certificate_expired", "not_warner", "no_organisation", "not_found", "warning_refused")
 READS = ("not_logged_in", "not_certified", "certificate_expired", "not_warner", "not_found")
 MAX_NAMES = 20
+PLANNED_WITHIN_S = 86400.0
+"""Elements say little about later, and nobody looks back further."""
 
 
 class Submission(Shape):
@@ -152,11 +155,13 @@ class Preview(Shape):
 
 
 class PlanRequest(Shape):
-    """An area to plan satellites for, from now on."""
+    """An area to plan satellites for, from now on, or from the instant of a plan that was made. `block`: in octets for every beam."""
 
     polygons: Annotated[list[list[list[float]]], Field(max_length=areas.MAX_POLYGONS)]
     pointing: Pointing = Field(default=Pointing.EARTH_FIXED, strict=False)
     repetitions: Annotated[int, Field(ge=1, le=20)] = REPETITIONS
+    begins_at: UnixSeconds | None = Field(default=None, description="at most a day away")
+    block: Block | None = Field(default=None, description="SIB19 of NR (Release 17) or SIB31 of LTE of things")
 
 
 class PlannedBeam(Shape):
@@ -166,6 +171,11 @@ class PlannedBeam(Shape):
     satellite: str
     latitude_deg: float
     longitude_deg: float
+    epoch_at: UnixSeconds = Field(description="when the satellite is where phones are told it is")
+    valid_s: int = Field(description="how long after it phones may go on from that")
+    k_offset_ms: int = Field(description="there and back to the farthest edge of the beam")
+    stops_at: UnixSeconds | None = Field(description="when the satellite leaves the cell; null for a beam that is dragged along")
+    block: Octets | None = Field(description="BCCH-DL-SCH message, unaligned PER, where one was asked for")
 
 
 class PlanShown(Shape):
@@ -320,9 +330,13 @@ async def plan_broadcast(body: PlanRequest, _reader: WarningReaderOf, services: 
     """Which satellites, beams and times would carry a warning to an area. Nothing is kept and nothing is sent."""
     sky, people = services.broadcast_sky, services.warnings.data.population
     now = services.clock()
+    begins_at = now if body.begins_at is None else body.begins_at
+    if abs(begins_at - now) > PLANNED_WITHIN_S:
+        raise Problem("warning_refused", "A plan begins within a day from now.")
     try:
         rings = areas.checked([[_pair(point) for point in ring] for ring in body.polygons])
-        made = await sky.plan(rings, people, now, PlanRules(body.pointing, body.repetitions))
+        made = await sky.plan(rings, people, begins_at, PlanRules(body.pointing, body.repetitions))
+        told = await sky.told(made, body.block)
     except LocalError as error:
         raise Problem("warning_refused", str(error)) from error
     outside = None
@@ -330,16 +344,25 @@ async def plan_broadcast(body: PlanRequest, _reader: WarningReaderOf, services: 
         in_reach = areas.distance_m(rings, people.latitude_deg, people.longitude_deg)
         lit = made.lights(people.latitude_deg, people.longitude_deg)
         outside = int(people.people[lit & (in_reach > 0)].sum())
-    rows_of_beams = zip(made.dwell.tolist(), made.satellite.tolist(), made.latitude_deg.tolist(), made.longitude_deg.tolist(), strict=True)
     return PlanShown(
         satellites=sky.label,
         elements_age_s=sky.fleet.age_s(now),
-        begins_at=now,
+        begins_at=begins_at,
         dwell_s=made.rules.dwell_s,
         beam_radius_m=made.rules.beam_radius_m,
         beams=[
-            PlannedBeam(dwell=dwell, satellite=sky.fleet.names[satellite], latitude_deg=latitude, longitude_deg=longitude)
-            for dwell, satellite, latitude, longitude in rows_of_beams
+            PlannedBeam(
+                dwell=dwell,
+                satellite=sky.fleet.names[beam.satellite],
+                latitude_deg=beam.latitude_deg,
+                longitude_deg=beam.longitude_deg,
+                epoch_at=beam.begin_unix_s,
+                valid_s=beam.assistance.validity_s,
+                k_offset_ms=beam.assistance.k_offset_ms,
+                stops_at=beam.assistance.stops_unix_s,
+                block=octets,
+            )
+            for dwell, (beam, octets) in zip(made.dwell.tolist(), told, strict=True)
         ],
         in_view=made.in_view.tolist(),
         reached=made.reached_share.tolist(),

@@ -3,6 +3,7 @@ import { ApiError } from "../../api/client";
 import { t } from "../../i18n";
 import { announce } from "../../ui/Announcer";
 import type { ConsoleApi, SosAction, SosCase, SosForm } from "../api";
+import type { Acting } from "./acting";
 
 const FORMS: readonly { form: SosForm; suffix: string; label: "sos.exportCot" | "sos.exportCap" }[] = [
   { form: "cot", suffix: "cot.xml", label: "sos.exportCot" },
@@ -14,6 +15,7 @@ interface ToolsProps {
   mine: boolean;
   busy: boolean;
   api: ConsoleApi;
+  acting: Acting;
   act: (action: SosAction, more: object, said: string) => Promise<boolean>;
 }
 
@@ -26,7 +28,7 @@ function parsed(text: string): { latitude: number; longitude: number } | null {
 }
 
 /** What an operator does beside the dialogue: set the position by hand, take the case to another system. */
-export function CaseTools({ shown, mine, busy, api, act }: ToolsProps) {
+export function CaseTools({ shown, mine, busy, api, acting, act }: ToolsProps) {
   const [at, setAt] = useState("");
   const [metres, setMetres] = useState("50");
   const [wrong, setWrong] = useState(false);
@@ -36,7 +38,7 @@ export function CaseTools({ shown, mine, busy, api, act }: ToolsProps) {
   const download = async (form: SosForm, suffix: string) => {
     setFailure(null);
     try {
-      const address = URL.createObjectURL(await api.sosExport(shown.case_id, form, withPhone));
+      const address = URL.createObjectURL(await acting.as((bearer) => api.sosExport(shown.case_id, form, withPhone, bearer)));
       const link = document.createElement("a");
       link.href = address;
       link.download = `sos-${shown.number}.${suffix}`;

@@ -9,10 +9,14 @@ import { ErrorNotice } from "../ErrorNotice";
 import { Pages } from "../Pages";
 import { hasWebGl, useMapComponent } from "../sky/useMapComponent";
 import { useLoaded } from "../useLoaded";
+import { Unlock } from "../warnings/Unlock";
+import type { Warner } from "../warnings/warner";
+import { type Acting, asDesk, asPerson } from "./acting";
 import { CaseTools } from "./CaseTools";
 import { Units } from "./Units";
 
 const REFRESH_MS = 3_000;
+const OPERATORS_MS = 30_000;
 const NOBODY: readonly Unit[] = [];
 const DESK_KEY = "tramontana.desk";
 const STATES = { asking: "sos.state.asking", waiting: "sos.state.waiting", "in care": "sos.state.care", closed: "sos.state.closed" } as const;
@@ -79,15 +83,29 @@ function Entry({ entry, nowS }: { entry: SosEntry; nowS: number }) {
   );
 }
 
+/** A machine without persons gives itself a name. */
+function Desk({ hint, desk, name }: { hint: string; desk: string; name: (desk: string) => void }) {
+  return (
+    <div class="sos-desk field">
+      <label for="sos-desk">{t("sos.desk")}</label>
+      <input id="sos-desk" class="input" maxLength={40} value={desk} aria-describedby="sos-desk-hint" onInput={(event) => name(event.currentTarget.value.trim())} />
+      <p id="sos-desk-hint" class="field-hint">
+        {hint}
+      </p>
+    </div>
+  );
+}
+
 interface CaseProps {
   id: string;
-  desk: string;
+  acting: Acting;
+  operators: readonly string[];
   api: ConsoleApi;
   changed: () => void;
   back: () => void;
 }
 
-function CasePane({ id, desk, api, changed, back }: CaseProps) {
+function CasePane({ id, acting, operators, api, changed, back }: CaseProps) {
   const { value, error, reload } = useLoaded(() => api.sosCase(id), REFRESH_MS);
   const [body, setBody] = useState("");
   const [to, setTo] = useState("");
@@ -104,14 +122,15 @@ function CasePane({ id, desk, api, changed, back }: CaseProps) {
   }, [texts]);
   if (!value) return error ? <ErrorNotice error={error} /> : <p class="empty">{t("sos.loading")}</p>;
   const { case: shown, entries } = value;
-  const mine = shown.state === "in care" && shown.operator === desk && desk !== "";
-  const free = shown.state !== "in care" || shown.offered_to === desk;
+  const me = acting.name;
+  const mine = shown.state === "in care" && shown.operator === me && me !== "";
+  const free = shown.state !== "in care" || shown.offered_to === me;
 
   const act = async (action: SosAction, more: object, said: string): Promise<boolean> => {
     setBusy(true);
     setRefused(null);
     try {
-      await api.sosAct(id, action, { desk, ...more });
+      await acting.as((bearer) => api.sosAct(id, action, { ...acting.desk, ...more }, bearer));
       announce(said);
       return true;
     } catch (reason) {
@@ -163,8 +182,8 @@ function CasePane({ id, desk, api, changed, back }: CaseProps) {
       )}
       {error && <ErrorNotice error={error} />}
       {free && shown.state !== "closed" && (
-        <button type="button" class="button button-primary" disabled={busy || !desk} onClick={() => void act("take", { version: shown.version }, t("sos.taken"))}>
-          {t(shown.offered_to === desk && desk ? "sos.accept" : "sos.take")}
+        <button type="button" class="button button-primary" disabled={busy || !me} onClick={() => void act("take", { version: shown.version }, t("sos.taken"))}>
+          {t(shown.offered_to === me && me ? "sos.accept" : "sos.take")}
         </button>
       )}
       {mine && (
@@ -194,7 +213,14 @@ function CasePane({ id, desk, api, changed, back }: CaseProps) {
             }}
           >
             <label for="sos-to">{t("sos.offerTo")}</label>
-            <input id="sos-to" class="input" required maxLength={40} value={to} onInput={(event) => setTo(event.currentTarget.value)} />
+            <input id="sos-to" class="input" list="sos-operators" required maxLength={40} value={to} onInput={(event) => setTo(event.currentTarget.value)} />
+            <datalist id="sos-operators">
+              {operators
+                .filter((label) => label !== me)
+                .map((label) => (
+                  <option key={label} value={label} />
+                ))}
+            </datalist>
             <button type="submit" class="button" disabled={busy}>
               {t("sos.offer")}
             </button>
@@ -209,7 +235,7 @@ function CasePane({ id, desk, api, changed, back }: CaseProps) {
           </div>
         </>
       )}
-      <CaseTools shown={shown} mine={mine} busy={busy} api={api} act={act} />
+      <CaseTools shown={shown} mine={mine} busy={busy} api={api} acting={acting} act={act} />
     </section>
   );
 }
@@ -222,7 +248,18 @@ export function SosView({ api }: { api: ConsoleApi }) {
   const { value: page, error, reload } = useLoaded(() => api.sosCases(closed, trail.at(-1) ?? ""), REFRESH_MS);
   const { value: field, error: fieldError } = useLoaded(() => api.units(), REFRESH_MS);
   const [selected, setSelected] = useState<string | null>(null);
+  const { value: operators } = useLoaded(() => api.sosOperators(), OPERATORS_MS);
   const [desk, setDesk] = useState(storedDesk);
+  const [person, setPerson] = useState<Warner | null>(null);
+  const [nobody, setNobody] = useState(false);
+  const label = operators?.find(({ account_id }) => account_id === person?.accountId)?.label ?? null;
+  const unfit = person !== null && operators !== null && label === null;
+  // Who has not unlocked his phone yet acts under no name: not under his machine's either.
+  const acting = person !== null && label !== null ? asPerson(person, label) : asDesk(nobody || unfit ? desk : "");
+  const nameDesk = (name: string) => {
+    setDesk(name);
+    keepDesk(name);
+  };
   const SosMap = useMapComponent(useMemo(hasWebGl, []), () => import("./SosMap"));
   useNow(1000);
   useEffect(() => void reload(), [closed, trail]);
@@ -236,23 +273,16 @@ export function SosView({ api }: { api: ConsoleApi }) {
   return (
     <div class={selected ? "page sos sos-open" : "page sos"}>
       <h1>{t("console.view.sos")}</h1>
-      <div class="sos-desk field">
-        <label for="sos-desk">{t("sos.desk")}</label>
-        <input
-          id="sos-desk"
-          class="input"
-          maxLength={40}
-          value={desk}
-          aria-describedby="sos-desk-hint"
-          onInput={(event) => {
-            setDesk(event.currentTarget.value.trim());
-            keepDesk(event.currentTarget.value.trim());
-          }}
-        />
-        <p id="sos-desk-hint" class="field-hint">
-          {t("sos.deskHint")}
-        </p>
-      </div>
+      <Unlock
+        warner={person}
+        onOpen={setPerson}
+        opened={unfit ? t("sos.notOperator", { name: person.name }) : t("sos.actingAs", { name: label ?? person?.name ?? "" })}
+        action={t("sos.unlock")}
+        onNobody={() => setNobody(true)}
+      >
+        <Desk hint={t("sos.deskHint")} desk={desk} name={nameDesk} />
+      </Unlock>
+      {unfit && <Desk hint={t("sos.deskHint")} desk={desk} name={nameDesk} />}
       {error && <ErrorNotice error={error} />}
       {page?.one_way && <p class="badge badge-warn">{t("sos.oneWay")}</p>}
       {page?.emergency_numbers.length === 0 && <p class="empty">{t("sos.noNumbers")}</p>}
@@ -279,7 +309,7 @@ export function SosView({ api }: { api: ConsoleApi }) {
           <Pages label={t("sos.pages")} trail={trail} next={page?.next} turn={setTrail} />
         </div>
         <div class="sos-side">
-          {selected && <CasePane key={selected} id={selected} desk={desk} api={api} changed={() => void reload()} back={() => setSelected(null)} />}
+          {selected && <CasePane key={selected} id={selected} acting={acting} operators={operators?.map((each) => each.label) ?? []} api={api} changed={() => void reload()} back={() => setSelected(null)} />}
           {SosMap && page && (page.cases.length > 0 || (field?.units.length ?? 0) > 0) && (
             <SosMap cases={page.cases} selected={selected} units={field?.units ?? NOBODY} nowS={api.nowS()} />
           )}

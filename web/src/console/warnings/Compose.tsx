@@ -47,6 +47,8 @@ export function Compose({ api, setup, warner, warnings, onDone }: Props) {
   const [template, setTemplate] = useState("");
   const [preview, setPreview] = useState<Schemas["Preview"] | null>(null);
   const [plan, setPlan] = useState<PlanShown | null>(null);
+  /** The area of the plan: what is written may have changed since. */
+  const [planned, setPlanned] = useState<number[][][]>([]);
   const [dwell, setDwell] = useState(0);
   const [fault, setFault] = useState("");
   const [working, setWorking] = useState(false);
@@ -305,6 +307,7 @@ export function Compose({ api, setup, warner, warnings, onDone }: Props) {
           onClick={() =>
             void attempt(async () => {
               setPlan(await api.planWarning({ polygons: whole }));
+              setPlanned(whole);
               setDwell(0);
             })
           }
@@ -321,7 +324,7 @@ export function Compose({ api, setup, warner, warnings, onDone }: Props) {
         </button>
       </div>
       <p class="quiet">{t(warner ? "warnings.submitHint" : "warnings.noPhone")}</p>
-      {plan && <Plan plan={plan} onDwell={setDwell} />}
+      {plan && <Plan plan={plan} onDwell={setDwell} again={(block) => api.planWarning({ polygons: planned, begins_at: plan.begins_at, block })} />}
     </form>
   );
 }

@@ -1,8 +1,10 @@
 import { useState } from "preact/hooks";
 import type { Schemas } from "../../api/client";
 import { format, t } from "../../i18n";
+import { Told } from "./Told";
 
 export type PlanShown = Schemas["PlanShown"];
+export type Block = "sib19" | "sib31";
 
 const CHART = { width: 600, height: 120 };
 
@@ -10,8 +12,11 @@ function clock(plan: PlanShown, seconds: number): string {
   return format.dayAndClock((plan.begins_at + seconds) * 1000);
 }
 
-/** When the area is lit, by which satellites, how many phones by then. `onDwell` shows the beams of one moment on the map. */
-export function Plan({ plan, onDwell }: { plan: PlanShown; onDwell: (dwell: number) => void }) {
+/**
+ * When the area is lit, by which satellites, how many phones by then. `onDwell` shows the beams of one moment on the map; `again` makes the
+ * same plan with what each beam's cell tells phones in octets.
+ */
+export function Plan({ plan, onDwell, again }: { plan: PlanShown; onDwell: (dwell: number) => void; again: (block: Block) => Promise<PlanShown> }) {
   const [dwell, setDwell] = useState(0);
   const dwells = plan.reached.length;
   const chosen = Math.min(dwell, Math.max(0, dwells - 1));
@@ -65,6 +70,7 @@ export function Plan({ plan, onDwell }: { plan: PlanShown; onDwell: (dwell: numb
           </dl>
           {!plan.counts_people && <p class="quiet">{t("warnings.plan.noPeople")}</p>}
           {!plan.complete && <p>{t("warnings.plan.incomplete")}</p>}
+          <Told key={plan.begins_at} plan={plan} dwell={chosen} again={again} />
         </>
       )}
     </section>

@@ -1,3 +1,4 @@
+import type { ComponentChildren } from "preact";
 import { useEffect, useState } from "preact/hooks";
 import { t } from "../../i18n";
 import { PassphraseForm } from "../../ui/PassphraseForm";
@@ -5,20 +6,37 @@ import type { Warner } from "./warner";
 
 type Found = "looking" | "none" | "sealed" | "open";
 
+interface UnlockProps {
+  warner: Warner | null;
+  onOpen: (warner: Warner) => void;
+  /** What is said when the phone is open. */
+  opened: string;
+  /** What the button of the passphrase does. */
+  action: string;
+  /** Where this browser is nobody's phone. */
+  children: ComponentChildren;
+  onNobody?: () => void;
+}
+
 /** Finds the phone that is enrolled in this browser; asks for its passphrase where it has one. */
-export function Unlock({ warner, onOpen }: { warner: Warner | null; onOpen: (warner: Warner) => void }) {
+export function Unlock({ warner, onOpen, opened: words, action, children, onNobody }: UnlockProps) {
   const [found, setFound] = useState<Found>("looking");
   const [attempt, setAttempt] = useState({ working: false, wrong: false, retryAt: 0 });
+  const nobody = () => {
+    setFound("none");
+    onNobody?.();
+  };
   const open = async (given: string | null) => {
     setAttempt((last) => ({ ...last, working: given !== null, wrong: false }));
     try {
       const { Warner: Opener } = await import("./warner");
       const opened = await Opener.open(given);
-      if (opened === "sealed" || opened === null) return setFound(opened ?? "none");
+      if (opened === "sealed") return setFound("sealed");
+      if (opened === null) return nobody();
       setFound("open");
       onOpen(opened);
     } catch (error) {
-      if (given === null) return setFound("none");
+      if (given === null) return nobody();
       const { WrongPassphrase } = await import("../../phone/engine/vault");
       setAttempt({ working: false, wrong: true, retryAt: error instanceof WrongPassphrase ? error.retryAt : 0 });
     }
@@ -26,8 +44,8 @@ export function Unlock({ warner, onOpen }: { warner: Warner | null; onOpen: (war
   useEffect(() => {
     if (warner === null) void open(null);
   }, []);
-  if (warner !== null) return <p>{t("warnings.signingAs", { name: warner.name })}</p>;
+  if (warner !== null) return <p>{words}</p>;
   if (found === "looking" || found === "open") return null;
-  if (found === "none") return <p class="quiet">{t("warnings.noPhone")}</p>;
-  return <PassphraseForm id="warner-passphrase" label={t("warnings.passphrase")} action={t("warnings.unlock")} {...attempt} onPassphrase={(passphrase) => void open(passphrase)} />;
+  if (found === "none") return <>{children}</>;
+  return <PassphraseForm id="warner-passphrase" label={t("warnings.passphrase")} action={action} {...attempt} onPassphrase={(passphrase) => void open(passphrase)} />;
 }

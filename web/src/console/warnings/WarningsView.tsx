@@ -46,7 +46,9 @@ export function WarningsView({ api }: { api: ConsoleApi }) {
       <h1 id="warnings-title">{t("warnings.title")}</h1>
       <p class="quiet">{t("warnings.lead")}</p>
       {error && <ErrorNotice error={error} />}
-      <Unlock warner={warner} onOpen={setWarner} />
+      <Unlock warner={warner} onOpen={setWarner} opened={t("warnings.signingAs", { name: warner?.name ?? "" })} action={t("warnings.unlock")}>
+        <p class="quiet">{t("warnings.noPhone")}</p>
+      </Unlock>
       {setup && (
         <ul class="warning-controllers" aria-label={t("warnings.controllers")}>
           {setup.controllers.length === 0 && (

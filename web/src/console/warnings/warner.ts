@@ -1,6 +1,7 @@
-// Who warns: the phone that is enrolled in this browser. Its key signs what is submitted and decided; the console's own session cannot.
+// Who warns, and who has a case of SOS: the person whose phone is enrolled in this browser. Its key signs what is submitted and decided
+// and logs in under that person's name; the console's own session can do neither.
 
-import { request, type Schemas } from "../../api/client";
+import { ApiError, request, type Schemas } from "../../api/client";
 import { fromBase64, toBase64, toHex, randomBytes, utf8, type Bytes } from "../../keys/bytes";
 import { Organisation } from "../../keys/organisation";
 import { encodeStatement, numberField, sessionStatement } from "../../keys/statement";
@@ -68,9 +69,21 @@ export class Warner {
     return { statement: toBase64(statement), signature: toBase64(await this.device.key.sign(statement)) };
   }
 
-  async #authorised(method: "PUT" | "POST", path: string, body: unknown): Promise<WarningShown> {
-    this.#token ??= await this.#login();
-    return (await ask<WarningShown>(send, method, path, body, this.#token)).value;
+  #authorised(method: "PUT" | "POST", path: string, body: unknown): Promise<WarningShown> {
+    return this.authorised(async (token) => (await ask<WarningShown>(send, method, path, body, token)).value);
+  }
+
+  /** Does something with this person's own bearer token; once more with a new one where the session has ended. Rejects as `work` does. */
+  async authorised<T>(work: (token: string) => Promise<T>): Promise<T> {
+    const known = this.#token;
+    this.#token = known ?? (await this.#login());
+    try {
+      return await work(this.#token);
+    } catch (reason) {
+      if (known === null || !(reason instanceof ApiError) || reason.status !== 401) throw reason;
+      this.#token = await this.#login();
+      return work(this.#token);
+    }
   }
 
   async #login(): Promise<string> {
