@@ -15,6 +15,7 @@ from tramontana.cli.plan_page import number
 from tramontana.cli.plan_study import read_study
 from tramontana.planning.figure import Draws, Input, ancestry, evaluate
 from tramontana.planning.study import StudyError, parse_study
+from tramontana.planning.units import counted
 
 ITALY = Path(__file__).parents[2] / "studies" / "italy-2025.toml"
 
@@ -79,6 +80,15 @@ product = ["price", "sites"]
 """
 
 
+REPORTED = """
+[[reported]]
+fact = "three sites"
+input = "sites"
+output = "seas"
+
+[[alternatives]]"""
+
+
 def test_a_tiny_study_by_hand() -> None:
     study = parse_study(TINY)
     costs = study.alternatives[0].costs
@@ -107,6 +117,8 @@ def test_a_tiny_study_by_hand() -> None:
         ('unit = "EUR/USD"', 'unit = "USD/EUR"', "USD/EUR is not EUR/USD"),
         ('source = "offer"\n\n[inputs.users]', 'source = "rumour"\n\n[inputs.users]', "there is no source rumour"),
         ('users = "users"', "", "inputs that nothing uses: users"),
+        ('id = "lease"', 'id = "seas"', "alternatives.seas has the name of a section of the report"),
+        ("[[alternatives]]", REPORTED, "reported.1.output: the report has no seas; use one of costs, lease"),
         ('title = "Lease"', 'title = "Lease"\nincludes = ["lease"]', "includes itself"),
         ('title = "Lease"', 'title = "Lease"\nincludes = ["fibre"]', "there is no alternative fibre"),
         ('url = "https://example.org/offer"', 'url = "hearsay"', "sources.offer.url"),
@@ -215,6 +227,9 @@ def test_the_second_country_is_a_study_whose_losses_differ() -> None:
     assert likely(found["hisdesat"].costs.undiscounted) == pytest.approx([5 * a_year])
     assert likely(found["terminals"].costs.undiscounted) == pytest.approx([500 * 2867 + 5 * 12 * 500 * 287])
     assert len(found["terminals-and-iris2"].skies) == 2
+    (area,) = study.warned
+    assert 390_000 < area.people.sum() < 430_000  # those of the basin, as its source counts them
+    assert found["terminals"].phones
 
 
 def test_the_case_of_italy() -> None:
@@ -274,14 +289,44 @@ def test_the_page_stands_alone_and_every_figure_leads_to_its_source(tmp_path: Pa
     for heading in ("Sovereignty and dependence", "What is lost", "Capacity at the busy hour", "Time to warn, direct to phones"):
         table = tree.xpath(f"//h2[text()='{heading}']/following::table[1]")[0]
         assert len(table.xpath(".//td//a")) >= 10  # every figure leads to how it comes about
+    saturated = tree.xpath("//h2[@id='busy-hour']/following::table[2]")[0]
+    assert len(saturated.xpath(".//td//a")) == 10 * 4 * 2  # ten places, four alternatives with a sky, likely and cautious
     assert "SpaceX ends the contract" in tree.text_content()
     for one in read_study(ITALY).reported:
-        row = next(row for row in tree.xpath("//h2[text()='As reported']/following::table[1]//tr") if one.fact in row.text_content())
+        row = next(row for row in tree.xpath("//h2[text()='As reported']/following::table[1]//tr") if one.fact[1:] in row.text_content())
         assert row.xpath(".//a/@href")[0] == f"#input-{one.input.words}"
+        assert one.output is not None
+        assert row.xpath("./td[last()]/a/@href") == [f"#{one.output}"]
+    facts = " ".join(one.fact for one in read_study(ITALY).reported)
+    for word in (
+        "five years",
+        "1.5 thousand million",
+        "10 thousand million",
+        "7,000 satellites",
+        "100 countries",
+        "Mediterranean",
+        "direct-to-cell",
+    ):
+        assert word in facts
     row = tree.get_element_by_id("lease-figure-round-trip-median-what-landing-in-it-only-adds")
     assert "−" in row.text_content()
     assert len(row.xpath(".//a")) == 2
     assert "Embassy, Kyiv" in tree.text_content()
+
+
+@pytest.mark.parametrize(
+    ("unit", "count", "words"),
+    [
+        ("year", 5, "years"),
+        ("year", 1, "year"),
+        ("person", 2, "people"),
+        ("launch", 0, "launches"),
+        ("EUR", 7, "EUR"),
+        ("Mbit/s", 2, "Mbit/s"),
+    ],
+)
+def test_units_beside_a_number(unit: str, count: float, words: str) -> None:
+    assert counted(unit, count) == words
 
 
 @pytest.mark.parametrize(

@@ -118,16 +118,14 @@ def areas_section(study: Study, found: Coverage | None) -> str:
         for number, area in enumerate(study.areas)
     ]
     maps = "".join(
-        f"<figure><figcaption>{escape(titles[name])}</figcaption>{_map(found.sites, parts, titles[name], number)}</figure>"
+        f"<figure><figcaption>{escape(titles[name])}</figcaption>{_map(found.sites, parts, number)}</figure>"
         for number, (name, parts) in enumerate(found.by_alternative.items())
     )
-    about = (
-        "In brackets: the worst cell, and the longest gap of any. Maps: how many satellites can serve at a time, on a scale of its own each"
-    )
-    return f"<h2>Seas</h2><p>{_words()}. {about}.</p>{table(heads, rows)}{maps}"
+    about = "In brackets: the worst cell, and the longest gap of any. Maps: each on a scale of its own"
+    return f'<h2 id="seas">Seas</h2><p>{_words()}. {about}.</p>{table(heads, rows)}{maps}'
 
 
-def _map(sites: Sequence[Sites], parts: Sequence[Covered], title: str, number: int) -> str:
+def _map(sites: Sequence[Sites], parts: Sequence[Covered], number: int) -> str:
     """Cells that two seas share are drawn once, as the first of them has it."""
     ids = [cell for site in sites for cell in site.ids]
     _, first = np.unique(ids, return_index=True)
@@ -136,7 +134,7 @@ def _map(sites: Sequence[Sites], parts: Sequence[Covered], title: str, number: i
     whole = Sites.of(ids=cells, names=cells, kind="cell", latitude_deg=latitude, longitude_deg=longitude)
     # The share of the time is 100 % nearly everywhere, and a map of it has one colour; how many satellites can serve differs.
     satellites = np.concatenate([part.satellites for part in parts])[first]
-    drawn = SiteMap(whole, satellites, f"{title}: satellites that can serve at a time, mean", 1).svg()
+    drawn = SiteMap(whole, satellites, "Satellites that can serve at a time, mean", 1).svg()
     return drawn.replace('id="frame"', f'id="frame{number}"').replace("url(#frame)", f"url(#frame{number})")
 
 

@@ -36,7 +36,7 @@ from tramontana.planning.figure import Draws, Driver, Figure, Input, Simulated, 
 from tramontana.planning.measures import LEAST_BPS, MeasureSky, Service
 from tramontana.planning.results import AVAILABLE, MEDIAN, OVER_YEARS
 from tramontana.planning.study import Alternative, Study
-from tramontana.planning.units import shown
+from tramontana.planning.units import counted, shown
 
 PERCENTILES: Final = (10, 50, 90)
 MILLION: Final = 1e6
@@ -62,7 +62,7 @@ def study_page(study: Study, findings: Findings, seas: Coverage | None, drawn: D
         pareto = pareto_section(study, values, links)
     body = (
         f"<h1>{escape(study.head.title)}</h1><p>{escape(about)}</p>"
-        f'<figure role="img" aria-label="{escape(_ranges_in_words(study, values))}">{ranges}</figure>'
+        f'<figure id="costs" role="img" aria-label="{escape(_ranges_in_words(study, values))}">{ranges}</figure>'
         f"{_table(study, values, measured, links)}{_reported(study)}{pareto}{shared_costs(study)}{_service(study, measured, links)}"
         f"{sovereignty(study, found, findings.by_laser, links)}{lost(study, found, links)}{busy_hour(study, found, links)}"
         f"{areas_section(study, seas)}"
@@ -141,9 +141,11 @@ def _reported(study: Study) -> str:
     for one in study.reported:
         given, of = one.input.estimate, shown(one.input.unit)
         bounds = "" if given.low == given.high else f" <small>{number(given.low)} to {number(given.high)}</small>"
-        words = "" if of == "1" else f" by {of[2:]}" if of.startswith("1/") else f" {of}"
+        words = "" if of == "1" else f" by {of[2:]}" if of.startswith("1/") else f" {counted(of, given.likely)}"
         value = f'<a href="#{_input_anchor(one.input)}">{number(given.likely)}{escape(words)}</a>{bounds}'
-        rows.append((escape(one.fact), [value, source_links(given.sources), escape(one.note)]))
+        note = escape(one.note or "shown there")
+        made = escape(one.note) if one.output is None else f'<a href="#{escape(one.output)}">{note}</a>'
+        rows.append((escape(one.fact[0].upper() + one.fact[1:]), [value, source_links(given.sources), made]))
     return f"<h2>As reported</h2>{table(['Reported', 'As an input', 'Source', 'What the study makes of it'], rows)}"
 
 
@@ -165,7 +167,7 @@ def _service(study: Study, measured: Mapping[str, Service], links: Links) -> str
 
     rows = ((escape(place.name), [cell(name, row) for name in measured]) for row, place in enumerate(study.demand.places))
     words = service_in_words(study)
-    return f"<h2>Service by place, simulated</h2><p>{escape(words[0].upper() + words[1:])}.</p>" + table(
+    return f'<h2 id="places">Service by place, simulated</h2><p>{escape(words[0].upper() + words[1:])}.</p>' + table(
         ["Place", *(escape(titles[name]) for name in measured)], rows
     )
 
@@ -190,7 +192,7 @@ def _figure(one: Alternative, figure: Figure, values: Values) -> str:
     of = shown(figure.unit)
     return (
         f'<tr id="{_anchor(one, figure)}"><th scope="row">{escape(figure.words)}</th>'
-        f"<td>= {_linked(one, figure)}<br><small>{escape(range_in_words(values))} {escape('' if of == '1' else of)}</small></td></tr>"
+        f"<td>= {_linked(one, figure)}</td><td><small>{escape(range_in_words(values))} {escape('' if of == '1' else of)}</small></td></tr>"
     )
 
 
@@ -305,9 +307,13 @@ table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}
 th,td{padding:.35rem .7rem;border-bottom:1px solid #e1e5e9;text-align:left;vertical-align:top}
 thead th{background:#f2f5f8}tbody th{font-weight:600}
 .number{text-align:right;white-space:nowrap}small{color:#4a5663}
-.formulas th{width:18rem}tr:target,li:target{background:#fff4cf}
+.formulas th{width:27%}.formulas td:last-child{width:20%}tr:target,li:target{background:#fff4cf}
 summary{cursor:pointer;padding:.3rem 0}li{margin:.3rem 0;overflow-wrap:anywhere}
-@media print{body{margin:0;max-width:none;font-size:11px}figure,tr{break-inside:avoid}h2,h3,h2+p,h3+p,summary{break-after:avoid}
+@media(max-width:700px){figure{overflow-x:auto}figure svg{min-width:40rem}.formulas :is(th,td,td:last-child){display:block;width:auto}
+.formulas :is(th,td:nth-child(2)){border:0;padding-bottom:0}}
+@media print{html{font-size:11px}body{margin:0;max-width:none;font-size:1rem}figure,tr{break-inside:avoid}
+h2,h3,h2+p,h3+p,p:has(+.scroll),summary{break-after:avoid}
+.formulas{font-size:8.5px;line-height:1.3}.formulas :is(th,td){padding:.2rem .5rem}
 figure svg{max-height:115mm}
 a{color:inherit;text-decoration:none}.scroll{overflow:visible}}
 """.replace("\n", "")

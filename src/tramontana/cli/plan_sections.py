@@ -91,7 +91,7 @@ def sovereignty(study: Study, found: Mapping[str, Found], by_laser: Mapping[str,
         text += "<p>Who operates, builds and launches, and under whose law.</p>" + table(
             ["Part", "Operator", "Factory", "Launch"], ((escape(title), _parties(one)) for title, one in named.items())
         )
-    return f"<h2>Sovereignty and dependence</h2>{text}" if text else ""
+    return f'<h2 id="sovereignty">Sovereignty and dependence</h2>{text}' if text else ""
 
 
 def lost(study: Study, found: Mapping[str, Found], links: Links) -> str:
@@ -108,7 +108,7 @@ def lost(study: Study, found: Mapping[str, Found], links: Links) -> str:
             return text
         whole, years, trip = (linked(links, name, figure + LASERS + named, shown) for figure, shown in
                               ((AVAILABLE, percent), (OVER_YEARS, percent), (MEDIAN, milliseconds)))  # fmt: skip
-        return f"{text}<br>with lasers {whole} <small>{years} over all years, {trip}</small>"
+        return f"{text}<br><small>with lasers</small> {whole} <small>{years} over all years, {trip}</small>"
 
     rows = [("Nothing is lost", [cell(name, "") for name in found])]
     for loss in study.losses:
@@ -118,10 +118,12 @@ def lost(study: Study, found: Mapping[str, Found], links: Links) -> str:
         ]
         rows.append((escape(loss.title[0].upper() + loss.title[1:]), after))
     return (
-        "<h2>What is lost</h2><p>The same simulation with that part taken away: share of a year that holds when complete, the mean over "
+        '<h2 id="losses">What is lost</h2>'
+        "<p>The same simulation with that part taken away: share of a year that holds when complete, the mean over "
         "all years of the study, the median round trip, and the share of the busy hour carried (likely case). With nothing launched, "
         "satellites in service die by their lifetime, and what is not in service yet comes later. A plane is the one that served most in "
-        "this hour. With lasers, a satellite that sees the place but no gateway passes traffic on to one that does, at more delay.</p>"
+        "this hour. With lasers, a satellite that sees the place but no gateway passes traffic on to one that does, at more delay. "
+        "Availability may rise by some hundredths of a percent where what takes over stands higher, or lands under drier sky.</p>"
         + table(["Lost", *(_title(study, name) for name in found)], rows)
     )
 
@@ -138,6 +140,12 @@ def busy_hour(study: Study, found: Mapping[str, Found], links: Links) -> str:
     )
     asked = demand.busy_bps / 1e6
     less = {(name, case): saturated(one.whole, case) for name, one in found.items() for case in CASES[:2]}
+
+    def less_than(name: str, case: str, row: int) -> str:
+        """Leads to the mean over the places, where its method stands."""
+        share, figure = percent(float(less[name, case][row])), (name, f"share of the demand carried, {case}")
+        return f'<a href="#{links[figure][0]}">{share}</a>' if figure in links else share
+
     places = table(
         ["Place", "Asks for, Mbit/s", *(_title(study, name) for name in found)],
         (
@@ -145,17 +153,15 @@ def busy_hour(study: Study, found: Mapping[str, Found], links: Links) -> str:
                 escape(place.name),
                 [
                     f"{asked[1, row]:,.0f} <small>{_short(asked[0, row])} to {_short(asked[2, row])}</small>",
-                    *(
-                        f"{percent(float(less[name, 'likely'][row]))} <small>{percent(float(less[name, 'cautious'][row]))} cautious</small>"
-                        for name in found
-                    ),
+                    *(f"{less_than(name, 'likely', row)} <small>{less_than(name, 'cautious', row)} cautious</small>" for name in found),
                 ],
             )
             for row, place in enumerate(demand.places)
         ),
     )
     return (
-        "<h2>Capacity at the busy hour</h2><p>All places ask at once, downlink; cautious is the highest demand on the fewest and slowest "
+        '<h2 id="busy-hour">Capacity at the busy hour</h2>'
+        "<p>All places ask at once, downlink; cautious is the highest demand on the fewest and slowest "
         f"beams. Nobody else is planned for: others are in the share of the beams that the study gives itself.</p>{whole}"
         f"<p>Share of the time in which the cell of a place is saturated (gets less than it asks for): likely, and cautious.</p>{places}"
     )

@@ -23,6 +23,7 @@ from tramontana.planning.losses import Dependence, Loss, Party, Serving, renewal
 from tramontana.planning.measures import Demand
 from tramontana.planning.sky import SkyDesign
 from tramontana.planning.study_file import (
+    SECTIONS,
     AlternativeEntry,
     BeamsEntry,
     ConstellationEntry,
@@ -32,6 +33,7 @@ from tramontana.planning.study_file import (
     LossEntry,
     PartyEntry,
     PhonesEntry,
+    ReportedEntry,
     SatellitesEntry,
     SharedEntry,
     ShellEntry,
@@ -94,10 +96,11 @@ class SharedCost:
 
 @dataclass(frozen=True, slots=True)
 class Reported:
-    """Something that was reported of the case, and the input that holds it."""
+    """Something that was reported of the case, the input that holds it, and the part of the report that shows what comes of it."""
 
     fact: str
     input: Input
+    output: str | None
     note: str
 
 
@@ -183,11 +186,11 @@ class _Builder:
         entries = {entry.id: entry for entry in file.alternatives}
         if len(entries) < len(file.alternatives):
             raise StudyError("two alternatives have the same id")
+        if taken := sorted(set(entries) & set(SECTIONS)):
+            raise StudyError(f"alternatives.{taken[0]} has the name of a section of the report; call it otherwise")
         alternatives = tuple(self._alternative(entry, entries) for entry in file.alternatives)
         demand, busy, losses = self._demand(), self._busy(), tuple(self._loss(entry, alternatives) for entry in file.losses)
-        reported = tuple(
-            Reported(one.fact, self._given(one.input, f"reported.{number}"), one.note) for number, one in enumerate(file.reported, start=1)
-        )
+        reported = tuple(self._reported(f"reported.{number}", one) for number, one in enumerate(file.reported, start=1))
         if unused := sorted(set(self.inputs) - self.used):
             raise StudyError(f"inputs that nothing uses: {', '.join(unused)}; delete them or correct a name")
         areas = tuple(
@@ -219,6 +222,17 @@ class _Builder:
             name, entry.title, places.latitude_deg[within], places.longitude_deg[within], people[within], entry.times,
             self._sources(entry.source, where),
         )  # fmt: skip
+
+    def _reported(self, where: str, entry: ReportedEntry) -> Reported:
+        file, places = self.file, bool(self.file.places)
+        there = {
+            "costs": True, "places": places, "sovereignty": places, "losses": places and bool(file.losses),
+            "busy-hour": places and any(one.busy for one in file.places.values()), "seas": bool(file.areas), "warning": bool(file.warned),
+        }  # fmt: skip
+        outputs = [*(name for name in SECTIONS if there[name]), *(one.id for one in file.alternatives)]
+        if entry.output is not None and entry.output not in outputs:
+            raise StudyError(f"{where}.output: the report has no {entry.output}; use one of {', '.join(outputs)}")
+        return Reported(entry.fact, self._given(entry.input, where), entry.output, entry.note)
 
     def _shared(self, name: str, entry: SharedEntry) -> SharedCost:
         where = f"shared.{name}"

@@ -84,6 +84,8 @@ satellites_per_plane = [6]
 [[reported]]                         # optional: what was reported of the case, as the report begins
 fact = "1.5 thousand million euro"
 input = "fee"                        # the input that holds it, with its source
+output = "lease"                     # optional: where the report shows what comes of it: an alternative, or costs, places, sovereignty,
+                                     # losses, busy-hour, seas, warning
 note = "the lease"                   # what the study makes of it
 
 [areas.tyrrhenian]                   # a sea whose coverage and gaps are shown, on a map as well
@@ -122,6 +124,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from tramontana.planning.units import CURRENCIES
 
 MOST_YEARS: Final = 50
+SECTIONS: Final = ("costs", "places", "sovereignty", "losses", "busy-hour", "seas", "warning")
+"""Of the report."""
 MOST_DRAWS: Final = 1_000_000
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
@@ -318,6 +322,8 @@ class WarnedEntry(AreaEntry):
 class ReportedEntry(_Strict):
     fact: str = Field(min_length=1)
     input: Name
+    output: Name | None = None
+    """Where the report shows what the study makes of it: one of `SECTIONS`, or the id of an alternative."""
     note: str = ""
 
 

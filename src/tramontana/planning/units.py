@@ -46,6 +46,14 @@ def factor(given: pint.Unit, wanted: pint.Unit) -> float:
 
 
 def shown(of: pint.Unit) -> str:
-    """For people: `EUR/user/year`, `Mbit/s`."""
+    """For people: `EUR/user/year`, `Mbit/s`, `EUR/(Mbit/s)/year`."""
     words = f"{of:~C}".replace("**", "^").replace("*", "·") or "1"
-    return "/".join("year" if part == "a" else part for part in words.split("/"))
+    joined = "/".join("year" if part == "a" else part for part in words.split("/"))
+    return joined.replace("·s/Mbit", "/(Mbit/s)")
+
+
+def counted(words: str, count: float) -> str:
+    """A unit beside a number, for people: `5 years`, `1 satellite`; what is no plain noun stays as it is."""
+    if count == 1 or words not in (*COUNTED, "year"):
+        return words
+    return {"person": "people", "launch": "launches"}.get(words, f"{words}s")
