@@ -21,17 +21,27 @@ from tramontana.keys.mls.key_schedule import PreSharedKeys
 from tramontana.keys.mls.messages import (
     Add,
     Body,
+    Commit,
+    ExternalInit,
     FramedContent,
     GroupContext,
+    GroupContextExtensions,
+    GroupInfo,
+    GroupSecrets,
+    MlsMessage,
+    PreSharedKey,
     PrivateMessage,
+    Proposal,
     PskId,
     PublicMessage,
+    ReInit,
     Remove,
     Sender,
     SenderType,
     UnverifiedContent,
     Update,
     VerifiedContent,
+    Welcome,
     encode_body,
     encode_message,
     parse_message,
@@ -201,6 +211,59 @@ def test_transcript_hashes(vector: dict[str, Any]) -> None:
     assert commit.confirmation_tag == suite.mac(h(vector["confirmation_key"]), confirmed)
     interim = key_schedule.interim_transcript_hash(suite, confirmed, commit.confirmation_tag)
     assert interim == h(vector["interim_transcript_hash_after"])
+
+
+@entries("tree-validation")
+def test_tree_validation(vector: dict[str, Any]) -> None:
+    suite, encoded = SUITES[vector["cipher_suite"]], h(vector["tree"])
+    tree = RatchetTree.parse(suite, encoded)
+    assert tree.encode() == encoded
+    nodes = range(tree_math.node_width(tree.leaf_count))
+    assert [tree.resolution(node) for node in nodes] == vector["resolutions"]
+    assert [tree.hash(node).hex() for node in nodes] == vector["tree_hashes"]
+    tree.check_parent_hashes()
+    tree.check_unmerged_leaves()
+    tree.check_unique_keys()
+    for index, leaf in tree.leaves():
+        leaf.verify_signature(suite, h(vector["group_id"]), index)
+
+
+PROPOSALS: dict[str, type[Proposal]] = {
+    "add_proposal": Add,
+    "update_proposal": Update,
+    "remove_proposal": Remove,
+    "pre_shared_key_proposal": PreSharedKey,
+    "re_init_proposal": ReInit,
+    "external_init_proposal": ExternalInit,
+    "group_context_extensions_proposal": GroupContextExtensions,
+}
+MESSAGES: dict[str, type[MlsMessage]] = {
+    "mls_welcome": Welcome,
+    "mls_group_info": GroupInfo,
+    "mls_key_package": KeyPackage,
+    "public_message_application": PublicMessage,
+    "public_message_proposal": PublicMessage,
+    "public_message_commit": PublicMessage,
+    "private_message": PrivateMessage,
+}
+
+
+@entries("messages")
+def test_messages(vector: dict[str, Any]) -> None:
+    """Every structure is read to its end, and written as it was."""
+    for name, message in MESSAGES.items():
+        parsed = parse_message(h(vector[name]))
+        assert isinstance(parsed, message)
+        assert encode_message(parsed) == h(vector[name])
+    for name, proposal in PROPOSALS.items():
+        typed = uint(proposal.TYPE, 2) + h(vector[name])
+        read = parse_whole(typed, parse_proposal)
+        assert isinstance(read, proposal)
+        assert read.encode() == typed
+    assert RatchetTree.parse(SUITES[1], h(vector["ratchet_tree"])).encode() == h(vector["ratchet_tree"])
+    assert parse_whole(h(vector["group_secrets"]), GroupSecrets.parse).encode() == h(vector["group_secrets"])
+    assert parse_whole(h(vector["commit"]), Commit.parse).encode() == h(vector["commit"])
+    assert vector.keys() == {*MESSAGES, *PROPOSALS, "ratchet_tree", "group_secrets", "commit"}
 
 
 @entries("tree-operations")
