@@ -10,10 +10,12 @@ BIN := $(VENV)/bin
 STATIC := src/tramontana/control/static
 WEB_SOURCES := $(shell find web/src web/public web/patches -type f 2>/dev/null) $(wildcard web/*.html web/*.ts web/package*.json)
 
-# A file of tests stays in one process; whole systems with timing of their own (marked `system`) run one after the other.
-SIDE_BY_SIDE := -n 2 --dist loadfile
+# Three processes keep two cores busy, as tests wait for one another's peers; a file of tests stays in one of them, the longest begin first
+# (conftest.py). Whole systems with timing of their own (marked `system`) come by themselves, beside nothing that only computes.
+PYTEST := $(BIN)/pytest -rs --durations=15 --durations-min=1
+SIDE_BY_SIDE := -n 3 --dist loadfile --no-loadscope-reorder
 
-.PHONY: up test check bench wheel web setup setup-dev system-packages clean
+.PHONY: up test check test-web bench wheel web setup setup-dev system-packages clean
 
 up: setup web
 	@exec $(BIN)/tramontana up $(ARGS)
@@ -59,11 +61,14 @@ check: setup-dev web/node_modules/.installed
 system-packages:
 	@scripts/requirements tests
 
-test: system-packages check web .venv-tak
+test-web: web/node_modules/.installed
 	cd web && npm test --silent
-	$(if $(ARGS),$(BIN)/pytest -rs $(ARGS),$(BIN)/pytest -rs $(SIDE_BY_SIDE) web/tests/ui)
-	$(if $(ARGS),,$(BIN)/pytest -rs $(SIDE_BY_SIDE) -m "not system")
-	$(if $(ARGS),,$(BIN)/pytest -rs -m system)
+
+# ARGS: of pytest, instead of all its tests.
+test: system-packages setup-dev web .venv-tak
+	@$(MAKE) --no-print-directory -j 2 --output-sync=target check test-web
+	$(if $(ARGS),$(PYTEST) $(ARGS),$(PYTEST) $(SIDE_BY_SIDE) -m "not system" tests web/tests/ui)
+	$(if $(ARGS),,$(PYTEST) $(SIDE_BY_SIDE) -m system)
 
 # satgenpy, the peer of the route benchmark, lives in an environment of its own: it needs old and large packages.
 .venv-peers: requirements-peers.lock

@@ -32,13 +32,14 @@ from tramontana.control.operators import Operators
 from tramontana.control.player import MemoryPlayer
 from tramontana.control.services import Services
 from tramontana.control.sky import SkyService
-from tramontana.control.store.database import PostgresqlAddress, Store
+from tramontana.control.store.database import DATABASE_NAME, PostgresqlAddress, Store, prepare_directory
 from tramontana.control.tak_file import TakServers
 from tramontana.control.warnings import WarningData
 from tramontana.keys.identity import DeviceKey, UnverifiedEnrolment, UnverifiedLogin
 from tramontana.phone.forwarder.client.driver import ForwarderClient
 from tramontana.phone.relay_secret import RelaySecret
 from tramontana.precedence import Precedence
+from tramontana.private_file import replace_private
 
 RELAY_SECRET = "a secret of the relay, for tests"
 
@@ -46,11 +47,29 @@ RELAY_SECRET = "a secret of the relay, for tests"
 _FOUNDED: dict[Path | PostgresqlAddress, Custodians] = {}
 """The organisation of each database: a house that is opened again is the same house."""
 
+_EMPTY: list[bytes] = []
+"""A SQLite file with this release's schema and nothing in it, once one has been made in this process."""
+
 Houses = Callable[..., AbstractAsyncContextManager["House"]]
 
 
 def b64(value: bytes) -> str:
     return b64encode(value).decode()
+
+
+async def _begin_with_this_release(directory: Path) -> None:
+    """Put an empty database there, if there is none: every revision of the schema one after the other costs a second and more.
+
+    What the revisions do is for test_migrations.py, and that a first start goes through them for the system tests.
+    """
+    if (path := directory / DATABASE_NAME).exists():
+        return
+    if not _EMPTY:
+        await (await Store.open(directory)).close()
+        _EMPTY.append(path.read_bytes())
+        return
+    prepare_directory(directory)
+    replace_private(path, _EMPTY[0])
 
 
 class Clock:
@@ -110,6 +129,8 @@ class House:
         operators: Operators | None = None,
         tak: TakServers | None = None,
     ) -> AsyncIterator[House]:
+        if database is None:
+            await _begin_with_this_release(directory)
         store = await Store.open(directory, database, sharing="several" if events else "alone")
         clock, player = Clock(), player or MemoryPlayer()
         relay = Relay("127.0.0.1", relay_port, RelaySecret(RELAY_SECRET)) if with_relay else None

@@ -45,8 +45,9 @@ def recordings(tmp_path_factory: pytest.TempPathFactory) -> Recordings:
     return Recordings(speak(ship, "en-gb", folder / "ship.wav"), speak(perugia, "en-us", folder / "perugia.wav"))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def playwright() -> Iterator[Playwright]:
+    """For one file of tests: while it is there, nothing asynchronous runs in this process, and another file may want to."""
     with sync_playwright() as driver:
         yield driver
 
