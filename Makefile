@@ -10,10 +10,12 @@ BIN := $(VENV)/bin
 STATIC := src/tramontana/control/static
 WEB_SOURCES := $(shell find web/src web/public web/patches -type f 2>/dev/null) $(wildcard web/*.html web/*.ts web/package*.json)
 
-# Three processes keep two cores busy, as tests wait for one another's peers; a file of tests stays in one of them, the longest begin first
-# (conftest.py). Whole systems with timing of their own (marked `system`) come by themselves, beside nothing that only computes.
+# A file of tests stays in one process, and the longest begin first (conftest.py). Three processes keep two cores busy, as tests wait for
+# their peers. Whole systems with timing of their own (marked `system`) come by themselves, two at once: each has a core.
 PYTEST := $(BIN)/pytest -rs --durations=15 --durations-min=1
-SIDE_BY_SIDE := -n 3 --dist loadfile --no-loadscope-reorder
+SIDE_BY_SIDE := --dist loadfile --no-loadscope-reorder
+PROCESSES ?= 3
+SYSTEMS ?= 2
 
 .PHONY: up test check test-web bench wheel web setup setup-dev system-packages clean
 
@@ -67,8 +69,8 @@ test-web: web/node_modules/.installed
 # ARGS: of pytest, instead of all its tests.
 test: system-packages setup-dev web .venv-tak
 	@$(MAKE) --no-print-directory -j 2 --output-sync=target check test-web
-	$(if $(ARGS),$(PYTEST) $(ARGS),$(PYTEST) $(SIDE_BY_SIDE) -m "not system" tests web/tests/ui)
-	$(if $(ARGS),,$(PYTEST) $(SIDE_BY_SIDE) -m system)
+	$(if $(ARGS),$(PYTEST) $(ARGS),$(PYTEST) -n $(PROCESSES) $(SIDE_BY_SIDE) -m "not system" tests web/tests/ui)
+	$(if $(ARGS),,$(PYTEST) -n $(SYSTEMS) $(SIDE_BY_SIDE) -m system)
 
 # satgenpy, the peer of the route benchmark, lives in an environment of its own: it needs old and large packages.
 .venv-peers: requirements-peers.lock
