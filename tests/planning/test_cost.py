@@ -70,6 +70,13 @@ def test_the_residual_value_is_discounted_over_all_years() -> None:
     assert likely(sums.present_value) == pytest.approx([0.0])
 
 
+def test_a_rate_in_percent_is_a_hundredth_of_its_number() -> None:
+    """100 in each of two years at 10 %, and 121 left at the end of the second."""
+    paid = line(Line("fee", constant(200.0, "EUR"), 1, 2), EURO, 2)
+    sums = costs([paid], constant(121.0, "EUR", "left"), constant(10.0, "percent", "rate"), 2)
+    assert likely(sums.present_value) == pytest.approx([100.0 + 100.0 / 1.1 - 100.0])
+
+
 def worth(of: Constellation, years: int) -> float:
     terms, left = constellation(of, EURO, years)
     return likely(costs(terms, left, constant(0.04, "", "rate"), years).undiscounted)[0]

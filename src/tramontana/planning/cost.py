@@ -147,10 +147,11 @@ def costs(terms: Sequence[Figure], residual: Figure | None, discount_rate: Figur
     paid = total(terms).called("cost by year")
     worth = present_value(paid, discount_rate)
     if residual is not None:
+        scale = factor(discount_rate.unit, unit(""))
         left = Figure(
             residual.unit,
             (residual, discount_rate),
-            lambda value, rate: value / (1.0 + rate) ** years,
+            lambda value, rate: value / (1.0 + scale * rate) ** years,
             f"{residual.words} ÷ (1 + {discount_rate.words})^{years}",
         ).called("residual value today")
         worth = worth - left

@@ -140,10 +140,11 @@ def present_value(paid: Figure, discount_rate: Figure) -> Figure:
     """What is paid in each year, worth at the beginning of the first: year 1 is paid at once, year n is divided by (1 + rate)^(n−1)."""
     if not discount_rate.unit.dimensionless:
         raise UnitError(f"a discount rate is a plain number a year, not {shown(discount_rate.unit)}: write 0.04 with the unit 1")
+    scale = factor(discount_rate.unit, unit(""))  # 4 percent are 0.04
     return Figure(
         paid.unit,
         (paid, discount_rate),
-        lambda a, rate: (a / (1.0 + rate) ** np.arange(a.shape[1])).sum(axis=1, keepdims=True),
+        lambda a, rate: (a / (1.0 + scale * rate) ** np.arange(a.shape[1])).sum(axis=1, keepdims=True),
         f"Σ over years n of {paid.words} ÷ (1 + {discount_rate.words})^(n − 1)",
     )
 
