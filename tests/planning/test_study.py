@@ -351,3 +351,54 @@ def test_the_command_shows_alternatives_and_explains_a_figure(tmp_path: Path) ->
     assert "https://example.org/offer" in explained.output
     unknown = CliRunner().invoke(tramontana, ["plan", "explain", str(file), "lease", "profit"])
     assert "has no figure profit; it has: " in str(unknown.exception)
+
+
+TRACK = """
+[inputs.busy]
+value = 30
+unit = "Mbit/s"
+source = "offer"
+
+[places.rome]
+title = "Rome"
+latitude = 41.9
+longitude = 12.5
+share = 4
+
+[places.frigate]
+title = "Frigate"
+track = [[38.0, 16.0], [37.0, 17.5]]
+share = 2
+busy = "busy"
+"""
+
+
+def test_what_moves_is_measured_along_its_track() -> None:
+    demand = parse_study(TINY + TRACK, {}).demand
+    assert demand is not None
+    assert [(place.id, place.latitude_deg, place.longitude_deg) for place in demand.places] == [
+        ("rome", 41.9, 12.5), ("frigate-1", 38.0, 16.0), ("frigate-2", 37.0, 17.5),
+    ]  # fmt: skip
+    assert [place.name for place in demand.places] == ["Rome", "Frigate, 1 of 2", "Frigate, 2 of 2"]
+    assert demand.shares == pytest.approx([4 / 6, 1 / 6, 1 / 6])  # the whole track has the share of its unit
+    assert demand.busy_bps is not None
+    assert demand.busy_bps[1] == pytest.approx([0.0, 30e6, 0.0])  # it asks once, where its track begins
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ("track = [[38.0, 16.0]]", "two positions or more"),
+        ("track = [[38.0, 16.0], [97.0, 17.5]]", "less than or equal to 90"),
+        ("latitude = 38.0\ntrack = [[38.0, 16.0], [37.0, 17.5]]", "latitude and longitude, or else a track"),
+        ("share = 2", "latitude and longitude, or else a track"),
+    ],
+)
+def test_a_track_that_is_none_is_refused(wrong: str, said: str) -> None:
+    with pytest.raises(StudyError, match=said):
+        parse_study(TINY + TRACK.replace("track = [[38.0, 16.0], [37.0, 17.5]]", wrong).replace("share = 2\nshare", "share"), {})
+
+
+def test_positions_of_a_track_share_no_name_with_a_place() -> None:
+    with pytest.raises(StudyError, match="same name"):
+        parse_study(TINY + TRACK.replace("[places.rome]", "[places.frigate-2]"), {})

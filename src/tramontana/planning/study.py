@@ -276,15 +276,21 @@ class _Builder:
         entries = self.file.places
         if not entries:
             return None
-        places = tuple(Place(name, entry.title, "", "city", entry.latitude, entry.longitude) for name, entry in entries.items())
-        shares = np.array([entry.share for entry in entries.values()])
-        asked = None
-        if any(entry.busy is not None for entry in entries.values()):
-            asked = np.zeros((3, len(places)))
-            for column, (name, entry) in enumerate(entries.items()):
-                if entry.busy is not None:
-                    asked[:, column] = self._bounds(entry.busy, f"places.{name}.busy", "bit/s")
-        return Demand(places, shares / shares.sum(), asked, self.file.study.country or "")
+        places: list[Place] = []
+        shares: list[float] = []
+        asked = np.zeros((3, sum(len(entry.positions) for entry in entries.values())))
+        for name, entry in entries.items():
+            if entry.busy is not None:  # what moves asks where its track begins: at the busy hour it is at one place
+                asked[:, len(places)] = self._bounds(entry.busy, f"places.{name}.busy", "bit/s")
+            many = len(entry.positions)
+            for number, (latitude, longitude) in enumerate(entry.positions, 1):
+                where = (name, entry.title) if many == 1 else (f"{name}-{number}", f"{entry.title}, {number} of {many}")
+                places.append(Place(*where, "", "city", latitude, longitude))
+                shares.append(entry.share / many)
+        if len({place.id for place in places}) < len(places):
+            raise StudyError("two places have the same name: positions of a track are named by number, such as frigate-1")
+        busy = asked if any(entry.busy is not None for entry in entries.values()) else None
+        return Demand(tuple(places), np.array(shares) / sum(shares), busy, self.file.study.country or "")
 
     def _busy(self) -> Figure | None:
         rate = unit("Mbit/s")

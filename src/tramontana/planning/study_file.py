@@ -113,6 +113,11 @@ latitude = 41.9
 longitude = 12.5
 share = 3                            # of the need; 1 where left out
 busy = "rome-at-the-busy-hour"       # optional: an input in Mbit/s
+
+[places.frigate]                     # a unit that moves: positions of its track, each as long as the others
+title = "Frigate, Ionian Sea"
+track = [[38.0, 16.0], [37.0, 17.5], [36.5, 19.0]]
+share = 2                            # of the whole track
 """
 
 from __future__ import annotations
@@ -128,6 +133,10 @@ SECTIONS: Final = ("costs", "places", "sovereignty", "losses", "busy-hour", "sea
 """Of the report."""
 MOST_DRAWS: Final = 1_000_000
 
+Latitude = Annotated[float, Field(ge=-90, le=90)]
+Longitude = Annotated[float, Field(ge=-180, le=180)]
+MOST_POSITIONS: Final = 48
+"""Of a track: one for every half hour of a day."""
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
 Currency = Annotated[str, Field(pattern="^(" + "|".join(CURRENCIES) + ")$")]
 Year = Annotated[int, Field(ge=1950, le=2150)]
@@ -276,11 +285,29 @@ class PhonesEntry(SatellitesEntry):
 
 
 class PlaceEntry(_Strict):
+    """A place, or the track of what moves: positions, latitude before longitude, that it is at for equal times."""
+
     title: str = Field(min_length=1)
-    latitude: float = Field(ge=-90, le=90)
-    longitude: float = Field(ge=-180, le=180)
+    latitude: float | None = Field(default=None, ge=-90, le=90)
+    longitude: float | None = Field(default=None, ge=-180, le=180)
+    track: tuple[tuple[Latitude, Longitude], ...] = Field(default=(), max_length=MOST_POSITIONS)
     share: float = Field(default=1.0, gt=0)
     busy: Name | None = None
+
+    @model_validator(mode="after")
+    def _somewhere(self) -> Self:
+        if (self.latitude is None) != (self.longitude is None) or (self.latitude is None) == (not self.track):
+            raise ValueError("give latitude and longitude, or else a track")
+        if len(self.track) == 1:
+            raise ValueError("a track has two positions or more; for one give latitude and longitude")
+        return self
+
+    @property
+    def positions(self) -> tuple[tuple[float, float], ...]:
+        """Latitude and longitude: one, or those of the track."""
+        if self.latitude is None or self.longitude is None:
+            return self.track
+        return ((self.latitude, self.longitude),)
 
 
 class StationEntry(_Strict):
