@@ -13,6 +13,7 @@ from tests.control.house import RELAY_SECRET, House, Houses, Phone
 from tramontana.control.calls import NOBODY_ONLINE_S
 from tramontana.control.media import AHEAD_S, REFRESH_BELOW_S
 from tramontana.control.player import AttachedFlow
+from tramontana.control.store import calls
 
 pytestmark = pytest.mark.anyio
 
@@ -152,6 +153,19 @@ async def test_a_call_with_nobody_online_is_reaped(houses: Houses) -> None:
         await keep(house)
         assert await calls_in_progress(house) == []
         assert house.player.flows == {}
+
+
+async def test_a_call_that_another_process_ended_is_forgotten(houses: Houses) -> None:
+    async with houses() as house:
+        ada, _, conversation_id = await house.pair()
+        call_id = secrets.token_hex(16)
+        await ada.put(f"/calls/{call_id}", body(conversation_id))
+        await keep(house)
+        assert set(house.services.calls._last_online) == {call_id}
+        async with house.store.write() as connection:
+            await calls.end(connection, call_id, house.clock(), preempted=False)
+        await keep(house)
+        assert not house.services.calls._last_online
 
 
 async def test_a_restarted_server_gives_phones_time_to_come_back(houses: Houses) -> None:

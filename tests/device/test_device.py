@@ -14,12 +14,12 @@ from tests.device.world import enrolled, online, stored, until
 from tramontana.control.store import conversations
 from tramontana.device.conversations import NotReady
 from tramontana.device.device import Condemned, Device, NotEnrolled
-from tramontana.device.driver import PutOut, TakenOver, ask_once
+from tramontana.device.driver import PutOut, TakenOver, ask_once, asked
 from tramontana.device.enrolment import Enrolment, Invitation, enrol
 from tramontana.device.requests import Request, Unreachable
 from tramontana.device.store import Change, MemoryStore
 from tramontana.errors import LocalError
-from tramontana.keys.follow import Alarm
+from tramontana.keys.follow import SERVERS_DIFFER_S, Alarm, NotOfNow
 from tramontana.keys.log import LogKey, UnverifiedTreeHead
 from tramontana.keys.organisation import OrganisationKey
 from tramontana.keys.refused import Refused
@@ -228,6 +228,26 @@ async def test_a_forked_log_ends_everything_and_its_evidence_stays(houses: House
                 await ada.online.ask(ada.device._heard({"type": "head", **_document(_unverified(forged))}))
         with pytest.raises(Condemned, match="two different logs"):
             Device(store)
+
+
+async def test_a_wrong_clock_is_no_evidence(houses: Houses) -> None:
+    async with houses() as house:
+        store = MemoryStore()
+        person = await enrolled(house, store, "Ada")
+        device = Device(store)
+        async with online(store, person) as ada:
+            request = ada.online.request
+            with pytest.raises(NotOfNow, match="a clock is wrong"):
+                await asked(device.follow(0.0), request)  # as on a machine that has only just started
+            await asked(device.follow(house.clock()), request)
+            house.clock.advance(-30)  # of another server process
+            await asked(device.follow(house.clock()), request)
+            house.clock.advance(-SERVERS_DIFFER_S - 10)
+            with pytest.raises(NotOfNow, match="set back"):
+                await asked(device.follow(house.clock()), request)
+            house.clock.advance(SERVERS_DIFFER_S + 10)
+            await asked(device.follow(house.clock()), request)
+        Device(store)
 
 
 def _unverified(head: Any) -> UnverifiedTreeHead:

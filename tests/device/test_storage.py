@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from pathlib import Path
 
 import pytest
 
 from tests.device.world import PASSPHRASE
+from tramontana.device.storage import driver
 from tramontana.device.storage.driver import FILE_NAME, SealedStore, StorageRefused
 from tramontana.device.store import Change
 from tramontana.keys.organisation import WrongPassphrase
@@ -27,6 +29,36 @@ def test_rows_come_back_after_a_restart_and_nothing_of_them_is_readable(tmp_path
     store.close()
     with pytest.raises(WrongPassphrase):
         SealedStore.open(tmp_path / "d", "another one")
+
+
+def test_nothing_of_a_row_that_is_gone_stays_in_any_file(tmp_path: Path) -> None:
+    place = tmp_path / "d"
+    store = SealedStore.make(place, PASSPHRASE)
+    store.write([Change("t", str(number), b"a key of an epoch" * 20) for number in range(50)])
+    sealed: list[bytes] = [row[0] for row in store._connection.execute("SELECT sealed FROM row")]
+    store.write([Change("t", str(number), None) for number in range(50)])
+    content = b"".join(path.read_bytes() for path in place.iterdir())  # while it is open
+    assert not any(each[:40] in content for each in sealed)
+    store.destroy()
+    assert list(place.iterdir()) == []
+
+
+def test_whoever_dies_while_a_device_is_made_can_begin_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Dead(BaseException):
+        pass
+
+    def die(*_args: object, **_more: object) -> bytes:
+        raise Dead
+
+    with monkeypatch.context() as patched:
+        patched.setattr(driver, "seal", die)
+        with pytest.raises(Dead):
+            SealedStore.of_machine(tmp_path / "d")
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "link", die)
+        with pytest.raises(Dead):
+            SealedStore.of_machine(tmp_path / "d")
+    SealedStore.of_machine(tmp_path / "d").close()
 
 
 def test_a_row_in_another_place_is_refused(tmp_path: Path) -> None:

@@ -153,5 +153,6 @@ async def test_it_can_be_read_and_nothing_else() -> None:
         assert (await _asked(port, f"POST / HTTP/1.1\r\n{host}Content-Length: 0\r\n\r\n")).startswith("HTTP/1.1 405")
         assert (await _asked(port, f"GET /device.key HTTP/1.1\r\n{host}\r\n")).startswith("HTTP/1.1 404")
         assert (await _asked(port, "GET / HTTP/1.1\r\nHost: evil.example\r\n\r\n")).startswith("HTTP/1.1 421")
+        assert (await _asked(port, "GET //[ HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")).startswith("HTTP/1.1 400")
         assert await _asked(port, "nonsense\r\n\r\n") == ""
         assert await _asked(port, f"GET / HTTP/1.1\r\n{host}X: {'a' * 20_000}\r\n\r\n") == ""

@@ -70,7 +70,7 @@ class ServerLink:
                 log.warning("the server: %s", error)
                 await self._obey()
             except Alarm as error:
-                self._device = None  # its store has the evidence now, and makes none any more
+                self._device = None  # its store has the evidence now and makes none any more, unless a clock alone was wrong
                 log.error("the server: %s", error)
             except Condemned as error:
                 log.error("%s; this gateway goes on with what it knew before", error)

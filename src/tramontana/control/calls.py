@@ -101,7 +101,6 @@ class Calls:
             raise Problem("precedence_refused")
         if not isinstance(decision, Admitted):
             raise _no_room(decision)
-        self._last_online[call_id] = now
         if changes.preempted:
             await self._media_changed()
         return CallGranted(grant, level)
@@ -295,7 +294,6 @@ class Calls:
 
     async def _end(self, connection: AsyncConnection, changes: _Changes, call: calls.Call, now: float, reason: str) -> None:
         await calls.end(connection, call.call_id, now, preempted=reason == "preempted")
-        self._last_online.pop(call.call_id, None)
         conversation = await conversations.find(connection, call.conversation_id)
         assert conversation is not None
         changes.to_look[call.conversation_id].update(conversation.members)  # it may still ring at those who are not in it
@@ -308,9 +306,11 @@ class Calls:
         async with self._store.read() as connection:
             in_progress = await calls.in_progress(connection)
         over: list[tuple[str, str]] = []
+        # Calls end at whichever process: those that are over are forgotten here. What has just begun, and whatever a server finds that has
+        # just started, counts from now: phones need time to come back.
+        self._last_online = {call.call_id: self._last_online.get(call.call_id, now) for call in in_progress}
         for call in in_progress:
-            # A server that has just started counts from its start: phones need time to come back.
-            last_online = self._last_online.setdefault(call.call_id, now)
+            last_online = self._last_online[call.call_id]
             if any(self._hub.is_device_online(participant.device_id) for participant in call.participants):
                 self._last_online[call.call_id] = now
             elif now - last_online >= NOBODY_ONLINE_S:

@@ -18,7 +18,7 @@ from tramontana.device.sealed_post import Arrived, Departing, SealedPost
 from tramontana.device.store import Change, Store
 from tramontana.errors import LocalError, RemoteError
 from tramontana.keys.certificate import UnverifiedRevocation
-from tramontana.keys.follow import Alarm
+from tramontana.keys.follow import Alarm, NotOfNow
 from tramontana.keys.identity import ZEROISED_CONTEXT, encode_statement
 from tramontana.keys.mls.client import Client
 from tramontana.keys.mls.outcomes import EpochKeys
@@ -83,10 +83,12 @@ class Device:
         return login(self.enrolment, self._key)
 
     def follow(self, now: float) -> Procedure[None]:
-        """Read the log on, and the directory. Raises `Alarm`, after its evidence was stored."""
+        """Read the log on, and the directory. Raises `Alarm`, after its evidence was stored; of `NotOfNow`, which is none, nothing is."""
         try:
             if (yield from self.membership.follow(self._store, now, self._keep)):
                 self._told.clear()
+        except NotOfNow:
+            raise
         except Alarm as alarm:
             self._condemn(alarm)
             raise

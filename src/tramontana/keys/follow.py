@@ -23,6 +23,8 @@ from tramontana.keys.register import Entry, Register, Standing
 STATE_FORMAT = "tramontana log state 1"
 MAX_HEAD_AGE_S = 600
 """A server signs a head whenever it is asked; an older one means that it shows an old log. Clocks may differ by as much."""
+SERVERS_DIFFER_S = 60
+"""Of several processes that sign one log: the next head may be signed by one whose clock is behind (docs/operations.md)."""
 
 
 class Alarm(RemoteError):
@@ -35,6 +37,11 @@ class Alarm(RemoteError):
     def __init__(self, sentence: str, evidence: Sequence[TreeHead] = ()) -> None:
         self.evidence = [_head_document(head) for head in evidence]
         super().__init__(sentence)
+
+
+class NotOfNow(Alarm):
+    """The head is of another time: the server shows an old log, or a clock is wrong, here or there. It proves nothing against the server;
+    look again when the clocks are right."""
 
 
 class StateDamaged(LocalError):
@@ -71,13 +78,13 @@ class Follower:
             raise Alarm(f"the server shows a head that is not of this log: {refused}", [self.head] if self.head else []) from refused
         both = [*([self.head] if self.head else []), head]
         if not now - MAX_HEAD_AGE_S <= head.at <= now + MAX_HEAD_AGE_S:
-            raise Alarm("the server's head is not of now: it shows an old log, or a clock is wrong", both)
+            raise NotOfNow("the server's head is not of now: it shows an old log, or a clock is wrong", both)
         if self.head is None:
             return head
         if head.tree_size < self.head.tree_size:
             raise Alarm(f"the log has shrunk from {self.head.tree_size} to {head.tree_size} entries: the server hides what it logged", both)
-        if head.at < self.head.at:
-            raise Alarm("the server's head is older than the one it gave before", both)
+        if head.at < self.head.at - SERVERS_DIFFER_S:
+            raise NotOfNow("the server's head is older than the one it gave before: it shows an old log, or its clock was set back", both)
         if head.tree_size == self.head.tree_size and head.root_hash != self.head.root_hash:
             raise Alarm(f"the server signed two different logs of {head.tree_size} entries", both)
         return head

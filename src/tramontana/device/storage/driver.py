@@ -56,18 +56,29 @@ class SealedStore:
         except OSError as error:
             raise StorageRefused(f"cannot make {directory} ({error.strerror}): choose another directory with --data") from error
         path = _path(directory)
+        taken = StorageRefused(f"there is a device in {directory} already: use it, or choose another directory with --data")
+        if path.exists():
+            raise taken
+        key = secrets.token_bytes(KEY_BYTES)
+        document = seal(key, passphrase, public=LOCK_CONTEXT.encode())
+        draft = path.with_name(f"{FILE_NAME}.{secrets.token_hex(8)}")  # whole or not there: whoever dies here can begin again
         try:
-            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+            os.close(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+            try:
+                connection = _connect(draft)
+                with connection:
+                    connection.executescript(_SCHEMA)
+                    connection.execute("INSERT INTO lock VALUES (?)", (document,))
+                connection.close()
+                os.link(draft, path)  # fails where somebody was first
+            finally:
+                draft.unlink(missing_ok=True)
+                _journal(draft).unlink(missing_ok=True)
         except FileExistsError as error:
-            raise StorageRefused(f"there is a device in {directory} already: use it, or choose another directory with --data") from error
+            raise taken from error
         except OSError as error:
             raise StorageRefused(f"cannot write in {directory} ({error.strerror}): choose another directory with --data") from error
-        key = secrets.token_bytes(KEY_BYTES)
-        connection = _connect(path)
-        with connection:
-            connection.executescript(_SCHEMA)
-            connection.execute("INSERT INTO lock VALUES (?)", (seal(key, passphrase, public=LOCK_CONTEXT.encode()),))
-        return cls(path, connection, key)
+        return cls(path, _connect(path), key)
 
     @classmethod
     def open(cls, directory: Path, passphrase: str) -> SealedStore:
@@ -135,6 +146,7 @@ class SealedStore:
             self._connection.execute("DELETE FROM row")
         self.close()
         self._path.unlink(missing_ok=True)
+        _journal(self._path).unlink(missing_ok=True)
 
 
 def _path(directory: Path) -> Path:
@@ -143,12 +155,17 @@ def _path(directory: Path) -> Path:
     return directory / FILE_NAME
 
 
+def _journal(path: Path) -> Path:
+    return path.with_name(f"{path.name}-journal")
+
+
 def _connect(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, timeout=WAIT_S)
     try:
         connection.execute("PRAGMA locking_mode = EXCLUSIVE")  # held from the first write on: one process a device
         connection.execute("PRAGMA synchronous = FULL")
-        connection.execute("PRAGMA secure_delete = ON")  # keys that are gone leave no trace in free pages
+        connection.execute("PRAGMA secure_delete = ON")  # keys that are gone leave no trace in free pages,
+        connection.execute("PRAGMA journal_mode = TRUNCATE")  # nor in the journal, which else keeps what the last change replaced
         connection.execute("BEGIN EXCLUSIVE")
         connection.execute("COMMIT")
     except sqlite3.DatabaseError as error:

@@ -101,7 +101,10 @@ class _Page:
 
     def _content(self, request: h11.Request) -> tuple[int, str, bytes]:
         headers = {name.decode("ascii"): value.decode("latin-1") for name, value in request.headers}
-        target = urlsplit(request.target.decode("latin-1"))
+        try:
+            target = urlsplit(request.target.decode("latin-1"))
+        except ValueError:
+            return 400, "text/plain", b"There is one page here: /\n"
         if not _is_address(headers.get("host", "")):
             return 421, "text/plain", b"Open this page by the site's address.\n"  # RFC 9110 15.5.20; a name may have been rebound
         if request.method not in (b"GET", b"HEAD"):
