@@ -157,6 +157,7 @@ def busy_hour(study: Study, found: Mapping[str, Found], links: Links) -> str:
                 ],
             )
             for row, place in enumerate(demand.places)
+            if asked[:, row].any()  # what moves asks at the first position of its track alone
         ),
     )
     return (
