@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from click.testing import CliRunner
 
 from tests.planning.test_study import TINY
 from tramontana.cli.main import tramontana
+from tramontana.planning.busy_hour import Beams
 from tramontana.planning.design_search import AddSecond, Candidate, CoverShells, Grid, Search, Target, cheapest, front
 from tramontana.planning.measures import Demand, MeasureSky, weighted
 from tramontana.planning.sky import SkyDesign
@@ -70,6 +72,36 @@ def test_two_shells_are_those_that_trying_every_pair_finds() -> None:
 
     measured = [one for one in alone if not one.is_screened]
     assert short([*measured, *pairs]) == short([*measured, *every])
+
+
+BUSY = replace(DEMAND, busy_bps=np.full((3, 2), (100e6, 50e6)))
+
+
+def test_what_is_carried_at_the_busy_hour_by_hand() -> None:
+    """One channel of 50 Mbit/s on each cell: Rome gets 50 of its 100, Palermo its 50, so two thirds of all."""
+    beams = Beams((1.0, 1.0, 1.0), 1, (50e6, 50e6, 50e6))
+    shell = replace(Shell(1200, 45, 16, 8, 0), phasing=1)
+    lenient, strict, free = (Search(GRID, BUSY, Target(0.9, 0.05, carried), beams=beams) for carried in (0.66, 0.67, None))
+    assert lenient.measure(shell).carried == pytest.approx(2 / 3)
+    assert lenient.measure(shell).meets
+    assert not strict.measure(shell).meets
+    assert free.measure(shell).carried is None
+    slow = replace(strict, target=Target(0.9, 0.001, 0.66)).measure(shell)
+    assert slow.carried is None, "what is too slow already needs no plan of beams"
+
+
+def test_two_shells_that_must_carry_something_are_those_that_trying_every_pair_finds() -> None:
+    """Availability alone would leave them out: a smaller pair is as available, and carries too little."""
+    search = Search(SMALL, BUSY, Target(0.8, 0.05, 0.7), beams=Beams((1.0, 1.0, 1.0), 2, (50e6, 50e6, 50e6)))
+    alone = search((1200.0, 45.0))
+    firsts = CoverShells(SMALL, search)((1200.0, 45.0))
+    seconds = tuple(cover for orbit in SECOND.orbits() for cover in CoverShells(SECOND, search)(orbit))
+    single, found = cheapest(alone), cheapest([*alone, *AddSecond(search, seconds, tuple(alone))(firsts)])
+    every = [search.measure(first.shell, second.shell) for first in firsts for second in seconds]
+    assert single is not None
+    assert found is not None
+    assert found == cheapest([*alone, *every])
+    assert found.satellites < single.satellites
 
 
 def test_the_share_that_a_pair_serves_is_that_of_its_shells_slot_by_slot() -> None:
@@ -199,12 +231,21 @@ def test_the_command_designs_and_says_what_it_costs(tmp_path: Path) -> None:
         ('alternative = "national"', 'alternative = "lease"', "is not an alternative with a constellation"),
         ('landing = ["IT"]', 'landing = ["NZ"]', "no gateway stands in NZ"),
         ("available = 0.9", "available = 1.0", "design.available"),
+        ("available = 0.9", "available = 0.9\ncarried = 1.1", "design.carried"),
+        ("available = 0.9", "available = 0.9\ncarried = 0.9", "no place asks for anything at the busy hour"),
     ],
 )
 def test_a_design_that_cannot_be_is_refused(old: str, new: str, complaint: str) -> None:
     with pytest.raises(StudyError) as refused:
         parse_study(TINY + DESIGN.replace(old, new))
     assert complaint in str(refused.value)
+
+
+def test_a_share_of_the_demand_needs_a_sky_whose_beams_are_known() -> None:
+    demand = '[inputs.asked]\nvalue = 9\nunit = "Mbit/s"\nsource = "offer"\n'
+    text = TINY + demand + DESIGN.replace("longitude = 12.5", 'longitude = 12.5\nbusy = "asked"') + "carried = 0.9\n"
+    with pytest.raises(StudyError, match=r"design\.carried: what a satellite of national carries is not known"):
+        parse_study(text)
 
 
 def _written(folder: Path, text: str) -> Path:

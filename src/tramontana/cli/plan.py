@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from operator import attrgetter
 from pathlib import Path
@@ -13,6 +13,7 @@ import numpy as np
 from tramontana.cli.output import Column, Report, check_writable, write_whole
 from tramontana.cli.plan_areas import areas, covered
 from tramontana.cli.plan_contract import contract
+from tramontana.cli.plan_design import design_command
 from tramontana.cli.plan_draws import drawn
 from tramontana.cli.plan_figures import compare, figures
 from tramontana.cli.plan_losses import losses
@@ -35,13 +36,11 @@ from tramontana.cli.plan_warning import warning, warning_columns
 from tramontana.cli.sky_options import Work
 from tramontana.errors import LocalError
 from tramontana.planning.busy_hour import CASES
-from tramontana.planning.design_search import AddSecond, Candidate, CoverShells, cheapest, front
 from tramontana.planning.figure import Draws, Figure, Input, Simulated, Values, ancestry, drivers, evaluate
 from tramontana.planning.measures import Demand, Floats, Measures, weighted
 from tramontana.planning.results import Found, carried_shares
-from tramontana.planning.study import Alternative, DesignTask, Study
+from tramontana.planning.study import Alternative, Study
 from tramontana.planning.units import shown
-from tramontana.space.shells import Shell
 
 NAMED_DRIVERS = 3
 
@@ -51,7 +50,7 @@ def plan() -> None:
     """Compare the alternatives of a study: what each costs and gives, within what range, and why."""
 
 
-for command in (losses, areas, warning, figures, compare, contract, publish):
+for command in (losses, areas, warning, figures, compare, contract, publish, design_command):
     plan.add_command(command)
 
 
@@ -77,86 +76,6 @@ def report(study: Path, page: Path, work: Work) -> None:
     findings, seas = measured(read, work), covered(read, work) if read.areas else None
     write_whole(page, study_page(read, findings, seas, drawn(read, findings, work)).encode())
     click.echo(f"Wrote {page}: open it in a browser.")
-
-
-@plan.command("design")
-@study_argument
-@work_options
-def design_command(study: Path, work: Work) -> None:
-    """Search the constellation that STUDY asks for under [design]: the fewest satellites that meet its target, and what they cost."""
-    read = read_study(study)
-    task = read.design
-    if task is None:
-        raise LocalError(f"{study} asks for no design: give it [design] (docs/planning.md)")
-    found = [one for orbit in work.run("design", task.search, task.search.grid.orbits()) for one in orbit]
-    click.echo(designed(read, task, [*found, *_with_second(task, found, work)]).as_text(most_rows=1000))
-
-
-def _with_second(task: DesignTask, alone: Sequence[Candidate], work: Work) -> list[Candidate]:
-    if task.second is None:
-        return []
-    firsts, seconds = (work.run("shells", CoverShells(grid, task.search), grid.orbits()) for grid in (task.search.grid, task.second))
-    add = AddSecond(task.search, tuple(cover for orbit in seconds for cover in orbit), tuple(alone))
-    return [one for orbit in work.run("two shells", add, firsts) for one in orbit]
-
-
-def designed(study: Study, task: DesignTask, candidates: Sequence[Candidate]) -> Report:
-    """The front: satellites against availability, and the likely cost of each."""
-    best, chosen, target = front(candidates), cheapest(candidates), task.search.target
-    cost = task.alternative.costs.present_value
-    likely = Draws.likely([cost])
-    worth = [float(evaluate([cost], likely.with_input(task.satellites, one.satellites))[cost].item()) / MILLION for one in best]
-    columns = (
-        Column("satellites", np.array([one.satellites for one in best], np.int64)),
-        Column("shells", [" and ".join(_shell_in_words(shell) for shell in one.shells) for one in best], "text"),
-        Column("served_percent", np.array([one.served * 100 for one in best]), digits=2),
-        Column("available_percent", np.array([one.available * 100 for one in best]), digits=2),
-        Column("round_trip_median_ms", np.array([one.round_trip_s * 1e3 for one in best])),
-        Column(f"present_value_M{study.head.currency}", np.array(worth)),
-    )
-    if chosen is None:
-        answer = "no shell of the grid meets the target: widen the grid, or lower the target"
-    else:
-        answer = f"{chosen.satellites} satellites: {' and '.join(_shell_in_words(shell) for shell in chosen.shells)}"
-    screened, pairs = sum(one.is_screened for one in candidates), sum(len(one.shells) > 1 for one in candidates)
-    looked = f"{len(candidates) - pairs} shells, {screened} of them for a quarter of an hour only"
-    if task.second is not None:
-        looked += f"; {pairs} pairs, those of all that could beat what is known for as many satellites"
-    return Report(
-        f"A constellation for {study.head.title}",
-        (
-            (
-                "Target",
-                f"available {target.available:.2%} of a year, round trip {target.round_trip_s * 1e3:g} ms or less, over the study's places",
-            ),
-            ("Landing", ", ".join(task.search.grid.landing_countries) or "any country with a gateway"),
-            ("Service", service_in_words(study)),
-            ("Cost", f"present value of {task.alternative.id} with all inputs likely and that many satellites"),
-        ),
-        columns,
-        (
-            ("Cheapest", answer),
-            (
-                "Looked at",
-                f"{looked}; the table holds those that no other beats",
-            ),
-            *([("A second shell", _second_in_words(candidates))] if task.second is not None else []),
-        ),
-    )
-
-
-def _shell_in_words(shell: Shell) -> str:
-    return f"{shell.planes} × {shell.satellites_per_plane} at {shell.altitude_km:g} km, {shell.inclination_deg:g}°, phasing {shell.phasing}"
-
-
-def _second_in_words(candidates: Sequence[Candidate]) -> str:
-    """Whether it pays, in satellites."""
-    alone, pair = (cheapest([one for one in candidates if (len(one.shells) > 1) == two]) for two in (False, True))
-    if pair is None:
-        return "does not pay: no two shells of the grids meet the target with fewer satellites than one"
-    if alone is None:
-        return "is needed: no shell of the grid meets the target alone"
-    return f"saves {alone.satellites - pair.satellites} of {alone.satellites} satellites"
 
 
 @plan.command()

@@ -47,6 +47,12 @@ def cells_of(sites: Sites) -> list[str]:
     return [h3.latlng_to_cell(latitude, longitude, RESOLUTION) for latitude, longitude in where]
 
 
+def mean_carried(shares: Floats, demand_bps: Floats) -> tuple[float, ...]:
+    """Of the whole demand, by case (`CASES`), the mean over time. shares: as `carried` gives them; demand_bps: as it takes it."""
+    mean = shares.mean(axis=1)  # (3, P)
+    return tuple(float(np.average(mean[case], weights=demand_bps[len(CASES) - 1 - case])) for case in range(len(CASES)))
+
+
 def carried(fleet: Fleet, ground: Ground, sites: Sites, demand_bps: Floats, beams: Beams, instants: Instants) -> Floats:
     """(3, T, P) share of each site's demand that is carried; 1 where nothing is asked. Sites in one cell share what it gets.
 

@@ -21,7 +21,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from tramontana.planning.measures import STEP_S, Demand, MeasureSky, weighted
+from tramontana.planning.busy_hour import CASES, Beams, carried, mean_carried
+from tramontana.planning.measures import BUSY_STEP_S, STEP_S, Demand, MeasureSky, weighted
 from tramontana.planning.sky import SkyDesign
 from tramontana.space.ground import Gateway, PointOfPresence
 from tramontana.space.parameters import PathParameters
@@ -66,10 +67,12 @@ class Grid:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Over the demand, weighted: share of a year, and the median round trip in seconds."""
+    """Over the demand, weighted: share of a year, the median round trip in seconds, and what is carried of the demand at the busy hour."""
 
     available: float
     round_trip_s: float
+    carried: float | None = None
+    """In the likely case; None: not asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +85,8 @@ class Candidate:
     round_trip_s: float
     is_screened: bool
     meets: bool
+    carried: float | None = None
+    """Share of the demand at the busy hour, likely; known only of those that meet the rest of a target that asks for it."""
 
     @property
     def satellites(self) -> int:
@@ -96,6 +101,8 @@ class Search:
     demand: Demand
     target: Target
     seed: int = 0
+    beams: Beams | None = None
+    """Of each satellite; needed where the target says what must be carried."""
 
     def __call__(self, orbit: tuple[float, float]) -> list[Candidate]:
         found: list[Candidate] = []
@@ -119,7 +126,19 @@ class Search:
         full, shares = MeasureSky(self.demand, seed=self.seed)(self.grid.sky(*shells)), self.demand.shares
         available, trip = weighted(full.available, shares), weighted(full.round_trip_s, shares)
         meets = available >= self.target.available and trip <= self.target.round_trip_s  # an unknown delay meets nothing
-        return Candidate(shells, weighted(full.served, shares), available, trip, is_screened=False, meets=meets)
+        share: float | None = None
+        if meets and self.target.carried is not None:  # plans of beams are the dearest measure: only for what meets the others
+            share = self._carried(self.grid.sky(*shells))
+            meets = share >= self.target.carried
+        return Candidate(shells, weighted(full.served, shares), available, trip, is_screened=False, meets=meets, carried=share)
+
+    def _carried(self, sky: SkyDesign) -> float:
+        demand, hour = self.demand, MeasureSky(self.demand)
+        if demand.busy_bps is None or self.beams is None:
+            raise ValueError("a share of the demand needs a demand at the busy hour, and beams")
+        instants = Instants.over(hour.start_unix_s, hour.duration_s, BUSY_STEP_S)
+        shares = carried(sky.fleet(), sky.ground(), Sites.of_places(demand.places), demand.busy_bps, self.beams, instants)
+        return mean_carried(shares, demand.busy_bps)[CASES.index("likely")]
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -168,7 +187,10 @@ class AddSecond:
         for satellites, bound, first, second in self._pairs(firsts):
             if satellites >= enough and not (found and found[-1].satellites == satellites):
                 break
-            if bound <= max((available for count, available in known if count <= satellites), default=0.0) - _ROUNDING:
+            best = max((available for count, available in known if count <= satellites), default=0.0)
+            # What is as available with fewer satellites may still be too slow, or carry too little: then a pair that could meet the
+            # target is looked at as well.
+            if bound <= best - _ROUNDING and bound < self.search.target.available - _ROUNDING:
                 continue
             found.append(self.search.measure(first, second))
             known.append((satellites, found[-1].available))

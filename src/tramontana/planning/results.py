@@ -13,7 +13,7 @@ from typing import Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from tramontana.planning.busy_hour import CASES
+from tramontana.planning.busy_hour import CASES, mean_carried
 from tramontana.planning.figure import Figure, Simulated, constant
 from tramontana.planning.losses import Loss, Serving, left_after
 from tramontana.planning.measures import BUSY_STEP_S, LEAST_BPS, Demand, Measures, MeasureSky, Service, measure, weighted
@@ -110,8 +110,7 @@ def carried_shares(found: Service, busy_bps: NDArray[np.float64] | None) -> tupl
     """Of the whole demand, by case (`CASES`), the mean over time; NaN where not known."""
     if busy_bps is None:
         return (math.nan,) * len(CASES)
-    mean = found.complete.carried.mean(axis=1)  # (3, P)
-    return tuple(float(np.average(mean[case], weights=busy_bps[len(CASES) - 1 - case])) for case in range(len(CASES)))
+    return mean_carried(found.complete.carried, busy_bps)
 
 
 def saturated(found: Service, case: str = "likely") -> NDArray[np.float64]:

@@ -268,7 +268,15 @@ class _Builder:
             return Grid(one.altitudes_km, one.inclinations_deg, one.planes, one.satellites_per_plane, entry.landing, *self._stations())
 
         grid, second = grid_of(entry), None if entry.second is None else grid_of(entry.second)
-        search = Search(grid, demand, Target(entry.available, entry.round_trip_ms / 1e3), self.file.study.seed)
+        beams = None
+        if entry.carried is not None:
+            if demand.busy_bps is None:
+                raise StudyError("design.carried: no place asks for anything at the busy hour; give places what they ask for with busy")
+            if given.sky is None or given.sky.beams is None:
+                raise StudyError(f"design.carried: what a satellite of {entry.alternative} carries is not known; give its sky [….beams]")
+            beams = self._beams(given.sky.beams, f"alternatives.{entry.alternative}.sky.beams")
+        target = Target(entry.available, entry.round_trip_ms / 1e3, entry.carried)
+        search = Search(grid, demand, target, self.file.study.seed, beams)
         chosen = next(one for one in alternatives if one.id == entry.alternative)
         return DesignTask(chosen, given.constellation.satellites, search, second)
 
