@@ -241,6 +241,65 @@ def test_a_design_that_cannot_be_is_refused(old: str, new: str, complaint: str) 
     assert complaint in str(refused.value)
 
 
+SEAS = """
+[areas.channel]
+title = "Channel"
+ring = [[11.0, 37.0], [12.0, 38.0], [15.0, 36.0], [13.0, 33.0]]
+source = "offer"
+
+[areas.ionian]
+title = "Ionian"
+ring = [[20.0, 39.7], [16.1, 37.9], [15.1, 36.7], [22.4, 36.4]]
+source = "offer"
+"""
+
+
+def test_a_sea_counts_as_one_place_of_share_1_in_the_search_alone() -> None:
+    text = TINY + SEAS + DESIGN.replace("longitude = 12.5", "longitude = 12.5\nshare = 3")
+    alone, both, one = (parse_study(text + seas) for seas in ("", "seas = true\n", 'seas = ["ionian"]\n'))
+    assert alone.design is not None
+    assert both.design is not None
+    assert one.design is not None
+    assert alone.design.search.demand == alone.demand
+    demand = both.design.search.demand
+    assert demand.shares.sum() == pytest.approx(1.0)
+    share = {name: demand.shares[[place.name == name for place in demand.places]].sum() for name in ("Rome", "Channel", "Ionian")}
+    assert share == pytest.approx({"Rome": 3 / 5, "Channel": 1 / 5, "Ionian": 1 / 5})
+    assert {place.name for place in one.design.search.demand.places} == {"Rome", "Ionian"}
+    assert both.demand is not None
+    assert len(both.demand.places) == 1, "the alternatives are measured for the places as before"
+    # Cells reach beyond the rim by less than 200 km, which is 2° and a bit.
+    sea = [place for place in demand.places if place.name == "Ionian"]
+    assert all(34 < place.latitude_deg < 42 for place in sea)
+    assert all(12 < place.longitude_deg < 25 for place in sea)
+
+
+def test_seas_take_nothing_at_the_busy_hour() -> None:
+    asked = '[inputs.asked]\nvalue = 9\nunit = "Mbit/s"\nsource = "offer"\n'
+    text = TINY + SEAS + asked + DESIGN.replace("longitude = 12.5", 'longitude = 12.5\nbusy = "asked"') + "seas = true\n"
+    task = parse_study(text).design
+    assert task is not None
+    busy = task.search.demand.busy_bps
+    assert busy is not None
+    assert busy.shape == (3, len(task.search.demand.places))
+    assert busy.sum(axis=1) == pytest.approx([9e6] * 3)
+
+
+@pytest.mark.parametrize(
+    ("areas", "seas", "complaint"),
+    [
+        ("", "seas = true", "the study has no areas"),
+        (SEAS, 'seas = ["baltic"]', "there is no area baltic; the study has channel, ionian"),
+        (SEAS, 'seas = ["ionian", "ionian"]', "names an area twice"),
+        (SEAS, "seas = []", "design.seas"),
+    ],
+)
+def test_seas_that_cannot_be_are_refused(areas: str, seas: str, complaint: str) -> None:
+    with pytest.raises(StudyError) as refused:
+        parse_study(TINY + areas + DESIGN + seas + "\n")
+    assert complaint in str(refused.value)
+
+
 def test_a_share_of_the_demand_needs_a_sky_whose_beams_are_known() -> None:
     demand = '[inputs.asked]\nvalue = 9\nunit = "Mbit/s"\nsource = "offer"\n'
     text = TINY + demand + DESIGN.replace("longitude = 12.5", 'longitude = 12.5\nbusy = "asked"') + "carried = 0.9\n"

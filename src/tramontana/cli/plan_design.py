@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -74,9 +75,9 @@ def designed(study: Study, task: DesignTask, candidates: Sequence[Candidate]) ->
     return Report(
         f"A constellation for {study.head.title}",
         (
-            ("Target", _target_in_words(target)),
+            ("Target", _target_in_words(target, task.seas)),
             ("Landing", ", ".join(task.search.grid.landing_countries) or "any country with a gateway"),
-            ("Service", service_in_words(study)),
+            ("Service", service_in_words(replace(study, demand=task.search.demand))),
             ("Cost", f"present value of {task.alternative.id} with all inputs likely and that many satellites"),
         ),
         columns,
@@ -88,8 +89,10 @@ def designed(study: Study, task: DesignTask, candidates: Sequence[Candidate]) ->
     )
 
 
-def _target_in_words(target: Target) -> str:
+def _target_in_words(target: Target, seas: Sequence[str]) -> str:
     words = f"available {target.available:.2%} of a year, round trip {target.round_trip_s * 1e3:g} ms or less, over the study's places"
+    if seas:
+        words += f" and {', '.join(seas)} (each a place of share 1)"
     if target.carried is not None:
         words += f"; {target.carried:.0%} of the demand at the busy hour carried, likely case: looked at only where the rest is met"
     return words

@@ -21,6 +21,7 @@ from tramontana.planning.estimate import Estimate, EstimateError, Source
 from tramontana.planning.figure import Figure, Input, constant, total
 from tramontana.planning.losses import Dependence, Loss, Party, Serving, renewal_ends
 from tramontana.planning.measures import Demand
+from tramontana.planning.sea_places import with_seas
 from tramontana.planning.sky import SkyDesign
 from tramontana.planning.study_file import (
     SECTIONS,
@@ -133,6 +134,8 @@ class DesignTask:
     search: Search
     second: Grid | None
     """Shells that may stand beside one of the search; None: one shell alone."""
+    seas: tuple[str, ...]
+    """Titles of the areas that count among the search's places."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,7 +206,7 @@ class _Builder:
             raise StudyError(f"sources that nothing names: {', '.join(unused)}; delete them or correct a name")
         return Study(
             head, self.sources, self.inputs, alternatives, demand, busy, losses, areas, warned, reported, shared,
-            self._design(alternatives, entries, demand), self.origin,
+            self._design(alternatives, entries, demand, areas), self.origin,
         )  # fmt: skip
 
     def _warned(self, name: str, entry: WarnedEntry) -> WarnedArea:
@@ -249,7 +252,11 @@ class _Builder:
         return tuple(self.sources[name] for name in names)
 
     def _design(
-        self, alternatives: Iterable[Alternative], entries: Mapping[str, AlternativeEntry], demand: Demand | None
+        self,
+        alternatives: Iterable[Alternative],
+        entries: Mapping[str, AlternativeEntry],
+        demand: Demand | None,
+        areas: Iterable[Area],
     ) -> DesignTask | None:
         entry = self.file.design
         if entry is None:
@@ -276,9 +283,25 @@ class _Builder:
                 raise StudyError(f"design.carried: what a satellite of {entry.alternative} carries is not known; give its sky [….beams]")
             beams = self._beams(given.sky.beams, f"alternatives.{entry.alternative}.sky.beams")
         target = Target(entry.available, entry.round_trip_ms / 1e3, entry.carried)
-        search = Search(grid, demand, target, self.file.study.seed, beams)
+        seas = self._seas(entry.seas, areas)
+        try:
+            wanted = with_seas(demand, sum(one.share for one in self.file.places.values()), [(one.title, one.ring) for one in seas])
+        except LocalError as error:
+            raise StudyError(f"design.seas: {error}") from error
+        search = Search(grid, wanted, target, self.file.study.seed, beams)
         chosen = next(one for one in alternatives if one.id == entry.alternative)
-        return DesignTask(chosen, given.constellation.satellites, search, second)
+        return DesignTask(chosen, given.constellation.satellites, search, second, tuple(one.title for one in seas))
+
+    def _seas(self, asked: bool | tuple[str, ...], areas: Iterable[Area]) -> tuple[Area, ...]:
+        known = {area.id: area for area in areas}
+        names = tuple(known) if asked is True else asked or ()
+        if asked is True and not names:
+            raise StudyError("design.seas: the study has no areas; give it [areas.…]")
+        if missing := [name for name in names if name not in known]:
+            raise StudyError(f"design.seas: there is no area {missing[0]}; the study has {', '.join(known) or 'none'}")
+        if len(set(names)) < len(names):
+            raise StudyError("design.seas names an area twice")
+        return tuple(known[name] for name in names)
 
     def _demand(self) -> Demand | None:
         entries = self.file.places

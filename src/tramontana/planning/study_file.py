@@ -75,6 +75,7 @@ satellites_per_plane = [6, 8]
 landing = ["IT"]
 available = 0.995                    # the target over the places: share of a year, median round trip
 round_trip_ms = 60
+seas = true                          # optional: the study's areas count among the places, each as one of share 1; or names: ["tyrrhenian"]
 carried = 0.9                        # optional: of the demand at the busy hour, likely; needs `busy` of places and beams of its sky
 [design.second]                      # left out: one shell alone. Else one of these may stand beside it, if that takes fewer satellites
 altitudes_km = [600]
@@ -401,6 +402,8 @@ class DesignEntry(ShellsEntry):
     landing: tuple[Country, ...] = ()
     available: float = Field(gt=0, lt=1)
     round_trip_ms: float = Field(gt=0)
+    seas: bool | Annotated[tuple[Name, ...], Field(min_length=1)] = False
+    """Areas that count among the places of the target, each as a place with share 1; true: all of the study."""
     carried: float | None = Field(default=None, gt=0, le=1)
     """Share of the demand at the busy hour, in the likely case; left out: not asked."""
 
