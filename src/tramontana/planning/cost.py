@@ -88,8 +88,8 @@ def line(cost: Line, money: pint.Unit, years: int) -> Figure:
     )
 
 
-def constellation(of: Constellation, money: pint.Unit, years: int) -> tuple[list[Figure], Figure]:
-    """Its costs by year (satellites, launches, development, operation), and what is left in the end (straight line over the lifetime)."""
+def built(of: Constellation, years: int) -> tuple[Figure, Figure, Figure]:
+    """The satellites to build, spares among them; by year those launched, replacements among them, and the launches. Raises `CostError`."""
     _check_years(of.name, of.first, of.complete, years)
     if not of.lifetime.unit.is_compatible_with(_YEAR):
         raise CostError(f"{of.name}: a lifetime is in years, not {shown(of.lifetime.unit)}")
@@ -115,7 +115,13 @@ def constellation(of: Constellation, money: pint.Unit, years: int) -> tuple[list
         cohorts,
         f"{fleet.words} over years {of.first} to {of.complete}, each again after {life.words} (whole years)",
     ).called(f"satellites launched for {of.name}")
-    launches = whole(launched / of.satellites_a_launch).called(f"launches for {of.name}")
+    return fleet, launched, whole(launched / of.satellites_a_launch).called(f"launches for {of.name}")
+
+
+def constellation(of: Constellation, money: pint.Unit, years: int) -> tuple[list[Figure], Figure]:
+    """Its costs by year (satellites, launches, development, operation), and what is left in the end (straight line over the lifetime)."""
+    fleet, launched, launches = built(of, years)
+    life = of.lifetime.to(_YEAR)
     price = of.satellite_price
     terms = [
         (launched * price).to(money).called(f"{of.name}: satellites"),

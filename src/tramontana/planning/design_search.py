@@ -1,6 +1,6 @@
 """The search for a constellation: the fewest satellites of one Walker shell, or of two, that meet a target over the places of a study.
 
-What it costs grows with the number of satellites alone (the study's prices are by satellite and by launch), so within one altitude
+What it costs grows with their number alone (the study's prices are by satellite and by launch; design_cost.py), so within one altitude
 and inclination the first shell that meets the target, counted upwards, is the cheapest of the grid; what is larger need not be
 looked at. A quarter of an hour of sky first tells which shells cannot meet the target in the hour that they are measured by.
 

@@ -136,6 +136,10 @@ class DesignTask:
     """Shells that may stand beside one of the search; None: one shell alone."""
     seas: tuple[str, ...]
     """Titles of the areas that count among the search's places."""
+    constellation: Constellation
+    """The alternative's, for its schedule."""
+    schedule_years: int
+    """Over which launches and replacements are shown, from the study's first year."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,7 +294,13 @@ class _Builder:
             raise StudyError(f"design.seas: {error}") from error
         search = Search(grid, wanted, target, self.file.study.seed, beams)
         chosen = next(one for one in alternatives if one.id == entry.alternative)
-        return DesignTask(chosen, given.constellation.satellites, search, second, tuple(one.title for one in seas))
+        years = self.file.study.years if entry.schedule_years is None else entry.schedule_years
+        if years < self.file.study.years:
+            raise StudyError(f"design.schedule_years: the study has {self.file.study.years} years; give as many or more")
+        return DesignTask(
+            chosen, given.constellation.satellites, search, second, tuple(one.title for one in seas),
+            self._constellation(entry.alternative, given.constellation), years,
+        )  # fmt: skip
 
     def _seas(self, asked: bool | tuple[str, ...], areas: Iterable[Area]) -> tuple[Area, ...]:
         known = {area.id: area for area in areas}

@@ -77,6 +77,7 @@ available = 0.995                    # the target over the places: share of a ye
 round_trip_ms = 60
 seas = true                          # optional: the study's areas count among the places, each as one of share 1; or names: ["tyrrhenian"]
 carried = 0.9                        # optional: of the demand at the busy hour, likely; needs `busy` of places and beams of its sky
+schedule_years = 15                  # optional: launches and replacements are shown for so many years; left out: the study's
 [design.second]                      # left out: one shell alone. Else one of these may stand beside it, if that takes fewer satellites
 altitudes_km = [600]
 inclinations_deg = [36]
@@ -404,6 +405,8 @@ class DesignEntry(ShellsEntry):
     round_trip_ms: float = Field(gt=0)
     seas: bool | Annotated[tuple[Name, ...], Field(min_length=1)] = False
     """Areas that count among the places of the target, each as a place with share 1; true: all of the study."""
+    schedule_years: int | None = Field(default=None, ge=1, le=MOST_YEARS)
+    """Over how many years launches and replacements are shown; left out: the study's."""
     carried: float | None = Field(default=None, gt=0, le=1)
     """Share of the demand at the busy hour, in the likely case; left out: not asked."""
 
