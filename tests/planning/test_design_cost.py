@@ -83,6 +83,7 @@ def test_the_command_writes_the_front_and_the_launches(tmp_path: Path) -> None:
     assert "Launches and replacements of 64 satellites" in shown.output
     best = list(csv.DictReader(front.read_text(encoding="utf-8").splitlines()))[-1]
     assert best["satellites"] == "64"
+    assert "simulated over 1 h" in best["label"]
     # 71 to build, 35.5 in each of two years by 8 launches; in the end a third of their life is left of the first, two thirds of the others.
     left = 35.5 * 3 * (1 / 3 + 2 / 3)
     year = 35.5 * 3 + 8 * 7

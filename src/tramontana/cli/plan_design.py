@@ -102,7 +102,7 @@ def designed(study: Study, task: DesignTask, candidates: Sequence[Candidate]) ->
         (
             ("Target", _target_in_words(target, task.seas)),
             ("Landing", ", ".join(task.search.grid.landing_countries) or "any country with a gateway"),
-            ("Service", service_in_words(replace(study, demand=task.search.demand))),
+            ("Simulated", service_in_words(replace(study, demand=task.search.demand))),
             (
                 "Ranges",
                 f"present value of {task.alternative.id} with that many satellites: all other inputs likely, and the 10th, 50th and 90th "
@@ -154,7 +154,8 @@ def scheduled(study: Study, task: DesignTask, chosen: Candidate) -> Report:
 
 def _parts_in_words(task: DesignTask, satellites: int, money: str) -> str:
     parts, left = parts_of_cost(task, satellites)
-    words = ", ".join(f"{name} {paid / MILLION:,.0f}" for name, paid in parts)
+    own = f"{task.alternative.id}: "
+    words = ", ".join(f"{name.removeprefix(own)} {paid / MILLION:,.0f}" for name, paid in parts)
     return f"{words}; left in the end {left / MILLION:,.0f} ({money}, not discounted)"
 
 
