@@ -25,13 +25,23 @@ async function peopleWho(pause: ((ms: number) => Promise<void>) | undefined, ...
   return { server, phones };
 }
 
-/** Nothing is found out by asking from time to time: whatever these phones learn, the server said. */
-function saidOnly(spacing: (resolve: () => void) => void): (ms: number) => Promise<void> {
+/** Nothing is found out by asking from time to time, unless `poll` lets it: whatever these phones learn, the server said. */
+function saidOnly(spacing: (resolve: () => void) => void, poll: (resolve: () => void) => void = () => undefined): (ms: number) => Promise<void> {
   return (ms) =>
     new Promise((resolve) => {
       if (ms === 2_000) spacing(resolve);
+      else if (ms === 30_000) poll(resolve);
       else if (ms < 30_000) setTimeout(resolve, ms / 20);
     });
+}
+
+/** Whatever the phones were told so far they have asked about. */
+async function asked(server: TwinServer): Promise<number> {
+  for (let before = -1; ; ) {
+    if (server.callsAsked === before) return before;
+    before = server.callsAsked;
+    await new Promise((resolve) => setTimeout(resolve, 300));
+  }
 }
 
 async function group(kind: "group" | "talk", founder: Handset, ...others: Handset[]): Promise<string> {
@@ -152,11 +162,17 @@ describe("a conference", () => {
     expect(server.callsAsked - before).toBe(4);
   });
 
-  it("finds out in the end what it was not told", async () => {
-    const { server, phones } = await conferring("group", "Anna", "Bruno");
+  it("finds out what it was not told once half a minute has passed, and no sooner", async () => {
+    const polls: (() => void)[] = [];
+    const { server, phones } = await peopleWho(saidOnly((resolve) => setTimeout(resolve, 20), (resolve) => polls.push(resolve)), "Anna", "Bruno");
     const [anna, bruno] = phones as [Handset, Handset];
+    const { callId } = await confer("group", { server, phones });
+    const before = await asked(server);
     server.mute = true;
     bruno.phone.leaveConference();
+    await until(() => server.calls.get(callId)?.size === 1);
+    expect([await asked(server), anna.state().conference?.people.length]).toEqual([before, 2]);
+    polls.splice(0).forEach((resolve) => resolve());
     await until(() => anna.state().conference?.people.length === 1);
   });
 
