@@ -169,6 +169,31 @@ describe("files between phones", () => {
     expect(bruno.state().transfers[id]).toBeUndefined();
   });
 
+  it("that were not all sealed when the phone ended are gone from it after the next start; those that wait are not", async () => {
+    const { server, anna, bruno } = await twoPeople();
+    const chunksAt = (phone: Handset): number => phone.store.dump().values.filter((value) => value instanceof Uint8Array && value.length > CHUNK_BYTES).length;
+    await anna.phone.sendText(anna.with(bruno.id()), "first");
+    await until(() => anna.texts(bruno.id()).includes("> first delivered"));
+    server.holdUntil(1_000, /attachments/);
+    await anna.phone.sendFile(anna.with(bruno.id()), { ...picture, content: contentOf(3 * CHUNK_BYTES) });
+    const waiting = chunksAt(anna);
+    expect(waiting).toBeGreaterThanOrEqual(3);
+    const apply = anna.store.apply.bind(anna.store);
+    let left = 1; // the others are not written any more: the phone ended
+    anna.store.apply = (changes) => (changes.some((change) => change.value instanceof Uint8Array && change.value.length > CHUNK_BYTES) && left-- === 0 ? Promise.reject(new Error("ended")) : apply(changes));
+    await anna.phone.sendFile(anna.with(bruno.id()), { ...picture, name: "long.png", content: contentOf(20 * CHUNK_BYTES) });
+    expect(chunksAt(anna)).toBeGreaterThan(waiting);
+    anna.phone.stop();
+    anna.store.apply = apply;
+    const again = handset(server, anna.store);
+    await again.phone.start();
+    await until(() => again.state().me !== null);
+    expect(chunksAt(again)).toBe(waiting);
+    expect(files(again, bruno.id()).map(({ name }) => name)).toEqual(["map.png"]);
+    server.letGo();
+    await until(() => files(again, bruno.id())[0]?.state === "delivered");
+  });
+
   it("that are too large for the server fail and say so; a cancelled one leaves no trace", async () => {
     const { server, anna, bruno } = await twoPeople();
     server.mostOctets = 10_000;

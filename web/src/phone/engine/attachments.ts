@@ -55,6 +55,10 @@ export class Attachments {
 
   async load(): Promise<void> {
     for (const [id, upload] of (await this.store.readAll("uploads")) as Map<string, Upload>) {
+      if (this.texts.fileOf(upload.conversationId, id) === null) {
+        await this.store.write(this.forgotten(id, upload.size)); // the phone ended while it was sealed: no line in a thread names it
+        continue;
+      }
       this.uploads.set(id, upload);
       this.show(id, { direction: "up", done: 0, total: sealedBytes(upload.size), fault: upload.refused, waiting: upload.refused === null });
     }
@@ -91,16 +95,16 @@ export class Attachments {
     const id = this.texts.newFileId();
     const cipher = await AttachmentCipher.open(id, file.size, secret);
     const upload: Upload = { conversationId, size: file.size, refused: null };
-    let changes: Change[] = [];
+    // First, with the first chunks: if the phone ends before the last, the next start finds what to delete.
+    const changes: Change[] = [{ table: "uploads", key: id, value: upload }];
     for (let index = 0; index < chunkCount(file.size); index++) {
       changes.push({ table: "chunks", key: chunkKey(id, index), value: await cipher.sealChunk(content, index) });
-      if (changes.length === WRITTEN_AT_ONCE) await this.store.write(changes.splice(0));
+      if (changes.length >= WRITTEN_AT_ONCE) await this.store.write(changes.splice(0));
     }
     this.remember(id, content);
     this.uploads.set(id, upload);
     this.show(id, { direction: "up", done: 0, total: sealedBytes(file.size), fault: null, waiting: true });
-    // Last, in one transaction: before it nothing points to the chunks.
-    changes = [...changes, { table: "uploads", key: id, value: upload }];
+    // Last, in one transaction: before it no line in a thread names the file.
     await this.texts.queueFile(conversationId, id, file, secret, changes);
     this.start(id, upload);
   }
