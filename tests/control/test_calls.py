@@ -328,6 +328,37 @@ async def group_of(house: House, *names: str) -> tuple[list[Phone], str]:
     return phones, conversation_id
 
 
+async def test_who_opens_a_conference_of_a_group_in_the_same_moment_as_another_joins_that_one(stored_houses: Houses) -> None:
+    async with stored_houses() as house:
+        phones, conversation_id = await group_of(house, "Ada", "Bea", "Cid", "Dan")
+        asked = [phone.put(f"/calls/{secrets.token_hex(16)}", body(conversation_id)) for phone in phones]
+        granted = {answer.json()["call_id"] for answer in await asyncio.gather(*asked)}
+        [call] = await calls_in_progress(house)
+        assert granted == {call["call_id"]}
+        assert len(call["participants"]) == 4  # type: ignore[arg-type]
+        for phone in phones:
+            await phone.delete(f"/calls/{call['call_id']}")
+        again = secrets.token_hex(16)
+        assert (await phones[0].put(f"/calls/{again}", body(conversation_id))).json()["call_id"] == again, "once it is over, another begins"
+
+
+async def test_who_opens_a_second_one_gets_the_level_and_the_way_of_the_first(houses: Houses) -> None:
+    async with houses() as house:
+        (ada, bea, _), conversation_id = await group_of(house, "Ada", "Bea", "Cid")
+        await house.allow(ada, "flash")
+        first, second = secrets.token_hex(16), secrets.token_hex(16)
+        await ada.put(f"/calls/{first}", body(conversation_id, "flash"))
+        for _ in range(2):  # its first answer was lost
+            grant = (await bea.put(f"/calls/{second}", body(conversation_id, "immediate"))).json()
+            assert (grant["call_id"], grant["precedence"]) == (first, "flash")
+        [call] = await calls_in_progress(house)
+        assert len(call["participants"]) == 2  # type: ignore[arg-type]
+        pair = await ada.open_with(bea)
+        ids = [secrets.token_hex(16) for _ in range(2)]
+        direct = [(await phone.put(f"/calls/{each}", body(pair))).json()["call_id"] for phone, each in zip((ada, bea), ids, strict=True)]
+        assert direct == ids, "two who call each other are for their phones to tell apart"
+
+
 async def test_phones_are_told_when_the_call_they_are_in_changes_and_all_members_when_it_ends(houses: Houses) -> None:
     async with houses() as house:
         (ada, bea, cid), conversation_id = await group_of(house, "Ada", "Bea", "Cid")

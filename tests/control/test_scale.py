@@ -127,6 +127,23 @@ async def test_one_invitation_enrols_one_phone_and_one_epoch_has_one_commit(
         assert kinds.count("application") == 1
 
 
+async def test_a_conference_that_two_open_at_two_servers_at_once_is_one(houses: Houses, address: PostgresqlAddress, tmp_path: Path) -> None:
+    bus: list[MemoryEvents] = []
+    async with two(houses, address, tmp_path, MemoryEvents(bus), MemoryEvents(bus)) as (one, other):
+        phones = [await one.phone(f"Post {number}") for number in range(6)]
+        for phone in phones[1::2]:
+            at(other, phone)
+        for _ in range(5):
+            conversation_id = secrets.token_hex(16)
+            group = {"kind": "group", "members": [phone.account_id for phone in phones[1:]], "conversation_id": conversation_id}
+            assert (await phones[0].post("/conversations", group)).status_code == 200
+            body = {"conversation_id": conversation_id, "precedence": "routine"}
+            answers = await asyncio.gather(*(phone.put(f"/calls/{secrets.token_hex(16)}", body) for phone in phones))
+            going = (await phones[0].get(f"/conversations/{conversation_id}/call")).json()["call"]
+            assert {answer.json()["call_id"] for answer in answers} == {going["call_id"]}
+            assert {each["device_id"] for each in going["participants"]} == {phone.device_id for phone in phones}
+
+
 async def test_without_events_everything_comes_a_little_later(
     houses: Houses, address: PostgresqlAddress, tmp_path: Path, nats_server: Nats
 ) -> None:

@@ -40,9 +40,10 @@ class _Changes:
 
 @dataclass(frozen=True, slots=True)
 class CallGranted:
-    """The way to the relay, and the level at which the call was begun."""
+    """The way to the relay, the call that was joined, and the level at which it was begun."""
 
     grant: Grant
+    call_id: str
     precedence: Precedence
 
 
@@ -74,15 +75,19 @@ class Calls:
     ) -> CallGranted:
         """Join, or refresh one's grant. Joining leaves any other call. With `ringing` the call does not count as answered yet.
 
+        A conference or talk group has one call at a time: who asks for a new one while it is in progress joins that.
         The one who begins a call names its precedence, at most his ceiling; calls of lower levels may have to end for it. Raises `Problem`.
         """
         async with self._store.read() as connection:
-            await self._check(connection, sender, call_id, conversation_id)
-        async with self._media.granted(sender.device_id, host, call_id) as grant:
+            going = await self._check(connection, sender, call_id, conversation_id)
+        async with self._media.granted(sender.device_id, host, going.call_id if going else call_id) as grant:
             look = await self._look(sender, conversation_id)
             now = self._clock()
             async with self._changing() as (connection, changes):
                 known = await self._check(connection, sender, call_id, conversation_id)
+                if known is not None and known.call_id != call_id:
+                    self._admission.withdraw(call_id)  # it may have waited for room under the id of its own
+                    call_id = known.call_id
                 level = Precedence.parse(known.precedence) if known else precedence
                 ceiling = (await self._device(connection, sender)).ceiling
                 if known is None and level > ceiling:
@@ -103,7 +108,7 @@ class Calls:
             raise _no_room(decision)
         if changes.preempted:
             await self._media_changed()
-        return CallGranted(grant, level)
+        return CallGranted(grant, call_id, level)
 
     async def _join(
         self,
@@ -239,6 +244,7 @@ class Calls:
             await self._media_changed()
 
     async def _check(self, connection: AsyncConnection, sender: Sender, call_id: str, conversation_id: str) -> calls.Call | None:
+        """The call that whoever asks for this one is to be in, None where none has begun. Raises `Problem`."""
         conversation = await conversations.find(connection, conversation_id)
         if conversation is None or sender.account_id not in conversation.members:
             raise Problem("not_found")
@@ -247,6 +253,8 @@ class Calls:
             raise Problem("call_elsewhere")
         if known is not None and known.ended_at is not None:
             raise Problem("call_preempted" if known.preempted else "call_ended")
+        if known is None and conversation.kind != "direct":
+            return await calls.of_conversation(connection, conversation_id)  # somebody else was the first to open one
         return known
 
     async def leave(self, sender: Sender, call_id: str) -> None:

@@ -786,6 +786,7 @@ export interface paths {
          * Join Call
          * @description Join or refresh a call. A device is in one call at a time: joining another leaves the one before.
          *
+         *     A conference or talk group has one call at a time: while it is in progress, a new id joins it, and the answer names it.
          *     `precedence` counts where this begins the call; the answer tells the level that the call has. With `call_waiting` the phone asks again
          *     after Retry-After: the call keeps its place while it does.
          */

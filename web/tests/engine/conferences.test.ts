@@ -229,6 +229,37 @@ describe("a conference", () => {
     await until(() => bruno.state().ringingConference === null);
   });
 
+  it("is one where two open it in the same moment: the second joins the first one's, and it rings once", async () => {
+    const { server, phones } = await people("Anna", "Bruno", "Carla");
+    const [anna, bruno, carla] = phones as [Handset, Handset, Handset];
+    const id = await group("group", anna, bruno, carla);
+    server.holdUntil(2, /calls\/[0-9a-f]+$/);
+    await Promise.all([anna, bruno].map((each) => each.phone.joinConference(id, "routine")));
+    await until(() => [anna, bruno].every((each) => each.state().conference?.phase === "active" && each.state().conference?.people.length === 2));
+    expect(server.calls.size).toBe(1);
+    expect(anna.state().conference?.code).toBe(bruno.state().conference?.code);
+    expect(lastKey(anna)).toBe(lastKey(bruno));
+    await until(() => carla.state().ringingConference !== null && server.pending(carla.id()) === 0);
+    expect(carla.tones.filter((tone) => tone === "incoming")).toHaveLength(1);
+  });
+
+  it("is left also by who hung up before he heard into which call he was let", async () => {
+    const { server, phones } = await people("Anna", "Bruno");
+    const [anna, bruno] = phones as [Handset, Handset];
+    const id = await group("group", anna, bruno);
+    server.holdUntil(3, /calls\/[0-9a-f]+$/);
+    const [held] = [server.barrier];
+    const joining = anna.phone.joinConference(id, "routine");
+    await until(() => held?.missing === 2);
+    const leaving = bruno.phone.joinConference(id, "routine");
+    await until(() => held?.missing === 1);
+    bruno.phone.leaveConference(); // the third request: his own id is that of no call
+    await Promise.all([joining, leaving]);
+    await until(() => anna.state().conference?.phase === "active");
+    await until(() => [...server.calls.values()].every((devices) => devices.size === 1));
+    expect([server.calls.size, bruno.state().conference]).toEqual([1, null]);
+  });
+
   it("waits for room, and says why there is none", async () => {
     const { server, phones } = await people("Anna", "Bruno");
     const [anna, bruno] = phones as [Handset, Handset];

@@ -455,7 +455,10 @@ export class TwinServer {
     }
   }
 
-  private joinCall(me: Device, id: string, { conversation_id, precedence, ringing }: Schemas["CallRequest"]): Schemas["CallGrant"] {
+  private joinCall(me: Device, asked: string, { conversation_id, precedence, ringing }: Schemas["CallRequest"]): Schemas["CallGrant"] {
+    const conversation = this.mine(me, conversation_id);
+    // A conference or talk group has one call at a time.
+    const id = this.calls.has(asked) || conversation.kind === "direct" ? asked : (this.callOf(conversation).call?.call_id ?? asked);
     if (ringing) this.ringing.add(me.deviceId);
     else this.ringing.delete(me.deviceId);
     for (const other of this.calls.keys()) if (other !== id) this.leaveCall(me.deviceId, other);

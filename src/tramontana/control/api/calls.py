@@ -34,6 +34,7 @@ async def join_call(
 ) -> models.CallGrant:
     """Join or refresh a call. A device is in one call at a time: joining another leaves the one before.
 
+    A conference or talk group has one call at a time: while it is in progress, a new id joins it, and the answer names it.
     `precedence` counts where this begins the call; the answer tells the level that the call has. With `call_waiting` the phone asks again
     after Retry-After: the call keeps its place while it does.
     """
@@ -41,7 +42,7 @@ async def join_call(
     granted = await services.calls.join(sender, call_id, body.conversation_id, level, request.url.hostname or "", ringing=body.ringing)
     grant = granted.grant
     return models.CallGrant(
-        call_id=call_id,
+        call_id=granted.call_id,
         precedence=granted.precedence.label,
         ice_servers=[models.IceServer(urls=list(grant.urls), username=grant.username, credential=grant.credential)],
         expires_at=grant.expires_at,

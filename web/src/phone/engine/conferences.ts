@@ -279,8 +279,8 @@ export class Conferences {
         await this.groups.ensure(conversationId);
         const going = await this.inProgress(conversationId);
         if (stay.over) return;
-        if (going !== null && going.call_id !== stay.callId) this.rename(stay, going.call_id);
-        await this.enter(stay, conversationId, kind, going === null || going.call_id === stay.opened);
+        this.rename(stay, going?.call_id ?? stay.opened);
+        await this.enter(stay, conversationId, kind);
         return;
       } catch (error) {
         if (stay.over) return;
@@ -321,16 +321,17 @@ export class Conferences {
   }
 
   private rename(stay: Stay, callId: string): void {
+    if (callId === stay.callId) return;
     stay.callId = callId;
     this.show({ callId });
   }
 
-  private async enter(stay: Stay, conversationId: string, kind: ConferenceKind, opened: boolean): Promise<void> {
+  private async enter(stay: Stay, conversationId: string, kind: ConferenceKind): Promise<void> {
     const precedence = await this.admit(stay, conversationId);
     if (stay.over) return;
     this.show({ phase: "connecting", precedence });
     // The others' phones ring while this one is still connecting.
-    const invited = opened && kind === "group" && !stay.invited ? this.invite(stay, conversationId, precedence) : Promise.resolve();
+    const invited = stay.callId === stay.opened && kind === "group" && !stay.invited ? this.invite(stay, conversationId, precedence) : Promise.resolve();
     invited.catch(() => undefined); // awaited below; until then a rejection is not unhandled
     await this.openMedia(stay, kind);
     await this.connect(stay, false);
@@ -340,7 +341,10 @@ export class Conferences {
   /** Tells the server that this phone is in the call; the level that the call has. */
   private async admit(stay: Stay, conversationId: string): Promise<Precedence> {
     const request: Schemas["CallRequest"] = { conversation_id: conversationId, precedence: this.state?.precedence ?? "routine", ringing: false };
-    const { precedence } = await this.session.call<Schemas["CallGrant"]>("PUT", `/api/v1/calls/${stay.callId}`, request);
+    const { call_id, precedence } = await this.session.call<Schemas["CallGrant"]>("PUT", `/api/v1/calls/${stay.callId}`, request);
+    // Somebody else opened one in the same moment: this phone was let into that.
+    if (call_id !== stay.callId && stay.over) this.depart(call_id);
+    else this.rename(stay, call_id);
     stay.renewAt = this.environment.now() + RENEW_MS;
     return precedence;
   }
@@ -511,7 +515,11 @@ export class Conferences {
     if (stay.over) return;
     stay.over = true;
     stay.media?.close();
-    void this.session.call("DELETE", `/api/v1/calls/${stay.callId}`).catch(() => undefined); // it ends by itself if this is lost
+    this.depart(stay.callId);
+  }
+
+  private depart(callId: string): void {
+    void this.session.call("DELETE", `/api/v1/calls/${callId}`).catch(() => undefined); // it ends by itself if this is lost
   }
 
   private stopRinging(): void {
