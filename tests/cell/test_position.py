@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -73,6 +74,26 @@ def test_a_damaged_aml_message_gives_no_position() -> None:
         ("https://www.openstreetmap.org/?mlat=42.6281&mlon=13.2924#map=15", 42.6281, 13.2924),
         ("geo:42.6281,13.2924;u=35", 42.6281, 13.2924),
         ("-33.92490, -70.42410", -33.9249, -70.4241),
+        ("siamo a 42.63 nord, 13.29 est", 42.63, 13.29),
+        ("42,63 gradi nord e 13,29 gradi est", 42.63, 13.29),
+        ("NORD 42.63 EST 13.29", 42.63, 13.29),
+        ("38.72 nord, 9.14 ovest", 38.72, -9.14),
+        ("we are at 38.72 degrees north and 9.14 degrees west", 38.72, -9.14),
+        ("33.92 south, 18.42 east", -33.92, 18.42),
+        ("46,62 Grad Nord, 10,70 Grad Ost", 46.62, 10.7),
+        ("38.72 Norden und 9.14 Westen", 38.72, -9.14),
+        ("33.92 Süd, 70.42 West", -33.92, -70.42),
+        ("33,92 Sued 18,42 Osten", -33.92, 18.42),
+        ("45,74 degrés nord et 7,32 degrés est", 45.74, 7.32),
+        ("33.92 sud, 70.42 ouest", -33.92, -70.42),
+        ("44.43 grade nord și 26.10 grade est", 44.43, 26.1),
+        ("38.72 nord, 9.14 vest", 38.72, -9.14),
+        ("38.7223 N, 9.1393 ovest", 38.7223, -9.1393),
+        ("42° 37′ 41″ Nord, 13° 17′ 33″ Ost", 42.62806, 13.2925),
+        ("33° 55′ 30″ Süd, 70° 25′ 27″ ouest", -33.925, -70.42417),
+        ("N 38.7223 W 9.1393 e siamo in tre", 38.7223, -9.1393),
+        ("42.6281, 13.2924 west of the church", 42.6281, 13.2924),
+        ("42.6281, 13.2924 ovest della chiesa", 42.6281, 13.2924),
     ],
 )
 def test_coordinates_as_people_write_them(text: str, latitude: float, longitude: float) -> None:
@@ -93,6 +114,20 @@ def test_coordinates_as_people_write_them(text: str, latitude: float, longitude:
         "42°77'41\"N 13°17'33\"E",
         "192.168.10.20",
         "il 24.08.2016 alle 03.36",
+        "142.6281, 13.2924",
+        "142.63 nord, 13.29 est",
+        "treni delle 12.30 nord, 13.45 est",
+        "nord 12.30, est 13.45",
+        "benzina 1,85 nord, 1,79 est",
+        "42,63 euro nord, 13,29 euro est",
+        "via Roma 42 nord, 13 est",
+        "nord 42 est 13",
+        "siamo 42,63 km nord, 13,29 km est",
+        "42.63 nord ovest 13.29 est",
+        "42.63 nord",
+        "il est 12.30 au nord, 13.45 est trop tard",
+        "38.72 nord, 9.14 O",
+        "nord 42,63 13,29 e siamo in tre",
         "",
     ],
 )
@@ -154,6 +189,56 @@ def test_any_place_on_earth_comes_back(latitude: float, longitude: float, form: 
     assert abs(found.longitude - longitude) < 1e-5
 
 
+COMPASS = [
+    ("nord", "sud", "est", "ovest", "gradi"),
+    ("north", "south", "east", "west", "degrees"),
+    ("Nord", "Süd", "Ost", "West", "Grad"),
+    ("nord", "sud", "est", "ouest", "degrés"),
+    ("nord", "sud", "est", "vest", "grade"),
+]
+FORMS = ["{a} {n}, {b} {e}", "{n} {a}, {e} {b}", "{a}{n} {b}{e}", "{a} {d} {n} {b} {d} {e}", "{a}° {n} {b}° {e}"]
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.floats(-90, 90), st.floats(-180, 180), st.sampled_from(COMPASS), st.sampled_from(FORMS), st.integers(2, 6), st.booleans())
+def test_any_place_comes_back_from_words_of_the_compass(
+    latitude: float, longitude: float, words: tuple[str, ...], form: str, decimals: int, comma: bool
+) -> None:
+    if decimals == 2:
+        latitude = math.copysign(24 + abs(latitude) * 66 / 90, latitude)
+    north, south, east, west, degrees = words
+    a, b = (f"{abs(value):.{decimals}f}".replace(".", "," if comma else ".") for value in (latitude, longitude))
+    text = form.format(a=a, b=b, d=degrees, n=south if latitude < 0 else north, e=west if longitude < 0 else east)
+    for around in (text, text.upper(), f"aiuto! {text}. presto"):
+        found = parse_coordinates(around)
+        assert found is not None, around
+        assert found.latitude == pytest.approx(latitude, abs=0.6 * 10**-decimals)
+        assert found.longitude == pytest.approx(longitude, abs=0.6 * 10**-decimals)
+        assert found.accuracy_m >= 100.0
+
+
+NUMBERS = st.one_of(
+    st.tuples(st.integers(0, 23), st.integers(0, 59)).map(lambda time: f"{time[0]:02}.{time[1]:02}"),  # times
+    st.integers(0, 23_99).map(lambda cents: f"{cents // 100},{cents % 100:02}"),  # small prices
+    st.integers(0, 999_99).map(lambda cents: f"{cents // 100},{cents % 100:02} euro"),
+    st.integers(0, 999_99).map(lambda cents: f"€ {cents // 100}.{cents % 100:02} EUR"),
+    st.integers(1, 999).map(str),  # house numbers
+    st.tuples(st.integers(1, 999), st.sampled_from("abc/")).map(lambda house: f"{house[0]}{house[1]}"),
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    NUMBERS,
+    NUMBERS,
+    st.sampled_from(COMPASS),
+    st.sampled_from(["{a} {n}, {b} {e}", "{n} {a}, {e} {b}", "{a} {n} {b} {e}", "{a} {n} via {b} {e}"]),
+)
+def test_times_prices_and_house_numbers_beside_the_compass_are_no_place(first: str, second: str, words: tuple[str, ...], form: str) -> None:
+    for north, east in ((words[0], words[2]), (words[1], words[3])):
+        assert parse_coordinates(form.format(a=first, b=second, n=north, e=east, d=words[4])) is None
+
+
 @settings(max_examples=300, deadline=None)
 @given(st.one_of(st.text(max_size=300), st.text("0123456789.,°'\"NSEWOnsew +-;:=/@?&lt gpaqML", max_size=120)))
 def test_any_text_gives_a_place_on_earth_or_none(text: str) -> None:
@@ -184,6 +269,8 @@ def test_a_changed_aml_message_is_refused_or_a_place_on_earth(changes: list[tupl
         "('N 42°' + ' ' * 80) * 23",
         "('42° 37\\'' + ' ' * 80) * 22",
         "'lat ' + ' ' * 1990",
+        "('42.63 nord' + ' ,;/' * 20) * 22",
+        "'nord 42.63 ' * 180",
         "'A\\\"ML=1;' * 100_000",
     ],
 )

@@ -113,7 +113,12 @@ _LINK = re.compile(
 )
 _NUMBER = r"\d{1,3}(?:[.,]\d{1,10})?"
 _DMS = rf"(?P<?d>{_NUMBER}) ?[°ºd] ?(?:(?P<?m>{_NUMBER}) ?['’′m] ?(?:(?P<?s>{_NUMBER}) ?(?:[\"”″s]|''|’’) ?)?)?"
-_HALF_N, _HALF_E = r"(?P<?h>nord|north|sud|south|[ns])", r"(?P<?h>est|east|ovest|west|[ewo])"
+# Italian, English, German, French and Romanian.
+_NORTH, _SOUTH = r"nord(?:en)?|north", r"s[uü]d(?:en)?|sued(?:en)?|south"
+_EAST, _WEST = r"est|east|ost(?:en)?", r"ovest|ouest|vest|west(?:en)?"
+_HALF_N, _HALF_E = rf"(?P<?h>{_NORTH}|{_SOUTH}|[ns])", rf"(?P<?h>{_EAST}|{_WEST}|[ewo])"
+# "O" is west in Italian, French and Spanish (ovest, ouest), east in German (Ost): only "W" and whole words turn the sign.
+_TURNS = re.compile(rf"{_SOUTH}|{_WEST}|[sw]", re.IGNORECASE)
 
 
 def _sexagesimal() -> tuple[re.Pattern[str], ...]:
@@ -126,11 +131,16 @@ def _sexagesimal() -> tuple[re.Pattern[str], ...]:
 
 
 _SEXAGESIMAL = _sexagesimal()
+_DEGREES = r"°|º|degrees?\b|deg\b|degr[eé]s?\b|grad[ie]?\b"
 _LETTERED = re.compile(
-    r"(?P<ah>\b[NS])? ?(?P<a>[+-]?\d{1,2}[.,]\d{2,10}) ?°? ?(?P<ai>[NS]\b)?[ ,;/]{1,8}(?:e )?"
-    r"(?P<bh>[EWO])? ?(?P<b>[+-]?\d{1,3}[.,]\d{2,10}) ?°? ?(?P<bi>[EWO]\b)?",
+    rf"(?:\b(?P<ah>{_NORTH}|{_SOUTH}|[NS]))? ?(?<!\d)(?<!\d[.,])(?P<a>[+-]?\d{{1,2}}[.,]\d{{2,10}}) ?(?:{_DEGREES})? ?"
+    rf"(?:(?P<ai>{_NORTH}|{_SOUTH}|[NS])\b)?[ ,;/]{{1,8}}(?:(?:e|and|und|et|și|si) )?"
+    rf"(?P<bh>{_EAST}|{_WEST}|[EWO])? ?(?P<b>[+-]?\d{{1,3}}[.,]\d{{2,10}}) ?(?:{_DEGREES})? ?(?:(?P<bi>{_EAST}|{_WEST}|[EWO])\b)?",
     re.IGNORECASE,
 )
+COARSE_FROM_DEGREES = 24.0
+"""From this latitude on, two decimals beside words of the compass are coordinates: "nord 12.30, est 13.45" may be times or prices. All
+of Europe lies beyond it."""
 _LABELLED = re.compile(
     r"\blat(?:itudine|itude|\.)? ?[:=]? ?([+-]?\d{1,2}[.,]\d{2,10})\D{1,20}?"
     r"\b(?:lon|lng|long)(?:gitudine|gitude|itudine|itude|\.)? ?[:=]? ?([+-]?\d{1,3}[.,]\d{2,10})",
@@ -153,13 +163,19 @@ def parse_coordinates(text: str) -> Position | None:
         return _decimal(found.group(1), found.group(2))
     for found in _LETTERED.finditer(text):
         first, second = found.group("a"), found.group("b")
-        lettered = (found.group("ah") or found.group("ai")) and (found.group("bh") or found.group("bi"))
+        halves = [(found.group(half + "h") or "", found.group(half + "i") or "") for half in "ab"]
+        if any(len(before) > 1 and len(after) > 1 for before, after in halves):
+            continue  # "42.63 nord ovest 13.29 est": which word belongs to which number?
+        north, east = (before or after for before, after in halves)
+        words = [half for half in (north, east) if len(half) > 1]
         # Without letters two numbers are coordinates only if they are as fine as coordinates: "12,50 15,30" are prices or times.
-        if not lettered and min(len(_decimals(first)), len(_decimals(second))) < 3:
-            continue
-        south = (found.group("ah") or found.group("ai") or "").upper() == "S"
-        west = (found.group("bh") or found.group("bi") or "").upper() in ("W",)
-        if position := _decimal(first, second, south=south, west=west):
+        if min(len(_decimals(first)), len(_decimals(second))) < 3:
+            latitude = abs(float(first.replace(",", ".")))
+            if not (north and east) or (words and (len(words) < 2 or latitude < COARSE_FROM_DEGREES)):
+                continue
+        if not (north and east):  # one word alone is no half of the globe: "42.6281, 13.2924 west of the church"
+            north, east = ("" if half in words else half for half in (north, east))
+        if position := _decimal(first, second, south=bool(_TURNS.fullmatch(north)), west=bool(_TURNS.fullmatch(east))):
             return position
     return None
 
@@ -183,9 +199,7 @@ def _from_sexagesimal(found: re.Match[str]) -> Position | None:
         if parts[1] >= 60 or parts[2] >= 60:
             return None
         value = parts[0] + parts[1] / 60 + parts[2] / 3600
-        letter = found.group(half + "h").lower()
-        # "O" is west in Italian, French and Spanish (ovest, ouest), east in German (Ost): only "W" and whole words turn the sign.
-        values.append(-value if letter in ("s", "sud", "south", "w", "west", "ovest") else value)
+        values.append(-value if _TURNS.fullmatch(found.group(half + "h")) else value)
     fine = found.group("as") or "." in (found.group("am") or "") or "," in (found.group("am") or "") or len(found.group("ad")) > 5
     return _position(values[0], values[1], WRITTEN_ACCURACY_M if fine else 2000.0, "coordinates")
 
