@@ -2,10 +2,12 @@
 
     python site_agent.py CONFIG
 
-CONFIG is JSON: "tunnels" as [uplink, device, address, gateway's address, carrier's id], "prefer", "shape", "sequence_file".
+CONFIG is JSON: "tunnels" as [uplink, device, address, gateway's address, carrier's id], "prefer" or "policy" (the text of a policy's file),
+"shape", "sequence_file".
 
 Standard input takes commands, one JSON object a line: {"link": [uplink, up]}, {"keyed": [uplink, keyed]}, {"planned": [uplink, seconds from
-now until it begins, until it ends]}. Standard output gives every decision as a line of JSON, with `time.monotonic`.
+now until it begins, until it ends]}, {"used": [uplink, octets that its carrier carried this month]}. Standard output gives every decision
+as a line of JSON, with `time.monotonic`.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ from tramontana.internet.flow_class import FlowClass
 from tramontana.internet.linux.flow_routes import EVERYTHING
 from tramontana.internet.linux.site_uplinks import SiteTunnel, SiteUplinks
 from tramontana.internet.overlay import TunnelId
-from tramontana.internet.policy import Policy, Rule
+from tramontana.internet.policy import Policy, Rule, parse_policy
 from tramontana.internet.uplink_choice import Action, Blocked, PlannedOutage, Switch
 
 
@@ -36,12 +38,13 @@ def tell(actions: Sequence[Action]) -> None:
 
 
 async def main(config: dict[str, Any]) -> None:
-    policy = Policy(prefer=tuple(config["prefer"]), rules=(Rule(name="anything"),))
+    made = Policy(prefer=tuple(config["prefer"]), rules=(Rule(name="anything"),))
+    policy = parse_policy(config["policy"]) if "policy" in config else made
     file = Path(config["sequence_file"]) if "sequence_file" in config else None
     uplinks = SiteUplinks(policy, EVERYTHING, sequence_file=file, shape=config.get("shape", False), on_actions=tell)
-    by_uplink = {}
+    by_uplink, carriers = {}, {}
     for uplink, device, address, gateway, carrier_id in config["tunnels"]:
-        by_uplink[uplink] = TunnelId("site", "gateway", uplink)
+        by_uplink[uplink], carriers[uplink] = TunnelId("site", "gateway", uplink), carrier_id
         uplinks.add(SiteTunnel(by_uplink[uplink], device, address, gateway, carrier(carrier_id)))
         uplinks.set_keyed(by_uplink[uplink], True)
 
@@ -64,6 +67,8 @@ async def main(config: dict[str, Any]) -> None:
                 uplinks.set_link(uplink, values[0])
             elif name == "keyed":
                 uplinks.set_keyed(by_uplink[uplink], values[0])
+            elif name == "used":
+                uplinks.set_used({carriers[uplink]: values[0]})
             else:
                 now = time.monotonic()
                 uplinks.set_planned(by_uplink[uplink], [PlannedOutage(now + values[0], now + values[1], "outage")])

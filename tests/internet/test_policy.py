@@ -127,3 +127,30 @@ def test_a_policy_that_cannot_be_used_says_where_and_why(text: str, complaint: s
     with pytest.raises(PolicyError) as refusal:
         parse_policy(text)
     assert complaint in str(refusal.value)
+
+
+def test_copies_are_sent_on_suspicion_unless_a_rule_says_always() -> None:
+    policy = parse_policy('[[rules]]\nname = "calls"\nkinds = ["voice"]\ncopies = "always"\n[[rules]]\nname = "rest"')
+    assert policy.rule(FlowClass.VOICE_ROUTINE).copies == "always"
+    assert policy.rule(FlowClass.DATA_FLASH).copies == "on suspicion"
+
+
+@pytest.mark.parametrize(
+    ("rule", "complaint"),
+    [
+        ('copies = "sometimes"', "rules.1.copies: Input should be 'on suspicion' or 'always'"),
+        ('copies = "always"\nonly = ["fibre"]', '“calls” has copies = "always", which takes a second carrier'),
+        ('copies = "always"\nonly = ["fibre", "starlink"]\nnever = ["starlink"]', "allows fewer than two"),
+        ('copies = "always"\nkinds = ["bulk"]', '“calls” has copies = "always", but decides neither voice nor data of immediate and above'),
+    ],
+)
+def test_copies_that_can_never_be_sent_are_refused(rule: str, complaint: str) -> None:
+    with pytest.raises(PolicyError) as refused:
+        parse_policy(f'[[rules]]\nname = "calls"\n{rule}\n[[rules]]\nname = "rest"')
+    assert complaint in str(refused.value)
+
+
+def test_copies_of_what_earlier_rules_left_over_are_refused_too() -> None:
+    urgent = '[[rules]]\nname = "urgent"\nat_least = "immediate"\n[[rules]]\nname = "calls"\nkinds = ["voice"]\n'
+    with pytest.raises(PolicyError, match="“rest” has copies"):
+        parse_policy(urgent + '[[rules]]\nname = "rest"\ncopies = "always"')

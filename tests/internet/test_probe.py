@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from tests.emulation.sample_profiles import steady
 from tests.internet.simulated_tunnel import SimulatedTunnel
+from tramontana.internet.flow_class import URGENT, FlowClass
 from tramontana.internet.probe import (
     CARRYING_S,
     ECHO_TYPE,
@@ -44,9 +45,9 @@ def dead_after(tunnel: SimulatedTunnel, seconds: float = 4.0) -> float:
     return next(t for t, health in tunnel.log[before:] if health is Health.DEAD) - cut
 
 
-@given(U64, U32, st.booleans())
-def test_probes_read_back_as_written(sent_us: int, shape_kbps: int, wants_copies: bool) -> None:
-    probe = Probe(sent_us, shape_kbps, wants_copies)
+@given(U64, U32, st.frozensets(st.sampled_from(URGENT)))
+def test_probes_read_back_as_written(sent_us: int, shape_kbps: int, copies: frozenset[FlowClass]) -> None:
+    probe = Probe(sent_us, shape_kbps, copies)
     assert Probe.parse(probe.encode()) == probe
 
 

@@ -35,11 +35,12 @@ def _tunnel(uplink: int, *, up: bool) -> dict[str, Any]:
 
 def _condition(**changes: Any) -> dict[str, Any]:
     history = [{"ago_s": 65.0, "flows": ["data, routine", "bulk"], "from": 2, "to": 1, "reason": "4G is dead"}]
-    usual = {
+    usual: dict[str, Any] = {
         "name": "Ship <7>",
         "carrying": {"gateway": GATEWAY, "uplink": 1},
         "blocked": None,
         "blocked_flows": [],
+        "copies": {"over": [], "paused": []},
         "tunnels": [_tunnel(1, up=True), _tunnel(2, up=False)],
         "history": history,
     }
@@ -91,6 +92,18 @@ def test_it_says_what_is_blocked_and_why() -> None:
     )
     assert "Blocked kinds of traffic bulk, voice flash: Starlink refused" in _said(partly, "en")
     assert "trasferimenti di massa, voce lampo: Starlink rifiutato dalla regola «metered»" in _said(partly, "it")
+
+
+def test_it_says_what_goes_twice_and_what_should_and_does_not() -> None:
+    assert "twice" not in _said(_condition(), "en")
+    over = [{"gateway": GATEWAY, "uplink": 2, "flows": ["voice, routine", "voice, flash"]}]
+    paused = [{"flows": ["voice, priority"], "reason": "4G takes no copies: its 50 GB of this month are used up"}]
+    condition = _condition(copies={"over": over, "paused": paused})
+    english, italian = _said(condition, "en"), _said(condition, "it")
+    assert "voice routine, voice flash: over 4G too" in english
+    assert "voice priority: once only. 4G takes no copies: its 50 GB of this month are used up" in english
+    assert "voce ordinaria, voce lampo: anche tramite 4G" in italian
+    assert "voce prioritaria: una volta sola. 4G non porta copie: i suoi 50 GB di questo mese sono esauriti" in italian
 
 
 def test_names_are_no_markup() -> None:

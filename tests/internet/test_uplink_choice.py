@@ -178,6 +178,57 @@ def test_urgent_traffic_is_doubled_while_its_tunnel_is_suspect_and_the_other_is_
     assert {action.over for action in ended if isinstance(action, Duplicate)} == {None}
 
 
+ALWAYS = """prefer = ["starlink", "fibre", "sicral-2"]
+[[rules]]
+name = "calls on two carriers"
+kinds = ["voice"]
+never = ["fibre"]
+copies = "always"
+[[rules]]
+name = "rest"
+[caps.sicral-2]
+gigabytes_a_month = 1
+beyond = "flash"
+"""
+CALLS = {flow for flow in FlowClass if flow.kind is VOICE.kind}
+
+
+def test_calls_go_over_the_second_best_allowed_carrier_at_all_times_where_the_policy_says_so() -> None:
+    choice = UplinkChoice(parse_policy(ALWAYS))
+    (begun,) = (action for action in choice.step(0.0, three()) if isinstance(action, Duplicate))
+    assert (set(begun.flows), begun.over) == (CALLS, MILSAT)  # fibre would be the second best, and is refused to calls
+    assert choice.uncopied == {}
+    assert choice.step(1.0, three()) == []
+    suspect = {**three(), DISH: tunnel(STARLINK, health=Health.SUSPECT)}
+    doubled = {flow: action.over for action in choice.step(2.0, suspect) if isinstance(action, Duplicate) for flow in action.flows}
+    assert set(doubled) == {FlowClass.DATA_IMMEDIATE, FlowClass.DATA_FLASH, FlowClass.DATA_FLASH_OVERRIDE}
+    choice.step(3.0, {**three(), DISH: tunnel(STARLINK, health=Health.DEAD)})
+    assert (choice.assigned[VOICE], choice.duplicated[VOICE]) == (MILSAT, None)
+    assert choice.uncopied[VOICE] == "Starlink is dead; Terrestrial fibre refused by “calls on two carriers”: this carrier is excluded"
+
+
+def test_copies_pause_when_the_cap_of_the_second_carrier_is_used_up_whatever_may_go_on_there() -> None:
+    choice = settled(UplinkChoice(parse_policy(ALWAYS)), three())
+    spent = {**three(), MILSAT: replace(three()[MILSAT], used_octets=1e9)}
+    (ended,) = choice.step(101.0, spent)
+    assert isinstance(ended, Duplicate)
+    assert (set(ended.flows), ended.over) == (CALLS, None)
+    assert "its 1 GB of this month are used up" in choice.uncopied[VOICE]
+    assert "SICRAL 2 takes no copies: its 1 GB of this month are used up" in choice.uncopied[FlowClass.VOICE_FLASH]
+    (begun,) = choice.step(102.0, three())  # the next month
+    assert isinstance(begun, Duplicate)
+    assert (set(begun.flows), begun.over) == (CALLS, MILSAT)
+    assert choice.uncopied == {}
+
+
+def test_a_second_way_of_one_carrier_and_another_gateway_are_no_second_carrier() -> None:
+    choice = UplinkChoice(parse_policy(ALWAYS))
+    twin, far = TunnelId("s", "g1", 4), TunnelId("s", "g2", 3)
+    choice.step(0.0, {DISH: tunnel(STARLINK), twin: tunnel(STARLINK), far: tunnel(SICRAL_2, gateway_rank=1)})
+    assert choice.duplicated[VOICE] is None
+    assert choice.uncopied[VOICE] == "there is no second carrier"
+
+
 def test_a_gateway_that_dies_is_left_for_the_standby_one() -> None:
     seen = {DISH: tunnel(STARLINK), LINE: tunnel(FIBRE), SECOND: tunnel(STARLINK, gateway_rank=1)}
     choice = settled(UplinkChoice(ANYTHING), seen)
@@ -256,7 +307,7 @@ def test_forecasts_become_plans() -> None:
 
 
 CARRIERS = {DISH: STARLINK, LINE: FIBRE, MILSAT: SICRAL_2, SECOND: STARLINK}
-POLICIES = [ANYTHING, SOVEREIGN, parse_policy('[[rules]]\nname = "none of them"\nonly = ["oneweb"]')]
+POLICIES = [ANYTHING, SOVEREIGN, parse_policy(ALWAYS), parse_policy('[[rules]]\nname = "none of them"\nonly = ["oneweb"]')]
 
 
 class Site(RuleBasedStateMachine):
@@ -300,6 +351,12 @@ class Site(RuleBasedStateMachine):
         while self.now < until:
             self.step(min(until - self.now, max(0.02, self.choice.next_change_at(self.now, self.seen) - self.now)))
 
+    @rule(which=st.sampled_from(list(CARRIERS)), used_octets=st.sampled_from([0.0, 2e9]))
+    def count(self, which: TunnelId, used_octets: float) -> None:
+        carrier = self.seen[which].carrier  # what was used is the carrier's, whichever tunnel it went through
+        self.seen = {t: replace(o, used_octets=used_octets) if o.carrier is carrier else o for t, o in self.seen.items()}
+        self.step(0.01)
+
     @rule()
     def all_alive(self) -> None:
         self.seen = {t: replace(o, health=Health.ALIVE, keyed=True, link_up=True, loss=0.0, planned=()) for t, o in self.seen.items()}
@@ -307,8 +364,15 @@ class Site(RuleBasedStateMachine):
 
     def lives(self, flow: FlowClass, which: TunnelId) -> bool:
         o = self.seen[which]
-        allowed = self.policy.evaluate(flow, o.carrier).allowed
+        allowed = self.policy.evaluate(flow, o.carrier, o.used_octets).allowed
         return allowed and o.keyed and o.link_up and o.health in (Health.ALIVE, Health.SUSPECT)
+
+    def is_second(self, flow: FlowClass, current: TunnelId, which: TunnelId) -> bool:
+        """Another carrier to the same gateway, allowed and alive, with something left of its cap."""
+        is_other = which.gateway == current.gateway and CARRIERS[which] is not CARRIERS[current]
+        cap = self.policy.caps.get(CARRIERS[which].id)
+        has_left = cap is None or self.seen[which].used_octets < cap.gigabytes_a_month * 1e9
+        return is_other and has_left and self.lives(flow, which)
 
     def soon(self, which: TunnelId, margin_s: float) -> bool:
         return any(p.start - LEAD_S - margin_s <= self.now < p.end for p in self.seen[which].planned)
@@ -362,6 +426,14 @@ class Site(RuleBasedStateMachine):
                 assert self.lives(flow, current)
             double = self.choice.duplicated[flow]
             assert double is None or (double != current and self.lives(flow, double) and flow.is_urgent)
+            if self.policy.rule(flow).copies == "always" and flow.is_urgent and current is not None:
+                seconds = {which for which in CARRIERS if self.is_second(flow, current, which)}
+                assert double in seconds if seconds else double is None or self.seen[current].is_suspect or self.seen[current].planned
+                assert (flow in self.choice.uncopied) == (double is None)
+            else:
+                assert flow not in self.choice.uncopied
+                calm = current is None or not (self.seen[current].is_suspect or self.seen[current].planned)
+                assert double is None or not calm
 
 
 TestSite = Site.TestCase

@@ -70,10 +70,12 @@ class FlowClass(IntEnum):
 
     @property
     def is_urgent(self) -> bool:
-        """Small and worth sending twice when the link is suspect."""
-        return self.kind is Kind.VOICE or self.precedence >= Precedence.IMMEDIATE
+        """Small packets of it are worth sending twice."""
+        return self in URGENT
 
 
+URGENT: Final = tuple(flow for flow in FlowClass if flow.kind is Kind.VOICE or flow.precedence >= Precedence.IMMEDIATE)
+"""Of which small packets are worth sending twice; PROBE has a bit for each, in this order."""
 _DSCP: Final = {
     FlowClass.BULK: 1,  # lower effort, RFC 8622
     FlowClass.DATA_ROUTINE: 0,  # default forwarding, RFC 2474 §4.1

@@ -14,6 +14,7 @@ A policy is a TOML file:
     never = ["starlink"]
     highest_price = { amount = 300, currency = "EUR" }   # a month and site
     several_uplinks = true                         # one TCP connection may use all that are allowed at once; left out: one (uplinks.md)
+    copies = "always"                              # small urgent packets go over a second carrier too; left out: "on suspicion"
 
     [[rules]]
     name = "everything else"
@@ -31,7 +32,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
@@ -75,6 +76,8 @@ class Rule(_Strict):
     never: Names | None = None
     highest_price: HighestPrice | None = None
     several_uplinks: bool = False
+    copies: Literal["on suspicion", "always"] = "on suspicion"
+    """When small packets of voice, and of data of immediate and above, go over a second carrier as well."""
 
     def fits(self, flow: FlowClass) -> bool:
         return flow.kind in self.kinds and flow.precedence >= Precedence.parse(self.at_least)
@@ -142,6 +145,8 @@ class Policy(_Strict):
         for i, rule in enumerate(rules):
             if not any(rule.fits(flow) and not any(r.fits(flow) for r in rules[:i]) for flow in FlowClass):
                 raise ValueError(f"rule “{rule.name}” decides nothing: the rules before it fit all that it fits; move it up or delete it")
+            if rule.copies == "always":
+                _check_copies(rule, [flow for flow in FlowClass if rule.fits(flow) and not any(r.fits(flow) for r in rules[:i])])
         return rules
 
     def rule(self, flow: FlowClass) -> Rule:
@@ -153,12 +158,19 @@ class Policy(_Strict):
         rule = self.rule(flow)
         reasons = rule.objections(carrier)
         cap = self.caps.get(carrier.id)
-        if cap is not None and used_octets >= cap.gigabytes_a_month * OCTETS_A_GIGABYTE:
+        if cap is not None and (spent := self.spent(carrier, used_octets)) is not None:
             if cap.beyond is None:
-                reasons.append(f"its {cap.gigabytes_a_month:g} GB of this month are used up")
+                reasons.append(spent)
             elif flow is FlowClass.BULK or flow.precedence < Precedence.parse(cap.beyond):
-                reasons.append(f"its {cap.gigabytes_a_month:g} GB of this month are used up; only {cap.beyond} and above go on")
+                reasons.append(f"{spent}; only {cap.beyond} and above go on")
         return Verdict(not reasons, rule.name, tuple(reasons))
+
+    def spent(self, carrier: Carrier, used_octets: float) -> str | None:
+        """That its cap is used up, in words; None if it is not or there is none. used_octets: as in `evaluate`."""
+        cap = self.caps.get(carrier.id)
+        if cap is None or used_octets < cap.gigabytes_a_month * OCTETS_A_GIGABYTE:
+            return None
+        return f"its {cap.gigabytes_a_month:g} GB of this month are used up"
 
     def explain(self, carriers: Mapping[str, Carrier], used_octets: Mapping[str, float]) -> dict[FlowClass, dict[str, Verdict]]:
         """Every class and carrier, for people."""
@@ -169,6 +181,20 @@ class Policy(_Strict):
     def preference(self, carrier: Carrier) -> int:
         """Lower is preferred."""
         return self.prefer.index(carrier.id) if carrier.id in self.prefer else len(self.prefer)
+
+
+def _check_copies(rule: Rule, decided: list[FlowClass]) -> None:
+    """Raises `ValueError` where copies at all times can never be made."""
+    if not any(flow.is_urgent for flow in decided):
+        raise ValueError(
+            f'rule “{rule.name}” has copies = "always", but decides neither voice nor data of immediate and above, '
+            "of which alone copies are sent: delete it there, or move it to the rule of voice"
+        )
+    if rule.only is not None and len(set(rule.only) - set(rule.never or ())) < 2:
+        raise ValueError(
+            f'rule “{rule.name}” has copies = "always", which takes a second carrier, but allows fewer than two: '
+            "name another under “only”, or delete copies"
+        )
 
 
 def parse_policy(text: str) -> Policy:

@@ -17,12 +17,12 @@ from enum import StrEnum
 from typing import Final
 
 from tramontana.errors import RemoteError
+from tramontana.internet.flow_class import URGENT, FlowClass
 
 PORT: Final = 51850
 """UDP, inside the tunnels, both ends."""
 PROBE_TYPE, ECHO_TYPE = 0x11, 0x12  # version 1 in the upper half of the first octet
 _PROBE: Final = struct.Struct("!BBQI")
-_COPIES: Final = 0x01
 _ECHO: Final = struct.Struct("!BxQQIQQQ")
 _TUNNEL_OCTETS: Final = 28 + 40 + 8 + 32
 """Around a datagram: inner IPv4 and UDP headers, outer IPv6 and UDP headers, WireGuard's header and tag; padded to 16 inside."""
@@ -81,11 +81,12 @@ class Probe:
     sent_us: int
     """The site's clock; no two probes of a tunnel have the same, so it names the probe."""
     shape_kbps: int = 0
-    wants_copies: bool = False
-    """Small urgent packets for the site shall come through this tunnel as well (copies.py)."""
+    copies: frozenset[FlowClass] = frozenset()
+    """Urgent classes whose small packets for the site shall come through this tunnel as well (copies.py)."""
 
     def encode(self) -> bytes:
-        return _PROBE.pack(PROBE_TYPE, _COPIES if self.wants_copies else 0, self.sent_us, self.shape_kbps)
+        flags = sum(1 << bit for bit, flow in enumerate(URGENT) if flow in self.copies)
+        return _PROBE.pack(PROBE_TYPE, flags, self.sent_us, self.shape_kbps)
 
     @classmethod
     def parse(cls, datagram: bytes) -> Probe:
@@ -93,7 +94,7 @@ class Probe:
         if len(datagram) != _PROBE.size or datagram[0] != PROBE_TYPE:
             raise MalformedDatagram(f"{len(datagram)} octets are no PROBE")
         _, flags, sent_us, shape_kbps = _PROBE.unpack(datagram)
-        return cls(sent_us, shape_kbps, bool(flags & _COPIES))  # other flags are of a newer version
+        return cls(sent_us, shape_kbps, frozenset(flow for bit, flow in enumerate(URGENT) if flags >> bit & 1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,7 +251,8 @@ class TunnelProbe:
     def __init__(self, now: float, *, budget: ProbeBudget | None = UNMETERED) -> None:
         self.next_probe_at = now
         self.shape_kbps = 0
-        self.wants_copies = False
+        self.copies: frozenset[FlowClass] = frozenset()
+        """What the gateway is asked to send through this tunnel too."""
         self.answered_at: float | None = None
         """When the newest probe that was answered was sent."""
         self._carrying = False
@@ -301,7 +303,7 @@ class TunnelProbe:
         self._save(now)
         self._purse -= ROUND_OCTETS
         self.next_probe_at = now + self._interval(now)
-        return Probe(sent_us, self.shape_kbps, self.wants_copies)
+        return Probe(sent_us, self.shape_kbps, self.copies)
 
     def handle_counters(self, received_octets: int, sent_octets: int, now: float) -> None:
         """The tunnel's own counters: whatever arrives shows that the link is alive, probes' answers included."""

@@ -10,7 +10,8 @@ returns is always consistent with the observations of that step:
 - A tunnel that loses much is left for one that loses much less.
 - It returns to a preferred carrier only after that was good for `STABLE_S`, and longer the more often it failed.
 - A carrier whose terminal says that it is out counts as down, unless probes are answered; one that it doubts, as suspect.
-- While its tunnel is suspect, urgent traffic is sent over a second one as well.
+- While its tunnel is suspect, urgent traffic is sent over a second one as well. Where the policy says so it is at all times, over another
+  carrier to the same gateway. A copy goes nowhere where the class itself might not.
 """
 
 from __future__ import annotations
@@ -176,6 +177,8 @@ class UplinkChoice:
         self.assigned: dict[FlowClass, TunnelId | None] = dict.fromkeys(FlowClass)
         self.blocked: dict[FlowClass, str] = dict.fromkeys(FlowClass, "the site has only just started")
         self.duplicated: dict[FlowClass, TunnelId | None] = dict.fromkeys(FlowClass)
+        self.uncopied: dict[FlowClass, str] = {}
+        """Classes that the policy wants to go over two carriers at all times and that go over one, with the reason."""
         self.history: deque[Changed] = deque(maxlen=HISTORY)
         self._records: dict[TunnelId, _Record] = {}
         self._moved_at = dict.fromkeys(FlowClass, -math.inf)
@@ -200,7 +203,7 @@ class UplinkChoice:
         switches: dict[tuple[TunnelId | None, TunnelId | None, str], list[FlowClass]] = {}
         duplicates: dict[TunnelId | None, list[FlowClass]] = {}
         hurried: set[TunnelId] = set()
-        made: dict[tuple[object, ...], tuple[TunnelId | None, str, TunnelId | None]] = {}
+        made: dict[tuple[object, ...], tuple[TunnelId | None, str, TunnelId | None, TunnelId | None]] = {}
         for flow in FlowClass:
             before = self.assigned[flow]
             may = tuple(tunnel for tunnel, o in observations.items() if self._may(flow, o))
@@ -208,8 +211,8 @@ class UplinkChoice:
             if alike not in made:
                 allowed = {tunnel: observations[tunnel] for tunnel in may}
                 after, reason = self._choose(flow, before, now, observations, allowed)
-                made[alike] = (after, reason, self._second(after, now, allowed))
-            after, reason, second = made[alike]
+                made[alike] = (after, reason, self._second(after, now, allowed), self._standing(flow, after, now, allowed))
+            after, reason, second, standing = made[alike]
             if after != before or (after is None and self.blocked.get(flow) != reason):
                 switches.setdefault((before, after, reason), []).append(flow)
             if after != before:
@@ -221,7 +224,11 @@ class UplinkChoice:
                 self.blocked.pop(flow, None)
             if second is not None and after is not None and observations[after].is_suspect:
                 hurried.add(second)
-            wanted = second if flow.is_urgent else None
+            wanted = (standing or second) if flow.is_urgent else None
+            if after is not None and wanted is None and self._is_always_copied(flow):
+                self.uncopied[flow] = self._why_single(flow, after, observations)
+            else:
+                self.uncopied.pop(flow, None)
             if wanted != self.duplicated[flow]:
                 duplicates.setdefault(wanted, []).append(flow)
                 self.duplicated[flow] = wanted
@@ -283,6 +290,26 @@ class UplinkChoice:
         others = [tunnel for tunnel, o in allowed.items() if tunnel != current and self._lives(o)]
         return min(others, key=lambda tunnel: self._order(tunnel, allowed[tunnel], now, False), default=None)
 
+    def _is_always_copied(self, flow: FlowClass) -> bool:
+        return flow.is_urgent and self.policy.rules[self._rules[flow]].copies == "always"
+
+    def _standing(
+        self, flow: FlowClass, current: TunnelId | None, now: float, allowed: Mapping[TunnelId, TunnelObservation]
+    ) -> TunnelId | None:
+        """The second best carrier of a class that goes over two at all times.
+
+        To the same gateway: from another one the copies would come under another address. Never over a cap, not even by levels that may go
+        on there: that is for what has no other way.
+        """
+        if current is None or self.policy.rules[self._rules[flow]].copies != "always":
+            return None
+        others = [
+            tunnel
+            for tunnel, o in allowed.items()
+            if _is_second(tunnel, o, current, allowed[current]) and self._lives(o) and self.policy.spent(o.carrier, o.used_octets) is None
+        ]
+        return min(others, key=lambda tunnel: self._order(tunnel, allowed[tunnel], now, False), default=None)
+
     def _may(self, flow: FlowClass, o: TunnelObservation) -> bool:
         known = self._verdicts.get((flow, id(o.carrier)))
         if known is None or known[0] is not o.carrier or o.carrier.id in self.policy.caps:
@@ -339,6 +366,18 @@ class UplinkChoice:
             )
         return "; ".join(dict.fromkeys(f"{o.carrier.name} {self._what_ails(flow, o)}" for o in seen.values()))
 
+    def _why_single(self, flow: FlowClass, current: TunnelId, seen: Mapping[TunnelId, TunnelObservation]) -> str:
+        others = [o for tunnel, o in seen.items() if _is_second(tunnel, o, current, seen[current])]
+        if not others:
+            return "there is no second carrier"
+        return "; ".join(dict.fromkeys(self._why_no_copies(flow, o) for o in others))
+
+    def _why_no_copies(self, flow: FlowClass, o: TunnelObservation) -> str:
+        spent = self.policy.spent(o.carrier, o.used_octets)
+        if spent is not None and self._may(flow, o) and self._lives(o):
+            return f"{o.carrier.name} takes no copies: {spent}"
+        return f"{o.carrier.name} {self._what_ails(flow, o)}"
+
     def _what_ails(self, flow: FlowClass, o: TunnelObservation | None) -> str:
         if o is None:
             return "is gone"
@@ -371,6 +410,11 @@ class UplinkChoice:
 def _soon(o: TunnelObservation, now: float, margin_s: float = 0.0) -> PlannedOutage | None:
     """The planned outage that is under way or begins within the lead, and is worth moving for."""
     return next((plan for plan in o.planned if not plan.is_brief and plan.start - LEAD_S - margin_s <= now < plan.end), None)
+
+
+def _is_second(tunnel: TunnelId, o: TunnelObservation, current: TunnelId, here: TunnelObservation) -> bool:
+    """Another carrier to the same gateway."""
+    return tunnel.gateway == current.gateway and tunnel.uplink != current.uplink and o.carrier.id != here.carrier.id
 
 
 def _is_brief_gap(o: TunnelObservation, now: float) -> bool:

@@ -7,20 +7,23 @@ The table only marks. What may pass at all is another table's business, so a mis
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv4Network, IPv6Network
 from typing import Final
 
 from tramontana.internet.flow_class import CONTROL_DSCP, FlowClass, Kind, VoiceService, of_dscp
 from tramontana.internet.kill_switch import interface_names
-from tramontana.internet.linux.namespace import run
+from tramontana.internet.linux.namespace import Namespace, run
 from tramontana.internet.linux.traffic_control import leaf_minor
 from tramontana.internet.overlay import copy_address
 from tramontana.precedence import Precedence
 
 TABLE: Final = "tramontana_flows"
 DUPLICATES_TABLE: Final = "tramontana_duplicates"
+_SENT, _RECEIVED = "sent_", "received_"
+"""Counters of copies, before the name of the interface."""
 LONGEST_DUPLICATED: Final = 400
 """Octets of an IP packet that is sent twice: a frame of voice, a text; not a download."""
 MARK: Final = 0x540000
@@ -123,12 +126,16 @@ class FlowMarks:
 
 @dataclass(frozen=True, slots=True)
 class Copies:
-    """Packets of these classes go through `device` as well, to the tunnel's other `end`. networks: only what goes there; empty is all."""
+    """Packets of these classes go through `device` as well, to the tunnel's other `end`. networks: only what goes there; empty is all.
+
+    is_counted: what goes and what comes is counted (`copied`); for a site, which has its classes' own packets in another tunnel.
+    """
 
     flows: tuple[FlowClass, ...]
     device: str
     end: str
     networks: tuple[Network, ...] = ()
+    is_counted: bool = False
 
     def rules(self, version: int) -> list[str]:
         family, to = ("ip", self.end) if version == 4 else ("ip6", str(copy_address(IPv4Address(self.end))))
@@ -138,7 +145,25 @@ class Copies:
         where = f"{family} daddr {{ {', '.join(own)} }} " if own else ""
         marks = ", ".join(f"{mark(flow):#x}" for flow in sorted(self.flows))
         small = f"meta l4proto udp meta length <= {LONGEST_DUPLICATED}"
-        return [f'iifname != "{self.device}" {where}meta mark {{ {marks} }} {small} dup to {to} device "{self.device}"']
+        sent = f"counter name {_SENT}{self.device} " if self.is_counted else ""
+        rules = [f'iifname != "{self.device}" {where}meta mark {{ {marks} }} {small} {sent}dup to {to} device "{self.device}"']
+        if self.is_counted:
+            dscp = ", ".join(str(flow.dscp) for flow in sorted(self.flows))
+            rules.append(f'iifname "{self.device}" {family} dscp {{ {dscp} }} {small} counter name {_RECEIVED}{self.device}')
+        return rules
+
+    def counters(self) -> list[str]:
+        return [f"counter {name}{self.device} {{ }}" for name in (_SENT, _RECEIVED)] if self.is_counted else []
+
+
+@dataclass(frozen=True, slots=True)
+class Copied:
+    """What copies took of a tunnel, in octets of the packets inside it: WireGuard and the headers around it come on top."""
+
+    sent_packets: int = 0
+    sent_octets: int = 0
+    received_packets: int = 0
+    received_octets: int = 0
 
 
 def duplicate(copies: Iterable[Copies]) -> None:
@@ -152,11 +177,31 @@ def duplicate(copies: Iterable[Copies]) -> None:
     lines = []
     for version, family in ((4, "ip"), (6, "ip6")):
         rules = [rule for each in wanted for rule in each.rules(version)]
-        lines += [f"table {family} {DUPLICATES_TABLE}", f"delete table {family} {DUPLICATES_TABLE}"]
+        chain = f"{family} {DUPLICATES_TABLE} copy"
+        hook = "type filter hook prerouting priority dstnat + 10; policy accept;"
+        # The chain is made anew and the table stays, and with it what was counted; no packet passes between the two.
+        lines += [f"table {family} {DUPLICATES_TABLE} {{", "chain copy {", hook, "}", "}", f"flush chain {chain}", f"delete chain {chain}"]
         if rules:
-            hook = "type filter hook prerouting priority dstnat + 10; policy accept;"
-            lines += [f"table {family} {DUPLICATES_TABLE} {{", "chain copy {", hook, *rules, "}", "}"]
+            counters = [line for each in wanted for line in each.counters()]
+            lines += [f"table {family} {DUPLICATES_TABLE} {{", *counters, "chain copy {", hook, *rules, "}", "}"]
     run(["nft", "-f", "-"], stdin="\n".join([*lines, ""]))
+
+
+def copied(namespace: Namespace | None = None) -> dict[str, Copied]:
+    """What copies took of each tunnel since the machine started, by interface; nothing where none was ever sent. Raises `HostRefused`."""
+    found: dict[str, Copied] = {}
+    listed = json.loads(run(["nft", "-j", "list", "counters"], namespace=namespace))["nftables"]
+    for counter in (each["counter"] for each in listed if each.get("counter", {}).get("table") == DUPLICATES_TABLE):
+        name, packets, octets = str(counter["name"]), int(counter["packets"]), int(counter["bytes"])
+        is_sent = name.startswith(_SENT)
+        device = name.removeprefix(_SENT if is_sent else _RECEIVED)
+        so_far = found.get(device, Copied())
+        found[device] = (
+            replace(so_far, sent_packets=so_far.sent_packets + packets, sent_octets=so_far.sent_octets + octets)
+            if is_sent
+            else replace(so_far, received_packets=so_far.received_packets + packets, received_octets=so_far.received_octets + octets)
+        )
+    return found
 
 
 def remove() -> None:

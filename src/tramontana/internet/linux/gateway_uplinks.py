@@ -160,7 +160,7 @@ class GatewayUplinks:
         if self._shape_kbps.get((site, uplink)) != probe.shape_kbps:
             self._shape_kbps[site, uplink] = probe.shape_kbps
             self._shape_changed.add(uplink)
-        if self._requests.handle_probe(site, uplink, probe.wants_copies, now):
+        if self._requests.handle_probe(site, uplink, probe.copies, now):
             self._copy()
         responder = self._responders.setdefault((site, uplink), Responder())
         return responder.echo(probe, now, *self._counted(site, uplink), self.routes.sequence(site))
@@ -208,10 +208,11 @@ class GatewayUplinks:
             self._copies_changed = True
             return
         self._is_copying, self._copies_changed = True, False
-        urgent = tuple(flow for flow in FlowClass if flow.is_urgent)
         wanted = [
-            flow_marks.Copies(urgent, self._devices[uplink][0], self._sites[site].addresses[uplink], tuple(self._sites[site].networks))
-            for site, uplink in self._requests.over.items()
+            flow_marks.Copies(
+                tuple(sorted(flows)), self._devices[uplink][0], self._sites[site].addresses[uplink], tuple(self._sites[site].networks)
+            )
+            for (site, uplink), flows in self._requests.wanted.items()
         ]
         done = asyncio.get_running_loop().run_in_executor(self._hand, flow_marks.duplicate, wanted)
 

@@ -335,9 +335,9 @@ class SiteUplinks:
                 if action.over is not None:
                     self._copies[flow] = action.over
         for id_, live in self._live.items():
-            wanted = id_ in self._copies.values()
-            if wanted != live.probe.wants_copies:
-                live.probe.wants_copies = wanted
+            wanted = frozenset(flow for flow, over in self._copies.items() if over == id_)
+            if wanted != live.probe.copies:
+                live.probe.copies = wanted
                 live.probe.hurry(now, ASKING_S)
         self._hand.submit(flow_marks.duplicate, self._copies_wanted()).add_done_callback(self._duplicated)
 
@@ -345,7 +345,7 @@ class SiteUplinks:
         used = [id_ for id_ in self._live if id_ in self._copies.values()]
         over = {id_: tuple(flow for flow, each in self._copies.items() if each == id_) for id_ in used}
         live = {id_: self._live[id_].tunnel for id_ in over}
-        return [flow_marks.Copies(flows, live[id_].device, live[id_].gateway_address) for id_, flows in over.items()]
+        return [flow_marks.Copies(flows, live[id_].device, live[id_].gateway_address, is_counted=True) for id_, flows in over.items()]
 
     def _duplicated(self, done: Future[None]) -> None:
         if done.exception() is not None:

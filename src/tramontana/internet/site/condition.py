@@ -8,9 +8,10 @@ from typing import Any
 from tramontana.carrier_hours import CarrierHour
 from tramontana.internet.driver import position_of
 from tramontana.internet.flow_class import FlowClass
+from tramontana.internet.overlay import TunnelId
 from tramontana.internet.report import MAX_WORDS, MOST_SWITCHES, MOST_TUNNELS, Carrying, SiteReport, Switched, Tunnel
 from tramontana.internet.settings import SiteSettings
-from tramontana.internet.uplink_choice import Changed
+from tramontana.internet.uplink_choice import Changed, UplinkChoice
 
 
 def report_of(
@@ -41,11 +42,23 @@ def report_of(
 
 
 def by_reason(blocked: Mapping[FlowClass, str]) -> list[dict[str, Any]]:
-    """What is blocked: the flows of each reason."""
+    """The flows of each reason: why they are blocked, or go once."""
     reasons: dict[str, list[str]] = {}
     for flow, reason in blocked.items():
         reasons.setdefault(reason, []).append(flow.label)
     return [{"flows": flows, "reason": reason} for reason, flows in reasons.items()]
+
+
+def copies_status(choice: UplinkChoice | None) -> dict[str, Any]:
+    """What goes twice, and through which tunnel the second time; what the policy wants to go twice at all times and does not, and why."""
+    over: dict[TunnelId, list[str]] = {}
+    for flow, tunnel in () if choice is None else choice.duplicated.items():
+        if tunnel is not None:
+            over.setdefault(tunnel, []).append(flow.label)
+    return {
+        "over": [{"gateway": tunnel.gateway, "uplink": tunnel.uplink, "flows": flows} for tunnel, flows in over.items()],
+        "paused": [] if choice is None else by_reason(choice.uncopied),
+    }
 
 
 def _tunnel_report(status: dict[str, Any], carriers: dict[int, str]) -> Tunnel:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from dataclasses import asdict
 from functools import partial
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -37,7 +38,7 @@ from tramontana.internet.driver import (
 from tramontana.internet.flow_class import FlowClass, VoiceService
 from tramontana.internet.key_renewal import SiteKey
 from tramontana.internet.ladder import Rung
-from tramontana.internet.linux import dish_process, firewall, links, mptcp, outlook_process, tcp_proxy
+from tramontana.internet.linux import dish_process, firewall, flow_marks, links, mptcp, outlook_process, tcp_proxy
 from tramontana.internet.linux.carrier_events import CarrierEvents
 from tramontana.internet.linux.flow_marks import FlowMarks, LocalNetwork
 from tramontana.internet.linux.flow_routes import EVERYTHING
@@ -66,7 +67,7 @@ from tramontana.internet.settings import GatewayPlace, SiteSettings, Uplink
 from tramontana.internet.several import flows_over_several
 from tramontana.internet.site import zeroise
 from tramontana.internet.site.channel.driver import Channel
-from tramontana.internet.site.condition import by_reason, changed, report_of
+from tramontana.internet.site.condition import by_reason, changed, copies_status, report_of
 from tramontana.internet.site.foreseen.driver import Foreseen
 from tramontana.internet.site.known_gateways import GATEWAYS, heard_gateways, with_known_gateways
 from tramontana.internet.site.machine import dhcp_clients, remove_tunnels, uplink_lines
@@ -505,7 +506,13 @@ class SiteAgent:
             "main": firewall.counted_packets(self.main, "inet", kill_switch.MAIN_TABLE),
             "uplinks": firewall.counted_packets(self.underlay, "netdev", kill_switch.UPLINK_TABLE),
         }
-        return {**self.condition(), "dropped": dropped}
+        return {**self.condition(), "dropped": dropped, "copied": self._copied()}
+
+    def _copied(self) -> list[dict[str, Any]]:
+        """What copies took of each tunnel since the machine started: the price of a second carrier."""
+        found = flow_marks.copied(self.main)
+        ends = [(tunnel.id, found[tunnel.interface]) for tunnel in self.tunnels.values() if tunnel.interface in found]
+        return [{"gateway": id.gateway, "uplink": id.uplink, **asdict(took)} for id, took in ends]
 
     def condition(self) -> dict[str, Any]:
         """The same without what takes a command to find out, for the site's page and its reports."""
@@ -530,6 +537,7 @@ class SiteAgent:
             "gateways": [channel.status() for channel in self.channels.values()],
             "layers": [self.outer_wireguard.name, self.wireguard.name] if self.is_nested else [self.wireguard.name],
             "tunnels": [{**self._status(tunnel), **self._measured(tunnel.id), **self._rung(tunnel.id)} for tunnel in self.tunnels.values()],
+            "copies": copies_status(choice),
             "several": sorted(id.uplink for id in self._several),
             "dishes": [dish.status() for dish in self.dishes.values()],
             "foreseen": self.foreseen.status(),

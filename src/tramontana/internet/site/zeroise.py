@@ -134,6 +134,7 @@ def condition(settings: SiteSettings, fault: str | None) -> dict[str, Any]:
         "carrying": None,
         "blocked": blocked if fault is None else f"{blocked}; {fault}",
         "blocked_flows": [],
+        "copies": {"over": [], "paused": []},
         "fault": fault,
         "gateways": [],
         "tunnels": [],

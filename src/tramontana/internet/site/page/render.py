@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any, Final, Literal
 
@@ -22,6 +22,9 @@ _WORDS: Final[Mapping[str, tuple[str, str]]] = {
         "Nulla esce senza protezione: finché nessun tunnel è attivo, il traffico attende o è rifiutato.",
     ),
     "classes": ("Blocked kinds of traffic", "Tipi di traffico bloccati"),
+    "copies": ("Urgent packets that go twice", "Pacchetti urgenti che vanno due volte"),
+    "over": ("{0}: over {1} too", "{0}: anche tramite {1}"),
+    "paused": ("{0}: once only. {1}", "{0}: una volta sola. {1}"),
     "tunnels": ("Tunnels", "Tunnel"),
     "carrier": ("Carrier", "Vettore"),
     "gateway": ("Gateway", "Gateway"),
@@ -68,7 +71,7 @@ setInterval(async () => {
   try {
     const answer = await fetch(location.href);
     const read = new DOMParser().parseFromString(await answer.text(), "text/html");
-    for (const id of ["state", "why", "tunnels", "history"]) {
+    for (const id of ["state", "why", "copies", "tunnels", "history"]) {
       const here = document.getElementById(id), there = read.getElementById(id);
       if (here.innerHTML !== there.innerHTML) here.innerHTML = there.innerHTML;
       here.className = there.className;
@@ -110,10 +113,7 @@ def page(condition: Mapping[str, Any], carriers: Mapping[int, str], gateways: Ma
         why = f"<p>{say('why')}: {say.sentence(str(condition['blocked']))}</p><p class=quiet>{say('closed')}</p>"
     else:
         state, kind, why = say("carries", escape(carriers[carrying["uplink"]])), "up", ""
-    classes = "".join(
-        f"<li>{', '.join(say.flow(flow) for flow in each['flows'])}: {say.sentence(each['reason'])}</li>"
-        for each in condition["blocked_flows"]
-    )
+    classes = "".join(f"<li>{say.flows(each['flows'])}: {say.sentence(each['reason'])}</li>" for each in condition["blocked_flows"])
     if classes and carrying is not None:
         why += f"<h2>{say('classes')}</h2><ul>{classes}</ul>"
     other = "it" if language == "en" else "en"
@@ -122,7 +122,8 @@ def page(condition: Mapping[str, Any], carriers: Mapping[int, str], gateways: Ma
         f"<title>{say('title', name)}</title><style>{_STYLE}</style></head><body>"
         f'<header><h1>{name}</h1><a href="?lang={other}" lang="{other}" hreflang="{other}">{say("language")}</a></header>'
         f'<main><p id="stale" role="alert" hidden>{say("stale")}</p><p id="state" class="{kind}" role="status">{state}</p>'
-        f'<div id="why">{why}</div><h2>{say("tunnels")}</h2><div id="tunnels" class="scroll" tabindex="0" role="region" '
+        f'<div id="why">{why}</div><div id="copies">{_copies(condition, carriers, say)}</div>'
+        f'<h2>{say("tunnels")}</h2><div id="tunnels" class="scroll" tabindex="0" role="region" '
         f'aria-label="{say("tunnels")}">{_tunnels(condition, carriers, gateways, say)}</div><h2>{say("history")}</h2>'
         f'<div id="history">{_history(condition, carriers, say)}</div></main><script>{_SCRIPT}</script></body></html>'
     )
@@ -144,11 +145,21 @@ class _Say:
     def flow(self, label: str) -> str:
         return " ".join(self(part) if part in _WORDS else escape(part) for part in label.split(", "))
 
+    def flows(self, labels: Sequence[str]) -> str:
+        return ", ".join(map(self.flow, labels))
+
     def number(self, value: float | None, unit: str, digits: int = 0) -> str:
         if value is None:
             return "–"
         text = f"{value:.{digits}f}"
         return f"{text.replace('.', ',') if self._language == 'it' else text} {unit}"
+
+
+def _copies(condition: Mapping[str, Any], carriers: Mapping[int, str], say: _Say) -> str:
+    copies = condition["copies"]
+    lines = [say("over", say.flows(each["flows"]), escape(carriers[each["uplink"]])) for each in copies["over"]]
+    lines += [say("paused", say.flows(each["flows"]), say.sentence(each["reason"])) for each in copies["paused"]]
+    return f"<h2>{say('copies')}</h2><ul>{''.join(f'<li>{line}</li>' for line in lines)}</ul>" if lines else ""
 
 
 def _tunnels(condition: Mapping[str, Any], carriers: Mapping[int, str], gateways: Mapping[str, int], say: _Say) -> str:
