@@ -90,6 +90,7 @@ async def test_messages_receipts_and_texts_of_phones(tmp_path: Path) -> None:
             listed, _ = await rows.listed(connection)
         for task in tasks:
             task.cancel()
+        await asyncio.wait(tasks, timeout=30)
     await store.close()
     sent: dict[int, list[Message]] = {}
     for message in operator.messages:

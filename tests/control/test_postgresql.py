@@ -270,6 +270,7 @@ async def test_a_restart_of_the_database_loses_nothing_accepted(own_server: Post
                 while not await store.leads():  # noqa: ASYNC110 - its place comes back with the next look
                     await asyncio.sleep(0.05)
             keeping.cancel()
+            await asyncio.wait([keeping], timeout=30)
         async with store.read() as connection:
             kept = set((await connection.execute(select(schema.devices.c.device_id))).scalars())
             report = await audit.verify(connection)

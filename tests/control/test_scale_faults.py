@@ -226,6 +226,7 @@ async def _under_faults(
                 receiver.arrived.clear()
                 await receiver.arrived.wait()
         listening.cancel()
+        await asyncio.wait([listening], timeout=30)
     got = receiver.processed
     assert [item["seq"] for item in got] == list(range(1, len(got) + 1))  # in order, without a gap, none twice
     assert [item["payload"] for item in got if item["kind"] == "application"] == [b64(message) for message in sent]

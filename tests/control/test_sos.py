@@ -68,6 +68,7 @@ async def room(houses: Houses, tmp_path: Path, tak: TakServers | None = None) ->
         async with houses(operators=operators, tak=tak or TakServers()) as house:
             yield house, operator, await house.administrator()
         serving.cancel()
+        await asyncio.wait([serving], timeout=30)
 
 
 def written(folder: Path, port: int) -> Operators:

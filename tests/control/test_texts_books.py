@@ -140,3 +140,4 @@ async def test_a_peer_binds_over_tls(tmp_path: Path) -> None:
             await courier.until(lambda: [(answer.key, answer.status) for answer in courier.answers] == [("one", 0)])
             link.cancel()
             running.cancel()
+            await asyncio.wait([link, running], timeout=30)

@@ -158,6 +158,7 @@ async def test_what_could_not_be_booked_is_booked_later(tmp_path: Path, monkeypa
             while await state_of_all(store) != [then]:  # noqa: ASYNC110 - what is waited for stands in the store
                 await asyncio.sleep(0.02)
             delivering.cancel()
+            await asyncio.wait([delivering], timeout=30)
 
 
 class BrokenBooks(MemoryCourier):
@@ -195,6 +196,7 @@ async def test_a_session_whose_books_fail_closes_its_connection() -> None:
             while server.bound():  # noqa: ASYNC110 - the server has no event for it
                 await asyncio.sleep(0.01)
         serving.cancel()
+        await asyncio.wait([serving], timeout=30)
 
 
 async def test_a_taken_port_and_a_store_that_rests_do_not_end_the_service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -233,6 +235,7 @@ async def test_a_taken_port_and_a_store_that_rests_do_not_end_the_service(tmp_pa
                 await listening.wait()
             assert not running.done()
             running.cancel()
+            await asyncio.wait([running], timeout=30)
 
 
 def of_peer(body: bytes, **more: Any) -> Message:
@@ -326,6 +329,7 @@ async def test_a_peer_that_did_not_hear_our_answer_sends_again_over_a_new_sessio
         for each in (its_writer, writer):
             each.close()
         running.cancel()
+        await asyncio.wait([running], timeout=30)
 
 
 async def test_who_has_our_answer_and_writes_the_same_over_another_session_has_written_twice(tmp_path: Path) -> None:

@@ -142,6 +142,7 @@ async def sending(store: Store) -> AsyncIterator[Crowd]:
         await all_sending
         await crowd.check()
         receiving.cancel()
+        await asyncio.wait([receiving], timeout=30)
 
 
 async def test_postgresql_fails_while_many_send(own_postgresql: Postgresql) -> None:

@@ -318,6 +318,7 @@ async def test_however_much_there_is_to_tell_it_is_told() -> None:
             assert server.connections == 1
         finally:
             running.cancel()
+            await asyncio.wait([running], timeout=30)
 
 
 WRONG = [

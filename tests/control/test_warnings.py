@@ -407,6 +407,7 @@ async def test_a_clock_that_is_set_does_not_cut_a_controller_off(monkeypatch: py
                 arrived.clear()
                 await arrived.wait()
         running.cancel()
+        await asyncio.wait([running], timeout=30)
     assert station.connections == 1
     assert seen[0].at >= 1_790_000_000.0
 

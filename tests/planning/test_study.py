@@ -290,7 +290,7 @@ def test_the_page_stands_alone_and_every_figure_leads_to_its_source(tmp_path: Pa
         table = tree.xpath(f"//h2[text()='{heading}']/following::table[1]")[0]
         assert len(table.xpath(".//td//a")) >= 10  # every figure leads to how it comes about
     saturated = tree.xpath("//h2[@id='busy-hour']/following::table[2]")[0]
-    assert len(saturated.xpath(".//td//a")) == 10 * 4 * 2  # ten places that ask (of a track one), four alternatives with a sky, likely and cautious
+    assert len(saturated.xpath(".//td//a")) == 10 * 4 * 2  # ten that ask (of a track one), four with a sky, likely and cautious
     assert "SpaceX ends the contract" in tree.text_content()
     for one in read_study(ITALY).reported:
         row = next(row for row in tree.xpath("//h2[text()='As reported']/following::table[1]//tr") if one.fact[1:] in row.text_content())
