@@ -12,7 +12,10 @@ from typing import Any
 
 from tests.internet.namespaces import Lab, lab
 from tramontana.internet.flow_class import FlowClass
+from tramontana.internet.kill_switch import GATEWAY_TABLE, gateway_rules
 from tramontana.internet.linux import tcp_proxy
+from tramontana.internet.linux.firewall import apply_rules
+from tramontana.internet.linux.namespace import Namespace
 from tramontana.internet.tcp_proxy import TABLE, ProxySettings, Role
 
 CLIENT, SERVER = "10.64.1.2", "10.8.0.2"
@@ -45,8 +48,10 @@ class Proxied:
         for version, via in (("-4", "10.8.0.1"), ("-6", "2001:db8:8::1")):
             made.run("server", "ip", version, "route", "add", "default", "via", via)
         self.use(1)
-        masquerade = 'chain post { type nat hook postrouting priority srcnat; oifname "out" masquerade; };'
-        made.run("gateway", "nft", f"table inet nat {{ {masquerade} }}")
+        rules = gateway_rules(self._inside, "out", ["10.64.1.0/24", "100.64.0.0/10", "fd64::/64", "fd99::/16"], site_to_site=False)
+        apply_rules(Namespace(made.real("gateway")), rules)
+        neighbours = "icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } accept"  # of veth pairs; WireGuard has none
+        made.run("gateway", "nft", f"insert rule inet {GATEWAY_TABLE} of_site {neighbours}")
 
     def use(self, link: int) -> None:
         """Everything goes over this link, both ways."""

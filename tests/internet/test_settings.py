@@ -131,3 +131,22 @@ def test_sites_reach_each_other_only_if_they_may() -> None:
     between = 'iifname "romeu1" oifname "romeu1" accept'
     assert between in rules(may=True)
     assert between not in rules(may=False)
+
+
+def test_a_site_has_of_the_gateway_itself_only_what_its_agents_need() -> None:
+    def chain(name: str, *services: tuple[str, int]) -> list[str]:
+        text = gateway_rules(["romeu2", "romeu1"], "eth0", [], site_to_site=True, services=services)
+        return [line.strip() for line in text.partition(f"chain {name} {{")[2].partition("}\n  ")[0].splitlines() if line.strip()]
+
+    assert chain("input")[-1] == 'iifname { "romeu1", "romeu2" } goto of_site'
+    rules = chain("of_site")
+    assert rules[-1] == "drop"
+    assert [each for each in rules if "dport" in each] == ["udp dport 51850 accept"]
+    assert [each for each in chain("of_site", ("tcp", 443)) if each not in rules] == ["tcp dport 443 accept"]
+
+
+@pytest.mark.parametrize("service", ["443", "tcp/0", "tcp/65536", "sctp/9", "tcp/443 accept; udp"])
+def test_a_service_for_sites_is_a_port(service: str) -> None:
+    with pytest.raises(SettingsRefused):
+        parse_settings(f'open_to_sites = ["{service}"]\n{GATEWAY}', GatewaySettings, "gateway.toml")
+    parse_settings(f'open_to_sites = ["udp/3478"]\n{GATEWAY}', GatewaySettings, "gateway.toml")

@@ -16,10 +16,24 @@ from pathlib import Path
 
 import pytest
 
-from tests.system.routers import ETH_P_ALL, FRESH_S, MARK, Agent, Routers, missing_for_routers, nothing_in_the_clear, routers, wait_for
+from tests.system.routers import (
+    ETH_P_ALL,
+    FRESH_S,
+    INTERNET_6,
+    MARK,
+    Agent,
+    Routers,
+    missing_for_routers,
+    nothing_in_the_clear,
+    routers,
+    wait_for,
+)
 from tramontana.carrier_hours import HOUR_S
-from tramontana.internet.linux.namespace import Namespace
+from tramontana.internet.checksum import internet_checksum
+from tramontana.internet.kill_switch import GATEWAY_TABLE
+from tramontana.internet.linux.namespace import Namespace, run
 from tramontana.internet.linux.wireguard import SOCKETS
+from tramontana.internet.overlay import CONTROL_PORT, HTTPS_PORT
 from tramontana.internet.service_record import ServiceRecord
 
 pytestmark = [
@@ -98,6 +112,80 @@ def test_nothing_leaves_but_through_a_tunnel_that_has_its_key(network: Routers) 
     down = command(network.site, "down")
     assert down.returncode == 0, down.stderr
     assert not network.namespace("under").exists
+
+
+GATEWAY_OWN = ("203.0.113.1", "2001:db8:113::1", "100.64.64.1")
+"""Its addresses of both families, and that of its end of the tunnel over the first uplink."""
+
+
+def had_by_the_host(network: Routers, kind: socket.SocketKind, port: int) -> set[str]:
+    """At which addresses of the gateway a host behind the site comes in."""
+    found = set()
+    for address in GATEWAY_OWN:
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        with network.namespace("gate").entered(), socket.socket(family, kind) as there:
+            there.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            there.bind((address, port))
+            there.settimeout(2)
+            with network.namespace("host").entered(), socket.socket(family, kind) as here:
+                here.settimeout(2)
+                with suppress(TimeoutError):
+                    if kind is socket.SOCK_STREAM:
+                        there.listen()
+                        here.connect((address, port))
+                    else:
+                        here.sendto(MARK, (address, port))
+                        there.recv(100)
+                    found.add(address)
+    return found
+
+
+def answers_pings(network: Routers, address: str) -> bool:
+    """ICMP echoes (RFC 792, RFC 4443 §4.1) from the host behind the site."""
+    is_6 = ":" in address
+    family, protocol = (socket.AF_INET6, socket.IPPROTO_ICMPV6) if is_6 else (socket.AF_INET, socket.IPPROTO_ICMP)
+    asks, answers = (128, 129) if is_6 else (8, 0)
+    bare = struct.pack("!BBHHH", asks, 0, 0, os.getpid() & 0xFFFF, 1)
+    echo = bare if is_6 else bare[:2] + internet_checksum(bare).to_bytes(2, "big") + bare[4:]  # of ICMPv6 the kernel makes it
+    with network.namespace("host").entered(), socket.socket(family, socket.SOCK_RAW, protocol) as raw:
+        raw.settimeout(5)
+        raw.sendto(echo, (address, 0))
+        with suppress(TimeoutError):
+            while True:
+                packet, sender = raw.recvfrom(200)
+                if sender[0] == address and (packet if is_6 else packet[20:])[0] == answers:
+                    return True
+    return False
+
+
+def test_a_site_reaches_nothing_that_the_gateway_itself_serves(tmp_path: Path) -> None:
+    everywhere, ways = set(GATEWAY_OWN), (socket.SOCK_STREAM, socket.SOCK_DGRAM)
+    with routers(tmp_path, uplinks=1) as network:
+        network.gateway.start()
+        network.site.start()
+        network.wait_until_up()
+        with network.traffic() as traffic:
+            assert [had_by_the_host(network, way, 8440) for way in ways] == [set(), set()]
+            assert {address for address in GATEWAY_OWN if answers_pings(network, address)} == everywhere
+            for way in (CONTROL_PORT, HTTPS_PORT):
+                with network.namespace("host").entered(), socket.socket() as door:
+                    door.settimeout(2)
+                    with pytest.raises(TimeoutError):
+                        door.connect((GATEWAY_OWN[0], way))  # open to the internet, where the site's agent comes from
+            network.renew(1)
+        assert traffic.lost == 0
+        assert network.reaches(INTERNET_6)
+
+        run(["nft", "flush", "chain", "inet", GATEWAY_TABLE, "of_site"], namespace=network.namespace("gate"))
+        assert [had_by_the_host(network, way, 8440) for way in ways] == [everywhere, everywhere]
+
+        network.gateway.stop(signal.SIGTERM)
+        network.gateway.config.write_text(f'open_to_sites = ["tcp/8440"]\n{network.gateway.config.read_text()}')
+        network.gateway.start()
+        network.wait_until_up()
+        assert had_by_the_host(network, socket.SOCK_STREAM, 8440) == everywhere
+        assert had_by_the_host(network, socket.SOCK_STREAM, 8441) == set()
+        assert had_by_the_host(network, socket.SOCK_DGRAM, 8440) == set()
 
 
 def test_keys_are_renewed_and_agents_die_without_one_packet_lost(network: Routers) -> None:

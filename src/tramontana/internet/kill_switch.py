@@ -14,6 +14,8 @@ from itertools import product
 from tramontana.internet.addresses import METADATA, Address
 from tramontana.internet.dish import PORT
 from tramontana.internet.overlay import CONTROL_PORT, HTTPS_PORT, MAX_UPLINK_INDEX, WIREGUARD_PORT
+from tramontana.internet.probe import PORT as PROBE_PORT
+from tramontana.internet.tcp_proxy import CAPTURED_MARK
 
 MAIN_TABLE = "tramontana_site"
 UPLINK_TABLE = "tramontana_uplinks"
@@ -128,8 +130,33 @@ def between_rules(outer: Mapping[str, int], *, serving: bool) -> str:
     )
 
 
-def gateway_rules(tunnels: Iterable[str], outside: str, networks: Iterable[str], *, site_to_site: bool) -> str:
-    """For a gateway: sites' private networks reach the internet by its address, each other if they may; nobody reaches a site unasked."""
+def _input(tunnels: str, services: Iterable[tuple[str, int]]) -> str:
+    """What sites may have of the gateway itself. Their packets alone are looked at; the doors of its agent are outside, not in tunnels."""
+    errors = "destination-unreachable, time-exceeded, parameter-problem"
+    opened = "".join(f"    {protocol} dport {port} accept\n" for protocol, port in sorted(services))
+    return f"""  chain input {{
+    type filter hook input priority 0; policy accept;
+    iifname {tunnels} goto of_site
+  }}
+  chain of_site {{
+    ct state established,related accept
+    udp dport {PROBE_PORT} accept
+    meta mark {CAPTURED_MARK:#x} accept
+    icmp type {{ echo-request, {errors} }} accept
+    icmpv6 type {{ echo-request, packet-too-big, {errors} }} accept
+{opened}    drop
+  }}
+"""
+
+
+def gateway_rules(
+    tunnels: Iterable[str], outside: str, networks: Iterable[str], *, site_to_site: bool, services: Iterable[tuple[str, int]] = ()
+) -> str:
+    """For a gateway: sites' private networks reach the internet by its address, each other if they may; nobody reaches a site unasked, and
+    no site the gateway.
+
+    services: protocol and port of what sites may have of this machine all the same.
+    """
     tunnels = interface_names(tunnels)
     masqueraded = ""
     for word, version in (("ip", 4), ("ip6", 6)):
@@ -147,7 +174,7 @@ def gateway_rules(tunnels: Iterable[str], outside: str, networks: Iterable[str],
     oifname "{outside}" iifname {tunnels} accept
     iifname "{outside}" oifname {tunnels} ct state established,related accept
 {between}  }}
-  chain postrouting {{
+{_input(tunnels, services)}  chain postrouting {{
     type nat hook postrouting priority srcnat;
 {masqueraded}  }}
 """,

@@ -29,6 +29,7 @@ SiteNumber = Annotated[int, Field(strict=True, ge=2, le=MAX_SITE_NUMBER)]
 GatewayNumber = Annotated[int, Field(strict=True, ge=0, le=MAX_GATEWAY_NUMBER)]
 UplinkIndex = Annotated[int, Field(ge=1, le=MAX_UPLINK_INDEX)]
 Seconds = Annotated[float, Field(gt=0, le=3600)]
+Service = Annotated[str, Field(pattern=r"^(tcp|udp)/[1-9][0-9]{0,4}$")]
 
 
 class SettingsRefused(LocalError):
@@ -198,6 +199,8 @@ class GatewaySettings(_Router):
     uplinks: Annotated[tuple[UplinkIndex, ...], Field(min_length=1)]
     """Indexes of the sites' uplinks that it serves; it listens at UDP 51820 + index."""
     site_to_site: bool = False
+    open_to_sites: tuple[Service, ...] = ()
+    """Services of this machine that sites may reach through their tunnels, such as `tcp/443` of a server beside the gateway."""
     metrics_port: Annotated[int, Field(ge=1, le=65535)] | None = None
     """Of 127.0.0.1, where Prometheus may ask for `/metrics` (docs/internet.md). None: nowhere."""
 
@@ -206,6 +209,19 @@ class GatewaySettings(_Router):
         return [str(each) for each in (self.address, self.address_6) if each is not None]
 
     site: tuple[SitePlace, ...] = ()
+
+    @property
+    def services(self) -> list[tuple[str, int]]:
+        """Protocol and port of each of `open_to_sites`."""
+        named = (each.partition("/") for each in self.open_to_sites)
+        return [(protocol, int(port)) for protocol, _, port in named]
+
+    @model_validator(mode="after")
+    def _ports_there_are(self) -> Self:
+        for protocol, port in self.services:
+            if port > 65535:
+                raise ValueError(f"open_to_sites: there is no port {port} of {protocol}")
+        return self
 
     @model_validator(mode="after")
     def _all_different(self) -> Self:

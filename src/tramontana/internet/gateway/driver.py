@@ -155,6 +155,7 @@ class GatewayAgent:
             settings.outside,
             [block, *networks],
             site_to_site=settings.site_to_site,
+            services=settings.services,
         )
         firewall.apply_rules(self.here, rules)
         branches = {
