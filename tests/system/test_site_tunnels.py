@@ -268,7 +268,7 @@ def test_a_revoked_site_is_cut_off_and_destroys_its_keys_if_that_is_the_order(ne
 _DIES_WHILE_IT_DESTROYS = """
 import os
 from tramontana.cli.main import main
-from tramontana.internet.site import zeroise
+from tramontana.internet import zeroise
 erase, left = zeroise.erase, iter(range(3))
 zeroise.erase = lambda path: os._exit(9) if next(left, None) is None else erase(path)
 main()
@@ -308,3 +308,56 @@ def test_a_site_is_zeroised_though_the_command_dies_in_the_middle(tmp_path: Path
         assert again.returncode == 0, again.stderr
         network.site.stop(signal.SIGTERM)
         assert command(network.site, "down").returncode == 0
+
+
+def is_zeroised(network: Routers, why: str, *secrets: bytes) -> None:
+    """Nothing is left of the gateway's keys and of what it knew, and a restart finds it as it is."""
+    own, config = network.folder / "gateway", network.gateway.config
+    network.wait_for(lambda: why in str((network.gateway.status() or {}).get("blocked")), "the gateway says that it was zeroised")
+    fingerprint = network.ministry.organisation.key.root.fingerprint_text
+    network.wait_for(lambda: fingerprint not in config.read_text(), "all is done")
+    files = [path for path in own.rglob("*") if path.is_file()]
+    assert [path.name for path in files] == ["zeroised"]
+    assert not any(secret in path.read_bytes() for path in files for secret in secrets)
+    assert not (network.folder / "gateway.entries").exists()
+    assert not network.reaches()
+    gate = network.namespace("gate")
+    assert f"{network.name[:5]}gu1" not in run(["ip", "link", "show"], namespace=gate)
+    rules = run(["nft", "list", "ruleset"], namespace=gate)
+    assert "10.64.2.0" not in rules
+    assert "tramontana_front" not in rules
+    assert "policy drop" in rules.partition("chain forward")[2]
+
+
+def test_a_gateway_is_zeroised_by_command_beside_its_agent(tmp_path: Path) -> None:
+    with routers(tmp_path, uplinks=1) as network:
+        network.gateway.start()
+        network.site.start()
+        network.wait_until_up()
+        interface = f"{network.name[:5]}gu1"
+        secret = (network.folder / "gateway" / f"{interface}.key").read_bytes()
+        process = network.gateway.process
+        done = command(network.gateway, "zeroise", "--yes")
+        assert done.returncode == 0, done.stderr
+        is_zeroised(network, "zeroised; somebody did so on this machine", secret)
+        assert process is not None
+        assert process.poll() is None  # the service goes on, and says why it serves nobody
+        assert command(network.gateway, "zeroise", "--yes").returncode == 0
+        network.gateway.stop(signal.SIGTERM)
+        assert command(network.gateway, "down").returncode == 0
+        assert GATEWAY_TABLE not in run(["nft", "list", "tables"], namespace=network.namespace("gate"))
+
+
+@pytest.mark.parametrize("runs", [True, False])
+def test_a_gateway_destroys_its_keys_if_its_revocation_orders_it(tmp_path: Path, runs: bool) -> None:
+    """Also where it finds the order in its log when it starts."""
+    with routers(tmp_path, uplinks=1) as network:
+        network.gateway.start()
+        network.site.start()
+        network.wait_until_up()
+        if not runs:
+            network.gateway.stop(signal.SIGKILL)
+        network.add_to_log("gateway", network.ministry.revoke(network.rome, "zeroise: captured"))
+        if not runs:
+            network.gateway.start()
+        is_zeroised(network, "zeroised; the organisation ordered it")

@@ -9,9 +9,9 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import click
 
@@ -21,15 +21,17 @@ from tramontana.cli.dish import dish
 from tramontana.cli.router_link import ServerLink, catch_up
 from tramontana.device.storage.driver import SealedStore
 from tramontana.errors import LocalError
+from tramontana.internet import zeroise
 from tramontana.internet.driver import STATUS_SOCKET, StateDirectory, serve_status
 from tramontana.internet.gateway import driver as gateways
+from tramontana.internet.gateway import machine as gateway_machine
 from tramontana.internet.linux.found import interfaces
 from tramontana.internet.settings import GatewaySettings, SiteSettings, parse_settings
 from tramontana.internet.site import driver as sites
-from tramontana.internet.site import known_gateways, machine, zeroise
+from tramontana.internet.site import known_gateways, machine
 from tramontana.internet.site.page.driver import serve
 from tramontana.internet.site.page.render import page
-from tramontana.internet.site.zeroise import Zeroised
+from tramontana.internet.zeroise import Zeroised
 
 S = TypeVar("S", SiteSettings, GatewaySettings)
 STATUS_TIMEOUT_S = 5.0
@@ -61,30 +63,34 @@ def run_site(config: Path) -> None:
 @config_option
 def run_gateway(config: Path) -> None:
     """Make this machine a gateway and keep it one. Ctrl-C stops the agent; tunnels stay (`gateway down` takes them away)."""
-    _run(_gateway(_settings(config, GatewaySettings)))
+    _run(_gateway(config))
 
 
 async def _site(config: Path) -> None:
     """The agent, made anew when other gateways are there: tunnels outlive that."""
     made: list[float] = []
-    await _stay_closed_if_zeroised(config)
+    await _stay_closed_if_zeroised(config, SiteSettings, machine.destroy_keys)
     while True:
         made = [*made, time.monotonic()][-known_gateways.MOST_REMADE :]
         settings = _settings(config, SiteSettings)
         machine.close(known_gateways.with_known_gateways(settings))
-        agent = sites.SiteAgent(settings)
         try:
+            agent = sites.SiteAgent(settings)
             await beside(agent.run(), _due(agent, made))
         except Zeroised as ordered:
-            logging.getLogger("tramontana.site").warning("%s", ordered)
-            # Anew, so that this process has nothing of the keys in its memory; it finishes what was begun.
-            words = ["-P", "-m", "tramontana.cli.main", "site", "run", "--config", str(config)]
-            os.execv(sys.executable, [sys.executable, *words])  # noqa: S606 - there is no shell in it
+            _begin_anew("site", config, ordered)
 
 
-async def _stay_closed_if_zeroised(config: Path) -> None:
+def _begin_anew(word: str, config: Path, ordered: Zeroised) -> NoReturn:
+    """So that this process has nothing of the keys in its memory; the new one finishes what was begun."""
+    logging.getLogger(f"tramontana.{word}").warning("%s", ordered)
+    words = ["-P", "-m", "tramontana.cli.main", word, "run", "--config", str(config)]
+    os.execv(sys.executable, [sys.executable, *words])  # noqa: S606 - there is no shell in it
+
+
+async def _stay_closed_if_zeroised(config: Path, kind: type[S], destroy_keys: Callable[[S, Path], None]) -> None:
     """Destroy what is left, and then only say so."""
-    settings = _settings(config, SiteSettings)
+    settings = _settings(config, kind)
     if not zeroise.is_begun(settings.state):
         return
     fault: str | None = None
@@ -93,14 +99,14 @@ async def _stay_closed_if_zeroised(config: Path) -> None:
         return zeroise.condition(settings, fault)
 
     async with await serve_status(StateDirectory(settings.state), condition), asyncio.TaskGroup() as tasks:
-        if settings.page_port is not None:
+        if isinstance(settings, SiteSettings) and settings.page_port is not None:
             tasks.create_task(serve(settings.local, settings.page_port, lambda language: page(condition(), {}, {}, language)))
         while True:
             try:
-                zeroise.finish(settings, config)
+                destroy_keys(settings, config)
             except LocalError as error:
                 fault = str(error)
-                logging.getLogger("tramontana.site").error("%s", fault)
+                logging.getLogger("tramontana.zeroise").error("%s", fault)
             else:
                 fault = None
                 await asyncio.Event().wait()
@@ -112,9 +118,17 @@ async def _due(agent: sites.SiteAgent, made: list[float]) -> None:
     await asyncio.sleep(known_gateways.wait_until_remade_s(made, time.monotonic()))
 
 
-async def _gateway(settings: GatewaySettings) -> None:
+async def _gateway(config: Path) -> None:
+    await _stay_closed_if_zeroised(config, GatewaySettings, gateway_machine.destroy_keys)
+    try:
+        await _serve_sites(_settings(config, GatewaySettings))
+    except Zeroised as ordered:
+        _begin_anew("gateway", config, ordered)
+
+
+async def _serve_sites(settings: GatewaySettings) -> None:
     if not settings.joined:
-        await gateways.GatewayAgent(settings).run()
+        await beside(gateways.GatewayAgent(settings).run(), asyncio.Event().wait())
         return
     store = SealedStore.of_machine(settings.state)
     try:
@@ -176,10 +190,7 @@ def join_site(
     """
     joining.check_root("site")
     kept_in = directory or Path("/var/lib/tramontana/site")
-    if zeroise.is_begun(kept_in):
-        if link is None:
-            raise Zeroised("this site was zeroised: give the link of a new invitation with the role site")
-        zeroise.forget(kept_in)
+    _forget_zeroised(kept_in, "site", link)
     found = interfaces()
     by_local = joining.find_local(local, found, [text.partition("=")[0] for text in uplinks])
     chosen = joining.find_uplinks(uplinks, found, by_local)
@@ -229,13 +240,15 @@ def join_gateway(
     """Make this machine a gateway of the organisation that the invitation LINK names; `-`: a line of standard input, which no other user
     of the machine sees. Begun before, it goes on without LINK."""
     joining.check_root("gateway")
+    kept_in = directory or Path("/var/lib/tramontana/gateway")
+    _forget_zeroised(kept_in, "gateway", link)
     interface, at = joining.outside_of(interfaces(), outside, address)
     at_6 = joining.address_of_6(address_6, at)
     certified, place = joining.join_router(
         "gateway",
         link,
         name.strip(),
-        directory or Path("/var/lib/tramontana/gateway"),
+        kept_in,
         lambda connected: joining.gateway_place(connected, at, at_6),
     )
     common = certified.common_lines(tag or "gate", position)
@@ -244,7 +257,7 @@ def join_gateway(
     click.echo(f"Gateway {place.number} at {at}{'' if at_6 is None else f' and {at_6}'}, towards the internet by {interface}.")
     if foreground or not joining.install_service("gateway", config):
         click.echo("Runs in the foreground; Ctrl-C stops the agent, and tunnels stay.")
-        _run(_gateway(_settings(config, GatewaySettings)))
+        _run(_gateway(config))
 
 
 @site.command("down")
@@ -264,14 +277,41 @@ def zeroise_site(config: Path, yes: bool) -> None:
     settings = _settings(config, SiteSettings)
     if not yes:
         click.confirm(f"Destroy the keys of this site ({config})? Its local network stays cut off.", abort=True)
+    _zeroise(settings, config, machine.destroy_keys)
+    click.echo("Zeroised: keys, log and certificate are destroyed, tunnels are closed, and nothing leaves this site.")
+    click.echo("Tell a custodian, so that its certificate is revoked. `tramontana site down` takes the kill switch away.")
+
+
+@gateway.command("zeroise")
+@config_option
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def zeroise_gateway(config: Path, yes: bool) -> None:
+    """Destroy this gateway's keys and all that it knows of the organisation and its sites, close their tunnels, and forward nothing any
+    more. Nothing brings them back: for service again it joins with a new invitation."""
+    joining.check_root("gateway")
+    settings = _settings(config, GatewaySettings)
+    if not yes:
+        click.confirm(f"Destroy the keys of this gateway ({config})? Its sites have to go by others.", abort=True)
+    _zeroise(settings, config, gateway_machine.destroy_keys)
+    click.echo("Zeroised: keys, log and certificate are destroyed, tunnels are closed, and nothing is forwarded.")
+    click.echo("Tell a custodian, so that its certificate is revoked. `tramontana gateway down` takes the rules away.")
+
+
+def _zeroise(settings: S, config: Path, destroy_keys: Callable[[S, Path], None]) -> None:
     zeroise.begin(settings.state, "somebody did so on this machine", time.time())
-    zeroise.finish(settings, config)
+    destroy_keys(settings, config)
     ends = time.monotonic() + ZEROISE_AGAIN_S
     while not _is_quiet(settings.state) and time.monotonic() < ends:
         time.sleep(0.1)
-    zeroise.finish(settings, config)  # what an agent that was at work made meanwhile
-    click.echo("Zeroised: keys, log and certificate are destroyed, tunnels are closed, and nothing leaves this site.")
-    click.echo("Tell a custodian, so that its certificate is revoked. `tramontana site down` takes the kill switch away.")
+    destroy_keys(settings, config)  # what an agent that was at work made meanwhile
+
+
+def _forget_zeroised(state: Path, role: str, link: str | None) -> None:
+    """Raises `Zeroised` where a machine that was zeroised is to join without a new invitation."""
+    if zeroise.is_begun(state):
+        if link is None:
+            raise Zeroised(f"this {role} was zeroised: give the link of a new invitation with the role {role}")
+        zeroise.forget(state)
 
 
 def _is_quiet(state: Path) -> bool:
@@ -286,7 +326,7 @@ def _is_quiet(state: Path) -> bool:
 @config_option
 def gateway_down(config: Path) -> None:
     """Take tunnels and rules away."""
-    gateways.take_down(_settings(config, GatewaySettings))
+    gateway_machine.take_down(_settings(config, GatewaySettings))
 
 
 @site.command("status")

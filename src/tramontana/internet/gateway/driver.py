@@ -13,7 +13,7 @@ from itertools import count
 from typing import Any
 
 from tramontana.errors import LocalError, TramontanaError
-from tramontana.internet import kill_switch
+from tramontana.internet import kill_switch, zeroise
 from tramontana.internet.addresses import Network, is_private, overlapped
 from tramontana.internet.control_channel import Acceptance, GatewayAt, Gateways, Introduction, LogPart, Refusal, Sealed
 from tramontana.internet.door import Door
@@ -37,16 +37,17 @@ from tramontana.internet.driver import (
 )
 from tramontana.internet.flow_class import FlowClass
 from tramontana.internet.gateway.channel.driver import Connection
+from tramontana.internet.gateway.machine import remove_tunnels
 from tramontana.internet.key_renewal import GatewayKey
 from tramontana.internet.linux import firewall, links, tcp_proxy, traffic_control
 from tramontana.internet.linux.flow_marks import FlowMarks
 from tramontana.internet.linux.found import connected_networks
-from tramontana.internet.linux.gateway_front import remove_rules, serving
+from tramontana.internet.linux.gateway_front import serving
 from tramontana.internet.linux.gateway_uplinks import GatewaySite, GatewayUplinks
 from tramontana.internet.linux.listening import listener
 from tramontana.internet.linux.metrics_server import serve_metrics
 from tramontana.internet.linux.namespace import HostRefused, Namespace, allow_files
-from tramontana.internet.linux.wireguard import WireGuard, layers_here, public_key_of, remove_outer, wireguard_here
+from tramontana.internet.linux.wireguard import WireGuard, layers_here, public_key_of, wireguard_here
 from tramontana.internet.log_file import LogFile
 from tramontana.internet.metrics import ShapedCount, exposition, gateway_families
 from tramontana.internet.overlay import (
@@ -79,10 +80,11 @@ class GatewayAgent:
     """Made from settings; `prepare` makes the machine a gateway, `run` keeps it one."""
 
     def __init__(self, settings: GatewaySettings, wireguard: WireGuard | None = None) -> None:
-        """Raises `LocalError`, `Refused`."""
+        """Raises `LocalError`, `Refused`; `Zeroised` where its keys are to be destroyed."""
         self.settings = settings
         self.trust = LogFile(settings.log, settings.organisation)
         self.own = renewed(read_identity(settings.device_key, settings.certificate, self.trust.root), self.trust, settings.certificate)
+        zeroise.check(self.trust, self.own.device_id, settings.state, unix_s())
         check_standing(self.own.certificate, self.trust, "gateway", unix_s())
         self.is_nested = is_nested(self.own.certificate.grant.roles)
         self.here, self.between = Namespace(), Namespace(between(settings.tag))
@@ -205,7 +207,7 @@ class GatewayAgent:
     # Running
 
     async def run(self) -> None:
-        """Until it is cancelled. Tunnels and rules stay as they are then."""
+        """Until it is cancelled. Tunnels and rules stay as they are then. Raises `Zeroised`, in a group."""
         allow_files()
         self.prepare()
         proxy_socket = self.settings.state / tcp_proxy.STATUS_SOCKET
@@ -230,6 +232,7 @@ class GatewayAgent:
                 tasks.create_task(serve_metrics(self.settings.metrics_port, self.metrics))
             tasks.create_task(tcp_proxy.keep(proxy if self.settings.tcp_proxy else None, proxy_socket))
             while True:
+                zeroise.check(self.trust, self.own.device_id, self.settings.state, unix_s())
                 try:
                     self._route(tasks)
                     self.look()
@@ -495,26 +498,6 @@ async def _route_until_fault(uplinks: GatewayUplinks) -> None:
         await uplinks.run()
     except LocalError as error:
         log.warning("the routes to the sites begin anew: %s", error)
-
-
-def remove_tunnels(settings: GatewaySettings, wireguard: WireGuard, *, nested: bool) -> None:
-    """Those of one profile. Raises `HostRefused`."""
-    for uplink in settings.uplinks:
-        wireguard.remove(gateway_interface(settings.tag, uplink, Layer.INNER if nested else Layer.PLAIN), Namespace())
-    if nested:
-        outer = [gateway_interface(settings.tag, uplink, Layer.OUTER) for uplink in settings.uplinks]
-        remove_outer(between(settings.tag), outer)
-
-
-def take_down(settings: GatewaySettings, wireguard: WireGuard | None = None) -> None:
-    """Remove interfaces and rules. Raises `HostRefused`."""
-    tool, here = wireguard or wireguard_here(), Namespace()
-    tcp_proxy.stop(settings.state / tcp_proxy.STATUS_SOCKET)
-    for nested in (False, True):
-        remove_tunnels(settings, tool, nested=nested)
-    remove_rules()
-    table = f"inet {kill_switch.GATEWAY_TABLE}"
-    firewall.apply_rules(here, f"table {table}\ndelete table {table}\n")
 
 
 def network_fault(networks: Iterable[Network], own: Sequence[Network]) -> str | None:

@@ -13,7 +13,7 @@ from typing import Any
 
 from tramontana.carriers.catalogue import carrier
 from tramontana.errors import LocalError, TramontanaError
-from tramontana.internet import kill_switch
+from tramontana.internet import kill_switch, zeroise
 from tramontana.internet.control_channel import (
     GatewayAt,
     Introduction,
@@ -65,7 +65,6 @@ from tramontana.internet.probe import METERED, UNMETERED
 from tramontana.internet.report import MOST_HOURS, SiteReport, sign_report
 from tramontana.internet.settings import GatewayPlace, SiteSettings, Uplink
 from tramontana.internet.several import flows_over_several
-from tramontana.internet.site import zeroise
 from tramontana.internet.site.channel.driver import Channel
 from tramontana.internet.site.condition import by_reason, changed, copies_status, report_of
 from tramontana.internet.site.foreseen.driver import Foreseen
@@ -74,7 +73,6 @@ from tramontana.internet.site.machine import dhcp_clients, remove_tunnels, uplin
 from tramontana.internet.site.page import driver as page_driver
 from tramontana.internet.site.page.render import Language, page
 from tramontana.internet.site.service.driver import Service
-from tramontana.internet.site.zeroise import Zeroised
 from tramontana.internet.tcp_proxy import ProxySettings, Role
 from tramontana.internet.tunnel_keys import check_standing, is_nested
 from tramontana.keys.certificate import UnverifiedRevocation
@@ -93,7 +91,7 @@ class SiteAgent:
     """Made from settings; `prepare` makes the machine a site, `run` keeps it one."""
 
     def __init__(self, settings: SiteSettings, wireguard: WireGuard | None = None) -> None:
-        """Raises `LocalError`, `Refused`."""
+        """Raises `LocalError`, `Refused`; `Zeroised` where its keys are to be destroyed."""
         self.state = StateDirectory(settings.state)
         self.settings = settings = with_known_gateways(settings)
         self.gateways_changed = asyncio.Event()
@@ -101,6 +99,7 @@ class SiteAgent:
         self._gateways_heard = settings.gateway
         self.trust = LogFile(settings.log, settings.organisation)
         self.own = renewed(read_identity(settings.device_key, settings.certificate, self.trust.root), self.trust, settings.certificate)
+        zeroise.check(self.trust, self.own.device_id, settings.state, unix_s())
         check_standing(self.own.certificate, self.trust, "site", unix_s())
         self.main, self.underlay = Namespace(), Namespace(settings.underlay)
         self.is_nested = is_nested(self.own.certificate.grant.roles)
@@ -393,7 +392,7 @@ class SiteAgent:
 
     async def _tick(self) -> None:
         while True:
-            self._check_zeroise()
+            zeroise.check(self.trust, self.own.device_id, self.settings.state, unix_s())
             self.foreseen.read()
             try:
                 self.look()
@@ -449,17 +448,6 @@ class SiteAgent:
         """What is to be the organisation's statement about this site, by whoever's hands. Raises `Refused`."""
         if UnverifiedRevocation(revocation).verify(self.trust.root).device_id == self.own.device_id:
             self.trust.obey(revocation)
-
-    def _check_zeroise(self) -> None:
-        """Raises `Zeroised` where the organisation orders it, or somebody here has begun it."""
-        try:
-            found = self.trust.revocation(self.own.device_id)
-            if found is not None and found.orders_zeroise:
-                zeroise.begin(self.settings.state, "the organisation ordered it", unix_s())
-        except TramontanaError as error:  # the tunnels of a revoked site are closed all the same, and this is tried again
-            log.error("this site cannot be zeroised yet: %s", error)
-        if zeroise.is_begun(self.settings.state):
-            raise Zeroised(zeroise.sentence(self.settings.state))
 
     def hear_of_gateways(self, told: tuple[GatewayAt, ...], teller: str) -> None:
         """What the gateway with this id says of all of them."""

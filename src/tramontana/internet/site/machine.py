@@ -1,11 +1,13 @@
-"""The machine of a site before and after its agent: closed at the start whatever is wrong, and as it was in the end."""
+"""The machine of a site before and after its agent: closed at the start whatever is wrong; as it was, or without its keys, in the end."""
 
 from __future__ import annotations
 
 from contextlib import suppress
+from functools import partial
+from pathlib import Path
 
-from tramontana.errors import TramontanaError
-from tramontana.internet import kill_switch
+from tramontana.errors import LocalError, TramontanaError
+from tramontana.internet import kill_switch, zeroise
 from tramontana.internet.linux import firewall, links, mptcp, tcp_proxy
 from tramontana.internet.linux.dhcp import DhcpClient
 from tramontana.internet.linux.namespace import Namespace
@@ -41,6 +43,17 @@ def remove_tunnels(settings: SiteSettings, wireguard: WireGuard, *, nested: bool
         wireguard.remove(name, Namespace())
     if nested:
         remove_outer(between(settings.tag), _interfaces(settings, Layer.OUTER))
+
+
+def destroy_keys(settings: SiteSettings, config: Path, wireguard: WireGuard | None = None) -> None:
+    """`zeroise.finish` of a site. Raises `LocalError`."""
+    with suppress(LocalError):  # damaged: those of the configuration
+        settings = with_known_gateways(settings)
+    tool = wireguard or wireguard_here()
+    # No interface has this name: nothing is let out to anywhere but the local network.
+    rules = kill_switch.main_rules(settings.local, (zeroise.MARK,))
+    tunnels = [partial(remove_tunnels, settings, tool, nested=nested) for nested in (False, True)]
+    zeroise.finish(settings, config, partial(firewall.apply_rules, Namespace(), rules), tunnels)
 
 
 def take_down(settings: SiteSettings, wireguard: WireGuard | None = None) -> None:

@@ -1,44 +1,43 @@
-"""The end of a site's secrets, by its crew's command or by the organisation's order. What was begun is finished at the next start.
+"""The end of a router's secrets, by its crew's command or by the organisation's order. What was begun is finished at the next start.
 
-The kill switch stays: a machine without keys lets nothing out. Overwriting reaches what the file system still has in the same place; flash
-memory and journals may keep older copies, as any machine's do.
+The rules stay: a site without keys lets nothing out, a gateway without them forwards nothing. Overwriting reaches what the file system has
+still in the same place; flash memory and journals may keep older copies, as any machine's do.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
 import secrets
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from tramontana.errors import LocalError, TramontanaError
-from tramontana.internet import kill_switch
-from tramontana.internet.linux import firewall, tcp_proxy
-from tramontana.internet.linux.namespace import Namespace
-from tramontana.internet.linux.wireguard import WireGuard, wireguard_here
-from tramontana.internet.settings import SiteSettings
-from tramontana.internet.site.known_gateways import with_known_gateways
-from tramontana.internet.site.machine import remove_tunnels
+from tramontana.internet.linux import tcp_proxy
+from tramontana.internet.log_file import LogFile
+from tramontana.internet.settings import GatewaySettings, SiteSettings
 from tramontana.private_file import replace_private
 
 MARK = "zeroised"
 """The file of the state directory that is there from the beginning of it on."""
 _DRAFT = f".*.{'[0-9a-f]' * 16}"
-KEYS = ("*.key", "*.tunnel", "device.secret", "device.db*", _DRAFT, f"{_DRAFT}.new")
+KEYS = ("*.key", "*.tunnel", "tls.pem", "device.secret", "device.db*", _DRAFT, f"{_DRAFT}.new")
 """First of all, with drafts that a crash may have left (`private_file`)."""
-KNOWLEDGE = ("networks.json", "usage.json", "service.json", "gateways.json", "sequence*", "routes*.json")
-"""Who the organisation's members are, where the site was, which gateways there are."""
+KNOWLEDGE = ("networks.json", "usage.json", "service.json", "gateways.json", "sites.json", "sequence*", "routes*.json")
+"""Who the organisation's members are, where a site was, which sites and gateways there are."""
 PIECE_BYTES = 1 << 16
 _ORGANISATION = re.compile(rb"^organisation\s*=.*$", re.MULTILINE)
+Step = Callable[[], object]
+
+log = logging.getLogger("tramontana.zeroise")
 
 
 class Zeroised(LocalError):
-    """This site's keys were destroyed; it stays closed until it joins again with a new invitation."""
+    """This router's keys were destroyed; it stays closed until it joins again with a new invitation."""
 
 
 def is_begun(state: Path) -> bool:
@@ -55,31 +54,39 @@ def begin(state: Path, why: str, now: float) -> None:
         replace_private(state / MARK, json.dumps({"why": why, "at": now}).encode())
 
 
-def finish(settings: SiteSettings, config: Path, wireguard: WireGuard | None = None) -> None:
-    """Let nothing out, destroy keys, close tunnels, destroy the rest. May be repeated; what fails does not keep the rest from being done.
+def check(trust: LogFile, device_id: str, state: Path, now: float) -> None:
+    """Raises `Zeroised` where the organisation orders it, or somebody here has begun it. now: POSIX seconds."""
+    try:
+        found = trust.revocation(device_id)
+        if found is not None and found.orders_zeroise:
+            begin(state, "the organisation ordered it", now)
+    except TramontanaError as error:  # the tunnels of a revoked router are closed all the same, and this is tried again
+        log.error("this router cannot be zeroised yet: %s", error)
+    if is_begun(state):
+        raise Zeroised(sentence(state))
 
-    Raises `LocalError` for the first that failed.
+
+def finish(settings: SiteSettings | GatewaySettings, config: Path, shut: Step, tunnels: Iterable[Step]) -> None:
+    """Let nothing through, destroy keys, close tunnels, destroy the rest. May be repeated; what fails does not keep the rest from it.
+
+    shut: draws the machine's rules tight; tunnels: take them away. Raises `LocalError` for the first that failed.
     """
-    with suppress(LocalError):  # damaged: those of the configuration
-        settings = with_known_gateways(settings)
-    state, log = settings.state, settings.log
-    elsewhere = [settings.certificate, log, log.with_name(f"{log.name}.revoked")]
+    state, entries = settings.state, settings.log
+    elsewhere = [settings.certificate, entries, entries.with_name(f"{entries.name}.revoked")]
     failures: list[TramontanaError] = []
 
-    def attempt(step: Callable[[], object]) -> None:
+    def attempt(step: Step) -> None:
         try:
             step()
         except TramontanaError as error:
             failures.append(error)
 
-    # No interface has this name: nothing is let out to anywhere but the local network.
-    attempt(lambda: firewall.apply_rules(Namespace(), kill_switch.main_rules(settings.local, (MARK,))))
+    attempt(shut)
     for path in [settings.device_key, *_matching(state, KEYS)]:
         attempt(partial(erase, path))
-    tool = wireguard or wireguard_here()
     tcp_proxy.stop(state / tcp_proxy.STATUS_SOCKET)
-    for nested in (False, True):
-        attempt(partial(remove_tunnels, settings, tool, nested=nested))
+    for step in tunnels:
+        attempt(step)
     for path in [*elsewhere, *_matching(state, (*KEYS, *KNOWLEDGE))]:
         attempt(partial(erase, path))
     attempt(partial(_forget_organisation, config))
@@ -120,27 +127,30 @@ def sentence(state: Path) -> str:
         why = str(json.loads((state / MARK).read_bytes())["why"])
     except (OSError, ValueError, KeyError, TypeError):
         why = "nobody knows by whose word"
-    return f"zeroised; {why}; its keys are destroyed; for service again, take the kill switch away and join with a new invitation"
+    return f"zeroised; {why}; its keys are destroyed; for service again, take its rules away (`down`) and join with a new invitation"
 
 
-def condition(settings: SiteSettings, fault: str | None) -> dict[str, Any]:
-    """As `SiteAgent.status`."""
+def condition(settings: SiteSettings | GatewaySettings, fault: str | None) -> dict[str, Any]:
+    """As `SiteAgent.status` and `GatewayAgent.status`."""
     blocked = sentence(settings.state)
-    return {
-        "role": "site",
+    said = {
         "id": None,
         "name": settings.tag,
         "zeroised": True,
-        "carrying": None,
         "blocked": blocked if fault is None else f"{blocked}; {fault}",
+        "fault": fault,
+    }
+    if isinstance(settings, GatewaySettings):
+        return {"role": "gateway", **said, "malformed": 0, "sites": []}
+    empty: dict[str, Any] = {
         "blocked_flows": [],
         "copies": {"over": [], "paused": []},
-        "fault": fault,
         "gateways": [],
         "tunnels": [],
         "foreseen": [],
         "history": [],
     }
+    return {"role": "site", **said, "carrying": None, **empty}
 
 
 def _matching(state: Path, patterns: Iterable[str]) -> Iterator[Path]:
