@@ -182,7 +182,19 @@ def _recovers(walk: Walk, ada: Person) -> None:
     assert [line.split(maxsplit=1)[0] for line in seen.splitlines()] == [str(number) for number in range(8)]
     assert "left in a taxi" in seen
     assert "ceiling flash; 2 approvals" in seen
+    _withdraws_the_auditors_link(walk)
     _federates(walk)
+
+
+def _withdraws_the_auditors_link(walk: Walk) -> None:
+    follow = 'tramontana log follow --org "$FINGERPRINT" --state audit.json --once "$(head -n 1 audit.link)"'
+    walk.names["LINK"], note = walk.line("tramontana auditor-link --list").split(maxsplit=1)
+    assert "court of audit" in note
+    listed, _ = walk.block("auditor-link")
+    assert listed.startswith(walk.names["LINK"])
+    assert "not_logged_in" in walk.line(follow, status=1)
+    assert "no link of this id" in walk.line('tramontana auditor-link --withdraw "$LINK"', status=1)
+    walk.line('tramontana auditor-link --note "its successor" > audit.link')
 
 
 def _federates(walk: Walk) -> None:

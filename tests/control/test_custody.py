@@ -444,6 +444,29 @@ async def test_the_console_sees_requests_log_and_retention(houses: Houses) -> No
         assert (await house.http.get("/api/v1/accounts", headers=auditor)).status_code == 401
 
 
+async def test_an_auditors_link_is_withdrawn_at_once_and_the_others_stay(houses: Houses) -> None:
+    async with houses() as house:
+        await newcomer(house)
+        administrator = await house.administrator()
+        auditors: list[dict[str, str]] = []
+        for note in ("court of audit", "university"):
+            made = (await house.http.post("/api/v1/admin/auditors", headers=administrator, json={"note": note})).json()
+            auditors.append({"Authorization": f"Bearer {made['link'].partition('#audit=')[2]}"})
+        listed = (await house.http.get("/api/v1/admin/auditors", headers=administrator)).json()
+        ids = {each["note"]: each["auditor_id"] for each in listed}
+        assert set(ids) == {"court of audit", "university"}
+        assert not any(token["Authorization"].removeprefix("Bearer ") in str(listed) for token in auditors)
+        one = f"/api/v1/admin/auditors/{ids['court of audit']}"
+        assert (await house.http.delete(one, headers=auditors[1])).status_code == 401
+        assert [(await house.http.get("/api/v1/log/head", headers=each)).status_code for each in auditors] == [200, 200]
+        assert (await house.http.delete(one, headers=administrator)).status_code == 204
+        assert [(await house.http.get("/api/v1/log/head", headers=each)).status_code for each in auditors] == [401, 200]
+        assert (await house.http.delete(one, headers=administrator)).status_code == 404
+        trail = (await house.http.get("/api/v1/admin/audit", headers=administrator)).json()["entries"]
+        subjects = {each["action"]: each["subject"] for each in trail if each["action"] == "auditor_link.withdrawn"}
+        assert subjects == {"auditor_link.withdrawn": f"auditor {ids['court of audit']}"}
+
+
 async def test_a_copy_of_the_database_has_no_private_key(houses: Houses) -> None:
     async with houses() as house:
         ada = await house.phone()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from datetime import UTC, datetime
 from pathlib import Path
 
 import click
@@ -10,7 +11,15 @@ import segno
 
 from tramontana.cli.datadir import data_dir, data_option, database_option, database_password_option
 from tramontana.cli.organisation import postgresql
-from tramontana.control.bootstrap import fingerprint_of, last_address, make_administrator_link, make_auditor_access, make_invitation
+from tramontana.control.bootstrap import (
+    auditor_links,
+    fingerprint_of,
+    last_address,
+    make_administrator_link,
+    make_auditor_access,
+    make_invitation,
+    withdraw_auditor_link,
+)
 from tramontana.control.store.requests import Proposal
 from tramontana.keys.fields import MAX_TEXT, ROLES, is_displayable
 from tramontana.precedence import Precedence
@@ -77,10 +86,28 @@ def invite(
 @database_password_option
 @_origin_option
 @click.option("--note", default="", help="For whom it is; the audit trail keeps it.")
-def auditor_link(data: Path | None, database: str | None, database_password_file: Path | None, origin: str | None, note: str) -> None:
+@click.option("--list", "listed", is_flag=True, help="Only say which links read the log now, each with its id.")
+@click.option("--withdraw", metavar="ID", help="Only let the link of this id read nothing more, at once.")
+def auditor_link(
+    data: Path | None,
+    database: str | None,
+    database_password_file: Path | None,
+    origin: str | None,
+    note: str,
+    listed: bool,
+    withdraw: str | None,
+) -> None:
     """Make a link with which an auditor follows the transparency log for a year (`tramontana log follow`)."""
     directory = data_dir(data)
     address = postgresql(database, database_password_file)
+    if withdraw is not None:
+        withdraw_auditor_link(directory, withdraw, address)
+    if listed:
+        for link, of_link in auditor_links(directory, address):
+            since, until = (datetime.fromtimestamp(at, UTC).date() for at in (link.created_at, link.expires_at))
+            click.echo(f"{link.auditor_id}  {since} to {until}  {of_link}")
+    if listed or withdraw is not None:
+        return
     fingerprint, at = fingerprint_of(directory, address), _origin(origin, directory)
     token, _ = make_auditor_access(directory, note, address)
     click.echo(f"{at}#audit={token.reveal()}")

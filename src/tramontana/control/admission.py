@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -19,6 +20,9 @@ from tramontana.keys.secret import Token
 _ANY_POINT = bytes.fromhex("5866666666666666666666666666666666666666666666666666666666666666")
 """The Ed25519 base point: checked in place of an unknown device's key, so that the answer takes as long; it is refused either way."""
 BOOT_INVITATIONS = 2
+AUDITOR_LINK_CREATED = "auditor_link.created"
+MOST_AUDITOR_NOTES = 1000
+"""An older link is shown without its note."""
 PUT_OUT: Mapping[str, str] = MappingProxyType(
     {"revoked": "device_revoked", "expired": "certificate_expired", "rejected": "enrolment_rejected"}
 )
@@ -82,8 +86,26 @@ async def auditor_access(store: Store, *, actor: str, note: str, now: float) -> 
     token = Token.generate()
     async with store.write() as connection:
         expires_at = await sessions.begin_auditor(connection, token.sha256(), now)
-        await audit.append(connection, now=now, actor=actor, action="auditor_link.created", details={"note": note})
+        subject = f"auditor {sessions.auditor_id_of(token.sha256())}"
+        await audit.append(connection, now=now, actor=actor, action=AUDITOR_LINK_CREATED, subject=subject, details={"note": note})
     return token, expires_at
+
+
+async def auditor_links(store: Store, *, now: float) -> list[tuple[sessions.AuditorLink, str]]:
+    """Links that read the log now, each with the note that the audit trail keeps of it, newest first."""
+    async with store.read() as connection:
+        found = await sessions.auditor_links(connection, now)
+        made = await audit.newest(connection, AUDITOR_LINK_CREATED, MOST_AUDITOR_NOTES)
+    notes = {entry.subject: str(json.loads(entry.details)["note"]) for entry in made}
+    return [(link, notes.get(f"auditor {link.auditor_id}", "")) for link in found]
+
+
+async def withdraw_auditor(store: Store, auditor_id: str, *, actor: str, now: float) -> None:
+    """From now on the link reads nothing more. Raises `Problem` (`not_found`)."""
+    async with store.write() as connection:
+        if not await sessions.end_auditor(connection, auditor_id, now):
+            raise Problem("not_found")
+        await audit.append(connection, now=now, actor=actor, action="auditor_link.withdrawn", subject=f"auditor {auditor_id}")
 
 
 async def administrator_link(store: Store, *, actor: str, now: float) -> tuple[Token, float]:

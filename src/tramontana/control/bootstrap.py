@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from tramontana.control import admission, organisation
 from tramontana.control.problem import Problem
-from tramontana.control.store import accounts, audit, certificates
+from tramontana.control.store import accounts, audit, certificates, sessions
 from tramontana.control.store.database import PostgresqlAddress, Store, prepare_directory
 from tramontana.control.store.invitations import Origin
 from tramontana.control.store.requests import MEMBER, Proposal
@@ -200,6 +200,23 @@ def make_invitation(
 def make_auditor_access(directory: Path, note: str, database: PostgresqlAddress | None = None) -> tuple[Token, float]:
     """A token that reads the log, made at the command line, and when it expires."""
     return with_store(directory, lambda store: admission.auditor_access(store, actor=audit.COMMAND, note=note, now=time.time()), database)
+
+
+def auditor_links(directory: Path, database: PostgresqlAddress | None = None) -> list[tuple[sessions.AuditorLink, str]]:
+    """Auditors' links that read the log now, each with its note."""
+    return with_store(directory, lambda store: admission.auditor_links(store, now=time.time()), database)
+
+
+def withdraw_auditor_link(directory: Path, auditor_id: str, database: PostgresqlAddress | None = None) -> None:
+    """At the command line; a running server obeys at once. Raises `LocalError` where there is no such link."""
+
+    async def work(store: Store) -> None:
+        await admission.withdraw_auditor(store, auditor_id, actor=audit.COMMAND, now=time.time())
+
+    try:
+        with_store(directory, work, database)
+    except Problem as problem:
+        raise LocalError("no link of this id reads the log; `tramontana auditor-link --list` says which do") from problem
 
 
 def make_administrator_link(directory: Path, database: PostgresqlAddress | None = None) -> tuple[Token, float]:

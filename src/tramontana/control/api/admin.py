@@ -243,6 +243,19 @@ async def create_auditor_link(
     return models.AuditorLink(link=f"{_origin(request)}#audit={token.reveal()}", expires_at=expires_at)
 
 
+@router.get("/auditors", responses=problems("not_logged_in"))
+async def list_auditor_links(_session: AdministratorOf, services: ServicesOf) -> list[models.AuditorListed]:
+    """Auditors' links that read the log now, newest first, without their tokens."""
+    found = await admission.auditor_links(services.store, now=services.clock())
+    return [models.AuditorListed(note=note, **asdict(link)) for link, note in found]
+
+
+@router.delete("/auditors/{auditor_id}", status_code=204, response_class=Response, responses=problems("not_logged_in", "not_found"))
+async def withdraw_auditor_link(auditor_id: Annotated[Id, Path()], _session: AdministratorOf, services: ServicesOf) -> None:
+    """Let an auditor's link read nothing more, at once."""
+    await admission.withdraw_auditor(services.store, auditor_id, actor=audit.ADMINISTRATOR, now=services.clock())
+
+
 @router.get("/call-rules", responses=problems("not_logged_in"))
 async def read_call_rules(_session: AdministratorOf, services: ServicesOf) -> models.CallRules:
     """How calls are admitted."""

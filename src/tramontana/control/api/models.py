@@ -416,6 +416,15 @@ class AuditorLink(Shape):
     expires_at: UnixSeconds
 
 
+class AuditorListed(Shape):
+    """A link that reads the log now, without its token."""
+
+    auditor_id: Id
+    note: str
+    created_at: UnixSeconds
+    expires_at: UnixSeconds
+
+
 class ArchiveKinds(Shape):
     kinds: list[ConversationKind] = Field(max_length=3, description="new conversations of these kinds get the archive; none: no more")
 

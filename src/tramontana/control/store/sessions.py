@@ -38,6 +38,20 @@ class Session:
         return frozenset((self.certified_roles or "").split(","))
 
 
+@dataclass(frozen=True, slots=True)
+class AuditorLink:
+    """An auditor's link that reads the log now, without its token."""
+
+    auditor_id: str
+    created_at: float
+    expires_at: float
+
+
+def auditor_id_of(token_sha256: bytes) -> str:
+    """How an auditor's link is named in lists and the audit trail: half of the digest opens nothing."""
+    return token_sha256.hex()[:32]
+
+
 async def use_challenge(connection: AsyncConnection, challenge: bytes, expires_at: float) -> bool:
     """Use a login challenge up. Exactly one caller gets True. Call it in a `write`."""
     digest = hashlib.sha256(challenge).digest()
@@ -72,6 +86,24 @@ async def begin_auditor(connection: AsyncConnection, token_sha256: bytes, now: f
     row = {"token_sha256": token_sha256, "role": "auditor", "device_id": None, "created_at": now, "expires_at": expires_at}
     await connection.execute(insert(sessions).values(row))
     return expires_at
+
+
+async def auditor_links(connection: AsyncConnection, now: float) -> list[AuditorLink]:
+    """Those that read the log now, newest first."""
+    return [AuditorLink(auditor_id_of(token), *times) for token, *times in await _auditors(connection, now)]
+
+
+async def end_auditor(connection: AsyncConnection, auditor_id: str, now: float) -> bool:
+    """Let a link read no more from now on; False where none of this name reads the log."""
+    found = [token for token, *_ in await _auditors(connection, now) if auditor_id_of(token) == auditor_id]
+    await connection.execute(delete(sessions).where(sessions.c.role == "auditor", sessions.c.token_sha256.in_(found)))
+    return bool(found)
+
+
+async def _auditors(connection: AsyncConnection, now: float) -> list[tuple[bytes, float, float]]:
+    query = select(sessions.c.token_sha256, sessions.c.created_at, sessions.c.expires_at)
+    query = query.where(sessions.c.role == "auditor", sessions.c.expires_at > now).order_by(sessions.c.created_at.desc())
+    return [(row.token_sha256, row.created_at, row.expires_at) for row in await connection.execute(query)]
 
 
 async def end_of_device(connection: AsyncConnection, device_id: str) -> None:
