@@ -25,17 +25,52 @@ function Words({ entry }: { entry: LogEntryShown }) {
 function AuditorLink({ api }: { api: ConsoleApi }) {
   const [link, setLink] = useState<string | null>(null);
   const [failure, setFailure] = useState<Error | null>(null);
+  const { value: auditors, error, reload } = useLoaded(() => api.auditors(), REFRESH_MS);
   return (
     <section class="card auditor" aria-labelledby="auditor-title">
       <h2 id="auditor-title">{t("log.auditor")}</h2>
       <p class="quiet">{t("log.auditorLead")}</p>
       {failure && <ErrorNotice error={failure} />}
       {link === null ? (
-        <button type="button" class="button" onClick={() => void api.inviteAuditor().then(({ link: made }) => setLink(made), setFailure)}>
+        <button
+          type="button"
+          class="button"
+          onClick={() =>
+            void api.inviteAuditor().then(({ link: made }) => {
+              setLink(made);
+              reload();
+            }, setFailure)
+          }
+        >
           {t("log.auditorMake")}
         </button>
       ) : (
         <code class="fresh-link">{link}</code>
+      )}
+      {error && <ErrorNotice error={error} />}
+      {auditors && auditors.length > 0 && (
+        <CardTable
+          label={t("log.auditors")}
+          heads={[t("invitations.note"), t("invitations.created"), t("invitations.expires"), <span key="action" class="visually-hidden">{t("invitations.action")}</span>]}
+        >
+          {auditors.map(({ auditor_id: id, note, created_at: created, expires_at: expires }) => (
+            <tr key={id}>
+              <th scope="row">{note || t("rights.role.auditor")}</th>
+              <td>{format.dayAndClock(created * 1000)}</td>
+              <td>{format.dayAndClock(expires * 1000)}</td>
+              <td class="cell-action">
+                <button
+                  type="button"
+                  class="button button-small"
+                  aria-label={t("log.auditorWithdraw", { note: note || format.dayAndClock(created * 1000) })}
+                  onClick={() => void api.withdrawAuditor(id).then(reload, setFailure)}
+                >
+                  {t("invitations.withdraw")}
+                </button>
+              </td>
+            </tr>
+          ))}
+        </CardTable>
       )}
     </section>
   );

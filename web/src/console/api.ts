@@ -132,6 +132,14 @@ export class ConsoleApi {
     return this.#call("POST", "/admin/auditors", { note: "" });
   }
 
+  auditors(): Promise<Schemas["AuditorListed"][]> {
+    return this.#call("GET", "/admin/auditors");
+  }
+
+  withdrawAuditor(auditorId: string): Promise<void> {
+    return this.#call("DELETE", `/admin/auditors/${encodeURIComponent(auditorId)}`);
+  }
+
   retention(): Promise<Retention> {
     return this.#call("GET", "/admin/retention");
   }

@@ -473,6 +473,10 @@ class Api:
             self._invitation(3, "Field post Norcia", "administrator", "withdrawn", now - 200000),
         ]
 
+        self.auditors: list[dict[str, Any]] = [
+            {"auditor_id": hexadecimal(70 + i), "note": note, "created_at": now - 86400 * (i + 1), "expires_at": now + 86400 * (364 - i)}
+            for i, note in enumerate(["Court of audit", ""])
+        ]
         self.archives: list[dict[str, Any]] = [
             {
                 "account_id": hexadecimal(60 + i),
@@ -718,6 +722,11 @@ class Api:
             case "GET", "/api/v1/admin/retention":
                 return 200, {"undelivered_days": None, "call_records_days": 90, "attachments_days": 30, "texts_days": 90, "sos_days": 365}
             case "PUT", "/api/v1/admin/retention":
+                return 204, None
+            case "GET", "/api/v1/admin/auditors":
+                return 200, self.auditors
+            case "DELETE", _ if path.startswith("/api/v1/admin/auditors/"):
+                self.auditors = [each for each in self.auditors if not path.endswith(each["auditor_id"])]
                 return 204, None
             case "POST", "/api/v1/admin/auditors":
                 return 201, {"link": "http://127.0.0.1:8443/#auditor=" + "S" * 43, "expires_at": now + 86400}
