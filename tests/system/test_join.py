@@ -119,10 +119,10 @@ class Ministry:
             desk.approve(request, grant)
             desk.issue(self.key, desk.find_request(request["request_id"]), grant)
 
-    def revoke(self, device_id: str) -> None:
+    def revoke(self, device_id: str, reason: str = "stolen") -> None:
         with self.network.namespace("gate").entered():
             self.desks[0].follow_log()
-            self.desks[0].revoke(self.key, device_id, "stolen")
+            self.desks[0].revoke(self.key, device_id, reason)
 
 
 @contextmanager
@@ -231,3 +231,8 @@ def test_invited_approved_connected_revoked(tmp_path: Path) -> None:
             assert not network.reaches()
             network.wait_for(lambda: "revoked" in str((ship.status() or {}).get("blocked")), "the site says why")
             assert all(not tunnel["keyed"] for tunnel in network.tunnels(ship))
+
+            ministry.revoke(gateway_id, "zeroise: captured")  # it hears so from the server, which lets it in no more
+            left = gateway.state
+            network.wait_for(lambda: "the organisation ordered it" in str((gateway.status() or {}).get("blocked")), "the gateway obeys")
+            network.wait_for(lambda: [path.name for path in left.iterdir() if path.is_file()] == ["zeroised"], "its keys are destroyed")

@@ -18,8 +18,9 @@ from tramontana.device.driver import OnlineDevice, PutOut
 from tramontana.device.requests import Refusal, Request, Unreachable, b64, unb64
 from tramontana.device.storage.driver import SealedStore
 from tramontana.errors import TramontanaError
+from tramontana.internet import zeroise
 from tramontana.internet.control_channel import GatewayAt
-from tramontana.internet.driver import now_s
+from tramontana.internet.driver import now_s, unix_s
 from tramontana.internet.gateway.driver import GatewayAgent
 from tramontana.internet.linux.namespace import HostRefused
 from tramontana.internet.log_file import EntryFile
@@ -68,6 +69,9 @@ class ServerLink:
                 await self._connected()
             except PutOut as error:
                 log.warning("the server: %s", error)
+                if error.is_zeroised:  # and with the device's file what the server could be asked with: the agent does the rest
+                    zeroise.begin(self._agent.settings.state, "the organisation ordered it", unix_s())
+                    await asyncio.Event().wait()
                 await self._obey()
             except Alarm as error:
                 self._device = None  # its store has the evidence now and makes none any more, unless a clock alone was wrong

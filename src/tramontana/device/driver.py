@@ -45,6 +45,9 @@ class TakenOver(LocalError):
 class PutOut(RemoteError):
     """The organisation no longer lets this device in; ask a custodian."""
 
+    is_zeroised = False
+    """Whether it ordered the device to destroy its keys, by its own signatures, and the device has."""
+
 
 async def _ignore(_received: Received) -> None:
     return
@@ -164,7 +167,10 @@ class OnlineDevice:
                 pass
             except Refusal as refused:
                 if refused.code in _PUT_OUT:
-                    raise PutOut(str(refused) + await self._obeyed()) from refused
+                    obeyed = await self._obeyed()
+                    put_out = PutOut(str(refused) + obeyed)
+                    put_out.is_zeroised = bool(obeyed)
+                    raise put_out from refused
                 if not refused.is_passing and refused.code != "not_logged_in":
                     self._on_refused(str(refused))
             finally:
