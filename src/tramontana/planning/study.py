@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from functools import reduce
 
 import numpy as np
-import pint
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
@@ -45,7 +44,7 @@ from tramontana.planning.study_file import (
     WarnedEntry,
     named_sources,
 )
-from tramontana.planning.units import CURRENCIES, UnitError, factor, shown, unit
+from tramontana.planning.units import UnitError, currency_of, factor, shown, unit
 from tramontana.planning.warning_time import PhoneServing, WarnedArea
 from tramontana.space.designs import design
 from tramontana.space.ground import Gateway, Place, PointOfPresence
@@ -442,9 +441,9 @@ class _Builder:
     def _input(self, name: str, entry: InputEntry) -> Input:
         sources = self._sources(entry.source, f"inputs.{name}")
         of = unit(entry.unit)
-        if _currency(of) is not None and entry.price_year is None:
+        if currency_of(of) is not None and entry.price_year is None:
             raise StudyError(f"inputs.{name} is money: say of which year with price_year")
-        if _currency(of) is None and entry.price_year is not None:
+        if currency_of(of) is None and entry.price_year is not None:
             raise StudyError(f"inputs.{name} is not money: delete price_year")
         try:
             return Input(name, Estimate(*entry.bounds, of, sources, entry.note))
@@ -460,7 +459,7 @@ class _Builder:
     def _named(self, name: str, where: str) -> Figure:
         """The input in the study's currency and prices."""
         given = self._given(name, where)
-        currency = _currency(given.unit)
+        currency = currency_of(given.unit)
         if currency is None:
             return given
         if name not in self.in_study_money:
@@ -594,13 +593,3 @@ class _Builder:
         period = constant(float(head.years), "year", "years of the study")
         share = sums.present_value / self._named(head.users, "study.users") / period
         return share.to(unit(f"{head.currency}/user/year")).called("present value of the cost by user and year")
-
-
-def _currency(of: pint.Unit) -> str | None:
-    """The currency in which a unit counts; None for none. Raises `UnitError` for two, and for money below the line."""
-    found = {name: power for name in CURRENCIES if (power := of.dimensionality.get(f"[{name}]", 0))}
-    if not found or (len(found) == 2 and sum(found.values()) == 0):  # a rate of exchange is not money
-        return None
-    if len(found) > 1 or set(found.values()) != {1}:
-        raise UnitError(f"{shown(of)} is not an amount of money by something")
-    return next(iter(found))

@@ -57,3 +57,13 @@ def counted(words: str, count: float) -> str:
     if count == 1 or words not in (*COUNTED, "year"):
         return words
     return {"person": "people", "launch": "launches"}.get(words, f"{words}s")
+
+
+def currency_of(of: pint.Unit) -> str | None:
+    """The currency in which a unit counts; None for none. Raises `UnitError` for two, and for money below the line."""
+    found = {name: power for name in CURRENCIES if (power := of.dimensionality.get(f"[{name}]", 0))}
+    if not found or (len(found) == 2 and sum(found.values()) == 0):  # a rate of exchange is not money
+        return None
+    if len(found) > 1 or set(found.values()) != {1}:
+        raise UnitError(f"{shown(of)} is not an amount of money by something")
+    return next(iter(found))
