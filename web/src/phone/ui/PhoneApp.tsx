@@ -115,7 +115,7 @@ function Telephone() {
               {conference && open && <FoldedConference conference={conference} />}
               {onScreen && open && <FoldedCall call={onScreen} />}
               {open ? (
-                <Thread subject={open} />
+                <Thread key={open.conversationId} subject={open} />
               ) : (
                 <div class="nothing-open quiet">
                   <Mark size={64} />

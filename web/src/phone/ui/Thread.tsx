@@ -158,7 +158,6 @@ export function Thread({ subject }: { subject: Subject }) {
   const [level, setLevel] = useState<Precedence>("routine");
 
   useLayoutEffect(() => title.current?.focus({ preventScroll: true }), [conversationId]);
-  useEffect(() => setLevel("routine"), [conversationId]);
   useEffect(() => {
     list.current?.scrollTo({ top: list.current.scrollHeight });
   }, [conversationId, lastId]);
