@@ -98,6 +98,7 @@ def test_two_operators_carry_a_case_under_their_own_names(playwright: Playwright
         ada.answer(case, COMING)
         network.until(lambda there: (PHONE, COMING) in there.texts)
         to = case.get_by_label("Hand over to a person or a workplace")
+        expect(case.locator("#sos-operators option")).to_have_count(1, timeout=PATIENCE_MS)  # who came after her is asked for now and then
         assert case.locator("#sos-operators option").evaluate_all("all => all.map((each) => each.value)") == [his]
         to.fill(his)
         case.get_by_role("button", name="Offer").click()

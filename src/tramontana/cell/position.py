@@ -134,7 +134,7 @@ _SEXAGESIMAL = _sexagesimal()
 _DEGREES = r"°|º|degrees?\b|deg\b|degr[eé]s?\b|grad[ie]?\b"
 _LETTERED = re.compile(
     rf"(?:\b(?P<ah>{_NORTH}|{_SOUTH}|[NS]))? ?(?<!\d)(?<!\d[.,])(?P<a>[+-]?\d{{1,2}}[.,]\d{{2,10}}) ?(?:{_DEGREES})? ?"
-    rf"(?:(?P<ai>{_NORTH}|{_SOUTH}|[NS])\b)?[ ,;/]{{1,8}}(?:(?:e|and|und|et|și|si) )?"
+    rf"(?:(?P<ai>{_NORTH}|{_SOUTH}|[NS])\b)?[ ,;/]{{1,8}}(?:(?P<and>e|and|und|et|și|si) )?"
     rf"(?P<bh>{_EAST}|{_WEST}|[EWO])? ?(?P<b>[+-]?\d{{1,3}}[.,]\d{{2,10}}) ?(?:{_DEGREES})? ?(?:(?P<bi>{_EAST}|{_WEST}|[EWO])\b)?",
     re.IGNORECASE,
 )
@@ -167,6 +167,8 @@ def parse_coordinates(text: str) -> Position | None:
         if any(len(before) > 1 and len(after) > 1 for before, after in halves):
             continue  # "42.63 nord ovest 13.29 est": which word belongs to which number?
         north, east = (before or after for before, after in halves)
+        if found.group("and") == "E" and not east:
+            east = "E"  # "N 42.63, E 13.29": the letter, not the word for "and"
         words = [half for half in (north, east) if len(half) > 1]
         # Without letters two numbers are coordinates only if they are as fine as coordinates: "12,50 15,30" are prices or times.
         if min(len(_decimals(first)), len(_decimals(second))) < 3:

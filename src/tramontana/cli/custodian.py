@@ -134,7 +134,7 @@ def _show(desk: Desk, request: Mapping[str, Any]) -> None:
 
 def _show_alarm(alarm: Mapping[str, Any]) -> None:
     at = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(alarm["raised_at"]))
-    click.secho(f"ALARM     {alarm['display_name']} was made to open the phone, {at} UTC", bold=True)
+    click.secho(f"ALARM     {alarm['display_name']} was made to open the phone; last alarm {at} UTC", bold=True)
     click.echo(f"          revoke it: tramontana custodian revoke --reason REASON {alarm['device_id']}")
 
 

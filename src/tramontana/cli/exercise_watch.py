@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
+import click
+
 from tramontana.cli.output import write_whole
 from tramontana.control.exercises import DIRECTORY, files
 from tramontana.control.reports import NAME
@@ -36,6 +38,7 @@ class Watched:
         self._labels: tuple[str, ...] = ()
         self._ended: list[Run] = []
         self._told_at = 0.0
+        self._is_blind = False
 
     def begins(self, ground: Ground, labels: Sequence[str]) -> None:
         self._ground, self._labels, self._ended = ground, tuple(labels), []
@@ -46,7 +49,7 @@ class Watched:
         if 0 <= at - self._told_at < EVERY_S:
             return
         self._told_at = at
-        write_whole(self._now, glimpsed(glimpse, self._labels, len(self._ended), at).model_dump_json().encode())
+        self._write(self._now, glimpsed(glimpse, self._labels, len(self._ended), at).model_dump_json().encode())
 
     def ended(self, run: Run) -> None:
         assert self._ground is not None
@@ -55,6 +58,15 @@ class Watched:
 
     def _tell_world(self, ground: Ground) -> None:
         """The world first: who sees that a run is over finds it there."""
-        write_whole(self._world, world_of(ground, self._ended).model_dump_json().encode())
+        self._write(self._world, world_of(ground, self._ended).model_dump_json().encode())
         self._told_at = self._clock()
-        write_whole(self._now, between(ground, self._labels, len(self._ended), self._told_at).model_dump_json().encode())
+        self._write(self._now, between(ground, self._labels, len(self._ended), self._told_at).model_dump_json().encode())
+
+    def _write(self, path: Path, data: bytes) -> None:
+        """An onlooker's full disk ends no exercise."""
+        try:
+            write_whole(path, data)
+        except LocalError as error:
+            if not self._is_blind:
+                click.echo(f"not shown in the console: {error}", err=True)
+            self._is_blind = True

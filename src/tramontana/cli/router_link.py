@@ -70,7 +70,6 @@ class ServerLink:
             except PutOut as error:
                 log.warning("the server: %s", error)
                 if error.is_zeroised:  # and with the device's file what the server could be asked with: the agent does the rest
-                    zeroise.begin(self._agent.settings.state, "the organisation ordered it", unix_s())
                     await asyncio.Event().wait()
                 await self._obey()
             except Alarm as error:
@@ -84,12 +83,16 @@ class ServerLink:
 
     async def _connected(self) -> None:
         if self._device is None:
-            self._device = Device(self._store, self._agent.trust.extend)
+            self._device = Device(self._store, self._agent.trust.extend, self._begin_zeroise)
         online = OnlineDevice(self._device, on_frame=self._hear, on_refused=lambda sentence: log.warning("the server: %s", sentence))
         try:
             await beside(online.run(), self._look(online))
         finally:
             await online.close()
+
+    def _begin_zeroise(self) -> None:
+        """Before anything is destroyed: whoever dies in between goes on with it at the next start. Raises `PrivateFileError`."""
+        zeroise.begin(self._agent.settings.state, "the organisation ordered it", unix_s())
 
     def _hear(self, frame: dict[str, Any]) -> None:
         if frame["type"] == "places":

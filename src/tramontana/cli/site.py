@@ -190,12 +190,12 @@ def join_site(
     """
     joining.check_root("site")
     kept_in = directory or Path("/var/lib/tramontana/site")
-    _forget_zeroised(kept_in, "site", link)
     found = interfaces()
     by_local = joining.find_local(local, found, [text.partition("=")[0] for text in uplinks])
     chosen = joining.find_uplinks(uplinks, found, by_local)
     joining.check_dhcp(chosen)
     asked, there = joining.asked_networks(networks), joining.local_networks(by_local, found)
+    _forget_zeroised(kept_in, "site", link)
     certified, place = joining.join_router(
         "site", link, name.strip(), kept_in, lambda connected: joining.site_place(connected, asked, there)
     )
@@ -241,9 +241,9 @@ def join_gateway(
     of the machine sees. Begun before, it goes on without LINK."""
     joining.check_root("gateway")
     kept_in = directory or Path("/var/lib/tramontana/gateway")
-    _forget_zeroised(kept_in, "gateway", link)
     interface, at = joining.outside_of(interfaces(), outside, address)
     at_6 = joining.address_of_6(address_6, at)
+    _forget_zeroised(kept_in, "gateway", link)
     certified, place = joining.join_router(
         "gateway",
         link,

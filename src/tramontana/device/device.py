@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any
 
@@ -46,8 +46,9 @@ class Condemned(LocalError):
 class Device:
     """Made from its store. Procedures are run one at a time for each conversation."""
 
-    def __init__(self, store: Store, keep: KeepEntries | None = None) -> None:
+    def __init__(self, store: Store, keep: KeepEntries | None = None, before_destroyed: Callable[[], object] = lambda: None) -> None:
         """keep: for a router, which holds no conversations and keeps the log as a whole: is given its new entries (`Membership.follow`).
+        before_destroyed: called when the organisation has ordered this device to destroy itself; where it raises, nothing is destroyed yet.
 
         Raises `NotEnrolled`, `Condemned`, `StateDamaged`, `Refused`."""
         found = Enrolment.read(store)
@@ -57,7 +58,7 @@ class Device:
             sentence = json.loads(store.read(LOG_TABLE)[EVIDENCE_ROW])["sentence"]
             raise Condemned(f"this device has evidence against its server: {sentence}. Show it to the custodians")
         self.enrolment, self._key = found
-        self._store, self._keep = store, keep
+        self._store, self._keep, self._before_destroyed = store, keep, before_destroyed
         self.membership = Membership.load(store, parse_fingerprint(self.enrolment.fingerprint))
         account_id, device_id = self.enrolment.account_id, self.enrolment.device_id
         client = Client(self._key, credential_of(account_id, device_id), self.membership)
@@ -113,6 +114,7 @@ class Device:
             return False
         statement = encode_statement(ZEROISED_CONTEXT, (self.enrolment.service_id.encode(), device_id.encode()))
         last_word = Request("POST", f"/devices/{device_id}/zeroised", {"signature": b64(self._key.sign(statement))}, needs_session=False)
+        self._before_destroyed()
         self._store.destroy()
         with suppress(Refusal, Unreachable):
             yield last_word

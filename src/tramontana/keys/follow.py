@@ -77,6 +77,9 @@ class Follower:
         except Refused as refused:
             raise Alarm(f"the server shows a head that is not of this log: {refused}", [self.head] if self.head else []) from refused
         both = [*([self.head] if self.head else []), head]
+        if self.head is not None and head.tree_size == self.head.tree_size and head.root_hash != self.head.root_hash:
+            # First of all: that is evidence whatever any clock says
+            raise Alarm(f"the server signed two different logs of {head.tree_size} entries", both)
         if not now - MAX_HEAD_AGE_S <= head.at <= now + MAX_HEAD_AGE_S:
             raise NotOfNow("the server's head is not of now: it shows an old log, or a clock is wrong", both)
         if self.head is None:
@@ -85,8 +88,6 @@ class Follower:
             raise Alarm(f"the log has shrunk from {self.head.tree_size} to {head.tree_size} entries: the server hides what it logged", both)
         if head.at < self.head.at - SERVERS_DIFFER_S:
             raise NotOfNow("the server's head is older than the one it gave before: it shows an old log, or its clock was set back", both)
-        if head.tree_size == self.head.tree_size and head.root_hash != self.head.root_hash:
-            raise Alarm(f"the server signed two different logs of {head.tree_size} entries", both)
         return head
 
     def read(self, encoded: bytes) -> Entry:

@@ -243,7 +243,7 @@ class _Builder:
     def _shared(self, name: str, entry: SharedEntry) -> SharedCost:
         where = f"shared.{name}"
         lines = [f"{one.id}: {line.name}" for one in self.file.alternatives for line in one.lines if line.shared == name]
-        if len(lines) < 2:
+        if len({line.partition(":")[0] for line in lines}) < 2:
             raise StudyError(f"{where}: {' and '.join(lines) or 'no line'} names it; what is shared needs a line in two alternatives")
         return SharedCost(name, entry.title, tuple(lines), self._sources(entry.source, where), entry.note)
 

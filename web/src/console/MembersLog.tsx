@@ -63,7 +63,10 @@ function AuditorLink({ api }: { api: ConsoleApi }) {
                   type="button"
                   class="button button-small"
                   aria-label={t("log.auditorWithdraw", { note: note || format.dayAndClock(created * 1000) })}
-                  onClick={() => void api.withdrawAuditor(id).then(reload, setFailure)}
+                  onClick={() => void api.withdrawAuditor(id).then(() => {
+                    setLink(null); // it may have been this one
+                    reload();
+                  }, setFailure)}
                 >
                   {t("invitations.withdraw")}
                 </button>

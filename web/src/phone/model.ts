@@ -327,7 +327,7 @@ export type SealedSent =
   | { state: "sealed"; hex: string }
   | { state: "sent"; waitS: number | null }
   | { state: "later" }
-  | { state: "refused"; reason: "too_long" | "no_key" | "used_up" | "which_device" | "no_number" | "no_route" | "precedence" | "server" };
+  | { state: "refused"; reason: "too_long" | "no_key" | "used_up" | "which_device" | "no_number" | "no_route" | "precedence" | "full" | "server" };
 
 export type SealedOpened = { state: "opened"; conversationId: string; accountId: string; body: string } | { state: "not_hex" | "refused" | "seen" | "not_yet" | "gone" };
 

@@ -98,7 +98,7 @@ async def zeroised(device_id: Annotated[Id, Path()], body: models.Zeroised, serv
         verify_signature(device.signature_public_key, body.signature, statement)
     except SignatureRefused as error:
         raise Problem("login_refused") from error
-    limit(services, "audited", device.account_id, services.limits.audited)  # whoever heard it may say it again
+    limit(services, "audited", f"zeroised {device_id}", services.limits.audited)  # whoever heard it may say it again, at no cost to others
     async with services.store.write() as connection:
         actor, subject = audit.device_actor(device_id), f"account {device.account_id}"
         await audit.append(connection, now=now, actor=actor, action="device.zeroised", subject=subject, details={"address": address})

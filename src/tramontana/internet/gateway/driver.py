@@ -101,7 +101,9 @@ class GatewayAgent:
         """All of them, for sites to know; none before the server has said so."""
         self.tunnels: dict[TunnelId, TunnelEnd[GatewayKey]] = {}
         for tunnel in self.state.tunnels():
-            if tunnel.gateway == self.own.device_id and tunnel.site in self.places and tunnel.uplink in self._indexes:
+            is_ours = tunnel.gateway == self.own.device_id and tunnel.site in self.places and tunnel.uplink in self._indexes
+            # Of a site that was revoked while the disk refused to forget its key nothing is opened again
+            if is_ours and self._site_fault(tunnel.site) is None:
                 self.tunnels[tunnel] = self._tunnel(tunnel)
             else:
                 self.state.forget_tunnel(tunnel)

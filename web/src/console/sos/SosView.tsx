@@ -248,7 +248,7 @@ export function SosView({ api }: { api: ConsoleApi }) {
   const { value: page, error, reload } = useLoaded(() => api.sosCases(closed, trail.at(-1) ?? ""), REFRESH_MS);
   const { value: field, error: fieldError } = useLoaded(() => api.units(), REFRESH_MS);
   const [selected, setSelected] = useState<string | null>(null);
-  const { value: operators } = useLoaded(() => api.sosOperators(), OPERATORS_MS);
+  const { value: operators, error: operatorsError } = useLoaded(() => api.sosOperators(), OPERATORS_MS);
   const [desk, setDesk] = useState(storedDesk);
   const [person, setPerson] = useState<Warner | null>(null);
   const [nobody, setNobody] = useState(false);
@@ -276,12 +276,13 @@ export function SosView({ api }: { api: ConsoleApi }) {
       <Unlock
         warner={person}
         onOpen={setPerson}
-        opened={unfit ? t("sos.notOperator", { name: person.name }) : t("sos.actingAs", { name: label ?? person?.name ?? "" })}
+        opened={unfit ? t("sos.notOperator", { name: person.name }) : label !== null ? t("sos.actingAs", { name: label }) : t("console.loading")}
         action={t("sos.unlock")}
         onNobody={() => setNobody(true)}
       >
         <Desk hint={t("sos.deskHint")} desk={desk} name={nameDesk} />
       </Unlock>
+      {operatorsError && <ErrorNotice error={operatorsError} />}
       {unfit && <Desk hint={t("sos.deskHint")} desk={desk} name={nameDesk} />}
       {error && <ErrorNotice error={error} />}
       {page?.one_way && <p class="badge badge-warn">{t("sos.oneWay")}</p>}

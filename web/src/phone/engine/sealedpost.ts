@@ -19,7 +19,7 @@ import type { Texts } from "./texts";
 const MOST_HELD = 32;
 const HELD_S = 72 * 3600;
 const OWN_NUMBER = "own";
-const REFUSED: Partial<Record<string, "no_route" | "precedence">> = { no_route: "no_route", precedence_refused: "precedence" };
+const REFUSED: Partial<Record<string, "no_route" | "precedence" | "full">> = { no_route: "no_route", precedence_refused: "precedence", mailbox_full: "full" };
 
 interface StoredConversation {
   peer: string;
