@@ -41,5 +41,5 @@ def destroy_keys(settings: GatewaySettings, config: Path, wireguard: WireGuard |
     rules = kill_switch.gateway_rules((zeroise.MARK,), settings.outside, (), site_to_site=False)
     tunnels = [partial(remove_tunnels, settings, tool, nested=nested) for nested in (False, True)]
     # The marks name the sites' networks, and so do the copies that sites asked for.
-    named = [remove_rules, flow_marks.remove, partial(flow_marks.duplicate, [])]
+    named: list[zeroise.Step] = [remove_rules, flow_marks.remove, partial(flow_marks.duplicate, [])]
     zeroise.finish(settings, config, partial(firewall.apply_rules, Namespace(), rules), [*tunnels, *named])
