@@ -188,12 +188,12 @@ def _recovers(walk: Walk, ada: Person) -> None:
 
 def _withdraws_the_auditors_link(walk: Walk) -> None:
     follow = 'tramontana log follow --org "$FINGERPRINT" --state audit.json --once "$(head -n 1 audit.link)"'
-    walk.names["LINK"], note = walk.line("tramontana auditor-link --list").split(maxsplit=1)
+    walk.names["ID"], note = walk.line("tramontana auditor-link --list").split(maxsplit=1)
     assert "court of audit" in note
     listed, _ = walk.block("auditor-link")
-    assert listed.startswith(walk.names["LINK"])
+    assert listed.startswith(walk.names["ID"])
     assert "not_logged_in" in walk.line(follow, status=1)
-    assert "no link of this id" in walk.line('tramontana auditor-link --withdraw "$LINK"', status=1)
+    assert "no link of this id" in walk.line('tramontana auditor-link --withdraw "$ID"', status=1)
     walk.line('tramontana auditor-link --note "its successor" > audit.link')
 
 
