@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -74,6 +74,14 @@ def free_ports(count: int) -> list[int]:
     finally:
         for probe in probes:
             probe.close()
+
+
+def server_file(port: int, peers: Mapping[str, str]) -> str:
+    """Of operators, to begin with (docs/sms.md): our message centre at `port`; by who binds there, the numbers that he carries."""
+    lines = ["[server]", f"port = {port}"]
+    for system_id, numbers in peers.items():
+        lines += ["", "[[server.peer]]", f'system_id = "{system_id}"', 'password_file = "password"', f'numbers = ["{numbers}"]']
+    return "\n".join([*lines, ""])
 
 
 @dataclass

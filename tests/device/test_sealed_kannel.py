@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.cell.couriers import keep_password
-from tests.cell.kannel import free_ports, kannel, missing
+from tests.cell.kannel import free_ports, kannel, missing, server_file
 from tests.control.house import Houses
 from tests.device.world import enrolled, online, stored, until
 from tramontana.cell.small_text import decode_text, encode_text
@@ -21,15 +21,7 @@ from tramontana.keys.sealed_text import Seen
 pytestmark = pytest.mark.anyio
 SHIP = "+881612345678"
 ORDER, ANSWER = "Rotta per Lampedusa, 40 persone a bordo.", "Ricevuto. Arrivo alle 18:40."
-FILE = """
-[server]
-port = {port}
-
-[[server.peer]]
-system_id = "kannel"
-password_file = "password"
-numbers = ["+8816"]
-
+SEALED = """
 [sealed]
 prefix = "43200"
 """
@@ -48,7 +40,7 @@ async def test_an_office_writes_to_a_ship_over_kannel_and_gets_an_answer(houses:
         pytest.skip(reason)
     keep_password(tmp_path)
     (port,) = free_ports(1)
-    operators = await asyncio.to_thread(parse_operators, FILE.format(port=port), tmp_path)
+    operators = await asyncio.to_thread(parse_operators, server_file(port, {"kannel": "+8816"}) + SEALED, tmp_path)
     async with houses(operators=operators) as house, kannel(tmp_path, port) as gateway:
         office_store, ship_store = MemoryStore(), stored(tmp_path, "ship")
         office_person, ship_person = await enrolled(house, office_store, "Office"), await enrolled(house, ship_store, "Ship")

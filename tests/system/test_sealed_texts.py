@@ -17,7 +17,7 @@ import pytest
 from playwright.sync_api import Locator, Playwright, expect
 
 from tests.cell.couriers import keep_password
-from tests.cell.kannel import free_ports, missing
+from tests.cell.kannel import free_ports, missing, server_file
 from tests.system.gateway import Gateway, gateway
 from tests.system.phones import NEEDS_CHROMIUM, PATIENCE_MS, Phone, chromium
 from tests.system.service import Service, running
@@ -28,20 +28,7 @@ from tramontana.precedence import Precedence
 pytestmark = [pytest.mark.system, NEEDS_CHROMIUM, pytest.mark.skipif(missing() is not None, reason=missing() or "")]
 SHIP, BOAT = "+881612345678", "+881712345678"
 OURS = "43200000"
-FILE = """
-[server]
-port = {port}
-
-[[server.peer]]
-system_id = "kannel"
-password_file = "password"
-numbers = ["+8816"]
-
-[[server.peer]]
-system_id = "modem"
-password_file = "password"
-numbers = ["+8817"]
-
+SEALED = """
 [sealed]
 prefix = "43200"
 """
@@ -121,7 +108,7 @@ def house(playwright: Playwright, folder: Path) -> Iterator[House]:
     """An office in a browser and a ship that have met and told their numbers; a gateway is bound to the server."""
     keep_password(folder)
     (port,) = free_ports(1)
-    (folder / "operators.toml").write_text(FILE.format(port=port))
+    (folder / "operators.toml").write_text(server_file(port, {"kannel": "+8816", "modem": "+8817"}) + SEALED)
     with ExitStack() as stack:
         service = stack.enter_context(running(folder / "data", "--operators", str(folder / "operators.toml")))
         administrator = stack.enter_context(Administrator.of(service))

@@ -9,46 +9,27 @@ import re
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Locator, Page, Playwright, expect
+from playwright.sync_api import Locator, Playwright, expect
 
 from tests.cell.couriers import keep_password
-from tests.cell.kannel import free_ports, missing
+from tests.cell.kannel import free_ports, missing, server_file
+from tests.system.console import Person, console_link
 from tests.system.gateway import gateway
 from tests.system.phones import NEEDS_CHROMIUM, PATIENCE_MS, chromium
 from tests.system.service import running
 from tests.system.test_precedence import Administrator
-from tests.system.test_warnings_console import console_link
 
 pytestmark = [pytest.mark.system, NEEDS_CHROMIUM, pytest.mark.skipif(missing() is not None, reason=missing() or "")]
 PHONE = "+393331234567"
-FILE = """
-[server]
-port = {port}
-
-[[server.peer]]
-system_id = "kannel"
-password_file = "password"
-numbers = ["+39"]
-
+SOS = """
 [sos]
 numbers = ["112"]
 """
 COMING, NEAR = "Arriviamo da Sommati.", "Siamo alla piazza."
 
 
-class Operator:
-    """Somebody whose phone is enrolled in the browser in which he opens the console's page SOS."""
-
-    def __init__(self, browser: Browser, name: str, invitation: str, console: str) -> None:
-        self.name = name
-        self.page: Page = browser.new_context(locale="en-GB", viewport={"width": 1280, "height": 900}, reduced_motion="reduce").new_page()
-        self.page.set_default_timeout(PATIENCE_MS)
-        self.page.goto(invitation)
-        self.page.get_by_label("Your name").fill(name)
-        self.page.get_by_role("button", name="Set up").click()
-        expect(self.page.get_by_role("heading", name="Contacts")).to_be_visible(timeout=PATIENCE_MS)
-        self.page.goto(console)
-        self.page.get_by_role("link", name="SOS").click()
+class Operator(Person):
+    """Who works on the console's page SOS."""
 
     def acts_as(self) -> str:
         """Under which name: his own, and no workplace's."""
@@ -72,7 +53,7 @@ class Operator:
 def test_two_operators_carry_a_case_under_their_own_names(playwright: Playwright, tmp_path: Path) -> None:
     keep_password(tmp_path)
     (port,) = free_ports(1)
-    (tmp_path / "operators.toml").write_text(FILE.format(port=port))
+    (tmp_path / "operators.toml").write_text(server_file(port, {"kannel": "+39"}) + SOS)
     data = tmp_path / "data"
     with (
         running(data, "--operators", str(tmp_path / "operators.toml")) as service,
@@ -85,7 +66,8 @@ def test_two_operators_carry_a_case_under_their_own_names(playwright: Playwright
         service.authorise(links[2])
         origin = f"http://127.0.0.1:{service.port}"
         ada, bruno, clara = (
-            Operator(browser, name, link, console_link(data, origin)) for name, link in zip(("Ada", "Bruno", "Clara"), links, strict=True)
+            Operator(browser, name, link, console_link(data, origin), "SOS")
+            for name, link in zip(("Ada", "Bruno", "Clara"), links, strict=True)
         )
         hers, his = ada.acts_as(), bruno.acts_as()
         # A member without the role is no operator: only her workplace could act.

@@ -5,20 +5,20 @@ Both sign with the phones in their own browsers; a base-station controller liste
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from anyio.from_thread import BlockingPortal, start_blocking_portal
 from playwright.sync_api import Browser, Locator, Page, Playwright, Route, expect
 
 from tests.cell.cbsp_peer import Peer
 from tests.control.test_serve import run
 from tests.control.test_warnings import BOTH, PLACES, Station, network_file
+from tests.system.console import Person, console_link
 from tests.system.phones import NEEDS_CHROMIUM, PATIENCE_MS, chromium
 from tests.system.service import running
 from tests.system.test_precedence import Administrator
@@ -31,14 +31,13 @@ ENGLISH = "Strong earthquake. Leave your homes calmly and go to the waiting area
 
 
 class Controller:
-    """The controller, beside the browser."""
+    """The controller, in a thread of its own: the browser's driver has the test's."""
 
-    def __init__(self, station: Station, loop: asyncio.AbstractEventLoop) -> None:
-        self.station, self._loop = station, loop
+    def __init__(self, station: Station, portal: BlockingPortal) -> None:
+        self.station, self._portal = station, portal
 
     def until(self, is_so: Callable[[Peer], bool]) -> None:
-        waits = self.station.until(lambda: is_so(self.station.peer))
-        asyncio.run_coroutine_threadsafe(waits, self._loop).result()
+        self._portal.call(self.station.until, lambda: is_so(self.station.peer))
 
     def broadcasts(self, *identifiers: int) -> None:
         """Until both cells of Amatrice broadcast exactly these messages."""
@@ -47,40 +46,15 @@ class Controller:
 
 @contextmanager
 def controller() -> Iterator[Controller]:
-    ready: list[Controller] = []
-    listens, ends = threading.Event(), asyncio.Event()
-
-    async def listen() -> None:
-        async with Station().listening() as station:
-            ready.append(Controller(station, asyncio.get_running_loop()))
-            listens.set()
-            await ends.wait()
-
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_until_complete, args=(listen(),), daemon=True)
-    thread.start()
-    assert listens.wait(60)
-    try:
-        yield ready[0]
-    finally:
-        loop.call_soon_threadsafe(ends.set)
-        thread.join(60)
-        loop.close()
+    with start_blocking_portal() as portal, portal.wrap_async_context_manager(Station().listening()) as station:
+        yield Controller(station, portal)
 
 
-class Person:
-    """Somebody whose phone is enrolled in the browser in which he opens the console."""
+class Warner(Person):
+    """Who signs warnings in the console."""
 
     def __init__(self, browser: Browser, name: str, invitation: str, console: str) -> None:
-        self.name = name
-        self.page = browser.new_context(locale="en-GB", viewport={"width": 1280, "height": 900}, reduced_motion="reduce").new_page()
-        self.page.set_default_timeout(PATIENCE_MS)
-        self.page.goto(invitation)
-        self.page.get_by_label("Your name").fill(name)
-        self.page.get_by_role("button", name="Set up").click()
-        expect(self.page.get_by_role("heading", name="Contacts")).to_be_visible(timeout=PATIENCE_MS)
-        self.page.goto(console)
-        self.page.get_by_role("link", name="Warnings").click()
+        super().__init__(browser, name, invitation, console, "Warnings")
         expect(self.page.get_by_text(f"You sign as {name}.")).to_be_visible(timeout=PATIENCE_MS)
 
     def write(self, event: str, italian: str, english: str) -> Locator:
@@ -157,7 +131,7 @@ def test_two_persons_warn_replace_and_cancel(playwright: Playwright, tmp_path: P
             links = [administrator.post("/invitations", {"note": name})["link"] for name in ("Ada", "Bruno")]
             service.authorise_all(links, roles=("approver", "member", "operator"))
             consoles = [console_link(data, f"http://127.0.0.1:{service.port}") for _ in links]
-            ada, bruno = (Person(browser, *each) for each in zip(("Ada", "Bruno"), links, consoles, strict=True))
+            ada, bruno = (Warner(browser, *each) for each in zip(("Ada", "Bruno"), links, consoles, strict=True))
             expect(ada.page.get_by_role("list", name="Base-station controllers")).to_contain_text("connected rieti · 3 cells")
             a_warning(ada, bruno, bsc)
             an_update(ada, bruno, bsc)
@@ -165,14 +139,7 @@ def test_two_persons_warn_replace_and_cancel(playwright: Playwright, tmp_path: P
             an_exercise(ada, bruno, bsc)
 
 
-def console_link(data: Path, origin: str) -> str:
-    printed = run("admin-link", "--data", data, "--origin", origin)
-    found = re.search(r"http\S+", printed.stdout)
-    assert found is not None, printed.stderr
-    return found.group()
-
-
-def a_warning(ada: Person, bruno: Person, bsc: Controller) -> None:
+def a_warning(ada: Warner, bruno: Warner, bsc: Controller) -> None:
     form = ada.write("Earthquake", "Attenzione: l’area è chiusa", ENGLISH)
     expect(form).to_contain_text("27 of 615 characters; pages: 1. These characters halve the room: ’")
     form.get_by_label("Text in Italian").fill("a" * 1396)
@@ -224,7 +191,7 @@ def believing_it_is_anothers(page: Page) -> Iterator[None]:
     page.unroute_all(behavior="wait")  # the page asks again and again: an answer may be on its way just now
 
 
-def an_update(ada: Person, bruno: Person, bsc: Controller) -> None:
+def an_update(ada: Warner, bruno: Warner, bsc: Controller) -> None:
     before = bsc.station.peer.air.copy()
     form = ada.write("Earthquake, second shock", ITALIAN, "A second shock is likely. Stay outside.")
     form.get_by_label("Replaces").select_option(label="Earthquake")
@@ -241,7 +208,7 @@ def an_update(ada: Person, bruno: Person, bsc: Controller) -> None:
     expect(ada.page.get_by_role("listitem").filter(has_text="Replaced")).to_have_count(1)
 
 
-def a_cancellation(ada: Person, bruno: Person, bsc: Controller) -> None:
+def a_cancellation(ada: Warner, bruno: Warner, bsc: Controller) -> None:
     ada.details.get_by_role("button", name="Submit its cancellation").click()
     ada.expect_state("Waits for approval")
     assert bsc.station.air() == dict.fromkeys((4370, 4383), BOTH)
@@ -252,7 +219,7 @@ def a_cancellation(ada: Person, bruno: Person, bsc: Controller) -> None:
     expect(ada.page.get_by_role("listitem").filter(has_text="Cancelled")).to_have_count(1)
 
 
-def an_exercise(ada: Person, bruno: Person, bsc: Controller) -> None:
+def an_exercise(ada: Warner, bruno: Warner, bsc: Controller) -> None:
     form = ada.write("Exercise of October", ITALIAN, "")
     form.get_by_label("An exercise").check()
     expect(form.get_by_label("Level")).to_be_disabled()
