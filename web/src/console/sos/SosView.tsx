@@ -9,8 +9,8 @@ import { ErrorNotice } from "../ErrorNotice";
 import { Pages } from "../Pages";
 import { hasWebGl, useMapComponent } from "../sky/useMapComponent";
 import { useLoaded } from "../useLoaded";
-import { Unlock } from "../warnings/Unlock";
-import type { Warner } from "../warnings/warner";
+import type { Person } from "../person/person";
+import { Unlock } from "../person/Unlock";
 import { type Acting, asDesk, asPerson } from "./acting";
 import { CaseTools } from "./CaseTools";
 import { Units } from "./Units";
@@ -250,7 +250,7 @@ export function SosView({ api }: { api: ConsoleApi }) {
   const [selected, setSelected] = useState<string | null>(null);
   const { value: operators, error: operatorsError } = useLoaded(() => api.sosOperators(), OPERATORS_MS);
   const [desk, setDesk] = useState(storedDesk);
-  const [person, setPerson] = useState<Warner | null>(null);
+  const [person, setPerson] = useState<Person | null>(null);
   const [nobody, setNobody] = useState(false);
   const label = operators?.find(({ account_id }) => account_id === person?.accountId)?.label ?? null;
   const unfit = person !== null && operators !== null && label === null;
@@ -274,7 +274,7 @@ export function SosView({ api }: { api: ConsoleApi }) {
     <div class={selected ? "page sos sos-open" : "page sos"}>
       <h1>{t("console.view.sos")}</h1>
       <Unlock
-        warner={person}
+        person={person}
         onOpen={setPerson}
         opened={unfit ? t("sos.notOperator", { name: person.name }) : label !== null ? t("sos.actingAs", { name: label }) : t("console.loading")}
         action={t("sos.unlock")}

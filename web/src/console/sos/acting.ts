@@ -1,4 +1,4 @@
-import type { Warner } from "../warnings/warner";
+import type { Person } from "../person/person";
 
 /** Under which name this console acts on cases: an operator's, proved by the phone in this browser, else that of the workplace. */
 export interface Acting {
@@ -10,7 +10,7 @@ export interface Acting {
   as<T>(work: (bearer: string | null) => Promise<T>): Promise<T>;
 }
 
-export function asPerson(person: Warner, label: string): Acting {
+export function asPerson(person: Person, label: string): Acting {
   return { name: label, desk: {}, as: (work) => person.authorised(work) };
 }
 

@@ -6,7 +6,8 @@ import type { ConsoleApi } from "../api";
 import { hasWebGl, useMapComponent } from "../sky/useMapComponent";
 import { LEVELS, parsePoints, readContent, writePoints, type Content, type Level, type Point } from "./content";
 import { Plan, type PlanShown } from "./Plan";
-import type { Warner, WarningShown } from "./warner";
+import type { Person } from "../person/person";
+import { submitWarning, type WarningShown } from "./signed";
 
 const PREVIEW_AFTER_MS = 400;
 const USUAL = { category: "Safety", urgency: "Immediate", certainty: "Observed", repetition_s: 60 } as const;
@@ -15,7 +16,7 @@ const SEVERITIES: Record<Level, Content["severity"]> = { "always-on": "Extreme",
 interface Props {
   api: ConsoleApi;
   setup: Schemas["WarningSetup"];
-  warner: Warner | null;
+  warner: Person | null;
   warnings: readonly WarningShown[];
   onDone: (warning: WarningShown) => void;
 }
@@ -134,7 +135,7 @@ export function Compose({ api, setup, warner, warnings, onDone }: Props) {
         repetition_s,
       };
       const area = kind === "template" ? {} : { area: { description: areaName.trim(), polygons: whole } };
-      onDone(await warner.submit(source && from ? { ...source, kind: "alert", template: from.warning_id, ...area } : { ...own, duration_s: minutes * 60, ...area }));
+      onDone(await submitWarning(warner, source && from ? { ...source, kind: "alert", template: from.warning_id, ...area } : { ...own, duration_s: minutes * 60, ...area }));
     });
   const area = preview?.area ?? null;
 

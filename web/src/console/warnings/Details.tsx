@@ -7,7 +7,8 @@ import { ErrorNotice } from "../ErrorNotice";
 import { hasWebGl, useMapComponent } from "../sky/useMapComponent";
 import { useLoaded } from "../useLoaded";
 import { readContent, type Point } from "./content";
-import type { Decision, Warner, WarningShown } from "./warner";
+import type { Person } from "../person/person";
+import { decideWarning, submitWarning, type Decision, type WarningShown } from "./signed";
 
 const REFRESH_MS = 2_000;
 const SHOWN_CELLS = 500;
@@ -62,7 +63,7 @@ function Replaced({ api, warningId }: { api: ConsoleApi; warningId: string }) {
 }
 
 /** One warning: what it says, who stands behind it, what every cell answered; and what this person may do about it. */
-export function Details({ api, warningId, warner, onDone }: { api: ConsoleApi; warningId: string; warner: Warner | null; onDone: (warning: WarningShown) => void }) {
+export function Details({ api, warningId, warner, onDone }: { api: ConsoleApi; warningId: string; warner: Person | null; onDone: (warning: WarningShown) => void }) {
   const { value, error, reload } = useLoaded(() => api.warning(warningId), REFRESH_MS);
   const [read, setRead] = useState(false);
   const [fault, setFault] = useState("");
@@ -85,11 +86,11 @@ export function Details({ api, warningId, warner, onDone }: { api: ConsoleApi; w
       setWorking(false);
     }
   };
-  const decide = (decision: Decision) => void act(async () => await (warner as Warner).decide(value, decision));
+  const decide = (decision: Decision) => void act(async () => await decideWarning(warner as Person, value, decision));
   const cancel = () =>
     void act(async () => {
       const { template: _template, cap: _cap, ...said } = content;
-      return await (warner as Warner).submit({ ...said, kind: "cancel", replaces: warningId, texts: [], urgency: "Past" });
+      return await submitWarning(warner as Person, { ...said, kind: "cancel", replaces: warningId, texts: [], urgency: "Past" });
     });
   return (
     <article class="card warning-details" aria-labelledby="details-title">

@@ -5,11 +5,12 @@ import { Icon } from "../../ui/icons";
 import type { ConsoleApi } from "../api";
 import { ErrorNotice } from "../ErrorNotice";
 import { useLoaded } from "../useLoaded";
+import type { Person } from "../person/person";
+import { Unlock } from "../person/Unlock";
 import { Compose } from "./Compose";
 import { readContent } from "./content";
 import { Details } from "./Details";
-import { Unlock } from "./Unlock";
-import type { Warner, WarningShown } from "./warner";
+import type { WarningShown } from "./signed";
 
 const REFRESH_MS = 3_000;
 const LOAD_NETWORK = "tramontana warn load --network FILE";
@@ -33,7 +34,7 @@ function Row({ warning, chosen, choose }: { warning: WarningShown; chosen: boole
 /** Public warnings: write, approve, follow. Whoever signs is the person whose phone this browser is. */
 export function WarningsView({ api }: { api: ConsoleApi }) {
   const { value, error, reload } = useLoaded(() => Promise.all([api.warnings(), api.warningSetup()]), REFRESH_MS);
-  const [warner, setWarner] = useState<Warner | null>(null);
+  const [warner, setWarner] = useState<Person | null>(null);
   const [chosen, setChosen] = useState<string | "new" | null>(null);
   const [setup, warnings] = [value?.[1] ?? null, value?.[0] ?? []];
   const done = (warning: WarningShown) => {
@@ -46,7 +47,7 @@ export function WarningsView({ api }: { api: ConsoleApi }) {
       <h1 id="warnings-title">{t("warnings.title")}</h1>
       <p class="quiet">{t("warnings.lead")}</p>
       {error && <ErrorNotice error={error} />}
-      <Unlock warner={warner} onOpen={setWarner} opened={t("warnings.signingAs", { name: warner?.name ?? "" })} action={t("warnings.unlock")}>
+      <Unlock person={warner} onOpen={setWarner} opened={t("warnings.signingAs", { name: warner?.name ?? "" })} action={t("warnings.unlock")}>
         <p class="quiet">{t("warnings.noPhone")}</p>
       </Unlock>
       {setup && (

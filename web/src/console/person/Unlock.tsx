@@ -2,13 +2,13 @@ import type { ComponentChildren } from "preact";
 import { useEffect, useState } from "preact/hooks";
 import { t } from "../../i18n";
 import { PassphraseForm } from "../../ui/PassphraseForm";
-import type { Warner } from "./warner";
+import type { Person } from "./person";
 
 type Found = "looking" | "none" | "sealed" | "open";
 
 interface UnlockProps {
-  warner: Warner | null;
-  onOpen: (warner: Warner) => void;
+  person: Person | null;
+  onOpen: (person: Person) => void;
   /** What is said when the phone is open. */
   opened: string;
   /** What the button of the passphrase does. */
@@ -19,7 +19,7 @@ interface UnlockProps {
 }
 
 /** Finds the phone that is enrolled in this browser; asks for its passphrase where it has one. */
-export function Unlock({ warner, onOpen, opened: words, action, children, onNobody }: UnlockProps) {
+export function Unlock({ person, onOpen, opened: words, action, children, onNobody }: UnlockProps) {
   const [found, setFound] = useState<Found>("looking");
   const [attempt, setAttempt] = useState({ working: false, wrong: false, retryAt: 0 });
   const nobody = () => {
@@ -29,7 +29,7 @@ export function Unlock({ warner, onOpen, opened: words, action, children, onNobo
   const open = async (given: string | null) => {
     setAttempt((last) => ({ ...last, working: given !== null, wrong: false }));
     try {
-      const { Warner: Opener } = await import("./warner");
+      const { Person: Opener } = await import("./person");
       const opened = await Opener.open(given);
       if (opened === "sealed") return setFound("sealed");
       if (opened === null) return nobody();
@@ -42,10 +42,10 @@ export function Unlock({ warner, onOpen, opened: words, action, children, onNobo
     }
   };
   useEffect(() => {
-    if (warner === null) void open(null);
+    if (person === null) void open(null);
   }, []);
-  if (warner !== null) return <p>{words}</p>;
+  if (person !== null) return <p>{words}</p>;
   if (found === "looking" || found === "open") return null;
   if (found === "none") return <>{children}</>;
-  return <PassphraseForm id="warner-passphrase" label={t("warnings.passphrase")} action={action} {...attempt} onPassphrase={(passphrase) => void open(passphrase)} />;
+  return <PassphraseForm id="person-passphrase" label={t("warnings.passphrase")} action={action} {...attempt} onPassphrase={(passphrase) => void open(passphrase)} />;
 }

@@ -1,35 +1,30 @@
-// Who warns, and who has a case of SOS: the person whose phone is enrolled in this browser. Its key signs what is submitted and decided
-// and logs in under that person's name; the console's own session can do neither.
+// Who warns, and who has a case of SOS: the person whose phone is enrolled in this browser. Its key signs and logs in under that person's
+// name; the console's own session can do neither.
 
 import { ApiError, request, type Schemas } from "../../api/client";
-import { fromBase64, toBase64, toHex, randomBytes, utf8, type Bytes } from "../../keys/bytes";
+import { fromBase64, toBase64, type Bytes } from "../../keys/bytes";
 import { Organisation } from "../../keys/organisation";
-import { encodeStatement, numberField, sessionStatement } from "../../keys/statement";
+import { sessionStatement } from "../../keys/statement";
 import { openBrowserDatabase } from "../../phone/engine/database";
 import { readEnrolment, type EnrolledDevice } from "../../phone/engine/enrolment";
 import { Vault } from "../../phone/engine/vault";
 
-const CONTEXT = "tramontana warning 1";
-
-export type Decision = "approve" | "reject" | "withdraw";
-export type WarningShown = Schemas["WarningShown"];
-
 const ask: typeof request = (fetcher, method, path, body, token) => request(fetcher, method, path, body, token);
 const send = (input: string, init: RequestInit) => fetch(input, init);
 
-export class Warner {
+export class Person {
   #token: string | null = null;
 
   private constructor(
     private readonly device: EnrolledDevice,
-    private readonly organisationId: string,
+    readonly organisationId: string,
   ) {}
 
   /**
    * The person whose phone this browser is. Null where there is none, or where a passphrase is needed and none was given.
    * Rejects with WrongPassphrase.
    */
-  static async open(passphrase: string | null): Promise<Warner | "sealed" | null> {
+  static async open(passphrase: string | null): Promise<Person | "sealed" | null> {
     const vault = new Vault(await openBrowserDatabase());
     const sealed = await vault.isSealed();
     if (sealed && passphrase === null) return "sealed";
@@ -37,7 +32,7 @@ export class Warner {
     const device = await readEnrolment(store);
     if (device === null) return null;
     const { root, fingerprint } = device.identity.organisation;
-    return new Warner(device, (await Organisation.verify(root, fingerprint)).id);
+    return new Person(device, (await Organisation.verify(root, fingerprint)).id);
   }
 
   get name(): string {
@@ -48,29 +43,12 @@ export class Warner {
     return this.device.identity.accountId;
   }
 
-  async submit(content: object): Promise<WarningShown> {
-    const octets = utf8(JSON.stringify(content));
-    const warningId = toHex(randomBytes(16));
-    const body: Schemas["Submission"] = { content: toBase64(octets), ...(await this.#signed(warningId, "submit", octets)) };
-    return this.#authorised("PUT", `/api/v1/warnings/${warningId}`, body);
+  get deviceId(): string {
+    return this.device.identity.deviceId;
   }
 
-  /** `warning` as it was shown: what is signed are its octets. */
-  async decide(warning: WarningShown, decision: Decision): Promise<WarningShown> {
-    const signed = await this.#signed(warning.warning_id, decision, fromBase64(warning.content));
-    return this.#authorised("POST", `/api/v1/warnings/${warning.warning_id}/decisions`, { decision, ...signed });
-  }
-
-  async #signed(warningId: string, decision: Decision | "submit", octets: Bytes): Promise<{ statement: string; signature: string }> {
-    const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", octets));
-    const { deviceId } = this.device.identity;
-    const fields = [utf8(this.organisationId), utf8(warningId), utf8(decision), digest, utf8(deviceId), numberField(Math.floor(Date.now() / 1000))];
-    const statement = encodeStatement(CONTEXT, fields);
-    return { statement: toBase64(statement), signature: toBase64(await this.device.key.sign(statement)) };
-  }
-
-  #authorised(method: "PUT" | "POST", path: string, body: unknown): Promise<WarningShown> {
-    return this.authorised(async (token) => (await ask<WarningShown>(send, method, path, body, token)).value);
+  sign(statement: Bytes): Promise<Bytes> {
+    return this.device.key.sign(statement);
   }
 
   /** Does something with this person's own bearer token; once more with a new one where the session has ended. Rejects as `work` does. */
