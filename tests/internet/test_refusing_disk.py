@@ -113,6 +113,27 @@ def test_whoever_is_revoked_is_out_of_a_gateway_though_nothing_can_be_read_or_re
     assert [tunnel.id.site for tunnel in agent.tunnels.values()] == [ships[2].device_id]
 
 
+def test_a_key_that_the_disk_kept_opens_nothing_at_the_next_start_and_goes_when_it_may(
+    tmp_path: Path, ministry: Ministry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ship = ministry.certify("Ship", "site")
+    agent, wireguard = made(tmp_path, ministry, SitePlace(id=ship.device_id, number=2, networks=(ip_network("10.64.2.0/24"),))), Peers()
+    agent.wireguard = agent.outer_wireguard = cast(WireGuard, wireguard)
+    keyed(agent, wireguard, ship)
+    size = len(ministry.entries)
+    agent.trust.extend(size, [ministry.revoke(ship)])
+    with monkeypatch.context() as patched:
+        read_only(patched)
+        with pytest.raises(PrivateFileError, match="cannot remove"):
+            agent.look()
+        assert not wireguard.keys
+        again = GatewayAgent(agent.settings, cast(WireGuard, wireguard))
+        assert not again.tunnels
+    assert list(agent.settings.state.glob("*.tunnel"))
+    agent.look()
+    assert not list(agent.settings.state.glob("*.tunnel"))
+
+
 def test_a_refused_gateway_has_no_tunnel_left_and_its_keys_go_when_the_disk_lets_them(
     tmp_path: Path, ministry: Ministry, monkeypatch: pytest.MonkeyPatch
 ) -> None:

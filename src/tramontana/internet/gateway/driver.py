@@ -100,13 +100,15 @@ class GatewayAgent:
         self.gateways: tuple[GatewayAt, ...] = ()
         """All of them, for sites to know; none before the server has said so."""
         self.tunnels: dict[TunnelId, TunnelEnd[GatewayKey]] = {}
+        self._unforgotten: set[TunnelId] = set()
+        """Which are no more, while the disk keeps their keys still."""
         for tunnel in self.state.tunnels():
             is_ours = tunnel.gateway == self.own.device_id and tunnel.site in self.places and tunnel.uplink in self._indexes
             # Of a site that was revoked while the disk refused to forget its key nothing is opened again
             if is_ours and self._site_fault(tunnel.site) is None:
                 self.tunnels[tunnel] = self._tunnel(tunnel)
             else:
-                self.state.forget_tunnel(tunnel)
+                self._unforgotten.add(tunnel)
         self.reports: dict[str, SignedReport] = {}
         """The last of each site that was not handed on to the server yet; whoever hands them on takes them out."""
         self.connections: dict[str, Connection] = {}
@@ -339,7 +341,7 @@ class GatewayAgent:
             if self.uplinks is not None:
                 self._admit()
         finally:
-            do_all([self._close_what_is_revoked, *(partial(self._look_at, index) for index in self._indexes)])
+            do_all([self._close_what_is_revoked, self._forget_keys, *(partial(self._look_at, index) for index in self._indexes)])
 
     def _look_at(self, index: int) -> None:
         name = self.interface(index)
@@ -377,7 +379,14 @@ class GatewayAgent:
         Raises `LocalError`.
         """
         tunnels = [self.tunnels.pop(tunnel.id) for tunnel in self.of_site(site)]
+        self._unforgotten |= {tunnel.id for tunnel in tunnels}
         do_all([*(tunnel.forget for tunnel in tunnels), partial(self._unroute, site), partial(self._turn_away, site, refusal)])
+
+    def _forget_keys(self) -> None:
+        """Raises `PrivateFileError`; what the disk does not let go is tried again with the next look."""
+        for tunnel in self._unforgotten - set(self.tunnels):
+            self.state.forget_tunnel(tunnel)
+        self._unforgotten.clear()
 
     def _unroute(self, site: str) -> None:
         if self.uplinks is not None and site in self._admitted:
