@@ -35,7 +35,7 @@ class Kept(Watched):
 
     def __init__(self, data: Path, clock: Clock) -> None:
         super().__init__(data, "small", clock)
-        self.exercises, self.seen = Exercises(data / DIRECTORY), list[ExerciseNow]()
+        self.exercises, self.seen, self.alive = Exercises(data / DIRECTORY), list[ExerciseNow](), 0
 
     def begins(self, ground: timeline.Ground, labels: Sequence[str]) -> None:
         super().begins(ground, labels)
@@ -44,6 +44,13 @@ class Kept(Watched):
     def sees(self, glimpse: timeline.Glimpse) -> None:
         super().sees(glimpse)
         self._look()
+
+    def works(self) -> None:
+        before = self._told
+        super().works()
+        if self._told is not before:
+            self._look()
+            self.alive += 1
 
     def ended(self, run: timeline.Run) -> None:
         super().ended(run)
@@ -85,6 +92,8 @@ def test_what_is_seen_on_the_way_leads_to_what_comes_out(tmp_path: Path) -> None
         assert over.label == run.label
         assert over.warned_percent[-1] == pytest.approx(100 * float(np.mean(np.isfinite(run.warned_s[0]))), abs=0.01)
         assert (over.asked_for_help, over.heard) == (run.asked_for_help, len(run.help))
+    assert kept.alive > 5  # while a sky is found there is nothing to see, but that it works
+    assert len({now.began_at for now in kept.seen}) == 1
     assert any(now.texts_by_satellite for now in kept.seen)
     assert not any(now.texts_by_satellite for now in kept.seen if now.ended == 0)
     assert [now.state for now in kept.seen] == ["playing"] * (len(kept.seen) - 1) + ["done"]

@@ -96,6 +96,9 @@ class Onlooker(Protocol):
     def sees(self, glimpse: Glimpse) -> None:
         """A run, every quarter of an hour of its world."""
 
+    def works(self) -> None:
+        """It is being worked on, such as on a sky of which there is nothing to see yet."""
+
     def ended(self, run: Run) -> None:
         """A run is over."""
 
@@ -154,9 +157,9 @@ def run(
     played = Traffic(world, people, ground.reach, service, written, dwells, ground.seed, len(ground.network), watch)
 
     def during(share: float) -> None:
-        tell(label, 0.3 + 0.65 * share)
         if onlooker:
             onlooker.sees(Glimpse(name, label, share * world.seconds, ground, played, service))
+        tell(label, 0.3 + 0.65 * share)
 
     played.run(during)
     warned = _warned(ground, played, service)
@@ -180,13 +183,20 @@ def play(
     world: World, overheads: Sequence[Overhead], seed: int, progress: Progress | None = None, onlooker: Onlooker | None = None
 ) -> Played:
     """Without satellites, and under each fleet. Raises `LocalError`."""
+
+    def tell(label: str, share: float) -> None:
+        if progress:
+            progress(label, share)
+        if onlooker:
+            onlooker.works()
+
     ground = prepare(world, seed, progress)
     skies = (None, *overheads)
     if onlooker:
         onlooker.begins(ground, [_label(overhead) for overhead in skies])
     runs: list[Run] = []
     for overhead in skies:
-        runs.append(run(ground, overhead, progress, onlooker=onlooker))
+        runs.append(run(ground, overhead, tell, onlooker=onlooker))
         if onlooker:
             onlooker.ended(runs[-1])
     return Played(ground, tuple(runs))

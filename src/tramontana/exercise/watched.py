@@ -68,7 +68,8 @@ class ExerciseNow(_Part):
 
     title: str
     state: Literal["playing", "done"]
-    told_at: float = Field(description="When the player said so, POSIX seconds: it says so every few seconds while it lives")
+    began_at: float = Field(description="When its player began, POSIX seconds: another one where it began anew")
+    told_at: float = Field(description="When the player last said so, POSIX seconds: at most once a second, and while it works")
     ended: Count = Field(description="Runs that are over: so many does the exercise itself hold")
     labels: list[str] = Field(description="Of all runs, in their order")
     now_s: Seconds
@@ -126,15 +127,15 @@ def _ended(ground: Ground, run: Run, at_s: Floats) -> ExerciseRun:
     )
 
 
-def glimpsed(glimpse: Glimpse, labels: Sequence[str], ended: int, told_at: float) -> ExerciseNow:
-    """A run while it is played. told_at: POSIX seconds."""
+def glimpsed(glimpse: Glimpse, labels: Sequence[str], ended: int, began_at: float, told_at: float) -> ExerciseNow:
+    """A run while it is played. began_at, told_at: POSIX seconds."""
     ground, texts, now = glimpse.ground, glimpse.traffic.texts, glimpse.now_s
     number = len(texts)
     written = texts.created_s[:number] <= now
     delivered = written & (texts.state[:number] == CODE["delivered"]) & (texts.done_s[:number] <= now)
     waiting = written & ~delivered & ~np.isin(texts.state[:number], (CODE["expired"], CODE["refused"]))
     warned_s = glimpse.warned_s()[0]
-    return between(ground, labels, ended, told_at).model_copy(
+    return between(ground, labels, ended, began_at, told_at).model_copy(
         update={
             "now_s": now,
             "warned": warned_frames(ground, warned_s, np.array([now]))[0].tolist(),
@@ -149,11 +150,12 @@ def glimpsed(glimpse: Glimpse, labels: Sequence[str], ended: int, told_at: float
     )
 
 
-def between(ground: Ground, labels: Sequence[str], ended: int, told_at: float) -> ExerciseNow:
-    """Before the first run shows anything, between two, and at the end. told_at: POSIX seconds."""
+def between(ground: Ground, labels: Sequence[str], ended: int, began_at: float, told_at: float) -> ExerciseNow:
+    """Before the first run shows anything, between two, and at the end. began_at, told_at: POSIX seconds."""
     return ExerciseNow(
         title=ground.world.head.title,
         state="done" if ended == len(labels) else "playing",
+        began_at=began_at,
         told_at=told_at,
         ended=ended,
         labels=list(labels),

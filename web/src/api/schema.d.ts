@@ -3425,8 +3425,13 @@ export interface components {
              */
             state: "playing" | "done";
             /**
+             * Began At
+             * @description When its player began, POSIX seconds: another one where it began anew
+             */
+            began_at: number;
+            /**
              * Told At
-             * @description When the player said so, POSIX seconds: it says so every few seconds while it lives
+             * @description When the player last said so, POSIX seconds: at most once a second, and while it works
              */
             told_at: number;
             /**

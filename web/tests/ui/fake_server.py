@@ -450,7 +450,7 @@ def exercise_now(told_at: float, ended: int = 1, now_s: float = 7_500.0) -> dict
     """Where that exercise is."""
     playing = ended < len(RUNS)
     return {
-        "title": "Central Italy, 24 August 2016", "state": "playing" if playing else "done", "told_at": told_at,
+        "title": "Central Italy, 24 August 2016", "state": "playing" if playing else "done", "began_at": 0.0, "told_at": told_at,
         "ended": ended, "labels": RUNS,
         "now_s": now_s if playing else 0.0, "warned": [98, 74, 12, -1] if playing else [], "warned_percent": 91.5, "asked_for_help": 301,
         "heard": 244, "texts": 1_234, "texts_delivered": 1_100, "texts_by_satellite": 210, "texts_waiting": 96,

@@ -1,4 +1,4 @@
-import { useEffect, useState } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
 import { format, t } from "../../i18n";
 import type { ConsoleApi, Exercise, ExerciseNow, ExerciseShown } from "../api";
 import { CardTable } from "../CardTable";
@@ -156,12 +156,11 @@ function OverTime({ exercise, now, playing }: { exercise: Exercise; now: Exercis
 function Watched({ api, shown }: { api: ConsoleApi; shown: ExerciseShown }) {
   const { now } = shown;
   const { value: exercise, error, reload } = useLoaded(() => api.exercise(shown.name));
-  const [known, setKnown] = useState(now.ended);
+  const read = useRef(true);
   useEffect(() => {
-    if (known === now.ended) return;
-    setKnown(now.ended);
-    void reload(); // a run is over, or the exercise began anew
-  }, [known, now.ended]);
+    if (read.current) read.current = false;
+    else void reload(); // a run is over, or the exercise began anew
+  }, [now.began_at, now.ended]);
   const playing = isPlaying(now, api.nowS());
   return (
     <section class="exercise" aria-labelledby="exercise-title">

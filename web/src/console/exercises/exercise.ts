@@ -2,7 +2,7 @@
 
 import type { Exercise, ExerciseNow } from "../api";
 
-/** A player says where it is every few seconds. After so long without a word it has been stopped, or its machine has. */
+/** A player says where it is about once a second while it works. After so long without a word it has been stopped, or its machine has. */
 export const SILENT_AFTER_S = 30;
 
 /** What the map shows: phones that hear no site, who is warned in the run that is played, or in one that is over. */
