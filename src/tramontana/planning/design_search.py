@@ -147,6 +147,7 @@ class Cover:
 
     shell: Shell
     bits: NDArray[np.uint8]
+    slots: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +165,7 @@ class CoverShells:
         for shell in self.grid.shells(orbit):
             sky = self.grid.sky(shell)
             served = Serve(sky.fleet(), sky.ground(), Sites.of_places(demand.places), self.search.seed, PathParameters())(slots)
-            found.append(Cover(shell, np.packbits(served.satellite != NOBODY)))
+            found.append(Cover(shell, np.packbits(served.satellite != NOBODY), len(slots)))
         return found
 
 
@@ -205,8 +206,7 @@ class AddSecond:
         pairs: list[tuple[int, float, Shell, Shell]] = []
         for first in firsts:
             bits = np.unpackbits(both | first.bits, axis=1)
-            slots = bits.shape[1] // len(shares)
-            served = bits[:, : slots * len(shares)].reshape(len(both), len(shares), slots).mean(axis=2) @ shares
+            served = bits[:, : first.slots * len(shares)].reshape(len(both), len(shares), first.slots).mean(axis=2) @ shares
             pairs += [
                 (first.shell.satellite_count + second.shell.satellite_count, float(share), first.shell, second.shell)
                 for second, share in zip(self.seconds, served, strict=True)

@@ -232,8 +232,9 @@ class _Builder:
     def _reported(self, where: str, entry: ReportedEntry) -> Reported:
         file, places = self.file, bool(self.file.places)
         there = {
-            "costs": True, "places": places, "sovereignty": places, "losses": places and bool(file.losses),
-            "busy-hour": places and any(one.busy for one in file.places.values()), "seas": bool(file.areas), "warning": bool(file.warned),
+            "costs": True, "places": places, "sovereignty": places and file.study.country is not None,
+            "losses": places and bool(file.losses), "busy-hour": places and any(one.busy for one in file.places.values()),
+            "seas": bool(file.areas), "warning": bool(file.warned),
         }  # fmt: skip
         outputs = [*(name for name in SECTIONS if there[name]), *(one.id for one in file.alternatives)]
         if entry.output is not None and entry.output not in outputs:
