@@ -123,6 +123,7 @@ class GatewayUplinks:
         flow_routes.prepare()
         loop = asyncio.get_running_loop()
         self._failed = loop.create_future()
+        self._copy()  # for nobody yet: what an agent before this one sent twice, sites ask for anew with their probes
         try:
             for uplink, (device, address) in self._devices.items():
                 self._sockets[uplink] = open_socket(device, address)
