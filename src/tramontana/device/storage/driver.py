@@ -6,6 +6,7 @@ keys of rows (ids) stay readable. Whoever can write the file can put back an old
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import sqlite3
@@ -70,7 +71,7 @@ class SealedStore:
                     connection.executescript(_SCHEMA)
                     connection.execute("INSERT INTO lock VALUES (?)", (document,))
                 connection.close()
-                os.link(draft, path)  # fails where somebody was first
+                _put(draft, path)
             finally:
                 draft.unlink(missing_ok=True)
                 _journal(draft).unlink(missing_ok=True)
@@ -153,6 +154,16 @@ def _path(directory: Path) -> Path:
     if directory.exists() and directory.stat().st_mode & 0o077:
         raise StorageRefused(f"others may look into {directory}: make it yours alone with `chmod 700 {directory}`")
     return directory / FILE_NAME
+
+
+def _put(draft: Path, path: Path) -> None:
+    """Raises `FileExistsError` where somebody was first, `OSError`."""
+    try:
+        os.link(draft, path)
+    except OSError as error:
+        if error.errno not in (errno.EPERM, errno.EOPNOTSUPP) or path.exists():
+            raise
+        os.rename(draft, path)  # a file system without hard links: two who make one there at once are their owner's doing
 
 
 def _journal(path: Path) -> Path:
